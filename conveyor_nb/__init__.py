@@ -1,0 +1,106 @@
+"""conveyor_nb: a job queue that lives inside a Jupyter kernel.
+
+>>> import asyncio
+>>> async def main():
+...     async with MemoryStore() as store, Queue("emails", store=store) as queue:
+...         async def send(job):
+...             return f"sent to {job.data['to']}"
+...         async with Worker("emails", send, store=store):
+...             job = await queue.add("send", {"to": "ada@example.org"})
+...             return await job.wait_until_finished()
+>>> asyncio.run(main())
+'sent to ada@example.org'
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conveyor_nb.clock import ScaledClock, SystemClock, VirtualClock
+from conveyor_nb.errors import (
+    ConveyorError,
+    GroupFullError,
+    InvalidJobStateError,
+    JobCancelledError,
+    JobFailedError,
+    JobNotFoundError,
+    LostLockError,
+    MetricsDisabledError,
+    PayloadError,
+    QueueClosedError,
+)
+from conveyor_nb.events import EventBus
+from conveyor_nb.job import Job
+from conveyor_nb.model import FlowJob, JobData, JobState, StoreEvent
+from conveyor_nb.options import (
+    Backoff,
+    Batch,
+    Deduplication,
+    Group,
+    GroupLimits,
+    JobOptions,
+    Keep,
+    Limiter,
+    Repeat,
+)
+from conveyor_nb.queue import Queue
+from conveyor_nb.stores import MemoryStore, StoreInterface, default_store, set_default_store
+from conveyor_nb.worker import Worker
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Backoff",
+    "Batch",
+    "ConveyorError",
+    "Deduplication",
+    "EventBus",
+    "FlowJob",
+    "Group",
+    "GroupFullError",
+    "GroupLimits",
+    "InvalidJobStateError",
+    "Job",
+    "JobCancelledError",
+    "JobData",
+    "JobFailedError",
+    "JobNotFoundError",
+    "JobOptions",
+    "JobState",
+    "Keep",
+    "Limiter",
+    "LostLockError",
+    "MemoryStore",
+    "MetricsDisabledError",
+    "PayloadError",
+    "Queue",
+    "QueueClosedError",
+    "Repeat",
+    "ScaledClock",
+    "StoreEvent",
+    "StoreInterface",
+    "SystemClock",
+    "VirtualClock",
+    "Worker",
+    "default_store",
+    "load_ipython_extension",
+    "set_default_store",
+    "unload_ipython_extension",
+]
+
+
+def load_ipython_extension(ipython: InteractiveShell) -> None:
+    """What ``%load_ext conveyor_nb`` does."""
+    from conveyor_nb.notebook.extension import load
+
+    load(ipython)
+
+
+def unload_ipython_extension(ipython: InteractiveShell) -> None:
+    """What ``%unload_ext conveyor_nb`` does."""
+    from conveyor_nb.notebook.extension import unload
+
+    unload(ipython)

@@ -1,0 +1,44 @@
+"""The job that a plain ``def`` handler gets: in its thread, the job's coroutines just work."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Coroutine
+from typing import Any
+
+from conveyor_nb.job import Job
+
+__all__ = ["BlockingJob"]
+
+
+class BlockingJob:
+    """A job whose methods block until they are done, for use outside of the loop's thread.
+
+    It has every field and method of ``Job``; ``job.log("...")`` and ``job.sleep(2)`` need no
+    ``await``.
+    """
+
+    def __init__(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
+        self._job = job
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._job, name)
+        if not inspect.iscoroutinefunction(value):
+            return value
+
+        @functools.wraps(value)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            made = self._on_loop(value(*args, **kwargs))
+            return asyncio.run_coroutine_threadsafe(made, self._loop).result()
+
+        return call
+
+    async def _on_loop(self, made: Coroutine[Any, Any, Any]) -> Any:
+        with self._job.store.clock.back_on_loop():
+            return await made
+
+    def __repr__(self) -> str:
+        return repr(self._job)

@@ -1,0 +1,351 @@
+"""The only source of time: the real one, a faster one, and one that moves when told to.
+
+Nothing else in the package asks for the time, sleeps or sets a timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from conveyor_nb.durations import Duration, to_seconds
+from conveyor_nb.options import to_instant
+
+__all__ = [
+    "Alarm",
+    "Clock",
+    "ScaledClock",
+    "SystemClock",
+    "TimerHandle",
+    "VirtualClock",
+    "checkpoint",
+]
+
+Callback = Callable[[], object]
+
+
+class TimerHandle(Protocol):
+    """A timer that can be called off."""
+
+    def cancel(self) -> None:
+        """Do not call back; harmless when it has been called."""
+
+
+async def checkpoint() -> None:
+    """Let every other task of the loop have its turn."""
+    await asyncio.sleep(0)
+
+
+class Clock(ABC):
+    """What the engine asks of time."""
+
+    @abstractmethod
+    def now(self) -> datetime:
+        """The current instant, in UTC."""
+
+    @abstractmethod
+    def call_at(self, when: datetime, callback: Callback) -> TimerHandle:
+        """Call ``callback`` on the running loop at ``when``, or soon if that has passed."""
+
+    def call_later(self, delay: Duration, callback: Callback) -> TimerHandle:
+        """Call ``callback`` on the running loop after ``delay``."""
+        return self.call_at(self.now() + timedelta(seconds=to_seconds(delay)), callback)
+
+    async def sleep(self, delay: Duration) -> None:
+        """Wait for ``delay``, a duration, as this clock measures it."""
+        done = asyncio.get_running_loop().create_future()
+        timer = self.call_later(delay, lambda: _resolve(done, True))
+        try:
+            await done
+        finally:
+            timer.cancel()
+
+    async def wait(self, future: asyncio.Future[Any], timeout: Duration | None) -> bool:
+        """Wait until ``future`` is done, for up to ``timeout``; return whether it is.
+
+        The future is neither cancelled nor asked for its result.
+        """
+        if future.done():
+            return True
+        reached = asyncio.get_running_loop().create_future()
+
+        def settle(_: object) -> None:
+            _resolve(reached, True)
+
+        future.add_done_callback(settle)
+        timer = timeout is not None and self.call_later(timeout, lambda: _resolve(reached, False))
+        try:
+            await reached
+        finally:
+            future.remove_done_callback(settle)
+            if timer:
+                timer.cancel()
+        return future.done()
+
+    async def wait_in_real_time(
+        self, future: asyncio.Future[Any], timeout: Duration | None
+    ) -> bool:
+        """As :meth:`wait`, but never longer than ``timeout`` of the person's own time.
+
+        For shutdowns, which must end whatever the clock does.
+        """
+        return await _REAL.wait(future, timeout)
+
+    @contextlib.contextmanager
+    def off_loop(self) -> Iterator[None]:
+        """Marks work in a thread or a process, which a clock can't see on the loop."""
+        yield
+
+    @contextlib.contextmanager
+    def back_on_loop(self) -> Iterator[None]:
+        """Marks a time in which work in a thread only waits for something on the loop."""
+        yield
+
+
+class SystemClock(Clock):
+    """The machine's clock.
+
+    >>> SystemClock().now().tzinfo
+    datetime.timezone.utc
+    """
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def call_at(self, when: datetime, callback: Callback) -> TimerHandle:
+        delay = (when - self.now()).total_seconds()
+        return asyncio.get_running_loop().call_later(max(0.0, delay), callback)
+
+    def __repr__(self) -> str:
+        return "<SystemClock>"
+
+
+_REAL = SystemClock()
+
+
+class ScaledClock(Clock):
+    """A clock that runs ``speed`` times as fast as the real one: for live demonstrations.
+
+    Args:
+        speed: how many of its seconds pass in a real one; above zero.
+        start: its first instant; the real one if not given.
+
+    >>> ScaledClock(60)
+    <ScaledClock x60>
+    """
+
+    def __init__(self, speed: float, *, start: datetime | None = None) -> None:
+        if isinstance(speed, bool) or not isinstance(speed, (int, float)):
+            raise TypeError(f"speed must be a number above zero, not {speed!r}")
+        if not math.isfinite(speed) or speed <= 0:
+            raise ValueError(f"speed must be a finite number above zero, not {speed!r}")
+        self.speed = float(speed)
+        self._real_start = _REAL.now()
+        self._start = self._real_start if start is None else to_instant(start, what="start")
+
+    def now(self) -> datetime:
+        return self._start + (_REAL.now() - self._real_start) * self.speed
+
+    def call_at(self, when: datetime, callback: Callback) -> TimerHandle:
+        delay = (when - self.now()).total_seconds() / self.speed
+        return asyncio.get_running_loop().call_later(max(0.0, delay), callback)
+
+    def __repr__(self) -> str:
+        return f"<ScaledClock x{self.speed:g}>"
+
+
+class Alarm:
+    """One timer that is set again and again.
+
+    Args:
+        clock: what it goes by.
+        callback: what it calls.
+    """
+
+    def __init__(self, clock: Clock, callback: Callback) -> None:
+        self._clock = clock
+        self._callback = callback
+        self._when: datetime | None = None
+        self._handle: TimerHandle | None = None
+
+    def set(self, when: datetime | None) -> None:
+        """Call back at ``when`` and at no other time; not twice for the same instant."""
+        if when == self._when and (self._handle or when is None or when <= self._clock.now()):
+            return
+        self.cancel()
+        self._when = when
+        if when is not None:
+            self._handle = self._clock.call_at(when, self._ring)
+
+    def cancel(self) -> None:
+        """Do not call back."""
+        self._when = None
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _ring(self) -> None:
+        self._handle = None
+        self._callback()
+
+
+VIRTUAL_START = datetime(2027, 1, 1, tzinfo=UTC)
+
+
+class VirtualClock(Clock):
+    """A clock that stands still until :meth:`advance` moves it.
+
+    Args:
+        start: its first instant, an aware datetime; the first of January 2027 if not given.
+
+    >>> import asyncio
+    >>> async def main():
+    ...     clock = VirtualClock()
+    ...     nap = asyncio.ensure_future(clock.sleep("1 hour"))
+    ...     await clock.advance("2 hours")
+    ...     return nap.done(), clock.now().isoformat()
+    >>> asyncio.run(main())
+    (True, '2027-01-01T02:00:00+00:00')
+    """
+
+    patience: float = 1.0
+    """For how many real seconds :meth:`advance` waits for work in threads and processes."""
+
+    def __init__(self, start: datetime = VIRTUAL_START) -> None:
+        self._now = to_instant(start, what="start")
+        self._timers: list[_VirtualTimer] = []
+        self._order = itertools.count()
+        self._off_loop = 0
+        self._on_loop_again: asyncio.Future[Any] | None = None
+
+    def now(self) -> datetime:
+        return self._now
+
+    def call_at(self, when: datetime, callback: Callback) -> TimerHandle:
+        timer = _VirtualTimer(max(when, self._now), next(self._order), callback)
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    async def advance(self, duration: Duration) -> None:
+        """Move time on, running every timer that falls due, in order.
+
+        After each timer all that can run on the loop runs until it waits for something: for
+        this clock, or for the outside world. Work in threads is waited for, up to ``patience``
+        real seconds.
+
+        Raises:
+            ValueError: ``duration`` is negative or not a duration.
+        """
+        target = self._now + timedelta(seconds=to_seconds(duration, what="advance"))
+        await self.settle()
+        while (timer := self._next_timer()) is not None and timer.when <= target:
+            heapq.heappop(self._timers)
+            self._now = timer.when
+            timer.fire()
+            await self.settle()
+        self._now = max(self._now, target)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Let everything that can run now run, without moving time."""
+        await _until_quiet()
+        while self._off_loop:
+            self._on_loop_again = asyncio.get_running_loop().create_future()
+            if not await _REAL.wait(self._on_loop_again, self.patience):
+                break
+            await _until_quiet()
+
+    async def wait_in_real_time(
+        self, future: asyncio.Future[Any], timeout: Duration | None
+    ) -> bool:
+        """Time stands still while one waits, so what has not ended when the loop is quiet won't."""
+        if timeout is not None:
+            await self.settle()
+        if not future.done() and (self._off_loop or timeout is None):
+            return await super().wait_in_real_time(future, timeout)
+        return future.done()
+
+    @contextlib.contextmanager
+    def off_loop(self) -> Iterator[None]:
+        self._count_off_loop(+1)
+        try:
+            yield
+        finally:
+            self._count_off_loop(-1)
+
+    @contextlib.contextmanager
+    def back_on_loop(self) -> Iterator[None]:
+        self._count_off_loop(-1)
+        try:
+            yield
+        finally:
+            self._count_off_loop(+1)
+
+    def _count_off_loop(self, change: int) -> None:
+        self._off_loop += change
+        if self._off_loop == 0 and self._on_loop_again is not None:
+            _resolve(self._on_loop_again, True)
+
+    def _next_timer(self) -> _VirtualTimer | None:
+        while self._timers and self._timers[0].cancelled:
+            heapq.heappop(self._timers)
+        return self._timers[0] if self._timers else None
+
+    def __repr__(self) -> str:
+        return f"<VirtualClock at {self._now.isoformat()}>"
+
+
+class _VirtualTimer:
+    __slots__ = ("callback", "order", "when")
+
+    def __init__(self, when: datetime, order: int, callback: Callback) -> None:
+        self.when = when
+        self.order = order
+        self.callback: Callback | None = callback
+
+    @property
+    def cancelled(self) -> bool:
+        return self.callback is None
+
+    def cancel(self) -> None:
+        self.callback = None
+
+    def fire(self) -> None:
+        if (callback := self.callback) is not None:
+            self.callback = None
+            callback()
+
+    def __lt__(self, other: _VirtualTimer) -> bool:
+        return (self.when, self.order) < (other.when, other.order)
+
+
+_QUIET_TURNS = 50
+"""How many turns count as quiet on a loop that does not show its ready queue."""
+
+_MOST_TURNS = 1_000_000
+"""After so many turns a task that never waits is not waited for any longer."""
+
+
+async def _until_quiet() -> None:
+    """Give way to the other tasks until none of them can run.
+
+    asyncio's own loops show the callbacks that are ready; when this task is resumed and none
+    is left, every other task waits for something.
+    """
+    ready = getattr(asyncio.get_running_loop(), "_ready", None)
+    for turn in range(_QUIET_TURNS if ready is None else _MOST_TURNS):
+        if turn and ready is not None and not ready:
+            return
+        await checkpoint()
+
+
+def _resolve(future: asyncio.Future[Any], value: bool) -> None:
+    if not future.done():
+        future.set_result(value)

@@ -1,0 +1,108 @@
+"""Durations at the edge: a number of seconds, a ``timedelta``, or text such as ``"5 minutes"``.
+
+Everything behind the edge uses seconds as a float.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import timedelta
+
+__all__ = ["Duration", "format_seconds", "to_delta", "to_seconds"]
+
+Duration = float | timedelta | str
+"""What every duration argument takes: seconds, a ``timedelta``, or text with a unit."""
+
+_UNITS: dict[str, float] = {
+    unit: seconds
+    for units, seconds in (
+        ("ms msec msecs millisecond milliseconds", 0.001),
+        ("s sec secs second seconds", 1.0),
+        ("m min mins minute minutes", 60.0),
+        ("h hr hrs hour hours", 3_600.0),
+        ("d day days", 86_400.0),
+        ("w wk wks week weeks", 604_800.0),
+    )
+    for unit in units.split()
+}
+_TEXT = re.compile(r"(?P<number>-?(?:\d+(?:\.\d*)?|\.\d+))\s*(?P<unit>[a-z]+)")
+_EXAMPLES = "a number of seconds, a timedelta, or text such as '500ms', '5s', '10 minutes', '1.5h'"
+
+MAX_SECONDS = 100 * 365.25 * 86_400.0
+"""A hundred years: past it an instant may no longer be a valid ``datetime``."""
+
+
+def to_seconds(value: Duration, *, what: str = "duration") -> float:
+    """Turn any duration into seconds.
+
+    Args:
+        value: seconds as a number, a ``timedelta``, or text with a unit.
+        what: what the caller calls this value, for the error message.
+
+    Raises:
+        ValueError: the text is not a duration, or the value is negative, NaN, infinite or
+            longer than a hundred years.
+        TypeError: the value is of another type.
+
+    Example:
+        >>> to_seconds("5 minutes"), to_seconds("500ms"), to_seconds(2)
+        (300.0, 0.5, 2.0)
+        >>> to_seconds("soon")
+        Traceback (most recent call last):
+        ...
+        ValueError: duration 'soon' is not a duration; give a number of seconds, a timedelta, \
+or text such as '500ms', '5s', '10 minutes', '1.5h'
+    """
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+    elif isinstance(value, str):
+        seconds = _parse(value, what)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        seconds = _finite_float(value)
+    else:
+        raise TypeError(
+            f"{what} {value!r} is a {type(value).__name__}, not a duration; give {_EXAMPLES}"
+        )
+    if not 0.0 <= seconds <= MAX_SECONDS:
+        limit = "at most a hundred years" if seconds > MAX_SECONDS else "zero or more, and finite"
+        raise ValueError(f"{what} must be {limit}, not {value!r}; give {_EXAMPLES}")
+    return seconds
+
+
+def to_delta(value: Duration, *, what: str = "duration") -> timedelta:
+    """Turn any duration into a ``timedelta``; raises as :func:`to_seconds`.
+
+    >>> to_delta("2h")
+    datetime.timedelta(seconds=7200)
+    """
+    return timedelta(seconds=to_seconds(value, what=what))
+
+
+def format_seconds(seconds: float) -> str:
+    """Write seconds the way a person would.
+
+    >>> [format_seconds(s) for s in (0.25, 2, 90, 7200, 90000)]
+    ['250ms', '2s', '1.5m', '2h', '1.04d']
+    """
+    if 0 < seconds < 1:
+        return f"{seconds * 1000:.3g}ms"
+    for unit, size in (("d", 86_400.0), ("h", 3_600.0), ("m", 60.0)):
+        if seconds >= size:
+            return f"{seconds / size:.3g}{unit}"
+    return f"{seconds:.3g}s"
+
+
+def _parse(text: str, what: str) -> float:
+    match = _TEXT.fullmatch(text.strip().lower())
+    unit = _UNITS.get(match["unit"]) if match else None
+    if match is None or unit is None:
+        raise ValueError(f"{what} {text!r} is not a duration; give {_EXAMPLES}")
+    return float(match["number"]) * unit
+
+
+def _finite_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf

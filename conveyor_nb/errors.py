@@ -1,0 +1,117 @@
+"""Every exception that conveyor_nb raises on purpose.
+
+All of them derive from :class:`ConveyorError`, so one ``except`` clause catches the family.
+Bad arguments raise plain ``ValueError`` or ``TypeError`` instead, at the call that brought them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = [
+    "ConveyorError",
+    "GroupFullError",
+    "InvalidJobStateError",
+    "JobCancelledError",
+    "JobFailedError",
+    "JobNotFoundError",
+    "LostLockError",
+    "MetricsDisabledError",
+    "PayloadError",
+    "QueueClosedError",
+]
+
+
+class ConveyorError(Exception):
+    """The base of every error of this package."""
+
+
+class JobNotFoundError(ConveyorError):
+    """No job with this id is in this queue (any more)."""
+
+    def __init__(self, job_id: str, queue_name: str) -> None:
+        super().__init__(f"no job {job_id!r} in queue {queue_name!r}; it may have been removed")
+        self.job_id = job_id
+        self.queue_name = queue_name
+
+
+class InvalidJobStateError(ConveyorError):
+    """The job is not in a state that allows what was asked; nothing was changed."""
+
+    def __init__(self, job_id: str, current_state: str, expected_states: Iterable[str]) -> None:
+        expected = tuple(expected_states)
+        wanted = " or ".join(repr(str(state)) for state in expected)
+        super().__init__(f"job {job_id!r} is {str(current_state)!r}; this needs it to be {wanted}")
+        self.job_id = job_id
+        self.current_state = current_state
+        self.expected_states = expected
+
+
+class LostLockError(ConveyorError):
+    """The job's lock is no longer held by this worker, so its report changed nothing."""
+
+    def __init__(self, job_id: str, worker_id: str | None) -> None:
+        super().__init__(
+            f"worker {worker_id!r} no longer holds the lock of job {job_id!r}; "
+            "what it reported was not applied"
+        )
+        self.job_id = job_id
+        self.worker_id = worker_id
+
+
+class MetricsDisabledError(ConveyorError):
+    """Metrics were asked of a store that does not collect them."""
+
+    def __init__(self) -> None:
+        super().__init__("this store collects no metrics; create it with metrics=True")
+
+
+class QueueClosedError(ConveyorError):
+    """The queue was closed and takes no more calls."""
+
+    def __init__(self, queue_name: str) -> None:
+        super().__init__(
+            f"queue {queue_name!r} is closed; create a new Queue({queue_name!r}) to go on"
+        )
+        self.queue_name = queue_name
+
+
+class GroupFullError(ConveyorError):
+    """The group already holds as many waiting jobs as its ``max_size`` allows."""
+
+    def __init__(self, group_id: str, max_size: int) -> None:
+        super().__init__(f"group {group_id!r} is full: it already holds {max_size} waiting jobs")
+        self.group_id = group_id
+        self.max_size = max_size
+
+
+class JobFailedError(ConveyorError):
+    """A job that was waited for failed for good."""
+
+    def __init__(self, job_id: str, reason: str | None) -> None:
+        super().__init__(f"job {job_id!r} failed: {reason}")
+        self.job_id = job_id
+        self.reason = reason
+
+
+class JobCancelledError(JobFailedError):
+    """A job that was waited for was cancelled."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id, "cancelled")
+
+
+class PayloadError(ConveyorError, TypeError):
+    """A payload or a result can't be copied into the store; ``path`` says which part of it."""
+
+    def __init__(self, path: str, type_name: str, cause: str) -> None:
+        super().__init__(
+            f"{path} is a {type_name}, which can't be copied into the store ({cause}); "
+            "use JSON-like values or picklable objects"
+        )
+        self.path = path
+
+    @classmethod
+    def of(cls, path: str, value: object, cause: BaseException) -> PayloadError:
+        """Build the error for ``value``, which was found at ``path``."""
+        return cls(path, type(value).__qualname__, str(cause) or type(cause).__name__)

@@ -1,0 +1,301 @@
+"""A job as people hold it: what is known of it, and what can be done to it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+from datetime import datetime
+from typing import Any, Generic, Self, TypeVar, overload
+
+from conveyor_nb import actions
+from conveyor_nb.display import Displayable
+from conveyor_nb.durations import Duration, to_seconds
+from conveyor_nb.errors import JobCancelledError, JobFailedError, JobNotFoundError
+from conveyor_nb.lifecycle import CANCELLED
+from conveyor_nb.model import AttemptRecord, EventType, JobData, JobState, Lock, StoreEvent
+from conveyor_nb.options import JobOptions, to_instant
+from conveyor_nb.payload import freeze, thaw
+from conveyor_nb.stores import StoreInterface
+
+__all__ = ["Job"]
+
+T = TypeVar("T")
+
+
+class _Field(Generic[T]):
+    """A read-only view of a field of the job's data."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, job: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, job: Job, owner: type) -> T: ...
+    def __get__(self, job: Job | None, owner: type) -> Any:
+        return self if job is None else getattr(job._data, self._name)
+
+    def __set__(self, job: Job, value: T) -> None:
+        raise AttributeError(
+            f"job.{self._name} is read-only; a job is changed by its methods, "
+            "for instance await job.update_data(...)"
+        )
+
+
+class Job(Displayable):
+    """A job of a queue: what ``add`` returns, and what a handler gets.
+
+    Its fields show the job as it was when it was fetched, changed by what this object did
+    since; ``await job.refresh()`` reads it anew. What changes it is checked and done by the
+    store in one atomic step: a ``JobNotFoundError``, ``InvalidJobStateError`` or, in a handler
+    whose job was taken from it, ``LostLockError`` means that nothing was changed.
+    """
+
+    id = _Field[str]()
+    name = _Field[str]()
+    queue_name = _Field[str]()
+    data = _Field[Any]()
+    state = _Field[JobState]()
+    attempts_made = _Field[int]()
+    progress = _Field[float]()
+    returnvalue = _Field[Any]()
+    failed_reason = _Field[str | None]()
+    opts = _Field[JobOptions]()
+    priority = _Field[float]()
+    deduplication_key = _Field[str | None]()
+    logs = _Field[tuple[str, ...]]()
+    stacktrace = _Field[tuple[str, ...]]()
+    created_at = _Field[datetime]()
+    processed_at = _Field[datetime | None]()
+    completed_at = _Field[datetime | None]()
+    failed_at = _Field[datetime | None]()
+    delay_until = _Field[datetime | None]()
+    lock_until = _Field[datetime | None]()
+    locked_by = _Field[str | None]()
+    parent_id = _Field[str | None]()
+    parent_queue_name = _Field[str | None]()
+    pending_children_count = _Field[int]()
+    cancelled_at = _Field[datetime | None]()
+    group_id = _Field[str | None]()
+    discarded = _Field[bool]()
+    children_ids = _Field[tuple[str, ...]]()
+    attempt_logs = _Field[tuple[AttemptRecord, ...]]()
+    scheduler_id = _Field[str | None]()
+    planned_at = _Field[datetime | None]()
+
+    def __init__(self, data: JobData, store: StoreInterface, *, lock: Lock | None = None) -> None:
+        self._data = data
+        self._store = store
+        self._lock = lock
+        self._cancel_requested = False
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.name!r}: {self._summary()}>"
+
+    def _summary(self) -> str:
+        if self.state is JobState.FAILED:
+            return f"failed, {self.failed_reason}"
+        if self.state is JobState.ACTIVE and self.progress:
+            return f"active, {self.progress:g} %"
+        return str(self.state)
+
+    # -- looking ------------------------------------------------------------------------------
+
+    async def is_completed(self) -> bool:
+        """Read the job anew: is it completed?"""
+        return (await self.refresh()).state is JobState.COMPLETED
+
+    async def is_failed(self) -> bool:
+        """Read the job anew: did it fail for good?"""
+        return (await self.refresh()).state is JobState.FAILED
+
+    async def is_active(self) -> bool:
+        """Read the job anew: has a worker got it?"""
+        return (await self.refresh()).state is JobState.ACTIVE
+
+    @property
+    def lock(self) -> Lock | None:
+        """In a handler: proof that it holds the job."""
+        return self._lock
+
+    @property
+    def store(self) -> StoreInterface:
+        """The store that keeps the job."""
+        return self._store
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields of the job by name.
+
+        ``opts`` is a ``JobOptions``, instants are datetimes; payload and result are copies.
+        """
+        fields = dataclasses.fields(JobData)
+        return {field.name: getattr(self._data.copy(), field.name) for field in fields} | {
+            "data": thaw(freeze(self.data, "data")),
+            "returnvalue": thaw(freeze(self.returnvalue, "returnvalue")),
+        }
+
+    async def refresh(self) -> Self:
+        """Read the job anew; raises ``JobNotFoundError`` if it is gone."""
+        data = await self._store.get_job(self.queue_name, self.id)
+        if data is None:
+            raise JobNotFoundError(self.id, self.queue_name)
+        self._data = data
+        return self
+
+    # -- from within a handler ----------------------------------------------------------------
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether this run is to stop: the job was cancelled, removed or timed out."""
+        return self._cancel_requested
+
+    def request_stop(self) -> None:
+        """Let the handler know that its run is to stop."""
+        self._cancel_requested = True
+
+    def raise_if_cancelled(self) -> None:
+        """Raise ``JobCancelledError`` if this run is to stop; for handlers in a thread."""
+        if self._cancel_requested:
+            raise JobCancelledError(self.id)
+
+    async def sleep(self, delay: Duration) -> None:
+        """Wait for a duration, as the store's clock measures it."""
+        await self._store.clock.sleep(delay)
+
+    async def update_progress(self, percent: float) -> None:
+        """Say how far the job is, from 0 to 100.
+
+        Raises:
+            TypeError, ValueError: it is not a number from 0 to 100.
+        """
+        if isinstance(percent, bool) or not isinstance(percent, (int, float)):
+            raise TypeError(f"progress must be a number from 0 to 100, not {percent!r}")
+        if not 0 <= percent <= 100:
+            raise ValueError(f"progress must be from 0 to 100, not {percent!r}")
+        await self.apply(actions.SetProgress(percent))
+
+    async def log(self, text: object) -> None:
+        """Add a line to the job's log; the newest 1,000 are kept."""
+        await self.apply(actions.Log(str(text)))
+
+    async def clear_logs(self) -> None:
+        """Empty the job's log; the records of its attempts keep theirs."""
+        await self.apply(actions.ClearLogs())
+
+    async def move_to_delayed(self, until: datetime) -> None:
+        """Put the job off until an instant, with no attempt spent.
+
+        For handlers: return right after; what the handler gives then is not looked at.
+        """
+        await self.apply(actions.MoveToDelayed(to_instant(until, what="until")))
+
+    async def move_to_failed(self, reason: str) -> None:
+        """Fail the job for good, whatever attempts are left; for handlers, as above."""
+        await self.apply(actions.Fail(str(reason), final=True))
+
+    # -- from anywhere ------------------------------------------------------------------------
+
+    async def update_data(self, data: Any) -> None:
+        """Replace the payload; raises ``PayloadError`` if it can't be copied."""
+        await self.apply(actions.UpdateData(data))
+
+    async def promote(self) -> None:
+        """Let a delayed job run now."""
+        await self.apply(actions.Promote())
+
+    async def retry(self) -> None:
+        """Run a failed or completed job again, with all its attempts."""
+        await self.apply(actions.Retry())
+
+    async def discard(self) -> None:
+        """Retry the job no more, if its attempt fails."""
+        await self.apply(actions.Discard())
+
+    async def change_delay(self, delay: Duration) -> None:
+        """Let a delayed job become due after this duration from now."""
+        await self.apply(actions.ChangeDelay(to_seconds(delay, what="delay")))
+
+    async def change_priority(self, priority: float) -> None:
+        """Give the job another priority; lower runs first."""
+        if isinstance(priority, bool) or not isinstance(priority, (int, float)):
+            raise TypeError(f"priority must be a number, not {priority!r}")
+        if not math.isfinite(priority):
+            raise ValueError(f"priority must be a finite number, not {priority!r}")
+        await self.apply(actions.ChangePriority(priority))
+
+    async def cancel(self) -> None:
+        """Stop the job; it ends failed, ``"cancelled"``. Of a settled job: no effect."""
+        await self.apply(actions.Cancel(), fenced=False)
+
+    async def remove(self) -> None:
+        """Remove the job; raises ``JobNotFoundError`` if it is gone."""
+        if not await self._store.remove_job(self.queue_name, self.id):
+            raise JobNotFoundError(self.id, self.queue_name)
+
+    async def wait_until_finished(self, timeout: Duration | None = None) -> Any:
+        """Wait until the job has settled, and return what its handler returned.
+
+        Args:
+            timeout: a duration on the store's clock; ``None``: for ever.
+
+        Raises:
+            JobFailedError, JobCancelledError: it failed, or was cancelled.
+            JobNotFoundError: it is gone, or was removed before it settled.
+            TimeoutError: it has not settled within ``timeout``.
+        """
+        settled: asyncio.Future[StoreEvent] = asyncio.get_running_loop().create_future()
+
+        def notice(event: StoreEvent) -> None:
+            if event.type in _END_EVENTS and not settled.done():
+                settled.set_result(event)
+
+        self._store.subscribe(self.queue_name, notice, job_id=self.id)
+        try:
+            now = await self._store.get_job(self.queue_name, self.id)
+            if now is not None and now.state in (JobState.COMPLETED, JobState.FAILED):
+                self._data = now
+                return _result(now.id, now.state, now.returnvalue, now.failed_reason)
+            if now is None and not settled.done():
+                raise JobNotFoundError(self.id, self.queue_name)
+            if not await self._store.clock.wait(settled, timeout):
+                state = now.state if now else "gone"
+                raise TimeoutError(f"job {self.id!r} has not finished within {timeout} ({state})")
+        finally:
+            self._store.unsubscribe(self.queue_name, notice, job_id=self.id)
+        return await self._take_end(settled.result())
+
+    async def _take_end(self, event: StoreEvent) -> Any:
+        if event.type == EventType.REMOVED:
+            raise JobNotFoundError(self.id, self.queue_name)
+        self._data = await self._store.get_job(self.queue_name, self.id) or self._data
+        value = thaw(freeze(event.data.get("returnvalue"), "returnvalue"))
+        return _result(
+            self.id, JobState(event.type.partition(":")[2]), value, event.data.get("reason")
+        )
+
+    async def apply(self, action: actions.Action, *, fenced: bool = True) -> None:
+        """Let the store apply an action, and show the job as it is after that.
+
+        Args:
+            action: what is to be done.
+            fenced: send the lock along, if this object is a handler's.
+        """
+        before = self._data
+        self._data = await self._store.apply(
+            self.queue_name, self.id, action, lock=self._lock if fenced else None
+        )
+        if not isinstance(action, actions.UpdateData):
+            # a handler may work in its own copy of the payload, which a call must not undo
+            self._data.data = before.data
+
+
+_END_EVENTS = frozenset({EventType.COMPLETED, EventType.FAILED, EventType.REMOVED})
+
+
+def _result(job_id: str, state: JobState, returnvalue: Any, reason: str | None) -> Any:
+    if state is JobState.COMPLETED:
+        return returnvalue
+    if reason == CANCELLED:
+        raise JobCancelledError(job_id)
+    raise JobFailedError(job_id, reason)

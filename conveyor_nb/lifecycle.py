@@ -1,0 +1,470 @@
+"""The state machine of a job: pure functions from (job, action, now) to a change and its events.
+
+The only place that knows which transition is legal and what follows from an outcome. Stores
+apply what is decided here; nothing here changes a job, reads a clock or waits.
+"""
+
+from __future__ import annotations
+
+import math
+import random as random_module
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, assert_never
+
+from conveyor_nb import actions
+from conveyor_nb.durations import format_seconds, to_seconds
+from conveyor_nb.errors import InvalidJobStateError, LostLockError
+from conveyor_nb.model import AttemptRecord, AttemptStatus, EventType, JobData, JobState, Lock
+from conveyor_nb.options import Backoff, BackoffType, ChildFailurePolicy
+
+__all__ = [
+    "CANCELLED",
+    "SETTLED",
+    "TRANSITIONS",
+    "UNSETTLED",
+    "Change",
+    "admit",
+    "child_settled",
+    "decide",
+    "due",
+    "require_lock",
+    "retry_delay",
+    "take",
+]
+
+CANCELLED = "cancelled"
+"""The ``failed_reason`` of a cancelled job."""
+
+MAX_BACKOFF = 86_400.0
+BACKOFF_JITTER = 0.25
+
+MAX_LOG_LINES = 1_000
+"""So many of its newest log lines a job keeps."""
+
+UNSETTLED = frozenset(
+    {JobState.WAITING_CHILDREN, JobState.DELAYED, JobState.WAITING, JobState.ACTIVE}
+)
+SETTLED = frozenset({JobState.COMPLETED, JobState.FAILED})
+
+TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
+    JobState.WAITING_CHILDREN: frozenset({JobState.WAITING, JobState.FAILED}),
+    JobState.DELAYED: frozenset({JobState.WAITING, JobState.FAILED}),
+    JobState.WAITING: frozenset({JobState.ACTIVE, JobState.FAILED}),
+    JobState.ACTIVE: frozenset(
+        {JobState.COMPLETED, JobState.FAILED, JobState.DELAYED, JobState.WAITING}
+    ),
+    JobState.COMPLETED: frozenset({JobState.WAITING}),
+    JobState.FAILED: frozenset({JobState.WAITING}),
+}
+"""Every legal transition between states; removal is legal from each of them."""
+
+Event = tuple[EventType, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A decision: the job's fields that get new values, and the events to publish, in order."""
+
+    updates: Mapping[str, Any]
+    events: tuple[Event, ...] = ()
+
+
+NOTHING = Change({})
+
+
+# -- entering, falling due, being taken -----------------------------------------------------
+
+
+def admit(job: JobData, now: datetime) -> Change:
+    """Decide in which state a new job begins: it waits for children, for its time, or its turn."""
+    until = job.planned_at
+    if job.opts.delay:
+        until = now + timedelta(seconds=to_seconds(job.opts.delay))
+    state = JobState.WAITING
+    if job.pending_children_count:
+        state = JobState.WAITING_CHILDREN
+    elif until is not None and until > now:
+        state = JobState.DELAYED
+    updates = {
+        "state": state,
+        "created_at": now,
+        "delay_until": until if state is JobState.DELAYED else None,
+    }
+    return Change(updates, (_state_event(job, state, previous=None, **_times(updates)),))
+
+
+def due(job: JobData) -> Change:
+    """Decide what a delayed job changes when its time has come."""
+    return _move(job, JobState.WAITING, {"delay_until": None})
+
+
+def take(job: JobData, worker_id: str, lock_duration: float, now: datetime) -> Change:
+    """Decide what a worker changes by taking a waiting job."""
+    attempt = len(job.attempt_logs) + 1
+    return _move(
+        job,
+        JobState.ACTIVE,
+        {
+            "processed_at": now,
+            "locked_by": worker_id,
+            "lock_until": now + timedelta(seconds=lock_duration),
+            "attempt_logs": (*job.attempt_logs, AttemptRecord(attempt, worker_id, now)),
+        },
+        worker_id=worker_id,
+        attempt=attempt,
+    )
+
+
+# -- actions --------------------------------------------------------------------------------
+
+
+def decide(
+    job: JobData,
+    action: actions.Action,
+    *,
+    now: datetime,
+    lock: Lock | None = None,
+    random: random_module.Random | None = None,
+) -> Change:
+    """Decide what an action changes.
+
+    Args:
+        job: the job as it is.
+        action: what is to be done to it.
+        now: the instant of the step.
+        lock: proof that the caller holds the job. Outcomes need it; other actions need none,
+            but one that is given must hold, so a late handler changes nothing.
+        random: the source of the backoff's jitter; without one there is none.
+
+    Raises:
+        InvalidJobStateError: the job's state does not allow the action.
+        LostLockError: the job's lock was needed or given, and ``lock`` is not it.
+    """
+    if lock is not None or isinstance(action, _OUTCOMES):
+        require_lock(job, lock)
+    match action:
+        case actions.Complete(returnvalue):
+            return _complete(job, returnvalue, now)
+        case actions.Fail(reason, stacktrace, final):
+            return _fail(job, reason, stacktrace, now, random, final=final)
+        case actions.Release(reason):
+            return _put_back(job, JobState.WAITING, reason, now)
+        case actions.MoveToDelayed(until):
+            state = JobState.DELAYED if until > now else JobState.WAITING
+            return _put_back(job, state, f"moved to {until.isoformat()}", now, until)
+        case actions.ExtendLock(duration):
+            return Change({"lock_until": now + timedelta(seconds=duration)})
+        case actions.Stall():
+            return _stall(job, now)
+        case actions.Cancel():
+            return _cancel(job, now)
+        case actions.Promote():
+            _require_state(job, {JobState.DELAYED})
+            return due(job)
+        case actions.Retry():
+            return _retry(job)
+        case actions.Discard():
+            _require_state(job, UNSETTLED)
+            return Change({"discarded": True})
+        case actions.UpdateData(payload):
+            return Change({"data": payload})
+        case actions.ChangeDelay(delay):
+            _require_state(job, {JobState.DELAYED})
+            return _reposition(job, {"delay_until": now + timedelta(seconds=delay)})
+        case actions.ChangePriority(priority):
+            _require_state(job, UNSETTLED)
+            return _reposition(job, {"priority": priority})
+        case actions.SetProgress(value):
+            data = {"name": job.name, "worker_id": job.locked_by, "progress": value}
+            return Change({"progress": value}, ((EventType.PROGRESS, data),))
+        case actions.Log(line):
+            return _log(job, line)
+        case actions.ClearLogs():
+            return Change({"logs": ()}, ((EventType.LOG, {"name": job.name, "cleared": True}),))
+    assert_never(action)
+
+
+_OUTCOMES = (
+    actions.Complete,
+    actions.Fail,
+    actions.Release,
+    actions.MoveToDelayed,
+    actions.ExtendLock,
+)
+"""What only the holder of a job's lock may report."""
+
+
+def require_lock(job: JobData, lock: Lock | None) -> None:
+    """Raise ``LostLockError`` unless ``lock`` is the one that the job is held by now."""
+    held = (
+        lock is not None
+        and job.state is JobState.ACTIVE
+        and job.locked_by == lock.worker_id
+        and len(job.attempt_logs) == lock.attempt
+    )
+    if not held:
+        raise LostLockError(job.id, lock.worker_id if lock else None)
+
+
+def retry_delay(
+    backoff: Backoff | None, attempts_made: int, random: random_module.Random | None = None
+) -> float:
+    """How many seconds to wait before the next attempt.
+
+    Args:
+        backoff: the job's backoff.
+        attempts_made: how many attempts have failed, from 1.
+        random: the source of the jitter of an exponential backoff.
+
+    >>> retry_delay(Backoff("exponential", "1s"), attempts_made=4)
+    8.0
+    """
+    if backoff is None:
+        return 0.0
+    if backoff.strategy is not None:
+        return to_seconds(backoff.strategy(attempts_made), what="the backoff strategy's result")
+    delay = to_seconds(backoff.delay)
+    if backoff.type is BackoffType.FIXED or delay == 0:
+        return delay
+    enough_doublings = math.ceil(math.log2(max(MAX_BACKOFF / delay, 1.0)))
+    grown = delay * 2.0 ** min(attempts_made - 1, enough_doublings)
+    jitter = random.uniform(-BACKOFF_JITTER, BACKOFF_JITTER) if random else 0.0
+    return min(grown * (1 + jitter), MAX_BACKOFF)
+
+
+def _complete(job: JobData, returnvalue: Any, now: datetime) -> Change:
+    if job.cancelled_at:
+        return _end_cancelled(job, now)
+    updates = _ended(job, now, AttemptStatus.COMPLETED)
+    updates |= {"returnvalue": returnvalue, "completed_at": now, "failed_reason": None}
+    return _move(job, JobState.COMPLETED, updates, worker_id=job.locked_by, returnvalue=returnvalue)
+
+
+def _fail(
+    job: JobData,
+    reason: str,
+    stacktrace: str | None,
+    now: datetime,
+    random: random_module.Random | None,
+    *,
+    final: bool = False,
+) -> Change:
+    if job.cancelled_at:
+        return _end_cancelled(job, now)
+    attempts_made = job.attempts_made + 1
+    if not (final or job.discarded or attempts_made >= job.opts.attempts):
+        backoff = job.opts.backoff
+        assert backoff is None or isinstance(backoff, Backoff), "JobOptions made it one"
+        try:
+            delay = retry_delay(backoff, attempts_made, random)
+        except Exception as error:  # a person's callable may raise anything
+            reason = f"{reason} (no retry: the backoff strategy raised {error!r})"
+        else:
+            updates = _failed_attempt(job, reason, stacktrace, now)
+            return _try_again(job, updates, reason, delay, now)
+    updates = _failed_attempt(job, reason, stacktrace, now)
+    return _move(
+        job,
+        JobState.FAILED,
+        updates | {"failed_at": now},
+        worker_id=job.locked_by,
+        reason=reason,
+        cancelled=False,
+    )
+
+
+def _try_again(
+    job: JobData, updates: dict[str, Any], reason: str, delay: float, now: datetime
+) -> Change:
+    state = JobState.DELAYED if delay else JobState.WAITING
+    if delay:
+        updates["delay_until"] = now + timedelta(seconds=delay)
+    retrying = {
+        "worker_id": job.locked_by,
+        "attempts_made": job.attempts_made + 1,
+        "attempts": job.opts.attempts,
+        "reason": reason,
+        "delay": delay,
+    }
+    return _move(job, state, updates, before=[(EventType.RETRYING, retrying)])
+
+
+def _stall(job: JobData, now: datetime) -> Change:
+    """Whoever says so may be late: a lock that was renewed or released is left alone."""
+    if job.state is not JobState.ACTIVE or job.lock_until is None or job.lock_until > now:
+        return NOTHING
+    late = format_seconds((now - job.lock_until).total_seconds())
+    reason = f"stalled: worker {job.locked_by} did not renew its lock, which ran out {late} ago"
+    stalled: Event = (EventType.STALLED, {"worker_id": job.locked_by, "reason": reason})
+    can_retry = not job.discarded and job.attempts_made + 1 < job.opts.attempts
+    if job.cancelled_at or not can_retry:
+        change = _fail(job, reason, None, now, None, final=True)
+    else:
+        change = _try_again(job, _failed_attempt(job, reason, None, now), reason, 0.0, now)
+    return Change(change.updates, (stalled, *change.events))
+
+
+def _put_back(
+    job: JobData, state: JobState, reason: str, now: datetime, until: datetime | None = None
+) -> Change:
+    """End the attempt without counting it."""
+    if job.cancelled_at:
+        return _end_cancelled(job, now)
+    updates = _ended(job, now, AttemptStatus.FAILED, reason)
+    if state is JobState.DELAYED:
+        updates["delay_until"] = until
+    return _move(job, state, updates, worker_id=job.locked_by, reason=reason)
+
+
+def _cancel(job: JobData, now: datetime) -> Change:
+    """An active job is told, and ends when its handler does; any other ends at once."""
+    if job.state in SETTLED or job.cancelled_at:
+        return NOTHING
+    data = {"name": job.name, "previous": job.state, "worker_id": job.locked_by}
+    told: Event = (EventType.CANCELLED, data)
+    if job.state is JobState.ACTIVE:
+        return Change({"cancelled_at": now}, (told,))
+    change = _end_cancelled(job, now)
+    return Change({**change.updates, "cancelled_at": now}, (told, *change.events))
+
+
+def _end_cancelled(job: JobData, now: datetime) -> Change:
+    updates = _ended(job, now, AttemptStatus.FAILED, CANCELLED)
+    updates |= {"failed_at": now, "failed_reason": CANCELLED, "delay_until": None}
+    return _move(
+        job,
+        JobState.FAILED,
+        updates,
+        worker_id=job.locked_by,
+        reason=CANCELLED,
+        cancelled=True,
+    )
+
+
+def _retry(job: JobData) -> Change:
+    """A retried job starts afresh, but keeps the story of its attempts and its place."""
+    _require_state(job, SETTLED)
+    updates = {
+        "attempts_made": 0,
+        "progress": 0,
+        "returnvalue": None,
+        "failed_reason": None,
+        "completed_at": None,
+        "failed_at": None,
+        "cancelled_at": None,
+        "discarded": False,
+    }
+    return _move(job, JobState.WAITING, updates)
+
+
+def _reposition(job: JobData, updates: dict[str, Any]) -> Change:
+    """The job stays in its state; watchers are told that its place in it is another."""
+    event = _state_event(job, job.state, previous=job.state, **_times(updates))
+    return Change(updates, (event,) if job.state is not JobState.ACTIVE else ())
+
+
+def _log(job: JobData, line: str) -> Change:
+    updates: dict[str, Any] = {"logs": _with_line(job.logs, line)}
+    if job.state is JobState.ACTIVE:
+        *earlier, last = job.attempt_logs
+        logs = _with_line(last.logs, line)
+        updates["attempt_logs"] = (*earlier, AttemptRecord(*_head(last), logs=logs))
+    data = {"name": job.name, "worker_id": job.locked_by, "line": line}
+    return Change(updates, ((EventType.LOG, data),))
+
+
+# -- flows ----------------------------------------------------------------------------------
+
+
+def child_settled(
+    parent: JobData, child_id: str, *, failed: bool, pending: int, now: datetime
+) -> Change:
+    """Decide what a child that settled, or was removed, changes in its parent.
+
+    Args:
+        parent: the parent as it is.
+        child_id: the child.
+        failed: whether the child failed for good, was cancelled or was removed.
+        pending: how many children are unsettled after this one.
+        now: the instant of the step.
+    """
+    updates: dict[str, Any] = {"pending_children_count": pending}
+    if parent.state is not JobState.WAITING_CHILDREN:
+        return Change(updates)
+    policy = parent.opts.fail_parent_on_child_failure
+    if failed and policy is ChildFailurePolicy.FAIL:
+        reason = f"child {child_id!r} failed"
+        updates |= {"failed_reason": reason, "failed_at": now}
+        return _move(parent, JobState.FAILED, updates, reason=reason, cancelled=False)
+    if failed and policy is ChildFailurePolicy.REMOVE:
+        updates["children_ids"] = tuple(one for one in parent.children_ids if one != child_id)
+    return Change(updates) if pending else _move(parent, JobState.WAITING, updates)
+
+
+# -- parts of a change ----------------------------------------------------------------------
+
+
+def _move(
+    job: JobData,
+    state: JobState,
+    updates: Mapping[str, Any],
+    *,
+    before: Iterable[Event] = (),
+    **data: Any,
+) -> Change:
+    if state not in TRANSITIONS[job.state]:
+        sources = [source for source, targets in TRANSITIONS.items() if state in targets]
+        raise InvalidJobStateError(job.id, job.state, sources)
+    event = _state_event(job, state, previous=job.state, **_times(updates), **data)
+    return Change({**updates, "state": state}, (*before, event))
+
+
+def _state_event(job: JobData, state: JobState, **data: Any) -> Event:
+    return (EventType(f"job:{state}"), {"name": job.name, **data})
+
+
+def _times(updates: Mapping[str, Any]) -> dict[str, Any]:
+    until = updates.get("delay_until")
+    return {"delay_until": until} if until is not None else {}
+
+
+def _require_state(job: JobData, states: Iterable[JobState]) -> None:
+    if job.state not in states:
+        raise InvalidJobStateError(job.id, job.state, sorted(states))
+
+
+def _failed_attempt(
+    job: JobData, reason: str, stacktrace: str | None, now: datetime
+) -> dict[str, Any]:
+    return _ended(job, now, AttemptStatus.FAILED, reason, stacktrace) | {
+        "attempts_made": job.attempts_made + 1,
+        "failed_reason": reason,
+        "stacktrace": (*job.stacktrace, stacktrace) if stacktrace else job.stacktrace,
+    }
+
+
+def _ended(
+    job: JobData,
+    now: datetime,
+    status: AttemptStatus,
+    error: str | None = None,
+    stacktrace: str | None = None,
+) -> dict[str, Any]:
+    """What every end of an attempt changes: the lock is gone, the attempt's record is closed."""
+    if job.state is not JobState.ACTIVE:
+        return {}
+    *earlier, last = job.attempt_logs
+    record = AttemptRecord(
+        last.attempt, last.worker_id, last.started_at, now, status, error, stacktrace, last.logs
+    )
+    return {"locked_by": None, "lock_until": None, "attempt_logs": (*earlier, record)}
+
+
+def _head(record: AttemptRecord) -> tuple[int, str, datetime]:
+    return record.attempt, record.worker_id, record.started_at
+
+
+def _with_line(lines: tuple[str, ...], line: str) -> tuple[str, ...]:
+    return (*lines[-(MAX_LOG_LINES - 1) :], line)

@@ -1,0 +1,106 @@
+"""Keeping the locks of running jobs, and finding jobs whose worker is gone.
+
+A blocked event loop is not a stall. When a loop that was blocked goes on, all its timers are
+overdue at once; whoever finds a lock that ran out gives its holder a moment to renew it, and a
+holder that is alive does so in that moment, for its timer fell due first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+from conveyor_nb.actions import Stall
+from conveyor_nb.clock import TimerHandle
+from conveyor_nb.errors import JobNotFoundError, LostLockError
+from conveyor_nb.job import Job
+from conveyor_nb.stores import StoreInterface
+
+__all__ = ["LockKeeper"]
+
+_MOST_GRACE = 1.0
+"""Seconds, at most, in which a worker that seems gone may show that it is there."""
+
+
+class LockKeeper:
+    """Renews a worker's locks at half their duration, and looks for stalled jobs of its queue.
+
+    Both timers run only while there is something for them to do.
+
+    Args:
+        store, queue_name: where the jobs are.
+        lock_duration: seconds that a lock holds.
+        stalled_interval: seconds between looks for stalled jobs.
+        running: gives the jobs that the worker runs now.
+        on_lost: called with a job whose lock was lost.
+        spawn: runs a coroutine as a task that the worker looks after.
+    """
+
+    def __init__(
+        self,
+        store: StoreInterface,
+        queue_name: str,
+        *,
+        lock_duration: float,
+        stalled_interval: float,
+        running: Callable[[], Iterable[Job]],
+        on_lost: Callable[[Job], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> None:
+        self._store = store
+        self._queue_name = queue_name
+        self._lock_duration = lock_duration
+        self._stalled_interval = stalled_interval
+        self._running = running
+        self._on_lost = on_lost
+        self._spawn = spawn
+        self._renewal: TimerHandle | None = None
+        self._watch: TimerHandle | None = None
+
+    def keep(self) -> None:
+        """Renew locks from now on, until none is held."""
+        if self._renewal is None:
+            self._renewal = self._store.clock.call_later(
+                self._lock_duration / 2, lambda: self._spawn(self._renew())
+            )
+
+    def watch(self) -> None:
+        """Look for stalled jobs from now on, until no job of the queue is active."""
+        if self._watch is None:
+            self._watch = self._store.clock.call_later(
+                self._stalled_interval, lambda: self._spawn(self._look())
+            )
+
+    def close(self) -> None:
+        """Stop both."""
+        for timer in (self._renewal, self._watch):
+            if timer is not None:
+                timer.cancel()
+
+    async def _renew(self) -> None:
+        for job in list(self._running()):
+            assert job.lock is not None, "a running job has a lock"
+            try:
+                await self._store.extend_lock(
+                    self._queue_name, job.id, job.lock, self._lock_duration
+                )
+            except (LostLockError, JobNotFoundError):
+                self._on_lost(job)
+        self._renewal = None
+        if any(True for _ in self._running()):
+            self.keep()
+
+    async def _look(self) -> None:
+        mine = {job.id for job in self._running()}
+        stalled = await self._store.get_stalled_jobs(self._queue_name)
+        suspects = [job for job in stalled if job.id not in mine]
+        if suspects:
+            await self._store.clock.sleep(min(self._lock_duration / 2, _MOST_GRACE))
+            for job in suspects:
+                try:
+                    await self._store.apply(self._queue_name, job.id, Stall())
+                except JobNotFoundError:  # removed meanwhile
+                    continue
+        self._watch = None
+        if await self._store.get_active_count(self._queue_name):
+            self.watch()

@@ -1,0 +1,228 @@
+"""The data that queues, workers and stores pass to each other. No behaviour lives here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from conveyor_nb.options import GroupLimits, JobOptions, Limiter, Repeat
+
+__all__ = [
+    "ALL_NAMES",
+    "AttemptRecord",
+    "AttemptStatus",
+    "EventType",
+    "FetchOptions",
+    "FlowJob",
+    "JobData",
+    "JobScheduler",
+    "JobState",
+    "Lock",
+    "StoreEvent",
+    "WorkerInfo",
+    "WorkerStatus",
+]
+
+ALL_NAMES = "__all__"
+"""In a queue's set of paused job names: the whole queue is paused."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class JobState(StrEnum):
+    """Where a job is in its life; each job is in exactly one state."""
+
+    WAITING = "waiting"
+    WAITING_CHILDREN = "waiting-children"
+    DELAYED = "delayed"
+    ACTIVE = "active"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class AttemptStatus(StrEnum):
+    """How one attempt ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class WorkerStatus(StrEnum):
+    """What a worker is doing."""
+
+    STOPPED = "stopped"
+    RUNNING = "running"
+    PAUSED = "paused"
+    CLOSED = "closed"
+
+
+class EventType(StrEnum):
+    """The type of a :class:`StoreEvent`."""
+
+    WAITING = "job:waiting"
+    WAITING_CHILDREN = "job:waiting-children"
+    DELAYED = "job:delayed"
+    ACTIVE = "job:active"
+    COMPLETED = "job:completed"
+    FAILED = "job:failed"
+    PROGRESS = "job:progress"
+    LOG = "job:log"
+    RETRYING = "job:retrying"
+    STALLED = "job:stalled"
+    CANCELLED = "job:cancelled"
+    REMOVED = "job:removed"
+    DRAINED = "queue:drained"
+    PAUSED = "queue:paused"
+    RESUMED = "queue:resumed"
+    ERROR = "queue:error"
+    WORKER_STARTED = "worker:started"
+    WORKER_PAUSED = "worker:paused"
+    WORKER_CLOSED = "worker:closed"
+
+
+class StoreEvent(NamedTuple):
+    """One thing that happened in a store; published after the change is visible there.
+
+    ``data`` is shared by all subscribers: read it, don't change it.
+    """
+
+    type: str
+    queue_name: str
+    job_id: str | None
+    data: Mapping[str, Any]
+    timestamp: datetime
+
+
+class Lock(NamedTuple):
+    """Proof that a worker took a job, and for which attempt: what fences late reports off."""
+
+    worker_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One time that a worker took a job; ``attempt`` counts from 1."""
+
+    attempt: int
+    worker_id: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    status: AttemptStatus | None = None
+    error: str | None = None
+    stacktrace: str | None = None
+    logs: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, kw_only=False)
+class JobData:
+    """All that a store keeps of a job.
+
+    ``attempts_made`` counts the attempts that failed or stalled; ``attempt_logs`` has a record
+    for each time a worker took the job. ``sequence`` is the store's insertion counter: it gives
+    a job its place among others of its priority, and the job keeps it for life.
+    """
+
+    id: str
+    name: str
+    queue_name: str
+    data: Any = None
+    state: JobState = JobState.WAITING
+    attempts_made: int = 0
+    progress: float = 0
+    returnvalue: Any = None
+    failed_reason: str | None = None
+    opts: JobOptions = dataclasses.field(default_factory=JobOptions)
+    deduplication_key: str | None = None
+    logs: tuple[str, ...] = ()
+    stacktrace: tuple[str, ...] = ()
+    created_at: datetime = EPOCH
+    processed_at: datetime | None = None
+    completed_at: datetime | None = None
+    failed_at: datetime | None = None
+    delay_until: datetime | None = None
+    lock_until: datetime | None = None
+    locked_by: str | None = None
+    parent_id: str | None = None
+    parent_queue_name: str | None = None
+    pending_children_count: int = 0
+    cancelled_at: datetime | None = None
+    group_id: str | None = None
+    discarded: bool = False
+    children_ids: tuple[str, ...] = ()
+    attempt_logs: tuple[AttemptRecord, ...] = ()
+    priority: float = 0
+    sequence: int = 0
+    scheduler_id: str | None = None
+    planned_at: datetime | None = None
+
+    def copy(self) -> JobData:
+        """A copy that shares nothing mutable with this one, but for ``data`` and ``returnvalue``.
+
+        All the other fields hold immutable values.
+        """
+        return JobData(*_all_fields(self))
+
+
+JOB_FIELDS = tuple(field.name for field in dataclasses.fields(JobData))
+_all_fields = attrgetter(*JOB_FIELDS)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchOptions:
+    """What a worker asks of the next job it takes.
+
+    Args:
+        lifo: take the newest job of the best priority first.
+        limiter: the queue's rate limit.
+        max_global_concurrency: at most so many active jobs in the queue, over all workers.
+        group: limits for each group.
+    """
+
+    lifo: bool = False
+    limiter: Limiter | None = None
+    max_global_concurrency: int | None = None
+    group: GroupLimits | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FlowJob:
+    """A node of a flow: a job, and the children that must settle before it runs."""
+
+    name: str
+    queue_name: str
+    data: Any = None
+    opts: JobOptions | Mapping[str, Any] | None = None
+    children: tuple[FlowJob, ...] | list[FlowJob] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JobScheduler:
+    """A repeating job: the template of its runs, and where its chain stands."""
+
+    id: str
+    queue_name: str
+    repeat: Repeat
+    name: str
+    data: Any
+    opts: JobOptions
+    runs: int = 0
+    next_run: datetime | None = None
+    next_job_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """A worker as the store lists it."""
+
+    id: str
+    name: str
+    queue_name: str
+    concurrency: int
+    status: WorkerStatus
+    started_at: datetime

@@ -1,0 +1,446 @@
+"""The options of jobs and workers: validated once, where they are built, and immutable after.
+
+Each class accepts what a person writes (durations as text, a bare number for a fixed backoff)
+and keeps what the engine needs (seconds as float, aware datetimes).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from conveyor_nb.durations import Duration, to_seconds
+
+__all__ = [
+    "Backoff",
+    "BackoffType",
+    "Batch",
+    "ChildFailurePolicy",
+    "Deduplication",
+    "Group",
+    "GroupLimits",
+    "JobOptions",
+    "Keep",
+    "Limiter",
+    "Repeat",
+    "to_instant",
+]
+
+BackoffStrategy = Callable[[int], Duration]
+"""Given the number of attempts that failed so far (from 1), how long to wait for the next."""
+
+MAX_NAME_LENGTH = 255
+
+
+class BackoffType(StrEnum):
+    """How the wait grows from retry to retry."""
+
+    FIXED = "fixed"
+    EXPONENTIAL = "exponential"
+    CUSTOM = "custom"
+
+
+class ChildFailurePolicy(StrEnum):
+    """What a failed child does to its parent in a flow."""
+
+    FAIL = "fail"
+    IGNORE = "ignore"
+    REMOVE = "remove"
+
+
+def to_instant(value: object, *, what: str = "instant") -> datetime:
+    """Check that ``value`` is a timezone-aware datetime and turn it into UTC.
+
+    Raises:
+        TypeError: it is not a ``datetime``.
+        ValueError: it has no time zone.
+
+    >>> to_instant(datetime(2027, 1, 1, tzinfo=UTC)).isoformat()
+    '2027-01-01T00:00:00+00:00'
+    >>> to_instant(datetime(2027, 1, 1), what="start_date")
+    Traceback (most recent call last):
+    ...
+    ValueError: start_date 2027-01-01T00:00:00 has no time zone; give an aware datetime, \
+for instance datetime(2027, 1, 1, tzinfo=UTC)
+    """
+    if not isinstance(value, datetime):
+        raise TypeError(f"{what} must be a timezone-aware datetime, not {value!r}")
+    if value.tzinfo is None or value.utcoffset() is None:
+        raise ValueError(
+            f"{what} {value.isoformat()} has no time zone; give an aware datetime, "
+            "for instance datetime(2027, 1, 1, tzinfo=UTC)"
+        )
+    return value.astimezone(UTC)
+
+
+def check_name(value: object, *, what: str) -> str:
+    """Check a queue name, job name, job id or other key: 1 to 255 printable characters."""
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be text, not {value!r}")
+    if not value or len(value) > MAX_NAME_LENGTH:
+        raise ValueError(f"{what} must have 1 to {MAX_NAME_LENGTH} characters, not {len(value)}")
+    if not value.isprintable() and any(_is_control(character) for character in value):
+        raise ValueError(f"{what} must have no control characters: {value!r}")
+    return value
+
+
+def check_count(value: object, *, what: str, least: int = 1) -> int:
+    """Check a whole number that is at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{what} must be a whole number of {least} or more, not {value!r}")
+    if value < least:
+        raise ValueError(f"{what} must be {least} or more, not {value!r}")
+    return value
+
+
+def check_flag(value: object, *, what: str) -> bool:
+    """Check a plain ``True`` or ``False``."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{what} must be True or False, not {value!r}")
+    return value
+
+
+def reject_unknown(given: Mapping[str, Any], known: frozenset[str], *, what: str) -> None:
+    """Raise a ``TypeError`` that names the first unknown option and the nearest known one."""
+    unknown = next((name for name in given if name not in known), None)
+    if unknown is None:
+        return
+    near = difflib.get_close_matches(str(unknown), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(sorted(known))}"
+    raise TypeError(f"unknown {what} {unknown!r}; {hint}")
+
+
+def _is_control(character: str) -> bool:
+    return ord(character) < 32 or 127 <= ord(character) < 160
+
+
+def positive_seconds(value: Duration, *, what: str) -> float:
+    """Check a duration that is longer than zero."""
+    seconds = to_seconds(value, what=what)
+    if seconds == 0:
+        raise ValueError(f"{what} must be longer than zero, not {value!r}")
+    return seconds
+
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+def _check_choice(choices: type[_Choice], value: object, *, what: str) -> _Choice:
+    if isinstance(value, str) and value in list(choices):
+        return choices(value)
+    names = ", ".join(repr(str(choice)) for choice in choices)
+    raise ValueError(f"{what} must be one of {names}, not {value!r}")
+
+
+_Option = TypeVar("_Option")
+
+
+def check_instance(
+    kind: type[_Option], value: object, *, what: str, example: str
+) -> _Option | None:
+    """Check an option that is an object of its own, or ``None``."""
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"{what} must be a {kind.__name__}, not {value!r}; for instance {example}")
+    return value
+
+
+class _Frozen:
+    """Lets a frozen dataclass replace what it was given by its normal form."""
+
+    __slots__ = ()
+
+    def _set(self, **values: object) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff(_Frozen):
+    """How long to wait before the next attempt.
+
+    Args:
+        type: ``"fixed"``, ``"exponential"`` (delay x 2^(attempts made - 1), at most 24 hours,
+            with a jitter of up to 25 % either way) or ``"custom"``.
+        delay: the (first) delay; a duration.
+        strategy: for ``"custom"``: called with the number of failed attempts so far, from 1,
+            it returns a duration.
+
+    >>> Backoff("exponential", "1s").delay
+    1.0
+    """
+
+    type: BackoffType | str = BackoffType.FIXED
+    delay: Duration = 0.0
+    strategy: BackoffStrategy | None = None
+
+    def __post_init__(self) -> None:
+        kind = _check_choice(BackoffType, self.type, what="backoff type")
+        self._set(type=kind, delay=to_seconds(self.delay, what="backoff delay"))
+        if kind is BackoffType.CUSTOM and not callable(self.strategy):
+            raise TypeError(
+                f"a custom backoff needs strategy=callable, not {self.strategy!r}; "
+                "for instance Backoff('custom', strategy=lambda attempts: attempts * 2)"
+            )
+        if kind is not BackoffType.CUSTOM and self.strategy is not None:
+            raise ValueError(f"backoff strategy goes with type 'custom', not {str(kind)!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Deduplication(_Frozen):
+    """While an unfinished job with the same key exists, ``add`` returns that job.
+
+    Args:
+        key: the key itself, or
+        hash: ``True`` to use the SHA-256 of the payload's canonical JSON.
+        ttl: a duration; a job older than this no longer holds its key.
+    """
+
+    key: str | None = None
+    hash: bool = False
+    ttl: Duration | None = None
+
+    def __post_init__(self) -> None:
+        check_flag(self.hash, what="deduplication hash")
+        if (self.key is None) == (not self.hash):
+            raise ValueError("Deduplication needs either key='...' or hash=True")
+        if self.key is not None:
+            check_name(self.key, what="deduplication key")
+        if self.ttl is not None:
+            self._set(ttl=positive_seconds(self.ttl, what="deduplication ttl"))
+
+
+@dataclass(frozen=True, slots=True)
+class Keep(_Frozen):
+    """How long, or how many, settled jobs are kept before the store removes them.
+
+    >>> Keep(age="1 hour", count=100)
+    Keep(age=3600.0, count=100)
+    """
+
+    age: Duration | None = None
+    count: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.age is None and self.count is None:
+            raise ValueError("Keep needs age=, count= or both; for instance Keep(age='1 hour')")
+        if self.age is not None:
+            self._set(age=to_seconds(self.age, what="keep age"))
+        if self.count is not None:
+            check_count(self.count, what="keep count", least=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat(_Frozen):
+    """Run a job again and again: ``every`` so long, or at the times a ``cron`` line gives.
+
+    Args:
+        every: a duration; the first run is at once, or at ``start_date``.
+        cron: 5 fields, 6 (seconds first) or 7 (year last); the first run is at the next match.
+        limit: the number of runs.
+        start_date, end_date: aware datetimes; no run is earlier or later.
+        tz: an IANA time zone for ``cron``; UTC if not given.
+    """
+
+    every: Duration | None = None
+    cron: str | None = None
+    limit: int | None = None
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+    tz: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.every is None) == (self.cron is None):
+            raise ValueError("Repeat needs either every= or cron=, and not both")
+        if self.every is not None:
+            self._set(every=positive_seconds(self.every, what="repeat every"))
+            if self.tz is not None:
+                raise ValueError("repeat tz goes with cron=, not with every=")
+        if self.cron is not None and not isinstance(self.cron, str):
+            raise TypeError(f"repeat cron must be text such as '0 9 * * 1-5', not {self.cron!r}")
+        if self.limit is not None:
+            check_count(self.limit, what="repeat limit")
+        for name in ("start_date", "end_date"):
+            if (value := getattr(self, name)) is not None:
+                self._set(**{name: to_instant(value, what=f"repeat {name}")})
+        if self.start_date and self.end_date and self.end_date < self.start_date:
+            raise ValueError(
+                f"repeat end_date {self.end_date.isoformat()} is before "
+                f"start_date {self.start_date.isoformat()}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Group(_Frozen):
+    """The group of a job: groups of a queue are served in turn.
+
+    Args:
+        id: the group's name.
+        max_size: at most so many jobs of the group may wait; one more is a ``GroupFullError``.
+    """
+
+    id: str
+    max_size: int | None = None
+
+    def __post_init__(self) -> None:
+        check_name(self.id, what="group id")
+        if self.max_size is not None:
+            check_count(self.max_size, what="group max_size")
+
+
+@dataclass(frozen=True, slots=True)
+class Limiter(_Frozen):
+    """At most ``max`` jobs start in any window of ``duration``, over all workers of the queue."""
+
+    max: int
+    duration: Duration
+
+    def __post_init__(self) -> None:
+        check_count(self.max, what="limiter max")
+        self._set(duration=positive_seconds(self.duration, what="limiter duration"))
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLimits(_Frozen):
+    """Limits that hold for each group by itself: jobs at once, and jobs in a window of time."""
+
+    concurrency: int | None = None
+    limiter: Limiter | None = None
+
+    def __post_init__(self) -> None:
+        if self.concurrency is not None:
+            check_count(self.concurrency, what="group concurrency")
+        check_instance(Limiter, self.limiter, what="group limiter", example="Limiter(10, '1s')")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(_Frozen):
+    """The handler gets up to ``size`` jobs at a time and returns one result for each."""
+
+    size: int
+
+    def __post_init__(self) -> None:
+        check_count(self.size, what="batch size")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions(_Frozen):
+    """The options of one job, as ``queue.add`` takes them by keyword.
+
+    Args:
+        attempts: runs before the job fails for good; 1 or more.
+        backoff: a duration (fixed) or a :class:`Backoff`.
+        delay: a duration; the job starts no earlier than now plus this.
+        priority: a finite number; lower runs first.
+        lifo: run before older jobs of the same priority.
+        timeout: a duration; one attempt's limit.
+        deduplication: a :class:`Deduplication`.
+        job_id: the id to use; ``add`` returns the existing job if there is one.
+        remove_on_complete, remove_on_fail: ``True``, a duration, or a :class:`Keep`.
+        repeat: a :class:`Repeat`.
+        group: a :class:`Group`.
+        fail_parent_on_child_failure: of a flow's parent: ``"fail"``, ``"ignore"``, ``"remove"``.
+
+    Raises:
+        TypeError: an option is unknown or of the wrong type.
+        ValueError: an option is out of range.
+
+    >>> JobOptions(attempts=3, backoff="2s").backoff
+    Backoff(type=<BackoffType.FIXED: 'fixed'>, delay=2.0, strategy=None)
+    >>> JobOptions(attempts=0)
+    Traceback (most recent call last):
+    ...
+    ValueError: attempts must be 1 or more, not 0
+    """
+
+    attempts: int = 1
+    backoff: Backoff | Duration | None = None
+    delay: Duration = 0.0
+    priority: float = 0
+    lifo: bool = False
+    timeout: Duration | None = None
+    deduplication: Deduplication | None = None
+    job_id: str | None = None
+    remove_on_complete: bool | Duration | Keep = False
+    remove_on_fail: bool | Duration | Keep = False
+    repeat: Repeat | None = None
+    group: Group | None = None
+    fail_parent_on_child_failure: ChildFailurePolicy | str = ChildFailurePolicy.FAIL
+
+    def __post_init__(self) -> None:
+        check_count(self.attempts, what="attempts")
+        _check_priority(self.priority)
+        check_flag(self.lifo, what="lifo")
+        self._set(delay=to_seconds(self.delay, what="delay"))
+        if self.backoff is not None and not isinstance(self.backoff, Backoff):
+            self._set(backoff=Backoff(delay=to_seconds(self.backoff, what="backoff")))
+        if self.timeout is not None:
+            self._set(timeout=positive_seconds(self.timeout, what="timeout"))
+        if self.job_id is not None:
+            check_name(self.job_id, what="job_id")
+        for name, kind, example in _PARTS:
+            check_instance(kind, getattr(self, name), what=name, example=example)
+        for name in ("remove_on_complete", "remove_on_fail"):
+            self._set(**{name: _retention(getattr(self, name), what=name)})
+        policy = _check_choice(
+            ChildFailurePolicy,
+            self.fail_parent_on_child_failure,
+            what="fail_parent_on_child_failure",
+        )
+        self._set(fail_parent_on_child_failure=policy)
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], *, defaults: JobOptions | None = None) -> JobOptions:
+        """Build options from keywords, on top of ``defaults``.
+
+        >>> JobOptions.of({"attempts": 2}, defaults=JobOptions(delay=5)).delay
+        5.0
+        """
+        if not options:
+            return defaults or _DEFAULT_OPTIONS
+        reject_unknown(options, OPTION_NAMES, what="job option")
+        if defaults is None:
+            return cls(**options)
+        return dataclasses.replace(defaults, **options)
+
+    def over(self, defaults: JobOptions) -> JobOptions:
+        """These options where they differ from the built-in defaults, else ``defaults``."""
+        own = {
+            name: value
+            for name in OPTION_NAMES
+            if (value := getattr(self, name)) != getattr(_DEFAULT_OPTIONS, name)
+        }
+        return type(self).of(own, defaults=defaults)
+
+    def without(self, *names: str) -> JobOptions:
+        """These options with the named ones back at their defaults."""
+        return dataclasses.replace(self, **{n: getattr(_DEFAULT_OPTIONS, n) for n in names})
+
+
+_PARTS: tuple[tuple[str, type, str], ...] = (
+    ("deduplication", Deduplication, "Deduplication(key='daily-report')"),
+    ("repeat", Repeat, "Repeat(every='10 minutes')"),
+    ("group", Group, "Group('customer-1')"),
+)
+
+
+def _check_priority(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"priority must be a number, not {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"priority must be a finite number, not {value!r}")
+
+
+def _retention(value: bool | Duration | Keep, *, what: str) -> bool | Keep:
+    if isinstance(value, (bool, Keep)):
+        return value
+    return Keep(age=to_seconds(value, what=what))
+
+
+OPTION_NAMES = frozenset(option.name for option in dataclasses.fields(JobOptions))
+_DEFAULT_OPTIONS = JobOptions()

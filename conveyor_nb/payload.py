@@ -1,0 +1,87 @@
+"""Isolation of payloads: what a store holds can't be reached by whoever gave or got it.
+
+A payload is kept as its pickle, and each reader gets an object of his own. That is one path for
+JSON-like values and for DataFrames alike; plain immutable values need no copy and are kept as
+they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from conveyor_nb.errors import PayloadError
+
+__all__ = ["freeze", "thaw"]
+
+_IMMUTABLE = frozenset({type(None), bool, int, float, str})
+_PROTOCOL = pickle.HIGHEST_PROTOCOL
+_MAX_PATH_DEPTH = 20
+
+
+def freeze(value: Any, what: str) -> Any:
+    """Turn ``value`` into what a store keeps.
+
+    Args:
+        value: any picklable object.
+        what: what the value is, as the root of the path in the error message.
+
+    Raises:
+        PayloadError: a part of the value can't be copied; the message names the path to it.
+
+    >>> mine = {"to": ["a@example.org"]}
+    >>> kept = freeze(mine, "data")
+    >>> mine["to"].append("b@example.org")
+    >>> thaw(kept)
+    {'to': ['a@example.org']}
+    """
+    if type(value) in _IMMUTABLE:
+        return value
+    try:
+        return pickle.dumps(value, _PROTOCOL)
+    except Exception as error:  # a reducer may raise anything; all of it means "can't be copied"
+        path, culprit = _find_culprit(what, value)
+        raise PayloadError.of(path, culprit, error) from error
+
+
+def thaw(frozen: Any) -> Any:
+    """A new copy of what :func:`freeze` was given."""
+    return pickle.loads(frozen) if type(frozen) is bytes else frozen
+
+
+def _find_culprit(path: str, value: Any) -> tuple[str, Any]:
+    """The path of the smallest part of ``value`` that can't be pickled, and that part."""
+    for _ in range(_MAX_PATH_DEPTH):
+        for part_path, part in _parts(path, value):
+            if not _is_picklable(part):
+                path, value = part_path, part
+                break
+        else:
+            break
+    return path, value
+
+
+def _is_picklable(value: Any) -> bool:
+    try:
+        pickle.dumps(value, _PROTOCOL)
+    except Exception:  # see freeze
+        return False
+    return True
+
+
+def _parts(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield f"a key of {path}", key
+            yield f"{path}[{key!r}]", part
+    elif isinstance(value, (list, tuple)):
+        for index, part in enumerate(value):
+            yield f"{path}[{index}]", part
+    elif isinstance(value, (set, frozenset)):
+        for part in value:
+            yield f"a member of {path}", part
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield f"{path}.{field.name}", getattr(value, field.name)

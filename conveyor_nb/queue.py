@@ -1,0 +1,389 @@
+"""The queue: where jobs are added, looked up and managed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from conveyor_nb.display import Displayable, describe_queue
+from conveyor_nb.durations import Duration, to_seconds
+from conveyor_nb.errors import QueueClosedError
+from conveyor_nb.events import EventBus, EventHandler
+from conveyor_nb.job import Job
+from conveyor_nb.model import ALL_NAMES, EventType, JobData, JobState, StoreEvent
+from conveyor_nb.options import OPTION_NAMES, JobOptions, check_name, reject_unknown
+from conveyor_nb.stores import StoreInterface, default_store
+
+if TYPE_CHECKING:
+    from conveyor_nb.worker import Handler, Worker
+
+__all__ = ["Queue"]
+
+_BULK_KEYS = OPTION_NAMES | {"name", "data", "opts"}
+_QUEUE_EVENTS = [kind for kind in EventType if not kind.startswith("worker:")]
+
+
+class Queue(Displayable):
+    """A named queue of jobs in a store.
+
+    Args:
+        name: 1 to 255 characters.
+        store: where the jobs are kept; the default ``MemoryStore`` if not given.
+        default_job_options: options for every job that does not say otherwise; a
+            ``JobOptions`` or a mapping.
+        logger: where faults of event handlers are reported.
+
+    Raises:
+        ValueError, TypeError: a bad name, store or option.
+
+    >>> import asyncio
+    >>> from conveyor_nb import MemoryStore
+    >>> async def main():
+    ...     store = MemoryStore(ids="sequential")
+    ...     async with Queue("emails", store=store) as queue:
+    ...         job = await queue.add("send", {"to": "ada@example.org"}, priority=1)
+    ...         return job, queue
+    >>> asyncio.run(main())
+    (<Job emails-1 'send': waiting>, <Queue emails: closed>)
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        store: StoreInterface | None = None,
+        default_job_options: JobOptions | Mapping[str, Any] | None = None,
+        logger: logging.Logger | None = None,
+    ) -> None:
+        self.name = check_name(name, what="queue name")
+        self.store = check_store(store)
+        self.default_job_options = _to_options(default_job_options, JobOptions())
+        self._bus = EventBus(_QUEUE_EVENTS, logger)
+        self._closed = False
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return f"<Queue {self.name}: closed>"
+        return f"<Queue {self.name}: {describe_queue(self.store, self.name)}>"
+
+    # -- adding -------------------------------------------------------------------------------
+
+    async def add(self, name: str, data: Any = None, **options: Any) -> Job:
+        """Add a job.
+
+        Args:
+            name: what kind of job it is.
+            data: its payload; JSON-like, or any picklable object. The store keeps a copy.
+            options: see ``JobOptions``.
+
+        Returns:
+            The new job; or the one that exists with the same ``job_id`` or deduplication key.
+
+        Raises:
+            TypeError, ValueError: a bad name, payload or option; nothing is stored.
+            GroupFullError: the group holds its ``max_size``; nothing is stored.
+            QueueClosedError: the queue was closed.
+        """
+        self._require_open()
+        opts = JobOptions.of(options, defaults=self.default_job_options)
+        return self._job(await self.store.save_job(new_job(self.name, name, data, opts)))
+
+    async def add_bulk(self, jobs: Iterable[Mapping[str, Any]]) -> list[Job]:
+        """Add many jobs, all or none.
+
+        Args:
+            jobs: mappings with ``name``, ``data`` and the options, either as keys of their own
+                or as ``opts=JobOptions(...)``.
+
+        Raises:
+            As :meth:`add`; the message names the item by its position.
+        """
+        self._require_open()
+        built = [self._bulk_job(item, position) for position, item in enumerate(jobs)]
+        return [self._job(saved) for saved in await self.store.save_bulk(built)]
+
+    async def schedule(self, delay: Duration, name: str, data: Any = None, **options: Any) -> Job:
+        """Add a job that starts after ``delay``: a duration, also as ``"in 10 minutes"``."""
+        if isinstance(delay, str):
+            delay = delay.strip().removeprefix("in ")
+        return await self.add(name, data, delay=to_seconds(delay, what="delay"), **options)
+
+    async def now(self, name: str, data: Any = None, **options: Any) -> Job:
+        """Add a job that starts at once, whatever the queue's default delay."""
+        return await self.add(name, data, **{**options, "delay": 0})
+
+    # -- pausing ------------------------------------------------------------------------------
+
+    async def pause(self, job_name: str | None = None) -> None:
+        """Start no more jobs of this queue, or of this name in it; running ones finish."""
+        self._require_open()
+        await self.store.pause_job_name(self.name, _paused_name(job_name))
+
+    async def resume(self, job_name: str | None = None) -> None:
+        """Undo :meth:`pause` of the queue, or of the name."""
+        self._require_open()
+        await self.store.resume_job_name(self.name, _paused_name(job_name))
+
+    async def is_paused(self, job_name: str | None = None) -> bool:
+        """Whether the queue as a whole, or also this name in it, is paused."""
+        self._require_open()
+        paused = await self.store.get_paused_job_names(self.name)
+        return ALL_NAMES in paused or job_name in paused
+
+    # -- looking ------------------------------------------------------------------------------
+
+    async def get_job(self, job_id: str) -> Job | None:
+        """The job with this id, or ``None``."""
+        self._require_open()
+        data = await self.store.get_job(self.name, job_id)
+        return self._job(data) if data else None
+
+    async def get_jobs(
+        self, state: JobState | str | None = None, start: int = 0, end: int | None = 100
+    ) -> list[Job]:
+        """The jobs at positions ``start`` to ``end`` (exclusive) of a state, or of all.
+
+        Waiting jobs come in order of service, delayed ones as they fall due, settled ones as
+        they settled; jobs of all states as they were added.
+        """
+        self._require_open()
+        found = await self.store.list_jobs(self.name, to_state(state), start, end)
+        return [self._job(data) for data in found]
+
+    async def count(self, state: JobState | str | None = None) -> int:
+        """How many jobs are in a state, or in the queue."""
+        self._require_open()
+        return await self.store.count_jobs(self.name, to_state(state))
+
+    async def get_job_counts(self) -> dict[JobState, int]:
+        """The number of jobs in each state."""
+        self._require_open()
+        return await self.store.get_job_counts(self.name)
+
+    async def join(self, timeout: Duration | None = None) -> None:
+        """Wait until nothing is waiting, active, or delayed and due.
+
+        Raises:
+            TimeoutError: there still is something after ``timeout``, a duration.
+        """
+        self._require_open()
+        idle: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        def check(event: StoreEvent) -> None:
+            if event.type in _MAY_END_WORK and not idle.done():
+                idle.set_result(True)
+
+        self.store.subscribe(self.name, check)
+        try:
+            deadline = self.store.clock.now()
+            while await self._has_work():
+                left = None
+                if timeout is not None:
+                    spent = (self.store.clock.now() - deadline).total_seconds()
+                    left = max(0.0, to_seconds(timeout, what="timeout") - spent)
+                if not await self.store.clock.wait(idle, left):
+                    raise TimeoutError(f"{self!r} still has work after {timeout}")
+                idle = asyncio.get_running_loop().create_future()
+        finally:
+            self.store.unsubscribe(self.name, check)
+
+    async def _has_work(self) -> bool:
+        counts = await self.store.get_job_counts(self.name)
+        if counts[JobState.WAITING] or counts[JobState.ACTIVE]:
+            return True
+        due = await self.store.get_next_delayed_timestamp(self.name)
+        return due is not None and due <= self.store.clock.now()
+
+    # -- many jobs ----------------------------------------------------------------------------
+
+    async def drain(self) -> int:
+        """Remove the jobs that wait or are delayed; returns how many."""
+        self._require_open()
+        return await self.store.drain(self.name)
+
+    async def clean(self, state: JobState | str, grace: Duration = 0) -> int:
+        """Remove the jobs that have been in a state for ``grace`` or longer; returns how many."""
+        self._require_open()
+        wanted = to_state(state)
+        if wanted in (None, JobState.ACTIVE):
+            raise ValueError(f"clean takes any state but active, not {state!r}")
+        return await self.store.clean(self.name, wanted, to_seconds(grace, what="grace"))
+
+    async def retry_jobs(self, state: JobState | str = JobState.FAILED) -> int:
+        """Run all failed (or completed) jobs again; returns how many."""
+        self._require_open()
+        wanted = to_state(state)
+        if wanted not in (JobState.FAILED, JobState.COMPLETED):
+            raise ValueError(f"retry_jobs takes 'failed' or 'completed', not {state!r}")
+        return await self.store.retry_jobs(self.name, wanted)
+
+    async def promote_jobs(self) -> int:
+        """Let all delayed jobs run now; returns how many."""
+        self._require_open()
+        return await self.store.promote_jobs(self.name)
+
+    async def obliterate(self, *, force: bool = False) -> int:
+        """Remove the queue with all its jobs; returns how many.
+
+        Raises:
+            InvalidJobStateError: a job is active, and ``force`` is not set.
+        """
+        self._require_open()
+        return await self.store.obliterate(self.name, force=force)
+
+    # -- workers and events -------------------------------------------------------------------
+
+    def worker(self, **options: Any) -> Callable[[Handler], Worker]:
+        """Make the decorated function the handler of a worker of this queue.
+
+        The worker is known by its ``name`` (the queue's, if not given): decorating again, as a
+        cell that runs again does, lets the new handler take over from the old one, whose
+        running jobs finish.
+
+        Args:
+            options: see ``Worker``.
+        """
+        from conveyor_nb.registry import install_worker
+
+        self._require_open()
+        return lambda handler: install_worker(self.name, handler, store=self.store, **options)
+
+    def on(self, name: str, handler: EventHandler | None = None) -> Any:
+        """Call ``handler(event)`` for each event of this queue with this local name.
+
+        The names: ``waiting``, ``active``, ``completed``, ``failed``, ``progress``, ``paused`` and
+        so on. Handlers may be async; also a decorator: ``@queue.on("completed")``.
+        """
+        self._require_open()
+        self.store.subscribe(self.name, self._bus.emit)
+        return self._bus.on(name, handler) if handler else self._bus.on(name)
+
+    def off(self, name: str, handler: EventHandler | None = None) -> None:
+        """Stop calling a handler, or all handlers of this name."""
+        self._bus.off(name, handler)
+
+    # -- life ---------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Whether the queue was closed."""
+        return self._closed
+
+    async def close(self) -> None:
+        """Take no more calls and drop the event handlers; the jobs stay in the store."""
+        self._closed = True
+        self.store.unsubscribe(self.name, self._bus.emit)
+        self._bus.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # -- within -------------------------------------------------------------------------------
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise QueueClosedError(self.name)
+
+    def _job(self, data: JobData) -> Job:
+        return Job(data, self.store)
+
+    def _bulk_job(self, item: Mapping[str, Any], position: int) -> JobData:
+        if not isinstance(item, Mapping):
+            raise TypeError(
+                f"item {position} must be a mapping such as "
+                f"{{'name': 'send', 'data': {{...}}}}, not {item!r}"
+            )
+        try:
+            reject_unknown(item, _BULK_KEYS, what="key")
+            if "name" not in item:
+                raise TypeError("it has no 'name'")
+            own = {key: value for key, value in item.items() if key in OPTION_NAMES}
+            opts = _to_options(item.get("opts"), self.default_job_options)
+            opts = JobOptions.of(own, defaults=opts)
+            return new_job(self.name, item["name"], item.get("data"), opts)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"item {position} of add_bulk: {error}") from error
+
+
+_MAY_END_WORK = frozenset(
+    {
+        EventType.COMPLETED,
+        EventType.FAILED,
+        EventType.DELAYED,
+        EventType.REMOVED,
+        EventType.CANCELLED,
+        EventType.DRAINED,
+    }
+)
+
+
+def new_job(queue_name: str, name: str, data: Any, opts: JobOptions) -> JobData:
+    """Build what a store is to save; the store gives it an id if the options don't."""
+    return JobData(
+        id=opts.job_id or "",
+        name=check_name(name, what="job name"),
+        queue_name=queue_name,
+        data=data,
+        opts=opts,
+        deduplication_key=_deduplication_key(data, opts),
+        group_id=opts.group.id if opts.group else None,
+    )
+
+
+def check_store(store: StoreInterface | None) -> StoreInterface:
+    """The store to use: the one given, or the default one."""
+    if store is None:
+        return default_store()
+    if not isinstance(store, StoreInterface):
+        raise TypeError(f"store must be a store such as MemoryStore(), not {store!r}")
+    return store
+
+
+def to_state(state: JobState | str | None) -> JobState | None:
+    """Check the name of a state."""
+    if state is None:
+        return None
+    if state not in list(JobState):
+        names = ", ".join(repr(str(one)) for one in JobState)
+        raise ValueError(f"no state {state!r}; the states are {names}")
+    return JobState(state)
+
+
+def _to_options(given: JobOptions | Mapping[str, Any] | None, defaults: JobOptions) -> JobOptions:
+    if given is None:
+        return defaults
+    if isinstance(given, JobOptions):
+        return given.over(defaults)
+    if isinstance(given, Mapping):
+        return JobOptions.of(given, defaults=defaults)
+    raise TypeError(f"job options must be a JobOptions or a mapping, not {given!r}")
+
+
+def _paused_name(job_name: str | None) -> str:
+    return ALL_NAMES if job_name is None else check_name(job_name, what="job name")
+
+
+def _deduplication_key(data: Any, opts: JobOptions) -> str | None:
+    rule = opts.deduplication
+    if rule is None or rule.key is not None:
+        return rule.key if rule else None
+    try:
+        canonical = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"deduplication by hash needs a JSON payload ({error}); give Deduplication(key=...)"
+        ) from error
+    return hashlib.sha256(canonical.encode()).hexdigest()

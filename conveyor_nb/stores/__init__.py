@@ -1,0 +1,34 @@
+"""The stores, and the one that queues and workers use when they are given none."""
+
+from __future__ import annotations
+
+from conveyor_nb.stores.interface import EventCallback, StoreInterface
+from conveyor_nb.stores.memory import MemoryStore
+
+__all__ = [
+    "EventCallback",
+    "MemoryStore",
+    "StoreInterface",
+    "default_store",
+    "set_default_store",
+]
+
+_default: StoreInterface | None = None
+
+
+def default_store() -> StoreInterface:
+    """The store of queues and workers that are given none; a ``MemoryStore``, made when asked.
+
+    >>> default_store() is default_store()
+    True
+    """
+    global _default
+    if _default is None:
+        _default = MemoryStore()
+    return _default
+
+
+def set_default_store(store: StoreInterface | None) -> None:
+    """Use ``store`` from now on; ``None``: a new ``MemoryStore`` when next asked."""
+    global _default
+    _default = store

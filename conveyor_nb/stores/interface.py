@@ -1,0 +1,305 @@
+"""The one seam between the engine and storage.
+
+A store keeps jobs, applies to them the changes that ``lifecycle`` decides, one atomic step each,
+and publishes an event for every change after it is visible. Every store passes the same
+conformance suite.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+from conveyor_nb.actions import (
+    Action,
+    Cancel,
+    ExtendLock,
+    Release,
+)
+from conveyor_nb.clock import Clock
+from conveyor_nb.model import (
+    FetchOptions,
+    JobData,
+    JobState,
+    Lock,
+    StoreEvent,
+    WorkerInfo,
+)
+
+__all__ = ["EventCallback", "StoreInterface"]
+
+EventCallback = Callable[[StoreEvent], None]
+
+
+class StoreInterface(ABC):
+    """What every store promises. All methods are coroutines but for (un)subscribing.
+
+    Jobs go in and come out as copies: nobody changes a store by changing what he holds.
+    ``queue_name`` and ``job_id`` together name a job; ids are unique in a queue.
+    """
+
+    clock: Clock
+    """The only source of time for the store and for everything that works on it."""
+
+    # -- life ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def connect(self) -> None:
+        """Make the store ready; may be called again."""
+
+    @abstractmethod
+    async def disconnect(self) -> None:
+        """Let go of every resource and every subscriber; may be called again."""
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.disconnect()
+
+    # -- jobs in ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def new_job_id(self, queue_name: str) -> str:
+        """An id that no job of the queue has."""
+
+    @abstractmethod
+    def new_worker_id(self, name: str) -> str:
+        """An id that no worker has, for one that is called ``name``."""
+
+    @abstractmethod
+    async def save_job(self, job: JobData) -> JobData:
+        """Add a job, and return it as stored.
+
+        If a job with its id, or an unfinished one with its deduplication key, exists, that one
+        is returned unchanged and nothing is added.
+
+        Raises:
+            PayloadError: the payload can't be copied; nothing is stored.
+            GroupFullError: the job's group is full; nothing is stored.
+        """
+
+    @abstractmethod
+    async def save_bulk(self, jobs: Sequence[JobData]) -> list[JobData]:
+        """Add many jobs, all or none; duplicates (within the batch too) as in :meth:`save_job`."""
+
+    # -- look-ups -----------------------------------------------------------------------------
+
+    @abstractmethod
+    async def get_job(self, queue_name: str, job_id: str) -> JobData | None:
+        """The job, or ``None``."""
+
+    @abstractmethod
+    async def find_job_by_id(self, job_id: str) -> JobData | None:
+        """The first job with this id in any queue, or ``None``."""
+
+    @abstractmethod
+    async def find_by_deduplication_key(self, queue_name: str, key: str) -> JobData | None:
+        """The unfinished job that holds the key now, or ``None``."""
+
+    @abstractmethod
+    async def list_jobs(
+        self, queue_name: str, state: JobState | None = None, start: int = 0, end: int | None = None
+    ) -> list[JobData]:
+        """The jobs at positions ``start`` to ``end`` (exclusive), of one state or of all.
+
+        Waiting jobs come in order of service, delayed ones as they fall due, settled ones as
+        they settled; jobs of all states as they were added.
+        """
+
+    @abstractmethod
+    async def count_jobs(self, queue_name: str, state: JobState | None = None) -> int:
+        """How many jobs are in a state, or in the queue."""
+
+    @abstractmethod
+    async def get_job_counts(self, queue_name: str) -> dict[JobState, int]:
+        """The number of jobs in each state; every state is a key."""
+
+    @abstractmethod
+    async def get_active_count(self, queue_name: str) -> int:
+        """How many jobs are active, over all workers."""
+
+    @abstractmethod
+    async def get_group_active_count(self, queue_name: str, group_id: str | None) -> int:
+        """How many jobs of a group are active; ``None`` is the group of those without one."""
+
+    @abstractmethod
+    async def get_waiting_group_count(self, queue_name: str, group_id: str | None) -> int:
+        """How many jobs of a group wait."""
+
+    @abstractmethod
+    async def list_queues(self) -> list[str]:
+        """The names of the queues that ever held a job, sorted."""
+
+    # -- work ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def fetch_next_job(
+        self,
+        queue_name: str,
+        worker_id: str,
+        lock_duration: float,
+        options: FetchOptions | None = None,
+    ) -> JobData | None:
+        """Make the next job in order of service active, locked by the worker; or ``None``.
+
+        Delayed jobs that are due are promoted first.
+        """
+
+    @abstractmethod
+    async def next_fetch_at(
+        self, queue_name: str, options: FetchOptions | None = None
+    ) -> datetime | None:
+        """When :meth:`fetch_next_job` may find a job without any event before that.
+
+        The time of the next delayed job, or the opening of a rate-limit window.
+        """
+
+    @abstractmethod
+    async def apply(
+        self, queue_name: str, job_id: str, action: Action, *, lock: Lock | None = None
+    ) -> JobData:
+        """Apply an action to a job in one atomic step, and return the job as it is after.
+
+        The step takes in everything that follows from the action: telling the parent, creating
+        the next run of a schedule, and removing the job as its options say (what is returned is
+        then its last state).
+
+        Raises:
+            JobNotFoundError: there is no such job.
+            InvalidJobStateError: the job's state does not allow the action.
+            LostLockError: the action needs the job's lock, and ``lock`` is not it.
+            PayloadError: a payload or result in the action can't be copied.
+        """
+
+    async def extend_lock(
+        self, queue_name: str, job_id: str, lock: Lock, lock_duration: float
+    ) -> JobData:
+        """Renew the lock of an active job; raises as :meth:`apply`."""
+        return await self.apply(queue_name, job_id, ExtendLock(lock_duration), lock=lock)
+
+    async def release_lock(self, queue_name: str, job_id: str, lock: Lock) -> JobData:
+        """Give an active job back, with no attempt spent; raises as :meth:`apply`."""
+        return await self.apply(queue_name, job_id, Release(), lock=lock)
+
+    async def cancel_job(self, queue_name: str, job_id: str) -> JobData:
+        """Cancel a job; of a settled job: no effect. Raises as :meth:`apply`."""
+        return await self.apply(queue_name, job_id, Cancel())
+
+    @abstractmethod
+    async def update_job(
+        self,
+        queue_name: str,
+        job_id: str,
+        changes: Mapping[str, Any],
+        *,
+        expected_state: JobState | None = None,
+    ) -> JobData:
+        """Change a job's payload, progress or priority, if it is in ``expected_state``.
+
+        ``changes`` maps ``data``, ``progress`` or ``priority`` to new values.
+
+        Raises:
+            ValueError: another field is named; the state is changed by :meth:`apply` alone.
+        """
+
+    @abstractmethod
+    async def remove_job(self, queue_name: str, job_id: str) -> bool:
+        """Remove a job in whatever state; ``False`` if there is none.
+
+        The worker that runs an active one is told by the event and stops it.
+        """
+
+    @abstractmethod
+    async def get_next_delayed_timestamp(self, queue_name: str) -> datetime | None:
+        """When the next delayed job falls due."""
+
+    @abstractmethod
+    async def promote_delayed_jobs(self, queue_name: str) -> int:
+        """Make the delayed jobs that are due wait; return how many."""
+
+    @abstractmethod
+    async def get_stalled_jobs(self, queue_name: str) -> list[JobData]:
+        """The active jobs whose lock has run out."""
+
+    # -- whole queues -------------------------------------------------------------------------
+
+    @abstractmethod
+    async def pause_job_name(self, queue_name: str, name: str) -> None:
+        """Start no more jobs of this name; ``ALL_NAMES`` pauses the queue."""
+
+    @abstractmethod
+    async def resume_job_name(self, queue_name: str, name: str) -> None:
+        """Undo :meth:`pause_job_name` for this name."""
+
+    @abstractmethod
+    async def get_paused_job_names(self, queue_name: str) -> frozenset[str]:
+        """The paused names; has ``ALL_NAMES`` if the whole queue is paused."""
+
+    @abstractmethod
+    async def promote_jobs(self, queue_name: str) -> int:
+        """Make all delayed jobs wait; return how many."""
+
+    @abstractmethod
+    async def retry_jobs(self, queue_name: str, state: JobState = JobState.FAILED) -> int:
+        """Make all failed (or completed) jobs wait again; return how many."""
+
+    @abstractmethod
+    async def drain(self, queue_name: str) -> int:
+        """Remove the jobs that wait or are delayed; return how many."""
+
+    @abstractmethod
+    async def clean(self, queue_name: str, state: JobState, grace: float = 0.0) -> int:
+        """Remove the jobs in a state that have been in it for ``grace`` seconds or more."""
+
+    @abstractmethod
+    async def obliterate(self, queue_name: str, *, force: bool = False) -> int:
+        """Remove the queue with all its jobs; return how many.
+
+        Raises:
+            InvalidJobStateError: a job is active, and ``force`` is not set.
+        """
+
+    # -- workers ------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def save_worker(self, worker: WorkerInfo) -> None:
+        """Note a worker, or its new status, and publish that."""
+
+    @abstractmethod
+    async def list_workers(self, queue_name: str | None = None) -> list[WorkerInfo]:
+        """The workers that were saved and have not closed, in order of start."""
+
+    # -- events -------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def publish(self, event: StoreEvent) -> None:
+        """Call the subscribers of the event's queue, in order of subscription.
+
+        One that raises is reported to ``on_event_handler_error`` and stops no other.
+        """
+
+    @abstractmethod
+    def subscribe(
+        self, queue_name: str | None, callback: EventCallback, *, job_id: str | None = None
+    ) -> None:
+        """Call ``callback`` with each event of a queue (``None``: of all), or of one job."""
+
+    @abstractmethod
+    def unsubscribe(
+        self,
+        queue_name: str | None,
+        callback: EventCallback | None = None,
+        *,
+        job_id: str | None = None,
+    ) -> None:
+        """Undo :meth:`subscribe`; with no callback, for all callbacks of that queue or job."""

@@ -1,0 +1,267 @@
+"""What a ``MemoryStore`` holds, and the atomic steps that change it.
+
+Each step does what ``lifecycle`` and ``schedule`` decided, with all that follows from it for
+parents, schedules and retention, and notes the events in an outbox. A step never waits and
+never raises halfway: whatever may be refused is refused before anything changes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import uuid
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from conveyor_nb import lifecycle, schedule
+from conveyor_nb.errors import GroupFullError, JobNotFoundError
+from conveyor_nb.model import EventType, JobData, JobScheduler, JobState, StoreEvent, WorkerInfo
+from conveyor_nb.options import Keep
+from conveyor_nb.payload import freeze
+from conveyor_nb.stores.families import ChildOutcome, Families, Key, key_of, parent_key_of
+from conveyor_nb.stores.queue_index import QueueIndex
+from conveyor_nb.stores.retention import Retention, keep_of
+
+__all__ = ["MemoryState"]
+
+
+class MemoryState:
+    """Jobs, flows, schedulers and workers of a store, without any time or subscriber."""
+
+    def __init__(self, *, sequential_ids: bool, seed: int | None) -> None:
+        self.queues: dict[str, QueueIndex] = {}
+        self.families = Families()
+        self.retention = Retention()
+        self.schedulers: dict[Key, JobScheduler] = {}
+        self.workers: dict[str, WorkerInfo] = {}
+        self.outbox: list[StoreEvent] = []
+        self.random = random.Random(seed)
+        self._settled: deque[JobData] = deque()
+        self._sequential_ids = sequential_ids
+        self._numbers = _counters()
+        self._worker_numbers = _counters()
+
+    def queue(self, name: str) -> QueueIndex:
+        """The queue, made if there is none yet."""
+        index = self.queues.get(name)
+        if index is None:
+            index = self.queues[name] = QueueIndex(name)
+        return index
+
+    def look(self, name: str) -> QueueIndex:
+        """The queue, or an empty one that is not kept."""
+        return self.queues.get(name) or QueueIndex(name)
+
+    def find(self, queue_name: str, job_id: str) -> JobData:
+        """The store's own record of a job; raises ``JobNotFoundError``."""
+        index = self.queues.get(queue_name)
+        job = index.jobs.get(job_id) if index else None
+        if job is None:
+            raise JobNotFoundError(job_id, queue_name)
+        return job
+
+    def new_id(self, queue_name: str) -> str:
+        """An id that no job of the queue has."""
+        if not self._sequential_ids:
+            return str(uuid.uuid4())
+        taken = self.look(queue_name).jobs
+        numbers = self._numbers[queue_name]
+        return next(name for n in numbers if (name := f"{queue_name}-{n}") not in taken)
+
+    def new_worker_id(self, name: str) -> str:
+        """An id that no worker has."""
+        if not self._sequential_ids:
+            return f"{name}-{uuid.uuid4().hex[:8]}"
+        return f"{name}-worker-{next(self._worker_numbers[name])}"
+
+    def note(
+        self, kind: EventType, queue_name: str, job_id: str | None, now: datetime, **data: object
+    ) -> None:
+        """Put an event into the outbox."""
+        self.outbox.append(StoreEvent(kind, queue_name, job_id, data, now))
+
+    # -- steps --------------------------------------------------------------------------------
+
+    def save(self, jobs: Sequence[JobData], now: datetime) -> list[JobData]:
+        """Take in copies of jobs, all or none; returns the store's own records.
+
+        A job whose id, or whose deduplication key, is taken gives way to the one that has it.
+        """
+        chosen: list[JobData] = []
+        fresh: list[JobData] = []
+        taken: dict[Key, JobData] = {}
+        keys: dict[Key, JobData] = {}
+        room: dict[Key, int] = {}
+        for job in jobs:
+            index = self.queues.get(job.queue_name)
+            existing = taken.get(key_of(job))
+            if existing is None and index is not None:
+                existing = index.jobs.get(job.id)
+            if existing is None and (key := job.deduplication_key) is not None:
+                existing = keys.get((job.queue_name, key))
+                if existing is None and index is not None:
+                    existing = index.holder_of(key, now)
+            if existing is None:
+                existing = job.copy()
+                existing.data = freeze(job.data, "data")
+                if not job.id:
+                    existing.id = self.new_id(job.queue_name)
+                if job.group_id is not None:
+                    self._take_room(job, room)
+                taken[key_of(existing)] = existing
+                if existing.deduplication_key is not None:
+                    keys[(job.queue_name, existing.deduplication_key)] = existing
+                fresh.append(existing)
+            chosen.append(existing)
+        for job in fresh:
+            self.admit(job, now)
+        return chosen
+
+    def admit(self, job: JobData, now: datetime) -> None:
+        """Take in the store's own record of a new job."""
+        change = lifecycle.admit(job, now)
+        job.priority = job.opts.priority
+        for name, value in change.updates.items():
+            setattr(job, name, value)
+        self.queue(job.queue_name).add(job)
+        for kind, data in change.events:
+            self.outbox.append(StoreEvent(kind, job.queue_name, job.id, data, now))
+
+    def commit(self, job: JobData, change: lifecycle.Change, now: datetime) -> None:
+        """Make a decided change of a job, and all that follows from it."""
+        self._change(job, change, now)
+        self._follow_up(now)
+
+    def remove(self, jobs: Iterable[JobData], now: datetime) -> int:
+        """Remove jobs; returns how many. An unsettled child counts as failed for its parent."""
+        removed = 0
+        for job in jobs:
+            self._remove(job, now)
+            removed += 1
+        self._follow_up(now)
+        return removed
+
+    def promote_due(self, index: QueueIndex, now: datetime) -> int:
+        """Make the delayed jobs that are due wait; returns how many."""
+        due = index.due(now)
+        for job in due:
+            self.commit(job, lifecycle.due(job), now)
+        return len(due)
+
+    # -- what follows from a step -------------------------------------------------------------
+
+    def _change(self, job: JobData, change: lifecycle.Change, now: datetime) -> None:
+        before = job.state
+        if before in lifecycle.SETTLED and "state" in change.updates:
+            self.retention.forget(job)
+        self.queues[job.queue_name].change(job, change.updates)
+        for kind, data in change.events:
+            self.outbox.append(StoreEvent(kind, job.queue_name, job.id, data, now))
+        if job.state in lifecycle.SETTLED and before not in lifecycle.SETTLED:
+            self._settled.append(job)
+        elif before in lifecycle.SETTLED and job.state not in lifecycle.SETTLED:
+            self._after_restart(job, now)
+
+    def _remove(self, job: JobData, now: datetime) -> None:
+        index = self.queues[job.queue_name]
+        index.remove(job)
+        self.families.forget(key_of(job))
+        data = {"name": job.name, "previous": job.state, "worker_id": job.locked_by}
+        self.note(EventType.REMOVED, job.queue_name, job.id, now, **data)
+        if job.state in lifecycle.SETTLED:
+            self.retention.forget(job)
+        else:
+            self._tell_parent(job, now)
+            self._plan_next_run(job, now)
+
+    def _follow_up(self, now: datetime) -> None:
+        """Do what follows from jobs that settled; a loop, for a flow may be any number deep."""
+        while self._settled:
+            job = self._settled.popleft()
+            self._tell_parent(job, now)
+            self._plan_next_run(job, now)
+            index = self.queues[job.queue_name]
+            keep = keep_of(job)
+            if keep is True:
+                self._remove(job, now)
+            elif isinstance(keep, Keep):
+                for job_id in self.retention.note_settled(job, keep):
+                    self._remove(index.jobs[job_id], now)
+            if not index.waiting and not index.active:
+                self.note(EventType.DRAINED, index.name, None, now)
+
+    def _tell_parent(self, job: JobData, now: datetime) -> None:
+        parent_key = parent_key_of(job)
+        if parent_key is None:
+            return
+        outcome = Families.outcome_of(job)
+        pending = self.families.settle(parent_key, key_of(job), outcome)
+        if pending is not None:
+            self._change_parent(parent_key, job.id, outcome, pending, now)
+
+    def _change_parent(
+        self, parent_key: Key, child_id: str, outcome: ChildOutcome, pending: int, now: datetime
+    ) -> None:
+        parent = self.find(*parent_key)
+        change = lifecycle.child_settled(
+            parent, child_id, failed=outcome.failed, pending=pending, now=now
+        )
+        self._change(parent, change, now)
+
+    def _after_restart(self, job: JobData, now: datetime) -> None:
+        """A parent that still waits for its children waits for this one again."""
+        parent_key = parent_key_of(job)
+        if parent_key is None or parent_key[0] not in self.queues:
+            return
+        parent = self.queues[parent_key[0]].jobs.get(parent_key[1])
+        if parent is not None and parent.state is JobState.WAITING_CHILDREN:
+            pending = self.families.restart(parent_key, key_of(job))
+            if pending is not None:
+                self._change(parent, lifecycle.Change({"pending_children_count": pending}), now)
+
+    def _plan_next_run(self, job: JobData, now: datetime) -> None:
+        """Create the run after this one, if the job is its schedule's latest."""
+        if job.scheduler_id is None:
+            return
+        key = (job.queue_name, job.scheduler_id)
+        scheduler = self.schedulers.get(key)
+        if scheduler is None or scheduler.next_job_id != job.id:
+            return
+        assert job.planned_at is not None, "every run of a scheduler is planned"
+        planned = schedule.next_run(scheduler.repeat, job.planned_at, now, scheduler.runs)
+        self.schedulers[key] = self.plan_run(scheduler, planned, now)
+
+    def plan_run(
+        self, scheduler: JobScheduler, planned: datetime | None, now: datetime
+    ) -> JobScheduler:
+        """Create a run of a scheduler; returns the scheduler as it stands after that."""
+        if planned is None:
+            return replace(scheduler, next_run=None, next_job_id=None)
+        job = JobData(
+            id=self.new_id(scheduler.queue_name),
+            name=scheduler.name,
+            queue_name=scheduler.queue_name,
+            data=scheduler.data,
+            opts=scheduler.opts,
+            group_id=scheduler.opts.group.id if scheduler.opts.group else None,
+            scheduler_id=scheduler.id,
+            planned_at=planned,
+        )
+        self.admit(job, now)
+        return replace(scheduler, runs=scheduler.runs + 1, next_run=planned, next_job_id=job.id)
+
+    def _take_room(self, job: JobData, room: dict[Key, int]) -> None:
+        group = job.opts.group
+        if group is None or group.max_size is None:
+            return
+        key = (job.queue_name, group.id)
+        taken = room.get(key, self.look(job.queue_name).waiting.count_in_group(group.id))
+        if taken >= group.max_size:
+            raise GroupFullError(group.id, group.max_size)
+        room[key] = taken + 1
+
+
+def _counters() -> defaultdict[str, itertools.count[int]]:
+    return defaultdict(lambda: itertools.count(1))

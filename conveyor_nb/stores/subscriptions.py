@@ -1,0 +1,92 @@
+"""Who is told of which events, and what happens when one of them raises."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+
+from conveyor_nb.model import StoreEvent
+from conveyor_nb.stores.interface import EventCallback
+
+__all__ = ["EventHandlerErrorCallback", "Subscriptions"]
+
+EventHandlerErrorCallback = Callable[[Exception, StoreEvent], None]
+
+_Address = tuple[str | None, str | None]
+"""Queue name (``None``: every queue) and job id (``None``: every job of the queue)."""
+
+
+class Subscriptions:
+    """The callbacks of a store, found by queue and job without looking at any other."""
+
+    def __init__(
+        self, logger: logging.Logger, on_error: EventHandlerErrorCallback | None = None
+    ) -> None:
+        self._logger = logger
+        self._on_error = on_error
+        # Tuples, replaced and never changed: a callback may subscribe or unsubscribe meanwhile.
+        self._callbacks: dict[_Address, tuple[EventCallback, ...]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._callbacks.values()))
+
+    def add(self, queue_name: str | None, callback: EventCallback, job_id: str | None) -> None:
+        """Call ``callback`` from now on; a second time for the same address has no effect."""
+        if not callable(callback):
+            raise TypeError(f"an event callback must be callable, not {callback!r}")
+        if inspect.iscoroutinefunction(callback):
+            raise TypeError(
+                f"{callback.__qualname__} is async, but a store calls its subscribers directly; "
+                "give a plain function, or use queue.on(...), which takes async handlers"
+            )
+        address = (queue_name, job_id)
+        callbacks = self._callbacks.get(address, ())
+        if callback not in callbacks:
+            self._callbacks[address] = (*callbacks, callback)
+
+    def remove(
+        self, queue_name: str | None, callback: EventCallback | None, job_id: str | None
+    ) -> None:
+        """Stop calling ``callback``, or with ``None`` every callback of the address."""
+        address = (queue_name, job_id)
+        left = tuple(
+            one for one in self._callbacks.get(address, ()) if callback and one != callback
+        )
+        if left:
+            self._callbacks[address] = left
+        else:
+            self._callbacks.pop(address, None)
+
+    def clear(self) -> None:
+        """Forget every callback."""
+        self._callbacks.clear()
+
+    def publish(self, event: StoreEvent) -> None:
+        """Call those of the event's queue, of its job, and of all queues, in this order."""
+        get = self._callbacks.get
+        for callback in get((event.queue_name, None), ()):
+            self._call(callback, event)
+        if event.job_id is not None:
+            for callback in get((event.queue_name, event.job_id), ()):
+                self._call(callback, event)
+        for callback in get((None, None), ()):
+            self._call(callback, event)
+
+    def _call(self, callback: EventCallback, event: StoreEvent) -> None:
+        try:
+            callback(event)
+        except Exception as error:  # a subscriber's fault must not reach the others or the store
+            self._report(error, event)
+
+    def _report(self, error: Exception, event: StoreEvent) -> None:
+        if self._on_error is not None:
+            try:
+                self._on_error(error, event)
+            except Exception:  # the reporter's own fault is reported the plain way
+                self._logger.exception("on_event_handler_error raised for %s", event.type)
+            else:
+                return
+        self._logger.warning(
+            "a subscriber raised for %s of queue %r", event.type, event.queue_name, exc_info=error
+        )

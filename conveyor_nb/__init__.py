@@ -29,9 +29,11 @@ from conveyor_nb.errors import (
     PayloadError,
     QueueClosedError,
 )
-from conveyor_nb.events import EventBus
+from conveyor_nb.events import EventBus, EventStream
+from conveyor_nb.flow import FlowNode, FlowProducer
 from conveyor_nb.job import Job
-from conveyor_nb.model import FlowJob, JobData, JobState, StoreEvent
+from conveyor_nb.model import FlowJob, JobData, JobScheduler, JobState, StoreEvent
+from conveyor_nb.observable import JobObservable
 from conveyor_nb.options import (
     Backoff,
     Batch,
@@ -58,7 +60,10 @@ __all__ = [
     "ConveyorError",
     "Deduplication",
     "EventBus",
+    "EventStream",
     "FlowJob",
+    "FlowNode",
+    "FlowProducer",
     "Group",
     "GroupFullError",
     "GroupLimits",
@@ -68,7 +73,9 @@ __all__ = [
     "JobData",
     "JobFailedError",
     "JobNotFoundError",
+    "JobObservable",
     "JobOptions",
+    "JobScheduler",
     "JobState",
     "Keep",
     "Limiter",

@@ -20,9 +20,14 @@ class BlockingJob:
     ``await``.
     """
 
+    __slots__ = ("_job", "_loop")
+
     def __init__(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
-        self._job = job
-        self._loop = loop
+        object.__setattr__(self, "_job", job)
+        object.__setattr__(self, "_loop", loop)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._job, name, value)  # the job says what is read-only
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._job, name)
@@ -31,8 +36,10 @@ class BlockingJob:
 
         @functools.wraps(value)
         def call(*args: Any, **kwargs: Any) -> Any:
-            made = self._on_loop(value(*args, **kwargs))
-            return asyncio.run_coroutine_threadsafe(made, self._loop).result()
+            made = value(*args, **kwargs)
+            if asyncio._get_running_loop() is self._loop:
+                return made  # in a coroutine that the handler gave back, to be awaited there
+            return asyncio.run_coroutine_threadsafe(self._on_loop(made), self._loop).result()
 
         return call
 

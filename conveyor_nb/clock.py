@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
+from conveyor_nb.checks import to_instant
 from conveyor_nb.durations import Duration, to_seconds
-from conveyor_nb.options import to_instant
 
 __all__ = [
     "Alarm",
@@ -224,6 +224,7 @@ class VirtualClock(Clock):
         self._order = itertools.count()
         self._off_loop = 0
         self._on_loop_again: asyncio.Future[Any] | None = None
+        self._settling: asyncio.Future[Any] | None = None
 
     def now(self) -> datetime:
         return self._now
@@ -255,6 +256,17 @@ class VirtualClock(Clock):
 
     async def settle(self) -> None:
         """Let everything that can run now run, without moving time."""
+        if self._settling is not None:  # two that wait for quiet would never see it
+            await asyncio.shield(self._settling)
+            return
+        self._settling = asyncio.get_running_loop().create_future()
+        try:
+            await self._settle()
+        finally:
+            _resolve(self._settling, True)
+            self._settling = None
+
+    async def _settle(self) -> None:
         await _until_quiet()
         while self._off_loop:
             self._on_loop_again = asyncio.get_running_loop().create_future()

@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, TypeVar, overload
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar, overload
 
+from conveyor_nb.checks import check_count
 from conveyor_nb.model import EventType, StoreEvent
 
-__all__ = ["EventBus", "EventHandler", "local_name"]
+__all__ = ["EventBus", "EventCallback", "EventHandler", "EventSource", "EventStream", "local_name"]
+
+EventCallback = Callable[[StoreEvent], object]
+"""What a store calls, at once and in its own thread."""
 
 EventHandler = Callable[[Any], Awaitable[None] | None]
+"""What an ``EventBus`` calls; plain or async."""
+
 _Handler = TypeVar("_Handler", bound=EventHandler)
 
 ERROR = "error"
@@ -112,9 +120,107 @@ class EventBus:
         if local_name(event.type) == ERROR or not self._handlers.get(ERROR):
             self._logger.warning("a handler of %s raised", event.type, exc_info=error)
             return
-        data = {"error": error, "event": event, "reason": f"a handler raised {error!r}"}
+        data = {
+            "error": error,
+            "event": event,
+            "reason": f"a handler raised {type(error).__name__}",
+        }
         self.emit(event._replace(type=EventType.ERROR, data=data))
 
     def _check(self, name: str) -> None:
         if name not in self._names:
             raise ValueError(f"no event {name!r}; known are: {', '.join(sorted(self._names))}")
+
+
+class EventSource(Protocol):
+    """What events come from: a store."""
+
+    def subscribe(
+        self, queue_name: str | None, callback: EventCallback, *, job_id: str | None = None
+    ) -> None:
+        """Call back with each event."""
+
+    def unsubscribe(
+        self,
+        queue_name: str | None,
+        callback: EventCallback | None = None,
+        *,
+        job_id: str | None = None,
+    ) -> None:
+        """Call back no more."""
+
+
+class EventStream:
+    """Events from the moment it is made until it is closed, for ``async for``.
+
+    A reader that is slower than the events are made misses the oldest of those he has not read;
+    in their place he gets an event ``"stream:missed"`` whose data says how many they were.
+
+    Args:
+        source: whose events; a store.
+        queue_name: the queue; ``None``: every queue.
+        size: how many unread events are kept at most.
+
+    >>> import asyncio
+    >>> from conveyor_nb import MemoryStore, Queue
+    >>> async def main():
+    ...     queue = Queue("emails", store=MemoryStore(ids="sequential"))
+    ...     async with queue.events() as events:
+    ...         await queue.add("send")
+    ...         event = await anext(events)
+    ...         return str(event.type), event.job_id
+    >>> asyncio.run(main())
+    ('job:waiting', 'emails-1')
+    """
+
+    def __init__(self, source: EventSource, queue_name: str | None, size: int = 1_000) -> None:
+        check_count(size, what="size")
+        self.missed = 0
+        """How many events were missed in all."""
+        self._source = source
+        self._queue_name = queue_name
+        self._unread: deque[StoreEvent] = deque(maxlen=size)
+        self._missed_now = 0
+        self._readable = asyncio.Event()
+        self._closed = False
+        source.subscribe(queue_name, self._take)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> StoreEvent:
+        while not self._unread:
+            if self._closed:
+                raise StopAsyncIteration
+            self._readable.clear()
+            await self._readable.wait()
+        if self._missed_now:
+            oldest = self._unread[0]
+            data = {"missed": self._missed_now}
+            self._missed_now = 0
+            return StoreEvent(EventType.MISSED, oldest.queue_name, None, data, oldest.timestamp)
+        return self._unread.popleft()
+
+    async def aclose(self) -> None:
+        """Take no more events; those unread can still be read."""
+        self._closed = True
+        self._source.unsubscribe(self._queue_name, self._take)
+        self._readable.set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def _take(self, event: StoreEvent) -> None:
+        if len(self._unread) == self._unread.maxlen:
+            self.missed += 1
+            self._missed_now += 1
+        self._unread.append(event)
+        self._readable.set()

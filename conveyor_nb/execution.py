@@ -31,8 +31,10 @@ __all__ = ["Execution", "Handler", "Verdict", "check_handler", "is_async"]
 Handler = Callable[[Any], Any]
 """Takes a ``Job``, or a list of them for a batch; plain or async."""
 
-ThreadFuture = concurrent.futures.Future[tuple[Any, BaseException | None]]
-"""What a handler gave, or what it raised, in a thread."""
+_Result = tuple[Any, BaseException | None]
+"""What a handler gave, and None; or None, and what it raised."""
+
+ThreadFuture = concurrent.futures.Future[_Result]
 
 
 class Verdict(Enum):
@@ -72,12 +74,15 @@ class Execution:
         self._pool = pool
         self._verdicts: dict[str, Verdict] = {}
         self._timers: list[TimerHandle] = []
-        self._task: asyncio.Task[tuple[Any, BaseException | None]] | None = None
+        self._task: asyncio.Task[_Result] | None = None
+        self._on_end: Callable[[Execution], None] | None = None
+        self._abandoned = False
 
     def start(self, on_end: Callable[[Execution], None]) -> None:
         """Start the handler; ``on_end`` is called when it has ended, in whatever way."""
         self._task = asyncio.get_running_loop().create_task(self._run())
-        self._task.add_done_callback(lambda _: self._end(on_end))
+        self._on_end = on_end
+        self._task.add_done_callback(lambda _: self._end())
         for job in self.jobs:
             if job.opts.timeout is not None:
                 expire = functools.partial(self.stop, job, Verdict.TIMED_OUT)
@@ -99,25 +104,28 @@ class Execution:
 
     def outcomes(self) -> list[tuple[Job, Action | None]]:
         """What came of each job, to be reported; ``None``: nothing is to be."""
-        value, error = self._result()
-        results = self._results(value) if error is None else [error] * len(self.jobs)
+        if self._abandoned:
+            return [(job, None) for job in self.jobs]
         return [
-            (job, self._outcome(job, result))
-            for job, result in zip(self.jobs, results, strict=True)
+            (job, self._outcome(job, *result))
+            for job, result in zip(self.jobs, self._results(), strict=True)
         ]
 
-    async def _run(self) -> tuple[Any, BaseException | None]:
-        """Call the handler; gives (result, None) or (None, what it raised)."""
+    def abandon(self) -> None:
+        """Look at the handler no more, though it has not stopped: nothing is to be reported."""
+        self._abandoned = True
+        self._end()
+
+    async def _run(self) -> _Result:
+        """Call the handler; whatever it raises is a result too."""
         try:
             if is_async(self._handler):
                 return await self._handler(self.jobs if self._batch else self.jobs[0]), None
             return await self._run_in_thread()
-        except GeneratorExit:  # the loop is gone
-            raise
         except BaseException as error:  # KeyboardInterrupt and SystemExit fail a job like others
             return None, error
 
-    async def _run_in_thread(self) -> tuple[Any, BaseException | None]:
+    async def _run_in_thread(self) -> _Result:
         assert self._pool is not None, "a worker with a plain handler has a pool"
         loop = asyncio.get_running_loop()
         jobs = [BlockingJob(job, loop) for job in self.jobs]
@@ -130,35 +138,33 @@ class Execution:
             value = await value
         return value, error
 
-    def _end(self, on_end: Callable[[Execution], None]) -> None:
+    def _end(self) -> None:
         for timer in self._timers:
             timer.cancel()
-        on_end(self)
+        on_end, self._on_end = self._on_end, None
+        if on_end is not None:
+            on_end(self)
 
-    def _result(self) -> tuple[Any, BaseException | None]:
+    def _results(self) -> list[_Result]:
+        """What the handler gave, or what it raised, for each job."""
         assert self._task is not None and self._task.done()
-        if self._task.cancelled():  # before the handler's first line
-            return None, asyncio.CancelledError()
-        return self._task.result()
-
-    def _results(self, value: Any) -> Sequence[Any]:
-        """One result for each job; an exception means that the job failed."""
-        if not self._batch:
-            return [value]
+        cancelled = self._task.cancelled()  # that is, before the handler's first line
+        value, error = (None, asyncio.CancelledError()) if cancelled else self._task.result()
+        if error is not None or not self._batch:
+            return [(value, error)] * len(self.jobs)
         if isinstance(value, (list, tuple)) and len(value) == len(self.jobs):
-            return value
+            return [(None, one) if isinstance(one, BaseException) else (one, None) for one in value]
         got = f"{len(value)}" if isinstance(value, (list, tuple)) else f"a {type(value).__name__}"
         wrong = ValueError(
             f"a batch handler returns a list with one result for each of its {len(self.jobs)} "
             f"jobs, not {got}"
         )
-        return [wrong] * len(self.jobs)
+        return [(None, wrong)] * len(self.jobs)
 
-    def _outcome(self, job: Job, result: Any) -> Action | None:
+    def _outcome(self, job: Job, value: Any, error: BaseException | None) -> Action | None:
         verdict = self._verdicts.get(job.id)
         if verdict is Verdict.LOST or job.state is not JobState.ACTIVE:
             return None  # it is no longer ours: taken away, or moved by the handler itself
-        error = result if isinstance(result, BaseException) else None
         match verdict:
             case Verdict.CANCELLED:
                 return Fail(CANCELLED, final=True)
@@ -170,7 +176,7 @@ class Execution:
                 stacktrace = format_traceback(error) if error else None
                 return Fail(f"timed out after {limit}", stacktrace)
         if error is None:
-            return Complete(result)
+            return Complete(value)
         return Fail(describe(error), format_traceback(error))
 
 
@@ -199,7 +205,10 @@ def describe(error: BaseException) -> str:
     """An exception in one line."""
     if isinstance(error, asyncio.CancelledError):
         return "the handler cancelled itself"
-    text = str(error)
+    try:
+        text = str(error)
+    except Exception:  # a person's __str__ may raise anything
+        text = "(its text can't be shown: __str__ raised)"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -219,7 +228,7 @@ def _from_handler(trace: TracebackType | None) -> TracebackType | None:
     return first or trace
 
 
-def _call(handler: Handler, argument: Any) -> tuple[Any, BaseException | None]:
+def _call(handler: Handler, argument: Any) -> _Result:
     """Call a plain handler in its thread.
 
     What it raises is handed over as a value: not every exception can be set on a future.

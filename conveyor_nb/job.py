@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import math
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar, overload
 
 from conveyor_nb import actions
+from conveyor_nb.checks import check_number, to_instant
 from conveyor_nb.display import Displayable
 from conveyor_nb.durations import Duration, to_seconds
 from conveyor_nb.errors import JobCancelledError, JobFailedError, JobNotFoundError
 from conveyor_nb.lifecycle import CANCELLED
 from conveyor_nb.model import AttemptRecord, EventType, JobData, JobState, Lock, StoreEvent
-from conveyor_nb.options import JobOptions, to_instant
+from conveyor_nb.observable import JobObservable
+from conveyor_nb.options import JobOptions
 from conveyor_nb.payload import freeze, thaw
 from conveyor_nb.stores import StoreInterface
 
@@ -194,6 +195,24 @@ class Job(Displayable):
         """Fail the job for good, whatever attempts are left; for handlers, as above."""
         await self.apply(actions.Fail(str(reason), final=True))
 
+    # -- flows --------------------------------------------------------------------------------
+
+    async def get_parent(self) -> Job | None:
+        """The job's parent in a flow, or ``None``: it has none, or that is gone."""
+        if self.parent_id is None or self.parent_queue_name is None:
+            return None
+        data = await self._store.get_job(self.parent_queue_name, self.parent_id)
+        return Job(data, self._store) if data else None
+
+    async def get_dependencies(self) -> list[Job]:
+        """The job's children that are still in the store, in the order of the flow."""
+        found = await self._store.get_children_jobs(self.queue_name, self.id)
+        return [Job(data, self._store) for data in found]
+
+    async def get_children_values(self) -> dict[str, Any]:
+        """What the job's completed children returned, by child id; failed ones are left out."""
+        return await self._store.get_children_values(self.queue_name, self.id)
+
     # -- from anywhere ------------------------------------------------------------------------
 
     async def update_data(self, data: Any) -> None:
@@ -218,10 +237,7 @@ class Job(Displayable):
 
     async def change_priority(self, priority: float) -> None:
         """Give the job another priority; lower runs first."""
-        if isinstance(priority, bool) or not isinstance(priority, (int, float)):
-            raise TypeError(f"priority must be a number, not {priority!r}")
-        if not math.isfinite(priority):
-            raise ValueError(f"priority must be a finite number, not {priority!r}")
+        check_number(priority, what="priority")
         await self.apply(actions.ChangePriority(priority))
 
     async def cancel(self) -> None:
@@ -232,6 +248,10 @@ class Job(Displayable):
         """Remove the job; raises ``JobNotFoundError`` if it is gone."""
         if not await self._store.remove_job(self.queue_name, self.id):
             raise JobNotFoundError(self.id, self.queue_name)
+
+    def observe(self) -> JobObservable:
+        """Follow the job: its start, its progress and its end."""
+        return JobObservable(self._store, self.queue_name, self.id)
 
     async def wait_until_finished(self, timeout: Duration | None = None) -> Any:
         """Wait until the job has settled, and return what its handler returned.
@@ -244,6 +264,8 @@ class Job(Displayable):
             JobNotFoundError: it is gone, or was removed before it settled.
             TimeoutError: it has not settled within ``timeout``.
         """
+        if timeout is not None:
+            timeout = to_seconds(timeout, what="timeout")
         settled: asyncio.Future[StoreEvent] = asyncio.get_running_loop().create_future()
 
         def notice(event: StoreEvent) -> None:
@@ -260,7 +282,9 @@ class Job(Displayable):
                 raise JobNotFoundError(self.id, self.queue_name)
             if not await self._store.clock.wait(settled, timeout):
                 state = now.state if now else "gone"
-                raise TimeoutError(f"job {self.id!r} has not finished within {timeout} ({state})")
+                raise TimeoutError(
+                    f"job {self.id!r} has not finished within {timeout:g}s ({state})"
+                )
         finally:
             self._store.unsubscribe(self.queue_name, notice, job_id=self.id)
         return await self._take_end(settled.result())

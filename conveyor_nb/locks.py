@@ -14,6 +14,7 @@ from conveyor_nb.actions import Stall
 from conveyor_nb.clock import TimerHandle
 from conveyor_nb.errors import JobNotFoundError, LostLockError
 from conveyor_nb.job import Job
+from conveyor_nb.model import JobState
 from conveyor_nb.stores import StoreInterface
 
 __all__ = ["LockKeeper"]
@@ -79,6 +80,8 @@ class LockKeeper:
 
     async def _renew(self) -> None:
         for job in list(self._running()):
+            if job.state is not JobState.ACTIVE:  # its handler moved it away
+                continue
             assert job.lock is not None, "a running job has a lock"
             try:
                 await self._store.extend_lock(

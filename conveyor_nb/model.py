@@ -20,9 +20,12 @@ __all__ = [
     "FetchOptions",
     "FlowJob",
     "JobData",
+    "JobPage",
     "JobScheduler",
     "JobState",
     "Lock",
+    "MetricsPeriod",
+    "MetricsPoint",
     "StoreEvent",
     "WorkerInfo",
     "WorkerStatus",
@@ -83,6 +86,7 @@ class EventType(StrEnum):
     WORKER_STARTED = "worker:started"
     WORKER_PAUSED = "worker:paused"
     WORKER_CLOSED = "worker:closed"
+    MISSED = "stream:missed"
 
 
 class StoreEvent(NamedTuple):
@@ -203,7 +207,11 @@ class FlowJob:
 
 @dataclass(frozen=True, slots=True)
 class JobScheduler:
-    """A repeating job: the template of its runs, and where its chain stands."""
+    """A repeating job: the template of its runs, and where its chain stands.
+
+    ``runs`` counts the runs that were planned, ``last_planned`` is when the latest of them was
+    planned for, and ``pending_job_id`` is that run, until it has settled.
+    """
 
     id: str
     queue_name: str
@@ -212,8 +220,41 @@ class JobScheduler:
     data: Any
     opts: JobOptions
     runs: int = 0
-    next_run: datetime | None = None
-    next_job_id: str | None = None
+    last_planned: datetime | None = None
+    pending_job_id: str | None = None
+    paused: bool = False
+
+
+class JobPage(NamedTuple):
+    """A page of what a search found, and how many jobs it found in all."""
+
+    jobs: list[JobData]
+    total: int
+
+
+class MetricsPeriod(StrEnum):
+    """How long one point of the metrics is."""
+
+    MINUTE = "minute"
+    HOUR = "hour"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsPoint:
+    """How many jobs settled in a span of time, and how long they waited and took, in seconds.
+
+    Times are percentiles over the jobs that a worker took; ``None`` if there was none.
+    """
+
+    queue_name: str | None
+    start: datetime
+    end: datetime
+    completed: int
+    failed: int
+    processing_p50: float | None
+    processing_p95: float | None
+    waiting_p50: float | None
+    waiting_p95: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,24 @@ and keeps what the engine needs (seconds as float, aware datetimes).
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from conveyor_nb.checks import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_instance,
+    check_name,
+    check_number,
+    positive_seconds,
+    reject_unknown,
+    to_instant,
+)
 from conveyor_nb.durations import Duration, to_seconds
 
 __all__ = [
@@ -29,13 +39,12 @@ __all__ = [
     "Keep",
     "Limiter",
     "Repeat",
-    "to_instant",
 ]
+
+_CRON_FIELDS = (5, 6, 7)
 
 BackoffStrategy = Callable[[int], Duration]
 """Given the number of attempts that failed so far (from 1), how long to wait for the next."""
-
-MAX_NAME_LENGTH = 255
 
 
 class BackoffType(StrEnum):
@@ -52,102 +61,6 @@ class ChildFailurePolicy(StrEnum):
     FAIL = "fail"
     IGNORE = "ignore"
     REMOVE = "remove"
-
-
-def to_instant(value: object, *, what: str = "instant") -> datetime:
-    """Check that ``value`` is a timezone-aware datetime and turn it into UTC.
-
-    Raises:
-        TypeError: it is not a ``datetime``.
-        ValueError: it has no time zone.
-
-    >>> to_instant(datetime(2027, 1, 1, tzinfo=UTC)).isoformat()
-    '2027-01-01T00:00:00+00:00'
-    >>> to_instant(datetime(2027, 1, 1), what="start_date")
-    Traceback (most recent call last):
-    ...
-    ValueError: start_date 2027-01-01T00:00:00 has no time zone; give an aware datetime, \
-for instance datetime(2027, 1, 1, tzinfo=UTC)
-    """
-    if not isinstance(value, datetime):
-        raise TypeError(f"{what} must be a timezone-aware datetime, not {value!r}")
-    if value.tzinfo is None or value.utcoffset() is None:
-        raise ValueError(
-            f"{what} {value.isoformat()} has no time zone; give an aware datetime, "
-            "for instance datetime(2027, 1, 1, tzinfo=UTC)"
-        )
-    return value.astimezone(UTC)
-
-
-def check_name(value: object, *, what: str) -> str:
-    """Check a queue name, job name, job id or other key: 1 to 255 printable characters."""
-    if not isinstance(value, str):
-        raise TypeError(f"{what} must be text, not {value!r}")
-    if not value or len(value) > MAX_NAME_LENGTH:
-        raise ValueError(f"{what} must have 1 to {MAX_NAME_LENGTH} characters, not {len(value)}")
-    if not value.isprintable() and any(_is_control(character) for character in value):
-        raise ValueError(f"{what} must have no control characters: {value!r}")
-    return value
-
-
-def check_count(value: object, *, what: str, least: int = 1) -> int:
-    """Check a whole number that is at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{what} must be a whole number of {least} or more, not {value!r}")
-    if value < least:
-        raise ValueError(f"{what} must be {least} or more, not {value!r}")
-    return value
-
-
-def check_flag(value: object, *, what: str) -> bool:
-    """Check a plain ``True`` or ``False``."""
-    if not isinstance(value, bool):
-        raise TypeError(f"{what} must be True or False, not {value!r}")
-    return value
-
-
-def reject_unknown(given: Mapping[str, Any], known: frozenset[str], *, what: str) -> None:
-    """Raise a ``TypeError`` that names the first unknown option and the nearest known one."""
-    unknown = next((name for name in given if name not in known), None)
-    if unknown is None:
-        return
-    near = difflib.get_close_matches(str(unknown), known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(sorted(known))}"
-    raise TypeError(f"unknown {what} {unknown!r}; {hint}")
-
-
-def _is_control(character: str) -> bool:
-    return ord(character) < 32 or 127 <= ord(character) < 160
-
-
-def positive_seconds(value: Duration, *, what: str) -> float:
-    """Check a duration that is longer than zero."""
-    seconds = to_seconds(value, what=what)
-    if seconds == 0:
-        raise ValueError(f"{what} must be longer than zero, not {value!r}")
-    return seconds
-
-
-_Choice = TypeVar("_Choice", bound=StrEnum)
-
-
-def _check_choice(choices: type[_Choice], value: object, *, what: str) -> _Choice:
-    if isinstance(value, str) and value in list(choices):
-        return choices(value)
-    names = ", ".join(repr(str(choice)) for choice in choices)
-    raise ValueError(f"{what} must be one of {names}, not {value!r}")
-
-
-_Option = TypeVar("_Option")
-
-
-def check_instance(
-    kind: type[_Option], value: object, *, what: str, example: str
-) -> _Option | None:
-    """Check an option that is an object of its own, or ``None``."""
-    if value is not None and not isinstance(value, kind):
-        raise TypeError(f"{what} must be a {kind.__name__}, not {value!r}; for instance {example}")
-    return value
 
 
 class _Frozen:
@@ -180,7 +93,7 @@ class Backoff(_Frozen):
     strategy: BackoffStrategy | None = None
 
     def __post_init__(self) -> None:
-        kind = _check_choice(BackoffType, self.type, what="backoff type")
+        kind = check_choice(BackoffType, self.type, what="backoff type")
         self._set(type=kind, delay=to_seconds(self.delay, what="backoff delay"))
         if kind is BackoffType.CUSTOM and not callable(self.strategy):
             raise TypeError(
@@ -261,8 +174,10 @@ class Repeat(_Frozen):
             self._set(every=positive_seconds(self.every, what="repeat every"))
             if self.tz is not None:
                 raise ValueError("repeat tz goes with cron=, not with every=")
-        if self.cron is not None and not isinstance(self.cron, str):
-            raise TypeError(f"repeat cron must be text such as '0 9 * * 1-5', not {self.cron!r}")
+        if self.cron is not None:
+            _check_cron(self.cron)
+        if self.tz is not None:
+            _check_time_zone(self.tz)
         if self.limit is not None:
             check_count(self.limit, what="repeat limit")
         for name in ("start_date", "end_date"):
@@ -374,7 +289,7 @@ class JobOptions(_Frozen):
 
     def __post_init__(self) -> None:
         check_count(self.attempts, what="attempts")
-        _check_priority(self.priority)
+        check_number(self.priority, what="priority")
         check_flag(self.lifo, what="lifo")
         self._set(delay=to_seconds(self.delay, what="delay"))
         if self.backoff is not None and not isinstance(self.backoff, Backoff):
@@ -387,7 +302,7 @@ class JobOptions(_Frozen):
             check_instance(kind, getattr(self, name), what=name, example=example)
         for name in ("remove_on_complete", "remove_on_fail"):
             self._set(**{name: _retention(getattr(self, name), what=name)})
-        policy = _check_choice(
+        policy = check_choice(
             ChildFailurePolicy,
             self.fail_parent_on_child_failure,
             what="fail_parent_on_child_failure",
@@ -429,11 +344,28 @@ _PARTS: tuple[tuple[str, type, str], ...] = (
 )
 
 
-def _check_priority(value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"priority must be a number, not {value!r}")
-    if not math.isfinite(value):
-        raise ValueError(f"priority must be a finite number, not {value!r}")
+def _check_cron(line: object) -> None:
+    from croniter import croniter  # only who uses cron pays its import
+
+    if not isinstance(line, str):
+        raise TypeError(f"repeat cron must be text such as '0 9 * * 1-5', not {line!r}")
+    fields = line.split()
+    if len(fields) not in _CRON_FIELDS or not croniter.is_valid(line, second_at_beginning=True):
+        raise ValueError(
+            f"repeat cron {line!r} is not a cron line; give 5 fields such as '0 9 * * 1-5' "
+            "(minute hour day month weekday), 6 (seconds first) or 7 (year last)"
+        )
+
+
+def _check_time_zone(name: object) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"repeat tz must be text such as 'Europe/Paris', not {name!r}")
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(
+            f"repeat tz {name!r} is not a known time zone; give an IANA name such as 'Europe/Paris'"
+        ) from None
 
 
 def _retention(value: bool | Duration | Keep, *, what: str) -> bool | Keep:

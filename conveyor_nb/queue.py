@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from conveyor_nb.checks import check_name
 from conveyor_nb.display import Displayable, describe_queue
 from conveyor_nb.durations import Duration, to_seconds
 from conveyor_nb.errors import QueueClosedError
-from conveyor_nb.events import EventBus, EventHandler
+from conveyor_nb.events import EventBus, EventHandler, EventStream
+from conveyor_nb.intake import (
+    bulk_job,
+    check_store,
+    new_job,
+    new_scheduler,
+    paused_name,
+    scheduler_id_for,
+    to_options,
+    to_state,
+)
 from conveyor_nb.job import Job
-from conveyor_nb.model import ALL_NAMES, EventType, JobData, JobState, StoreEvent
-from conveyor_nb.options import OPTION_NAMES, JobOptions, check_name, reject_unknown
-from conveyor_nb.stores import StoreInterface, default_store
+from conveyor_nb.model import ALL_NAMES, EventType, JobData, JobScheduler, JobState, StoreEvent
+from conveyor_nb.observable import JobObservable
+from conveyor_nb.options import JobOptions, Repeat
+from conveyor_nb.stores import StoreInterface
 
 if TYPE_CHECKING:
     from conveyor_nb.worker import Handler, Worker
 
 __all__ = ["Queue"]
 
-_BULK_KEYS = OPTION_NAMES | {"name", "data", "opts"}
 _QUEUE_EVENTS = [kind for kind in EventType if not kind.startswith("worker:")]
 
 
@@ -62,7 +72,7 @@ class Queue(Displayable):
     ) -> None:
         self.name = check_name(name, what="queue name")
         self.store = check_store(store)
-        self.default_job_options = _to_options(default_job_options, JobOptions())
+        self.default_job_options = to_options(default_job_options, JobOptions())
         self._bus = EventBus(_QUEUE_EVENTS, logger)
         self._closed = False
 
@@ -83,6 +93,7 @@ class Queue(Displayable):
 
         Returns:
             The new job; or the one that exists with the same ``job_id`` or deduplication key.
+            With ``repeat``: the run that is pending now.
 
         Raises:
             TypeError, ValueError: a bad name, payload or option; nothing is stored.
@@ -91,6 +102,9 @@ class Queue(Displayable):
         """
         self._require_open()
         opts = JobOptions.of(options, defaults=self.default_job_options)
+        if opts.repeat is not None:
+            scheduler_id = scheduler_id_for(name, data, opts)
+            return await self._save_scheduler(scheduler_id, opts.repeat, name, data, opts)
         return self._job(await self.store.save_job(new_job(self.name, name, data, opts)))
 
     async def add_bulk(self, jobs: Iterable[Mapping[str, Any]]) -> list[Job]:
@@ -101,33 +115,113 @@ class Queue(Displayable):
                 or as ``opts=JobOptions(...)``.
 
         Raises:
-            As :meth:`add`; the message names the item by its position.
+            TypeError, ValueError: a bad item, which is named by its position.
+            GroupFullError: a group would hold more than its ``max_size``.
+            QueueClosedError: the queue was closed.
         """
         self._require_open()
-        built = [self._bulk_job(item, position) for position, item in enumerate(jobs)]
+        built = [
+            bulk_job(self.name, item, position, self.default_job_options)
+            for position, item in enumerate(jobs)
+        ]
         return [self._job(saved) for saved in await self.store.save_bulk(built)]
 
     async def schedule(self, delay: Duration, name: str, data: Any = None, **options: Any) -> Job:
         """Add a job that starts after ``delay``: a duration, also as ``"in 10 minutes"``."""
         if isinstance(delay, str):
-            delay = delay.strip().removeprefix("in ")
+            delay = _IN.sub("", delay)
         return await self.add(name, data, delay=to_seconds(delay, what="delay"), **options)
 
     async def now(self, name: str, data: Any = None, **options: Any) -> Job:
         """Add a job that starts at once, whatever the queue's default delay."""
         return await self.add(name, data, **{**options, "delay": 0})
 
+    # -- repeating ----------------------------------------------------------------------------
+
+    async def every(self, interval: Duration, name: str, data: Any = None, **options: Any) -> Job:
+        """Add a job that runs now and then once every ``interval``, a duration.
+
+        Args:
+            interval: the time from one run to the next.
+            name: the job's name.
+            data: its payload.
+            options: those of a job, and ``limit``, ``start_date`` and ``end_date`` of ``Repeat``.
+        """
+        repeat, options = _split_repeat(options, every=interval)
+        return await self.add(name, data, repeat=repeat, **options)
+
+    async def cron(self, line: str, name: str, data: Any = None, **options: Any) -> Job:
+        """Add a job that runs whenever a cron line says.
+
+        Args:
+            line: 5 fields, 6 (seconds first) or 7 (year last), such as ``"0 9 * * 1-5"``.
+            name: the job's name.
+            data: its payload.
+            options: those of a job, and ``tz``, ``limit``, ``start_date`` and ``end_date`` of
+                ``Repeat``.
+        """
+        repeat, options = _split_repeat(options, cron=line)
+        return await self.add(name, data, repeat=repeat, **options)
+
+    async def upsert_job_scheduler(
+        self, scheduler_id: str, repeat: Repeat, name: str, data: Any = None, **options: Any
+    ) -> Job:
+        """Create a job scheduler, or change the one with this id.
+
+        A change takes effect for the pending run; one that is active finishes as it is.
+
+        Returns:
+            The pending run.
+
+        Raises:
+            ValueError: the schedule has no run left, for instance as its end date is past.
+        """
+        self._require_open()
+        opts = JobOptions.of(options, defaults=self.default_job_options)
+        return await self._save_scheduler(scheduler_id, repeat, name, data, opts)
+
+    async def get_job_schedulers(self) -> list[JobScheduler]:
+        """The job schedulers of this queue, in the order they were created."""
+        self._require_open()
+        return await self.store.get_job_schedulers(self.name)
+
+    async def pause_job_scheduler(self, scheduler_id: str) -> bool:
+        """Plan no more runs, and take back the pending one; ``False``: no such scheduler."""
+        self._require_open()
+        return await self.store.pause_job_scheduler(self.name, scheduler_id)
+
+    async def resume_job_scheduler(self, scheduler_id: str) -> bool:
+        """Plan runs again, from now on; ``False``: no such scheduler."""
+        self._require_open()
+        return await self.store.resume_job_scheduler(self.name, scheduler_id)
+
+    async def remove_job_scheduler(self, scheduler_id: str) -> bool:
+        """Remove a job scheduler and its pending run; ``False``: no such scheduler."""
+        self._require_open()
+        return await self.store.remove_job_scheduler(self.name, scheduler_id)
+
+    async def _save_scheduler(
+        self, scheduler_id: str, repeat: Repeat, name: str, data: Any, opts: JobOptions
+    ) -> Job:
+        wanted = new_scheduler(self.name, scheduler_id, repeat, name, data, opts)
+        saved = await self.store.upsert_job_scheduler(wanted)
+        run = saved.pending_job_id and await self.store.get_job(self.name, saved.pending_job_id)
+        if not run:
+            why = "it is paused" if saved.paused else "its limit or end date is reached"
+            raise ValueError(f"job scheduler {scheduler_id!r} has no run to come: {why}")
+        return self._job(run)
+
     # -- pausing ------------------------------------------------------------------------------
 
     async def pause(self, job_name: str | None = None) -> None:
         """Start no more jobs of this queue, or of this name in it; running ones finish."""
         self._require_open()
-        await self.store.pause_job_name(self.name, _paused_name(job_name))
+        await self.store.pause_job_name(self.name, paused_name(job_name))
 
     async def resume(self, job_name: str | None = None) -> None:
         """Undo :meth:`pause` of the queue, or of the name."""
         self._require_open()
-        await self.store.resume_job_name(self.name, _paused_name(job_name))
+        await self.store.resume_job_name(self.name, paused_name(job_name))
 
     async def is_paused(self, job_name: str | None = None) -> bool:
         """Whether the queue as a whole, or also this name in it, is paused."""
@@ -172,6 +266,8 @@ class Queue(Displayable):
             TimeoutError: there still is something after ``timeout``, a duration.
         """
         self._require_open()
+        if timeout is not None:
+            timeout = to_seconds(timeout, what="timeout")
         idle: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
         def check(event: StoreEvent) -> None:
@@ -180,14 +276,14 @@ class Queue(Displayable):
 
         self.store.subscribe(self.name, check)
         try:
-            deadline = self.store.clock.now()
+            began = self.store.clock.now()
             while await self._has_work():
                 left = None
                 if timeout is not None:
-                    spent = (self.store.clock.now() - deadline).total_seconds()
-                    left = max(0.0, to_seconds(timeout, what="timeout") - spent)
+                    spent = (self.store.clock.now() - began).total_seconds()
+                    left = max(0.0, timeout - spent)
                 if not await self.store.clock.wait(idle, left):
-                    raise TimeoutError(f"{self!r} still has work after {timeout}")
+                    raise TimeoutError(f"{self!r} still has work after {timeout:g}s")
                 idle = asyncio.get_running_loop().create_future()
         finally:
             self.store.unsubscribe(self.name, check)
@@ -253,6 +349,21 @@ class Queue(Displayable):
         self._require_open()
         return lambda handler: install_worker(self.name, handler, store=self.store, **options)
 
+    def observe(self, job_id: str) -> JobObservable:
+        """Follow one job: its start, its progress and its end."""
+        self._require_open()
+        return JobObservable(self.store, self.name, job_id)
+
+    def events(self, size: int = 1_000) -> EventStream:
+        """The events of this queue from now on, for ``async for``.
+
+        Args:
+            size: how many unread events are kept; a reader that falls behind further misses
+                the oldest, and is told so by an event ``"stream:missed"``.
+        """
+        self._require_open()
+        return EventStream(self.store, self.name, size)
+
     def on(self, name: str, handler: EventHandler | None = None) -> Any:
         """Call ``handler(event)`` for each event of this queue with this local name.
 
@@ -300,22 +411,16 @@ class Queue(Displayable):
     def _job(self, data: JobData) -> Job:
         return Job(data, self.store)
 
-    def _bulk_job(self, item: Mapping[str, Any], position: int) -> JobData:
-        if not isinstance(item, Mapping):
-            raise TypeError(
-                f"item {position} must be a mapping such as "
-                f"{{'name': 'send', 'data': {{...}}}}, not {item!r}"
-            )
-        try:
-            reject_unknown(item, _BULK_KEYS, what="key")
-            if "name" not in item:
-                raise TypeError("it has no 'name'")
-            own = {key: value for key, value in item.items() if key in OPTION_NAMES}
-            opts = _to_options(item.get("opts"), self.default_job_options)
-            opts = JobOptions.of(own, defaults=opts)
-            return new_job(self.name, item["name"], item.get("data"), opts)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"item {position} of add_bulk: {error}") from error
+
+_IN = re.compile(r"\s*in\s+", re.IGNORECASE)
+_REPEAT_OPTIONS = ("limit", "start_date", "end_date", "tz")
+
+
+def _split_repeat(options: dict[str, Any], **when: Any) -> tuple[Repeat, dict[str, Any]]:
+    """A ``Repeat`` of the options that are its own, and the other options."""
+    own = {name: value for name, value in options.items() if name in _REPEAT_OPTIONS}
+    others = {name: value for name, value in options.items() if name not in own}
+    return Repeat(**when, **own), others
 
 
 _MAY_END_WORK = frozenset(
@@ -328,62 +433,3 @@ _MAY_END_WORK = frozenset(
         EventType.DRAINED,
     }
 )
-
-
-def new_job(queue_name: str, name: str, data: Any, opts: JobOptions) -> JobData:
-    """Build what a store is to save; the store gives it an id if the options don't."""
-    return JobData(
-        id=opts.job_id or "",
-        name=check_name(name, what="job name"),
-        queue_name=queue_name,
-        data=data,
-        opts=opts,
-        deduplication_key=_deduplication_key(data, opts),
-        group_id=opts.group.id if opts.group else None,
-    )
-
-
-def check_store(store: StoreInterface | None) -> StoreInterface:
-    """The store to use: the one given, or the default one."""
-    if store is None:
-        return default_store()
-    if not isinstance(store, StoreInterface):
-        raise TypeError(f"store must be a store such as MemoryStore(), not {store!r}")
-    return store
-
-
-def to_state(state: JobState | str | None) -> JobState | None:
-    """Check the name of a state."""
-    if state is None:
-        return None
-    if state not in list(JobState):
-        names = ", ".join(repr(str(one)) for one in JobState)
-        raise ValueError(f"no state {state!r}; the states are {names}")
-    return JobState(state)
-
-
-def _to_options(given: JobOptions | Mapping[str, Any] | None, defaults: JobOptions) -> JobOptions:
-    if given is None:
-        return defaults
-    if isinstance(given, JobOptions):
-        return given.over(defaults)
-    if isinstance(given, Mapping):
-        return JobOptions.of(given, defaults=defaults)
-    raise TypeError(f"job options must be a JobOptions or a mapping, not {given!r}")
-
-
-def _paused_name(job_name: str | None) -> str:
-    return ALL_NAMES if job_name is None else check_name(job_name, what="job name")
-
-
-def _deduplication_key(data: Any, opts: JobOptions) -> str | None:
-    rule = opts.deduplication
-    if rule is None or rule.key is not None:
-        return rule.key if rule else None
-    try:
-        canonical = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"deduplication by hash needs a JSON payload ({error}); give Deduplication(key=...)"
-        ) from error
-    return hashlib.sha256(canonical.encode()).hexdigest()

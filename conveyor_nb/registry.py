@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from conveyor_nb.queue import check_store
+from conveyor_nb.intake import check_store
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.worker import Handler, Worker
 
-__all__ = ["close_named_workers", "install_worker", "named_workers"]
+__all__ = [
+    "close_named_workers",
+    "install_worker",
+    "named_workers",
+    "restart_worker",
+    "take_named_workers",
+]
 
 _named: dict[StoreInterface, dict[str, Worker]] = {}
+_giving_way: dict[StoreInterface, set[Worker]] = {}
+"""Workers that were replaced, while they still run their last jobs."""
 
 
 def named_workers(store: StoreInterface | None = None) -> dict[str, Worker]:
@@ -26,18 +35,46 @@ def install_worker(
     The old worker takes no more jobs; those it runs finish with the old handler. If the new one
     can't be made, the old one stays as it is.
     """
-    worker = Worker(queue_name, handler, store=store, **options)
+    return _install(Worker(queue_name, handler, store=store, **options))
+
+
+def restart_worker(name: str, *, store: StoreInterface | None = None) -> Worker:
+    """Start a new worker like the named one, with the same handler, in its place.
+
+    Raises:
+        ValueError: there is no worker of this name.
+    """
+    known = named_workers(store)
+    if name not in known:
+        names = ", ".join(map(repr, sorted(known))) or "none"
+        raise ValueError(f"no worker {name!r}; the named workers are: {names}")
+    return _install(known[name].successor())
+
+
+def take_named_workers(store: StoreInterface | None = None) -> list[Worker]:
+    """Forget the named workers of a store, or of every store, and hand them over to be closed.
+
+    Those that gave way and still run their last jobs are among them.
+    """
+    stores = {*_named, *_giving_way} if store is None else {store}
+    return [
+        worker
+        for one in stores
+        for worker in (*_named.pop(one, {}).values(), *_giving_way.pop(one, ()))
+    ]
+
+
+async def close_named_workers(store: StoreInterface | None = None) -> None:
+    """Close the named workers of a store, or of every store, at once, and forget them."""
+    await asyncio.gather(*(worker.close(timeout=0) for worker in take_named_workers(store)))
+
+
+def _install(worker: Worker) -> Worker:
     workers = _named.setdefault(worker.store, {})
     before = workers.get(worker.name)
     workers[worker.name] = worker
     if before is not None:
-        before.retire()
+        giving_way = _giving_way.setdefault(worker.store, set())
+        giving_way.add(before)
+        before.retire().add_done_callback(lambda _: giving_way.discard(before))
     return worker
-
-
-async def close_named_workers(store: StoreInterface | None = None) -> None:
-    """Close the named workers of a store, or of every store, and forget them."""
-    stores = list(_named) if store is None else [store]
-    for one in stores:
-        for worker in _named.pop(one, {}).values():
-            await worker.close(timeout=0)

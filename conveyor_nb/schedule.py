@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from conveyor_nb.durations import to_seconds
 from conveyor_nb.options import Repeat
 
-__all__ = ["first_run", "next_run"]
+__all__ = ["first_run", "next_run", "resumed_run"]
 
 _HOUR_FIELD = 1
 
@@ -69,6 +69,23 @@ def next_run(repeat: Repeat, planned: datetime, now: datetime, runs: int) -> dat
     if upcoming_match is not None and upcoming_match <= now:
         upcoming_match = _latest_match(repeat, now)
     return _within(repeat, upcoming_match)
+
+
+def resumed_run(repeat: Repeat, planned: datetime | None, now: datetime) -> datetime | None:
+    """The planned time of the first run after a pause: missed runs are left out.
+
+    Args:
+        repeat: when to run.
+        planned: what time the last run was planned for, if there was one.
+        now: the instant of the decision.
+    """
+    if planned is None:
+        return first_run(repeat, now)
+    if repeat.every is None:
+        return _within(repeat, _next_match(repeat, max(planned, now)))
+    if planned <= now:
+        planned = _latest_slot(repeat, planned, now) + timedelta(seconds=to_seconds(repeat.every))
+    return _within(repeat, planned)
 
 
 def _within(repeat: Repeat, planned: datetime | None) -> datetime | None:

@@ -28,6 +28,7 @@ class Slots:
         self.executions: set[Execution] = set()
         self.ended: deque[Execution] = deque()
         self.ended_count = 0
+        self._room = asyncio.Event()
         self._by_job: dict[str, Execution] = {}
         self._threads: set[ThreadFuture] = set()
         self._pool: concurrent.futures.ThreadPoolExecutor | None = None
@@ -40,6 +41,12 @@ class Slots:
     def jobs(self) -> Iterator[Job]:
         """The jobs that are being run."""
         return (job for execution in self.executions for job in execution.jobs)
+
+    async def wait_for_room(self) -> None:
+        """Wait until there is room for one more execution."""
+        while not self.free:
+            self._room.clear()
+            await self._room.wait()
 
     def add(self, execution: Execution) -> None:
         """Take a slot."""
@@ -62,6 +69,7 @@ class Slots:
         for job in execution.jobs:
             if self._by_job.get(job.id) is execution:
                 del self._by_job[job.id]
+        self._room.set()
         thread = execution.thread
         if thread is not None and not thread.done():
             self._threads.add(thread)
@@ -86,4 +94,5 @@ class Slots:
 
     def _forget_thread(self, thread: ThreadFuture, on_free: Callable[[], None]) -> None:
         self._threads.discard(thread)
+        self._room.set()
         on_free()

@@ -16,6 +16,13 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from conveyor_nb.actions import Action, Fail, Release
+from conveyor_nb.checks import (
+    check_count,
+    check_flag,
+    check_instance,
+    check_name,
+    positive_seconds,
+)
 from conveyor_nb.clock import Alarm
 from conveyor_nb.display import Displayable
 from conveyor_nb.durations import Duration, to_seconds
@@ -29,20 +36,11 @@ from conveyor_nb.execution import (
     describe,
     format_traceback,
 )
+from conveyor_nb.intake import check_store
 from conveyor_nb.job import Job
 from conveyor_nb.locks import LockKeeper
 from conveyor_nb.model import EventType, FetchOptions, Lock, StoreEvent, WorkerInfo, WorkerStatus
-from conveyor_nb.options import (
-    Batch,
-    GroupLimits,
-    Limiter,
-    check_count,
-    check_flag,
-    check_instance,
-    check_name,
-    positive_seconds,
-)
-from conveyor_nb.queue import check_store
+from conveyor_nb.options import Batch, GroupLimits, Limiter
 from conveyor_nb.slots import Slots
 from conveyor_nb.stores import StoreInterface
 
@@ -147,7 +145,9 @@ class Worker(Displayable):
         self._dispatcher: asyncio.Task[None] | None = None
         self._steps: set[asyncio.Task[Any]] = set()
         self._chores: set[asyncio.Task[Any]] = set()
+        self._stepping = asyncio.Lock()
         self._closing: asyncio.Task[None] | None = None
+        self._hurry: asyncio.Future[None]
         self._started = False
         self._paused = False
         self._announced: WorkerStatus | None = None
@@ -266,16 +266,24 @@ class Worker(Displayable):
             timeout: a duration, in real time; jobs that still run after it are cancelled and put
                 back to waiting, with no attempt spent. ``None``: wait for as long as it takes.
         """
-        seconds = None if timeout is None else to_seconds(timeout, what="timeout")
-        await asyncio.shield(self._close_within(seconds))
+        if timeout is not None:
+            timeout = to_seconds(timeout, what="timeout")
+        closing = self.retire()
+        in_time = await self.store.clock.wait_in_real_time(closing, timeout)
+        if not in_time and not self._hurry.done():
+            self._hurry.set_result(None)
+        await asyncio.shield(closing)
 
-    def retire(self) -> None:
-        """Take no more jobs, and close when the running ones are done; does not wait for that."""
-        self._close_within(None)
+    def retire(self) -> asyncio.Task[None]:
+        """Take no more jobs, and close when the running ones are done.
 
-    def _close_within(self, seconds: float | None) -> asyncio.Task[None]:
+        Returns:
+            The task that does so; nobody needs to wait for it.
+        """
         if self._closing is None:
-            self._closing = asyncio.get_running_loop().create_task(self._shut_down(seconds))
+            loop = asyncio.get_running_loop()
+            self._hurry = loop.create_future()
+            self._closing = loop.create_task(self._shut_down())
             self._wake.set()
         return self._closing
 
@@ -366,40 +374,48 @@ class Worker(Displayable):
 
     async def _settle(self, job: Job, action: Action) -> None:
         try:
-            await job.apply(action)
-        except PayloadError as error:  # the handler's result can't be kept
-            await job.apply(Fail(describe(error), format_traceback(error)))
+            try:
+                await job.apply(action)
+            except PayloadError as error:  # the handler's result can't be kept
+                await job.apply(Fail(describe(error), format_traceback(error)))
         except (LostLockError, JobNotFoundError) as error:
             await self._publish_error(error, job.id)
 
     async def _run_once(self) -> Job | None:
         self._listen()
         try:
-            jobs = await self._fetch(1)
-            if not jobs:
-                return None
-            ended = asyncio.get_running_loop().create_future()
-            execution = self._execute(jobs, on_end=ended.set_result)
-            await ended
-            await self._report(execution)
-            self._slots.release(execution, self._wake.set)
+            async with self._stepping:  # one step at a time takes the next free slot
+                await self._slots.wait_for_room()
+                jobs = await self._fetch(1)
+                if not jobs:
+                    return None
+                ended = asyncio.get_running_loop().create_future()
+                execution = self._execute(jobs, on_end=ended.set_result)
+            try:
+                await ended
+                await self._report(execution)
+            finally:
+                self._slots.release(execution, self._wake.set)
             return jobs[0]
         finally:
-            if not self._started:
+            if not self._started and not self._slots.executions:
                 self._stop_listening()
 
-    async def _shut_down(self, seconds: float | None) -> None:
-        clock = self.store.clock
+    async def _shut_down(self) -> None:
+        wait = self.store.clock.wait_in_real_time
         pending = [task for task in (self._dispatcher, *self._steps) if task is not None]
-        over = asyncio.gather(*pending, return_exceptions=True)
+        over: asyncio.Future[Any] = asyncio.gather(*pending, return_exceptions=True)
         try:
-            if not await clock.wait_in_real_time(over, seconds):
+            await asyncio.wait({over, self._hurry}, return_when=asyncio.FIRST_COMPLETED)
+            if not over.done():
                 for execution in self._slots.executions:
                     execution.stop_all(Verdict.RELEASED)
-                if not await clock.wait_in_real_time(over, _LAST_WORDS):
-                    over.cancel()
+                if not await wait(over, _LAST_WORDS):
                     await self._abandon()
+                    await wait(over, _LAST_WORDS)
         finally:
+            over.cancel()
+            self._hurry.cancel()
             self._locks.close()
             self._alarm.cancel()
             for task in self._chores:
@@ -412,10 +428,12 @@ class Worker(Displayable):
 
     async def _abandon(self) -> None:
         """Put back the jobs of handlers that did not stop when they were cancelled."""
-        for job in self._slots.jobs():
-            self._logger.warning("the handler of job %r did not stop when cancelled", job.id)
-            with contextlib.suppress(LostLockError, JobNotFoundError):  # it is not ours any more
-                await job.apply(Release())
+        for execution in tuple(self._slots.executions):
+            for job in execution.jobs:
+                self._logger.warning("the handler of job %r did not stop when cancelled", job.id)
+                with contextlib.suppress(LostLockError, JobNotFoundError):  # it is not ours
+                    await job.apply(Release())
+            execution.abandon()
 
     # -- events -------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ conformance suite.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -20,18 +20,21 @@ from conveyor_nb.actions import (
     Release,
 )
 from conveyor_nb.clock import Clock
+from conveyor_nb.events import EventCallback, EventStream
 from conveyor_nb.model import (
     FetchOptions,
     JobData,
+    JobPage,
+    JobScheduler,
     JobState,
     Lock,
+    MetricsPeriod,
+    MetricsPoint,
     StoreEvent,
     WorkerInfo,
 )
 
 __all__ = ["EventCallback", "StoreInterface"]
-
-EventCallback = Callable[[StoreEvent], None]
 
 
 class StoreInterface(ABC):
@@ -92,6 +95,15 @@ class StoreInterface(ABC):
     async def save_bulk(self, jobs: Sequence[JobData]) -> list[JobData]:
         """Add many jobs, all or none; duplicates (within the batch too) as in :meth:`save_job`."""
 
+    @abstractmethod
+    async def save_flow(self, jobs: Sequence[JobData]) -> list[JobData]:
+        """Add the jobs of a flow, all or none: parents before their children, linked by ids.
+
+        Raises:
+            ValueError: one of the ids is taken; nothing is stored.
+            PayloadError: as :meth:`save_job`.
+        """
+
     # -- look-ups -----------------------------------------------------------------------------
 
     @abstractmethod
@@ -138,7 +150,129 @@ class StoreInterface(ABC):
 
     @abstractmethod
     async def list_queues(self) -> list[str]:
-        """The names of the queues that ever held a job, sorted."""
+        """The names of the queues that have, or had, jobs, pauses or workers, sorted."""
+
+    @abstractmethod
+    async def search_jobs(
+        self,
+        queue_name: str | None = None,
+        *,
+        states: Collection[JobState] | None = None,
+        name: str | None = None,
+        created_from: datetime | None = None,
+        created_to: datetime | None = None,
+        start: int = 0,
+        end: int | None = 100,
+    ) -> JobPage:
+        """The jobs that fit every condition given, as they were added, and how many there are.
+
+        Args:
+            queue_name: the queue; ``None``: all, by name.
+            states: the states.
+            name: the job name.
+            created_from: not created before this instant.
+            created_to: not created after this instant.
+            start: the position of the first job to give.
+            end: the position after that of the last.
+        """
+
+    @abstractmethod
+    async def search_by_name(
+        self, queue_name: str | None, text: str, start: int = 0, end: int | None = 100
+    ) -> JobPage:
+        """The jobs whose name contains ``text``, whatever its case; as :meth:`search_jobs`."""
+
+    @abstractmethod
+    async def search_by_payload(
+        self,
+        queue_name: str | None,
+        fields: Mapping[str, Any],
+        start: int = 0,
+        end: int | None = 100,
+    ) -> JobPage:
+        """The jobs whose payload is a mapping that has these fields; as :meth:`search_jobs`."""
+
+    # -- metrics ------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def get_metrics(
+        self,
+        queue_name: str,
+        period: MetricsPeriod = MetricsPeriod.MINUTE,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> list[MetricsPoint]:
+        """The minutes (of the last day) or hours (of the last 30 days) in which jobs settled.
+
+        Raises:
+            MetricsDisabledError: the store collects no metrics.
+        """
+
+    @abstractmethod
+    async def aggregate_metrics(
+        self,
+        queue_name: str | None = None,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> MetricsPoint:
+        """The minutes between two instants as one point; of a queue, or of all.
+
+        Raises:
+            MetricsDisabledError: the store collects no metrics.
+        """
+
+    # -- flows --------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def get_children_jobs(self, queue_name: str, parent_id: str) -> list[JobData]:
+        """The children of a parent that are still in the store, in the order of the flow."""
+
+    @abstractmethod
+    async def get_children_values(self, queue_name: str, parent_id: str) -> dict[str, Any]:
+        """What the completed children of a parent returned, by child id; removed ones too."""
+
+    @abstractmethod
+    async def list_flow_parents(self, queue_name: str | None = None) -> list[JobData]:
+        """The jobs that have children, of a queue or of all."""
+
+    @abstractmethod
+    async def notify_child_completed(self, queue_name: str, child_id: str) -> bool:
+        """Tell a completed child's parent of it, if it does not know yet; returns whether.
+
+        A settling child tells its parent in the same step; this is for repairs by hand.
+        """
+
+    @abstractmethod
+    async def fail_parent_on_child_failure(self, queue_name: str, child_id: str) -> bool:
+        """Tell a failed child's parent of it, if it does not know yet; returns whether."""
+
+    # -- schedulers ---------------------------------------------------------------------------
+
+    @abstractmethod
+    async def upsert_job_scheduler(self, scheduler: JobScheduler) -> JobScheduler:
+        """Create a scheduler and its first run, or change one together with its pending run.
+
+        Raises:
+            PayloadError: the payload can't be copied; nothing is stored.
+        """
+
+    @abstractmethod
+    async def get_job_schedulers(self, queue_name: str) -> list[JobScheduler]:
+        """The schedulers of a queue, in the order they were created."""
+
+    @abstractmethod
+    async def pause_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
+        """Take back the pending run and plan no other; ``False``: there is no such scheduler."""
+
+    @abstractmethod
+    async def resume_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
+        """Plan runs again, from now on; ``False``: there is no such scheduler."""
+
+    @abstractmethod
+    async def remove_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
+        """Remove a scheduler and its pending run; ``False``: there is no such scheduler."""
 
     # -- work ---------------------------------------------------------------------------------
 
@@ -280,6 +414,10 @@ class StoreInterface(ABC):
         """The workers that were saved and have not closed, in order of start."""
 
     # -- events -------------------------------------------------------------------------------
+
+    def events(self, queue_name: str | None = None, size: int = 1_000) -> EventStream:
+        """The events of a queue, or of all, from now on; for ``async for``."""
+        return EventStream(self, queue_name, size)
 
     @abstractmethod
     async def publish(self, event: StoreEvent) -> None:

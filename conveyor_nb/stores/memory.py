@@ -7,11 +7,12 @@ methods ever waits, so each is one atomic step of the event loop.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from conveyor_nb import actions, lifecycle
+from conveyor_nb.checks import check_flag
 from conveyor_nb.clock import Alarm, Clock, SystemClock
 from conveyor_nb.display import Displayable
 from conveyor_nb.errors import InvalidJobStateError
@@ -19,6 +20,7 @@ from conveyor_nb.model import (
     EventType,
     FetchOptions,
     JobData,
+    JobScheduler,
     JobState,
     Lock,
     StoreEvent,
@@ -26,7 +28,8 @@ from conveyor_nb.model import (
     WorkerStatus,
 )
 from conveyor_nb.payload import freeze, thaw
-from conveyor_nb.stores.interface import EventCallback, StoreInterface
+from conveyor_nb.stores.interface import EventCallback
+from conveyor_nb.stores.memory_reads import MemoryReads, copy_out, scheduler_out
 from conveyor_nb.stores.memory_state import MemoryState
 from conveyor_nb.stores.queue_index import QueueIndex
 from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback, Subscriptions
@@ -46,13 +49,14 @@ _UPDATES: Mapping[str, Any] = {
 }
 
 
-class MemoryStore(Displayable, StoreInterface):
+class MemoryStore(Displayable, MemoryReads):
     """Keeps jobs in memory, for as long as the process lives.
 
     Args:
         clock: the source of time; a ``SystemClock`` if not given.
         ids: ``"sequential"`` for ids such as ``emails-1``; UUID4s if not given.
         seed: fixes the jitter of backoffs.
+        metrics: collect metrics of settled jobs, by minute and hour.
         logger: where faults of subscribers are reported.
         on_event_handler_error: called with (error, event) for such a fault, instead of logging.
         auto_migrate: no effect; there is nothing to migrate.
@@ -72,6 +76,7 @@ class MemoryStore(Displayable, StoreInterface):
         clock: Clock | None = None,
         ids: str | None = None,
         seed: int | None = None,
+        metrics: bool = False,
         logger: logging.Logger | None = None,
         on_event_handler_error: EventHandlerErrorCallback | None = None,
         auto_migrate: bool = True,
@@ -83,6 +88,7 @@ class MemoryStore(Displayable, StoreInterface):
         self.clock = clock or SystemClock()
         self._sequential_ids = ids is not None
         self._seed = seed
+        self._collects_metrics = check_flag(metrics, what="metrics")
         self._subscriptions = Subscriptions(
             logger or logging.getLogger("conveyor_nb"), on_event_handler_error
         )
@@ -118,84 +124,37 @@ class MemoryStore(Displayable, StoreInterface):
 
     async def save_bulk(self, jobs: Sequence[JobData]) -> list[JobData]:
         saved = self._state.save(jobs, self.clock.now())
-        copies = [_copy(job) for job in saved]
+        copies = [copy_out(job) for job in saved]
         self._flush()
         return copies
 
-    # -- look-ups -----------------------------------------------------------------------------
+    async def save_flow(self, jobs: Sequence[JobData]) -> list[JobData]:
+        saved = self._state.save_flow(jobs, self.clock.now())
+        copies = [copy_out(job) for job in saved]
+        self._flush()
+        return copies
 
-    async def get_job(self, queue_name: str, job_id: str) -> JobData | None:
-        job = self._state.look(queue_name).jobs.get(job_id)
-        return _copy(job) if job else None
+    async def notify_child_completed(self, queue_name: str, child_id: str) -> bool:
+        return self._tell_parent(queue_name, child_id, JobState.COMPLETED)
 
-    async def find_job_by_id(self, job_id: str) -> JobData | None:
-        for index in self._state.queues.values():
-            if (job := index.jobs.get(job_id)) is not None:
-                return _copy(job)
-        return None
+    async def fail_parent_on_child_failure(self, queue_name: str, child_id: str) -> bool:
+        return self._tell_parent(queue_name, child_id, JobState.FAILED)
 
-    async def find_by_deduplication_key(self, queue_name: str, key: str) -> JobData | None:
-        job = self._state.look(queue_name).holder_of(key, self.clock.now())
-        return _copy(job) if job else None
+    # -- schedulers ---------------------------------------------------------------------------
 
-    async def list_jobs(
-        self, queue_name: str, state: JobState | None = None, start: int = 0, end: int | None = None
-    ) -> list[JobData]:
-        return self.snapshot(queue_name, state, start, end)
+    async def upsert_job_scheduler(self, scheduler: JobScheduler) -> JobScheduler:
+        saved = self._state.save_scheduler(scheduler, self.clock.now())
+        self._flush()
+        return scheduler_out(saved)
 
-    async def count_jobs(self, queue_name: str, state: JobState | None = None) -> int:
-        return self._state.look(queue_name).count(state)
+    async def pause_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
+        return self._with_scheduler(queue_name, scheduler_id, self._state.pause_scheduler)
 
-    async def get_job_counts(self, queue_name: str) -> dict[JobState, int]:
-        return self.counts(queue_name)
+    async def resume_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
+        return self._with_scheduler(queue_name, scheduler_id, self._state.resume_scheduler)
 
-    async def get_active_count(self, queue_name: str) -> int:
-        return len(self._state.look(queue_name).active)
-
-    async def get_group_active_count(self, queue_name: str, group_id: str | None) -> int:
-        return self._state.look(queue_name).waiting.active_in_group(group_id)
-
-    async def get_waiting_group_count(self, queue_name: str, group_id: str | None) -> int:
-        return self._state.look(queue_name).waiting.count_in_group(group_id)
-
-    async def list_queues(self) -> list[str]:
-        return self.queue_names()
-
-    # -- the same for views, which can't wait -------------------------------------------------
-
-    def snapshot(
-        self,
-        queue_name: str,
-        state: JobState | None = None,
-        start: int = 0,
-        end: int | None = None,
-        *,
-        payloads: bool = True,
-    ) -> list[JobData]:
-        """What :meth:`list_jobs` gives, without waiting.
-
-        Without ``payloads``, which may be large, ``data`` and ``returnvalue`` are ``None``.
-        """
-        copy = _copy if payloads else _copy_without_payloads
-        return [copy(job) for job in self._state.look(queue_name).page(state, start, end)]
-
-    def counts(self, queue_name: str) -> dict[JobState, int]:
-        """What :meth:`get_job_counts` gives, without waiting."""
-        index = self._state.look(queue_name)
-        return {state: index.count(state) for state in JobState}
-
-    def paused_names(self, queue_name: str) -> frozenset[str]:
-        """What :meth:`get_paused_job_names` gives, without waiting."""
-        return frozenset(self._state.look(queue_name).waiting.paused_names)
-
-    def queue_names(self) -> list[str]:
-        """What :meth:`list_queues` gives, without waiting."""
-        return sorted(self._state.queues)
-
-    def workers(self, queue_name: str | None = None) -> list[WorkerInfo]:
-        """What :meth:`list_workers` gives, without waiting."""
-        workers = self._state.workers.values()
-        return [one for one in workers if queue_name in (None, one.queue_name)]
+    async def remove_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
+        return self._with_scheduler(queue_name, scheduler_id, self._state.remove_scheduler)
 
     # -- work ---------------------------------------------------------------------------------
 
@@ -217,20 +176,9 @@ class MemoryStore(Displayable, StoreInterface):
         if job_id is not None:
             job = index.jobs[job_id]
             self._state.commit(job, lifecycle.take(job, worker_id, lock_duration, now), now)
-            taken = _copy(job)
+            taken = copy_out(job)
         self._flush()
         return taken
-
-    async def next_fetch_at(
-        self, queue_name: str, options: FetchOptions | None = None
-    ) -> datetime | None:
-        index = self._state.look(queue_name)
-        instants = [index.next_due()]
-        if index.waiting:
-            instants.append(index.waiting.next_opening())
-            if options and options.limiter:
-                instants.append(index.starts.opens_at(options.limiter))
-        return min((one for one in instants if one is not None), default=None)
 
     async def apply(
         self, queue_name: str, job_id: str, action: actions.Action, *, lock: Lock | None = None
@@ -238,7 +186,7 @@ class MemoryStore(Displayable, StoreInterface):
         job = self._state.find(queue_name, job_id)
         now = self.clock.now()
         self._commit(job, action, lock, now)
-        after = _copy(job)
+        after = copy_out(job)
         self._flush()
         return after
 
@@ -262,7 +210,7 @@ class MemoryStore(Displayable, StoreInterface):
         for name, value in changes.items():
             self._commit(job, _UPDATES[name](value), None, now)
         self._flush()
-        return _copy(job)
+        return copy_out(job)
 
     async def remove_job(self, queue_name: str, job_id: str) -> bool:
         job = self._state.look(queue_name).jobs.get(job_id)
@@ -271,18 +219,10 @@ class MemoryStore(Displayable, StoreInterface):
             self._flush()
         return job is not None
 
-    async def get_next_delayed_timestamp(self, queue_name: str) -> datetime | None:
-        return self._state.look(queue_name).next_due()
-
     async def promote_delayed_jobs(self, queue_name: str) -> int:
         promoted = self._state.promote_due(self._state.look(queue_name), self.clock.now())
         self._flush()
         return promoted
-
-    async def get_stalled_jobs(self, queue_name: str) -> list[JobData]:
-        now = self.clock.now()
-        active = self._state.look(queue_name).active.values()
-        return [_copy(job) for job in active if job.lock_until and job.lock_until <= now]
 
     # -- whole queues -------------------------------------------------------------------------
 
@@ -297,9 +237,6 @@ class MemoryStore(Displayable, StoreInterface):
         if name in waiting.paused_names:
             waiting.resume(name)
             self._tell_queue(EventType.RESUMED, queue_name, job_name=name)
-
-    async def get_paused_job_names(self, queue_name: str) -> frozenset[str]:
-        return self.paused_names(queue_name)
 
     async def promote_jobs(self, queue_name: str) -> int:
         return self._apply_to_all(queue_name, JobState.DELAYED, actions.Promote())
@@ -349,9 +286,6 @@ class MemoryStore(Displayable, StoreInterface):
         kind = _WORKER_EVENTS[worker.status]
         self._tell_queue(kind, worker.queue_name, worker_id=worker.id, name=worker.name)
 
-    async def list_workers(self, queue_name: str | None = None) -> list[WorkerInfo]:
-        return self.workers(queue_name)
-
     # -- events -------------------------------------------------------------------------------
 
     async def publish(self, event: StoreEvent) -> None:
@@ -374,7 +308,9 @@ class MemoryStore(Displayable, StoreInterface):
     # -- within -------------------------------------------------------------------------------
 
     def _empty_state(self) -> MemoryState:
-        return MemoryState(sequential_ids=self._sequential_ids, seed=self._seed)
+        return MemoryState(
+            sequential_ids=self._sequential_ids, seed=self._seed, metrics=self._collects_metrics
+        )
 
     def _commit(
         self, job: JobData, action: actions.Action, lock: Lock | None, now: datetime
@@ -391,6 +327,26 @@ class MemoryStore(Displayable, StoreInterface):
         if kept:
             change = lifecycle.Change({**change.updates, **kept}, change.events)
         self._state.commit(job, change, now)
+
+    def _tell_parent(self, queue_name: str, child_id: str, state: JobState) -> bool:
+        child = self._state.find(queue_name, child_id)
+        if child.state is not state:
+            raise InvalidJobStateError(child_id, child.state, [state])
+        told = self._state.tell_parent(child, self.clock.now())
+        self._flush()
+        return told
+
+    def _with_scheduler(
+        self,
+        queue_name: str,
+        scheduler_id: str,
+        step: Callable[[JobScheduler, datetime], None],
+    ) -> bool:
+        scheduler = self._state.schedulers.get((queue_name, scheduler_id))
+        if scheduler is not None:
+            step(scheduler, self.clock.now())
+            self._flush()
+        return scheduler is not None
 
     def _apply_to_all(self, queue_name: str, state: JobState, action: actions.Action) -> int:
         jobs = self._state.look(queue_name).page(state, 0, None)
@@ -427,17 +383,3 @@ def _may_start(index: QueueIndex, options: FetchOptions, now: datetime) -> bool:
         return False
     opens = index.starts.opens_at(options.limiter) if options.limiter else None
     return opens is None or opens <= now
-
-
-def _copy(job: JobData) -> JobData:
-    """What leaves the store: nothing of it is shared with the record that stays."""
-    copy = job.copy()
-    copy.data = thaw(copy.data)
-    copy.returnvalue = thaw(copy.returnvalue)
-    return copy
-
-
-def _copy_without_payloads(job: JobData) -> JobData:
-    copy = job.copy()
-    copy.data = copy.returnvalue = None
-    return copy

@@ -20,7 +20,8 @@ from conveyor_nb.errors import GroupFullError, JobNotFoundError
 from conveyor_nb.model import EventType, JobData, JobScheduler, JobState, StoreEvent, WorkerInfo
 from conveyor_nb.options import Keep
 from conveyor_nb.payload import freeze
-from conveyor_nb.stores.families import ChildOutcome, Families, Key, key_of, parent_key_of
+from conveyor_nb.stores.families import Families, Key, key_of, parent_key_of
+from conveyor_nb.stores.metrics import Metrics
 from conveyor_nb.stores.queue_index import QueueIndex
 from conveyor_nb.stores.retention import Retention, keep_of
 
@@ -30,10 +31,11 @@ __all__ = ["MemoryState"]
 class MemoryState:
     """Jobs, flows, schedulers and workers of a store, without any time or subscriber."""
 
-    def __init__(self, *, sequential_ids: bool, seed: int | None) -> None:
+    def __init__(self, *, sequential_ids: bool, seed: int | None, metrics: bool) -> None:
         self.queues: dict[str, QueueIndex] = {}
         self.families = Families()
         self.retention = Retention()
+        self.metrics = Metrics() if metrics else None
         self.schedulers: dict[Key, JobScheduler] = {}
         self.workers: dict[str, WorkerInfo] = {}
         self.outbox: list[StoreEvent] = []
@@ -94,7 +96,8 @@ class MemoryState:
         taken: dict[Key, JobData] = {}
         keys: dict[Key, JobData] = {}
         room: dict[Key, int] = {}
-        for job in jobs:
+        reserved = {key_of(job) for job in jobs if job.id}
+        for position, job in enumerate(jobs):
             index = self.queues.get(job.queue_name)
             existing = taken.get(key_of(job))
             if existing is None and index is not None:
@@ -105,8 +108,9 @@ class MemoryState:
                     existing = index.holder_of(key, now)
             if existing is None:
                 existing = job.copy()
-                existing.data = freeze(job.data, "data")
-                if not job.id:
+                what = "data" if len(jobs) == 1 else f"item {position}: data"
+                existing.data = freeze(job.data, what)
+                while not existing.id or (not job.id and key_of(existing) in reserved):
                     existing.id = self.new_id(job.queue_name)
                 if job.group_id is not None:
                     self._take_room(job, room)
@@ -150,6 +154,122 @@ class MemoryState:
             self.commit(job, lifecycle.due(job), now)
         return len(due)
 
+    def save_flow(self, jobs: Sequence[JobData], now: datetime) -> list[JobData]:
+        """Take in copies of the jobs of a flow, all or none; returns the store's own records."""
+        records = [job.copy() for job in jobs]
+        seen: set[Key] = set()
+        for record in records:
+            if key_of(record) in seen or record.id in self.look(record.queue_name).jobs:
+                raise ValueError(
+                    f"a job {record.id!r} is in queue {record.queue_name!r} already; "
+                    "the jobs of a flow need ids of their own"
+                )
+            seen.add(key_of(record))
+            record.data = freeze(record.data, f"data of {record.name!r}")
+        for record in records:
+            self.admit(record, now)
+            if (parent_key := parent_key_of(record)) is not None:
+                self.families.add_child(parent_key, key_of(record))
+        return records
+
+    def tell_parent(self, child: JobData, now: datetime) -> bool:
+        """Tell the parent how a child settled; returns whether that was news to it."""
+        told = self._tell(child, now)
+        self._follow_up(now)
+        return told
+
+    def save_scheduler(self, wanted: JobScheduler, now: datetime) -> JobScheduler:
+        """Create a scheduler, or change it together with its pending run.
+
+        If only the template changes, the pending run keeps its time; a run that is active is
+        left alone, and the change holds from the next one on.
+        """
+        known = self.schedulers.get((wanted.queue_name, wanted.id))
+        fresh = replace(wanted, data=freeze(wanted.data, "data"))
+        if known is None or (known.pending_job_id is None and not known.paused):
+            return self.plan_run(fresh, schedule.first_run(fresh.repeat, now), now)
+        fresh = replace(
+            fresh, runs=known.runs, last_planned=known.last_planned, paused=known.paused
+        )
+        pending = self._pending_run(known)
+        if pending is not None and pending.state is JobState.ACTIVE:
+            return self._keep_scheduler(replace(fresh, pending_job_id=pending.id))
+        planned = known.last_planned
+        if fresh.repeat != known.repeat:
+            planned = schedule.first_run(fresh.repeat, now)
+        fresh = self._drop_pending_run(fresh, pending, now)
+        return self.plan_run(fresh, None if fresh.paused else planned, now)
+
+    def pause_scheduler(self, scheduler: JobScheduler, now: datetime) -> None:
+        """Take back the pending run, and plan no other."""
+        pending = self._pending_run(scheduler)
+        if pending is not None and pending.state is JobState.ACTIVE:
+            self._keep_scheduler(replace(scheduler, paused=True))
+            return
+        self._drop_pending_run(replace(scheduler, paused=True), pending, now)
+
+    def resume_scheduler(self, scheduler: JobScheduler, now: datetime) -> None:
+        """Plan runs again, from now on."""
+        scheduler = replace(scheduler, paused=False)
+        if scheduler.pending_job_id is not None:
+            self._keep_scheduler(scheduler)
+            return
+        planned = schedule.resumed_run(scheduler.repeat, scheduler.last_planned, now)
+        self.plan_run(scheduler, planned, now)
+
+    def remove_scheduler(self, scheduler: JobScheduler, now: datetime) -> None:
+        """Forget a scheduler, and take back its pending run unless that is active."""
+        pending = self._pending_run(scheduler)
+        del self.schedulers[(scheduler.queue_name, scheduler.id)]
+        if pending is not None and pending.state is not JobState.ACTIVE:
+            self.remove([pending], now)
+
+    def plan_run(
+        self, scheduler: JobScheduler, planned: datetime | None, now: datetime
+    ) -> JobScheduler:
+        """Create a run of a scheduler, if one is planned; keep and return the scheduler."""
+        limit = scheduler.repeat.limit
+        if planned is None or (limit is not None and scheduler.runs >= limit):
+            return self._keep_scheduler(replace(scheduler, pending_job_id=None))
+        job = JobData(
+            id=self.new_id(scheduler.queue_name),
+            name=scheduler.name,
+            queue_name=scheduler.queue_name,
+            data=scheduler.data,
+            opts=scheduler.opts,
+            group_id=scheduler.opts.group.id if scheduler.opts.group else None,
+            scheduler_id=scheduler.id,
+            planned_at=planned,
+        )
+        self.admit(job, now)
+        return self._keep_scheduler(
+            replace(
+                scheduler,
+                runs=scheduler.runs + 1,
+                last_planned=planned,
+                pending_job_id=job.id,
+            )
+        )
+
+    def _keep_scheduler(self, scheduler: JobScheduler) -> JobScheduler:
+        self.schedulers[(scheduler.queue_name, scheduler.id)] = scheduler
+        return scheduler
+
+    def _pending_run(self, scheduler: JobScheduler) -> JobData | None:
+        if scheduler.pending_job_id is None:
+            return None
+        return self.queues[scheduler.queue_name].jobs.get(scheduler.pending_job_id)
+
+    def _drop_pending_run(
+        self, scheduler: JobScheduler, pending: JobData | None, now: datetime
+    ) -> JobScheduler:
+        """Take back a run that has not started: it does not count."""
+        runs = scheduler.runs - (pending is not None)
+        scheduler = self._keep_scheduler(replace(scheduler, runs=runs, pending_job_id=None))
+        if pending is not None:
+            self.remove([pending], now)
+        return scheduler
+
     # -- what follows from a step -------------------------------------------------------------
 
     def _change(self, job: JobData, change: lifecycle.Change, now: datetime) -> None:
@@ -173,14 +293,16 @@ class MemoryState:
         if job.state in lifecycle.SETTLED:
             self.retention.forget(job)
         else:
-            self._tell_parent(job, now)
+            self._tell(job, now)
             self._plan_next_run(job, now)
 
     def _follow_up(self, now: datetime) -> None:
         """Do what follows from jobs that settled; a loop, for a flow may be any number deep."""
         while self._settled:
             job = self._settled.popleft()
-            self._tell_parent(job, now)
+            if self.metrics is not None:
+                self.metrics.record(job, now)
+            self._tell(job, now)
             self._plan_next_run(job, now)
             index = self.queues[job.queue_name]
             keep = keep_of(job)
@@ -192,23 +314,22 @@ class MemoryState:
             if not index.waiting and not index.active:
                 self.note(EventType.DRAINED, index.name, None, now)
 
-    def _tell_parent(self, job: JobData, now: datetime) -> None:
-        parent_key = parent_key_of(job)
+    def _tell(self, child: JobData, now: datetime) -> bool:
+        parent_key = parent_key_of(child)
         if parent_key is None:
-            return
-        outcome = Families.outcome_of(job)
-        pending = self.families.settle(parent_key, key_of(job), outcome)
-        if pending is not None:
-            self._change_parent(parent_key, job.id, outcome, pending, now)
-
-    def _change_parent(
-        self, parent_key: Key, child_id: str, outcome: ChildOutcome, pending: int, now: datetime
-    ) -> None:
+            return False
+        outcome = Families.outcome_of(child)
+        pending = self.families.settle(parent_key, key_of(child), outcome)
+        if pending is None:
+            return False
         parent = self.find(*parent_key)
         change = lifecycle.child_settled(
-            parent, child_id, failed=outcome.failed, pending=pending, now=now
+            parent, child.id, failed=outcome.failed, pending=pending, now=now
         )
+        if "children_ids" in change.updates:
+            self.families.drop_child(parent_key, key_of(child))
         self._change(parent, change, now)
+        return True
 
     def _after_restart(self, job: JobData, now: datetime) -> None:
         """A parent that still waits for its children waits for this one again."""
@@ -225,32 +346,15 @@ class MemoryState:
         """Create the run after this one, if the job is its schedule's latest."""
         if job.scheduler_id is None:
             return
-        key = (job.queue_name, job.scheduler_id)
-        scheduler = self.schedulers.get(key)
-        if scheduler is None or scheduler.next_job_id != job.id:
+        scheduler = self.schedulers.get((job.queue_name, job.scheduler_id))
+        if scheduler is None or scheduler.pending_job_id != job.id:
             return
-        assert job.planned_at is not None, "every run of a scheduler is planned"
-        planned = schedule.next_run(scheduler.repeat, job.planned_at, now, scheduler.runs)
-        self.schedulers[key] = self.plan_run(scheduler, planned, now)
-
-    def plan_run(
-        self, scheduler: JobScheduler, planned: datetime | None, now: datetime
-    ) -> JobScheduler:
-        """Create a run of a scheduler; returns the scheduler as it stands after that."""
-        if planned is None:
-            return replace(scheduler, next_run=None, next_job_id=None)
-        job = JobData(
-            id=self.new_id(scheduler.queue_name),
-            name=scheduler.name,
-            queue_name=scheduler.queue_name,
-            data=scheduler.data,
-            opts=scheduler.opts,
-            group_id=scheduler.opts.group.id if scheduler.opts.group else None,
-            scheduler_id=scheduler.id,
-            planned_at=planned,
-        )
-        self.admit(job, now)
-        return replace(scheduler, runs=scheduler.runs + 1, next_run=planned, next_job_id=job.id)
+        scheduler = replace(scheduler, pending_job_id=None)
+        planned = None
+        if not scheduler.paused:
+            assert job.planned_at is not None, "every run of a scheduler is planned"
+            planned = schedule.next_run(scheduler.repeat, job.planned_at, now, scheduler.runs)
+        self.plan_run(scheduler, planned, now)
 
     def _take_room(self, job: JobData, room: dict[Key, int]) -> None:
         group = job.opts.group

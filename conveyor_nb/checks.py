@@ -1,0 +1,132 @@
+"""Checks of what a person writes: each raises one error that names the value and a remedy."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from conveyor_nb.durations import Duration, to_seconds
+
+__all__ = [
+    "check_choice",
+    "check_count",
+    "check_flag",
+    "check_instance",
+    "check_name",
+    "check_number",
+    "positive_seconds",
+    "reject_unknown",
+    "to_instant",
+]
+
+MAX_NAME_LENGTH = 255
+
+
+def to_instant(value: object, *, what: str = "instant") -> datetime:
+    """Check that ``value`` is a timezone-aware datetime and turn it into UTC.
+
+    Raises:
+        TypeError: it is not a ``datetime``.
+        ValueError: it has no time zone.
+
+    >>> to_instant(datetime(2027, 1, 1, tzinfo=UTC)).isoformat()
+    '2027-01-01T00:00:00+00:00'
+    >>> to_instant(datetime(2027, 1, 1), what="start_date")
+    Traceback (most recent call last):
+    ...
+    ValueError: start_date 2027-01-01T00:00:00 has no time zone; give an aware datetime, \
+for instance datetime(2027, 1, 1, tzinfo=UTC)
+    """
+    if not isinstance(value, datetime):
+        raise TypeError(f"{what} must be a timezone-aware datetime, not {value!r}")
+    if value.tzinfo is None or value.utcoffset() is None:
+        raise ValueError(
+            f"{what} {value.isoformat()} has no time zone; give an aware datetime, "
+            "for instance datetime(2027, 1, 1, tzinfo=UTC)"
+        )
+    return value.astimezone(UTC)
+
+
+def check_name(value: object, *, what: str) -> str:
+    """Check a queue name, job name, job id or other key: 1 to 255 printable characters."""
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be text, not {value!r}")
+    if not value or len(value) > MAX_NAME_LENGTH:
+        raise ValueError(f"{what} must have 1 to {MAX_NAME_LENGTH} characters, not {len(value)}")
+    if not value.isprintable() and any(_is_control(character) for character in value):
+        raise ValueError(f"{what} must have no control characters: {value!r}")
+    return value
+
+
+def check_count(value: object, *, what: str, least: int = 1) -> int:
+    """Check a whole number that is at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{what} must be a whole number of {least} or more, not {value!r}")
+    if value < least:
+        raise ValueError(f"{what} must be {least} or more, not {value!r}")
+    return value
+
+
+def check_number(value: object, *, what: str) -> float:
+    """Check a finite number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{what} must be a number, not {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{what} must be a finite number, not {value!r}")
+    return value
+
+
+def check_flag(value: object, *, what: str) -> bool:
+    """Check a plain ``True`` or ``False``."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{what} must be True or False, not {value!r}")
+    return value
+
+
+def reject_unknown(given: Mapping[str, Any], known: frozenset[str], *, what: str) -> None:
+    """Raise a ``TypeError`` that names the first unknown option and the nearest known one."""
+    unknown = next((name for name in given if name not in known), None)
+    if unknown is None:
+        return
+    near = difflib.get_close_matches(str(unknown), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(sorted(known))}"
+    raise TypeError(f"unknown {what} {unknown!r}; {hint}")
+
+
+def _is_control(character: str) -> bool:
+    return ord(character) < 32 or 127 <= ord(character) < 160
+
+
+def positive_seconds(value: Duration, *, what: str) -> float:
+    """Check a duration that is longer than zero."""
+    seconds = to_seconds(value, what=what)
+    if seconds == 0:
+        raise ValueError(f"{what} must be longer than zero, not {value!r}")
+    return seconds
+
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+def check_choice(choices: type[_Choice], value: object, *, what: str) -> _Choice:
+    """Check one of a few words, and turn it into the member of its enumeration."""
+    if isinstance(value, str) and value in list(choices):
+        return choices(value)
+    names = ", ".join(repr(str(choice)) for choice in choices)
+    raise ValueError(f"{what} must be one of {names}, not {value!r}")
+
+
+_Option = TypeVar("_Option")
+
+
+def check_instance(
+    kind: type[_Option], value: object, *, what: str, example: str
+) -> _Option | None:
+    """Check an option that is an object of its own, or ``None``."""
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"{what} must be a {kind.__name__}, not {value!r}; for instance {example}")
+    return value

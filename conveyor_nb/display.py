@@ -1,0 +1,61 @@
+"""The one door from the engine to the notebook: it is opened only when something is displayed.
+
+Importing it imports no notebook library, so the engine also runs where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import TYPE_CHECKING, Any
+
+from conveyor_nb.model import ALL_NAMES
+
+if TYPE_CHECKING:
+    from conveyor_nb.notebook.frames import DataFrame
+    from conveyor_nb.stores.interface import StoreInterface
+
+__all__ = ["Displayable", "describe_queue"]
+
+
+class Displayable:
+    """Shows a queue, worker, job or store richly in a notebook, and gives it as a DataFrame."""
+
+    __slots__ = ()
+
+    def to_frame(self, state: str | None = None) -> DataFrame:
+        """What this holds, as a pandas DataFrame with the job id as its index.
+
+        A queue and a store give their jobs, a worker the jobs it runs now, a job its attempts.
+
+        Args:
+            state: of a queue or store: only the jobs in this state.
+
+        Raises:
+            ValueError: there is no such state.
+            TypeError: a state was asked of a worker or job, or the store can't be read at once.
+        """
+        from conveyor_nb.notebook.frames import frame_of
+
+        return frame_of(self, state)
+
+    def _repr_mimebundle_(
+        self, include: Container[str] | None = None, exclude: Container[str] | None = None
+    ) -> dict[str, Any]:
+        """What IPython shows: a live panel where there can be one, else text and static HTML."""
+        from conveyor_nb.notebook.render import mimebundle
+
+        return mimebundle(self)
+
+
+def describe_queue(store: StoreInterface, name: str) -> str:
+    """A queue's jobs and pauses in a few words, such as ``"12 waiting, 4 active, paused"``.
+
+    A store that can't be read without waiting is named instead.
+    """
+    counts = getattr(store, "counts", None)
+    if counts is None:
+        return f"in a {type(store).__name__}"
+    parts = [f"{count} {state}" for state, count in counts(name).items() if count] or ["no jobs"]
+    paused = store.paused_names(name)  # type: ignore[attr-defined]  # goes with counts
+    parts += ["paused"] if ALL_NAMES in paused else [f"{one!r} paused" for one in sorted(paused)]
+    return ", ".join(parts)

@@ -1,0 +1,144 @@
+"""What people hand to a queue, checked and turned into what a store takes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from conveyor_nb.checks import check_name, reject_unknown
+from conveyor_nb.model import ALL_NAMES, JobData, JobScheduler, JobState
+from conveyor_nb.options import OPTION_NAMES, JobOptions, Repeat
+from conveyor_nb.payload import freeze
+from conveyor_nb.stores import StoreInterface, default_store
+
+__all__ = [
+    "bulk_job",
+    "check_store",
+    "new_job",
+    "new_scheduler",
+    "paused_name",
+    "scheduler_id_for",
+    "to_options",
+    "to_state",
+]
+
+_BULK_KEYS = OPTION_NAMES | {"name", "data", "opts"}
+_NOT_FOR_RUNS = ("repeat", "job_id", "delay", "deduplication")
+
+
+def new_job(queue_name: str, name: str, data: Any, opts: JobOptions) -> JobData:
+    """Build what a store is to save; the store gives it an id if the options don't."""
+    return JobData(
+        id=opts.job_id or "",
+        name=check_name(name, what="job name"),
+        queue_name=queue_name,
+        data=data,
+        opts=opts,
+        deduplication_key=_deduplication_key(data, opts),
+        group_id=opts.group.id if opts.group else None,
+    )
+
+
+def check_store(store: StoreInterface | None) -> StoreInterface:
+    """The store to use: the one given, or the default one."""
+    if store is None:
+        return default_store()
+    if not isinstance(store, StoreInterface):
+        raise TypeError(f"store must be a store such as MemoryStore(), not {store!r}")
+    return store
+
+
+def to_state(state: JobState | str | None) -> JobState | None:
+    """Check the name of a state."""
+    if state is None:
+        return None
+    if state not in list(JobState):
+        names = ", ".join(repr(str(one)) for one in JobState)
+        raise ValueError(f"no state {state!r}; the states are {names}")
+    return JobState(state)
+
+
+def bulk_job(
+    queue_name: str, item: Mapping[str, Any], position: int, defaults: JobOptions
+) -> JobData:
+    """Build a job from an item of ``add_bulk``; an error names the item by its position."""
+    if not isinstance(item, Mapping):
+        raise TypeError(
+            f"item {position} must be a mapping such as {{'name': 'send', 'data': {{...}}}}, "
+            f"not {item!r}"
+        )
+    try:
+        reject_unknown(item, _BULK_KEYS, what="key")
+        if "name" not in item:
+            raise TypeError("it has no 'name'")
+        own = {key: value for key, value in item.items() if key in OPTION_NAMES}
+        opts = JobOptions.of(own, defaults=to_options(item.get("opts"), defaults))
+        if opts.repeat is not None:
+            raise ValueError("repeat goes with add, not with add_bulk")
+        return new_job(queue_name, item["name"], item.get("data"), opts)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"item {position} of add_bulk: {error}") from error
+
+
+def new_scheduler(
+    queue_name: str, scheduler_id: str, repeat: Repeat, name: str, data: Any, opts: JobOptions
+) -> JobScheduler:
+    """Build what a store is to save for a repeating job."""
+    if not isinstance(repeat, Repeat):
+        raise TypeError(f"repeat must be a Repeat, for instance Repeat(every='5m'), not {repeat!r}")
+    if opts.delay or opts.deduplication:
+        raise ValueError(
+            "a repeating job takes no delay and no deduplication; "
+            "Repeat(start_date=...) says when it begins"
+        )
+    return JobScheduler(
+        id=check_name(scheduler_id, what="scheduler id"),
+        queue_name=queue_name,
+        repeat=repeat,
+        name=check_name(name, what="job name"),
+        data=data,
+        opts=opts.without(*_NOT_FOR_RUNS),
+    )
+
+
+def scheduler_id_for(name: str, data: Any, opts: JobOptions) -> str:
+    """The id of the scheduler that ``add(..., repeat=...)`` makes.
+
+    The same call twice, as when a cell runs again, means the same scheduler.
+    """
+    if opts.job_id is not None:
+        return opts.job_id
+    what = f"{opts.repeat!r} {freeze(data, 'data')!r}"
+    return f"{name}:{hashlib.sha256(what.encode()).hexdigest()[:12]}"
+
+
+def to_options(given: JobOptions | Mapping[str, Any] | None, defaults: JobOptions) -> JobOptions:
+    """Options given as an object or a mapping, on top of ``defaults``."""
+    if given is None:
+        return defaults
+    if isinstance(given, JobOptions):
+        return given.over(defaults)
+    if isinstance(given, Mapping):
+        return JobOptions.of(given, defaults=defaults)
+    raise TypeError(f"job options must be a JobOptions or a mapping, not {given!r}")
+
+
+def paused_name(job_name: str | None) -> str:
+    """What a store notes as paused: the job name, or that of the whole queue."""
+    return ALL_NAMES if job_name is None else check_name(job_name, what="job name")
+
+
+def _deduplication_key(data: Any, opts: JobOptions) -> str | None:
+    rule = opts.deduplication
+    if rule is None or rule.key is not None:
+        return rule.key if rule else None
+    try:
+        canonical = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"deduplication by hash needs a JSON payload ({error}); give Deduplication(key=...)"
+        ) from error
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()

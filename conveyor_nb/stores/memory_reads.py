@@ -1,0 +1,258 @@
+"""The half of a ``MemoryStore`` that looks and changes nothing."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from conveyor_nb.errors import MetricsDisabledError
+from conveyor_nb.model import (
+    FetchOptions,
+    JobData,
+    JobPage,
+    JobScheduler,
+    JobState,
+    MetricsPeriod,
+    MetricsPoint,
+    WorkerInfo,
+)
+from conveyor_nb.payload import thaw
+from conveyor_nb.stores.interface import StoreInterface
+from conveyor_nb.stores.memory_state import MemoryState
+from conveyor_nb.stores.metrics import Metrics
+
+__all__ = ["MemoryReads", "copy_out", "scheduler_out"]
+
+
+class MemoryReads(StoreInterface):
+    """The look-ups of a store in memory, over its state."""
+
+    _state: MemoryState
+
+    # -- look-ups -----------------------------------------------------------------------------
+
+    async def get_job(self, queue_name: str, job_id: str) -> JobData | None:
+        job = self._state.look(queue_name).jobs.get(job_id)
+        return copy_out(job) if job else None
+
+    async def find_job_by_id(self, job_id: str) -> JobData | None:
+        for index in self._state.queues.values():
+            if (job := index.jobs.get(job_id)) is not None:
+                return copy_out(job)
+        return None
+
+    async def find_by_deduplication_key(self, queue_name: str, key: str) -> JobData | None:
+        job = self._state.look(queue_name).holder_of(key, self.clock.now())
+        return copy_out(job) if job else None
+
+    async def list_jobs(
+        self, queue_name: str, state: JobState | None = None, start: int = 0, end: int | None = None
+    ) -> list[JobData]:
+        return self.snapshot(queue_name, state, start, end)
+
+    async def count_jobs(self, queue_name: str, state: JobState | None = None) -> int:
+        return self._state.look(queue_name).count(state)
+
+    async def get_job_counts(self, queue_name: str) -> dict[JobState, int]:
+        return self.counts(queue_name)
+
+    async def get_active_count(self, queue_name: str) -> int:
+        return len(self._state.look(queue_name).active)
+
+    async def get_group_active_count(self, queue_name: str, group_id: str | None) -> int:
+        return self._state.look(queue_name).waiting.active_in_group(group_id)
+
+    async def get_waiting_group_count(self, queue_name: str, group_id: str | None) -> int:
+        return self._state.look(queue_name).waiting.count_in_group(group_id)
+
+    async def list_queues(self) -> list[str]:
+        return self.queue_names()
+
+    # -- the same for views, which can't wait -------------------------------------------------
+
+    def snapshot(
+        self,
+        queue_name: str,
+        state: JobState | None = None,
+        start: int = 0,
+        end: int | None = None,
+        *,
+        payloads: bool = True,
+    ) -> list[JobData]:
+        """What :meth:`list_jobs` gives, without waiting.
+
+        Without ``payloads``, which may be large, ``data`` and ``returnvalue`` are ``None``.
+        """
+        copy = copy_out if payloads else copy_without_payloads
+        return [copy(job) for job in self._state.look(queue_name).page(state, start, end)]
+
+    def counts(self, queue_name: str) -> dict[JobState, int]:
+        """What :meth:`get_job_counts` gives, without waiting."""
+        index = self._state.look(queue_name)
+        return {state: index.count(state) for state in JobState}
+
+    def paused_names(self, queue_name: str) -> frozenset[str]:
+        """What :meth:`get_paused_job_names` gives, without waiting."""
+        return frozenset(self._state.look(queue_name).waiting.paused_names)
+
+    def queue_names(self) -> list[str]:
+        """What :meth:`list_queues` gives, without waiting."""
+        return sorted(self._state.queues)
+
+    def workers(self, queue_name: str | None = None) -> list[WorkerInfo]:
+        """What :meth:`list_workers` gives, without waiting."""
+        workers = self._state.workers.values()
+        return [one for one in workers if queue_name in (None, one.queue_name)]
+
+    # -- searching ----------------------------------------------------------------------------
+
+    async def search_jobs(
+        self,
+        queue_name: str | None = None,
+        *,
+        states: Collection[JobState] | None = None,
+        name: str | None = None,
+        created_from: datetime | None = None,
+        created_to: datetime | None = None,
+        start: int = 0,
+        end: int | None = 100,
+    ) -> JobPage:
+        def fits(job: JobData) -> bool:
+            return (
+                (states is None or job.state in states)
+                and name in (None, job.name)
+                and (created_from is None or job.created_at >= created_from)
+                and (created_to is None or job.created_at <= created_to)
+            )
+
+        return self._search(queue_name, fits, start, end)
+
+    async def search_by_name(
+        self, queue_name: str | None, text: str, start: int = 0, end: int | None = 100
+    ) -> JobPage:
+        wanted = text.casefold()
+        return self._search(queue_name, lambda job: wanted in job.name.casefold(), start, end)
+
+    async def search_by_payload(
+        self,
+        queue_name: str | None,
+        fields: Mapping[str, Any],
+        start: int = 0,
+        end: int | None = 100,
+    ) -> JobPage:
+        def fits(job: JobData) -> bool:
+            data = thaw(job.data)
+            return isinstance(data, Mapping) and all(
+                key in data and data[key] == value for key, value in fields.items()
+            )
+
+        return self._search(queue_name, fits, start, end)
+
+    def _search(
+        self, queue_name: str | None, fits: Callable[[JobData], bool], start: int, end: int | None
+    ) -> JobPage:
+        found = [job for job in self._jobs(queue_name) if fits(job)]
+        return JobPage([copy_out(job) for job in found[start:end]], len(found))
+
+    def _jobs(self, queue_name: str | None) -> Iterator[JobData]:
+        names = self.queue_names() if queue_name is None else [queue_name]
+        return itertools.chain.from_iterable(
+            self._state.look(name).page(None, 0, None) for name in names
+        )
+
+    # -- metrics ------------------------------------------------------------------------------
+
+    async def get_metrics(
+        self,
+        queue_name: str,
+        period: MetricsPeriod = MetricsPeriod.MINUTE,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> list[MetricsPoint]:
+        return self._metrics().points(queue_name, MetricsPeriod(period), start, end)
+
+    async def aggregate_metrics(
+        self,
+        queue_name: str | None = None,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> MetricsPoint:
+        return self._metrics().total(queue_name, start, end, self.clock.now())
+
+    def _metrics(self) -> Metrics:
+        if self._state.metrics is None:
+            raise MetricsDisabledError
+        return self._state.metrics
+
+    # -- flows --------------------------------------------------------------------------------
+
+    async def get_children_jobs(self, queue_name: str, parent_id: str) -> list[JobData]:
+        keys = self._state.families.children((queue_name, parent_id))
+        found = (self._state.look(queue).jobs.get(child_id) for queue, child_id in keys)
+        return [copy_out(job) for job in found if job is not None]
+
+    async def get_children_values(self, queue_name: str, parent_id: str) -> dict[str, Any]:
+        children = self._state.families.children((queue_name, parent_id))
+        return {
+            child_id: thaw(outcome.returnvalue)
+            for (_, child_id), outcome in children.items()
+            if outcome is not None and not outcome.failed
+        }
+
+    async def list_flow_parents(self, queue_name: str | None = None) -> list[JobData]:
+        return [copy_out(job) for job in self._jobs(queue_name) if job.children_ids]
+
+    # -- schedulers and time ------------------------------------------------------------------
+
+    async def get_job_schedulers(self, queue_name: str) -> list[JobScheduler]:
+        schedulers = self._state.schedulers.values()
+        return [scheduler_out(one) for one in schedulers if one.queue_name == queue_name]
+
+    async def next_fetch_at(
+        self, queue_name: str, options: FetchOptions | None = None
+    ) -> datetime | None:
+        index = self._state.look(queue_name)
+        instants = [index.next_due()]
+        if index.waiting:
+            instants.append(index.waiting.next_opening())
+            if options and options.limiter:
+                instants.append(index.starts.opens_at(options.limiter))
+        return min((one for one in instants if one is not None), default=None)
+
+    async def get_next_delayed_timestamp(self, queue_name: str) -> datetime | None:
+        return self._state.look(queue_name).next_due()
+
+    async def get_stalled_jobs(self, queue_name: str) -> list[JobData]:
+        now = self.clock.now()
+        active = self._state.look(queue_name).active.values()
+        return [copy_out(job) for job in active if job.lock_until and job.lock_until <= now]
+
+    async def get_paused_job_names(self, queue_name: str) -> frozenset[str]:
+        return self.paused_names(queue_name)
+
+    async def list_workers(self, queue_name: str | None = None) -> list[WorkerInfo]:
+        return self.workers(queue_name)
+
+
+def copy_out(job: JobData) -> JobData:
+    """What leaves the store: nothing of it is shared with the record that stays."""
+    copy = job.copy()
+    copy.data = thaw(copy.data)
+    copy.returnvalue = thaw(copy.returnvalue)
+    return copy
+
+
+def copy_without_payloads(job: JobData) -> JobData:
+    copy = job.copy()
+    copy.data = copy.returnvalue = None
+    return copy
+
+
+def scheduler_out(scheduler: JobScheduler) -> JobScheduler:
+    """A scheduler as it leaves the store, with a payload of its own."""
+    return replace(scheduler, data=thaw(scheduler.data))

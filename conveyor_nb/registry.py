@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from conveyor_nb.intake import check_store
+from conveyor_nb.model import WorkerStatus
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.worker import Handler, Worker
 
@@ -39,7 +40,7 @@ def install_worker(
 
 
 def restart_worker(name: str, *, store: StoreInterface | None = None) -> Worker:
-    """Start a new worker like the named one, with the same handler, in its place.
+    """Let the named worker take jobs again; for one that was closed, a new one like it.
 
     Raises:
         ValueError: there is no worker of this name.
@@ -48,7 +49,11 @@ def restart_worker(name: str, *, store: StoreInterface | None = None) -> Worker:
     if name not in known:
         names = ", ".join(map(repr, sorted(known))) or "none"
         raise ValueError(f"no worker {name!r}; the named workers are: {names}")
-    return _install(known[name].successor())
+    worker = known[name]
+    if worker.status is WorkerStatus.CLOSED:
+        return _install(worker.successor())
+    worker.start()
+    return worker
 
 
 def take_named_workers(store: StoreInterface | None = None) -> list[Worker]:

@@ -1,0 +1,90 @@
+"""The command line: ``python -m conveyor_nb lab`` and ``python -m conveyor_nb demo``.
+
+Nothing of Jupyter is imported before a command runs, so ``--help`` works without the extra
+packages, and what is missing is told in one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from conveyor_nb.cli.errors import CommandError
+
+__all__ = ["main"]
+
+INTERRUPTED = 130
+"""What a shell reports of a program that Ctrl-C ended."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code.
+
+    Args:
+        argv: the arguments after the program's name; those of this process if not given.
+    """
+    arguments = build_parser().parse_args(argv)
+    try:
+        if arguments.command == "lab":
+            from conveyor_nb.cli.lab import run_lab
+
+            run_lab(arguments.notebook, port=arguments.port, no_browser=arguments.no_browser)
+        else:
+            from conveyor_nb.cli.demo import run_demo
+
+            run_demo(arguments.notebook, output=arguments.output)
+    except CommandError as error:
+        print(f"conveyor_nb: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments of every command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m conveyor_nb", description="A job queue that lives in a Jupyter kernel."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    lab = commands.add_parser(
+        "lab",
+        help="open a notebook in JupyterLab",
+        description="Open a notebook in JupyterLab, on 127.0.0.1 only. With no browser at hand, "
+        "or as root, print the address and serve. Ctrl-C ends it.",
+    )
+    lab.add_argument(
+        "--port", type=_port, metavar="N", help="listen on this port (default: a free one)"
+    )
+    lab.add_argument("--no-browser", action="store_true", help="only print the address")
+
+    demo = commands.add_parser(
+        "demo",
+        help="run a notebook in the terminal and write it as an HTML page",
+        description="Run a notebook without a browser, sum up its jobs, and write the page that "
+        "it became, which can be read without a kernel.",
+    )
+    demo.add_argument(
+        "--output",
+        type=Path,
+        metavar="PATH",
+        help="the page's path (default: a new temporary folder, so that nothing is overwritten)",
+    )
+    for command in (lab, demo):
+        command.add_argument(
+            "notebook",
+            nargs="?",
+            type=Path,
+            metavar="NOTEBOOK",
+            help="the notebook (default: the quick start of the checkout)",
+        )
+    return parser
+
+
+def _port(text: str) -> int:
+    if text.isdecimal() and 1 <= int(text) <= 65535:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"a port is a number from 1 to 65535, not {text!r}")

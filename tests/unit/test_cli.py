@@ -1,0 +1,195 @@
+"""The command line, as far as it goes without a kernel or a server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import webbrowser
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from conveyor_nb.cli import lab, main, notebooks
+from conveyor_nb.cli.demo import summary
+from conveyor_nb.cli.tally import QueueTally
+
+INSTALL = 'python -m pip install -e ".[lab]"'
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> Path:
+    path = tmp_path / "my notebook.ipynb"
+    path.write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+    return path
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """Run a command that must fail, and return the one line that it says."""
+    assert main([str(argument) for argument in arguments]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    return err.removeprefix("conveyor_nb: ").rstrip("\n")
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("arguments", "complaint"),
+        [
+            ("", "required: COMMAND"),
+            ("dance", "invalid choice: 'dance'"),
+            ("lab --port 0", "a port is a number from 1 to 65535, not '0'"),
+            ("lab --port 65536", "not '65536'"),
+            ("lab --port -1", "not '-1'"),
+            ("lab --port http", "not 'http'"),
+            ("lab a.ipynb b.ipynb", "unrecognized arguments: b.ipynb"),
+            ("demo --output", "expected one argument"),
+        ],
+    )
+    def test_a_wrong_one_is_named(
+        self, arguments: str, complaint: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as exit_:
+            main(arguments.split())
+        assert exit_.value.code == 2
+        assert complaint in capsys.readouterr().err
+
+    @pytest.mark.parametrize("command", ["lab", "demo"])
+    def test_each_command_explains_itself(
+        self, command: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as exit_:
+            main([command, "--help"])
+        assert exit_.value.code == 0
+        assert "NOTEBOOK" in capsys.readouterr().out
+
+    def test_python_m_runs_it(self) -> None:
+        command = [sys.executable, "-m", "conveyor_nb", "--help"]
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert result.stdout.startswith("usage: python -m conveyor_nb")
+
+
+@pytest.mark.parametrize("command", ["lab", "demo"])
+class TestNotebooks:
+    def test_a_missing_one_is_named(
+        self, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        missing = tmp_path / "none.ipynb"
+        assert fails(capsys, command, missing) == f"there is no notebook {missing}"
+
+    def test_another_file_is_refused(
+        self, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (other := tmp_path / "notes.txt").touch()
+        assert fails(capsys, command, other) == (
+            f"{other} is not a notebook: its name must end in .ipynb"
+        )
+
+    def test_outside_a_checkout_it_says_what_to_do(
+        self,
+        command: str,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(notebooks, "CHECKOUT", tmp_path)
+        assert "run this in a checkout installed with -e" in fails(capsys, command)
+
+    def test_a_missing_package_is_told_with_its_cure(
+        self,
+        command: str,
+        notebook: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        for name in ("jupyterlab.labapp", "nbclient"):
+            monkeypatch.setitem(sys.modules, name, None)
+        complaint = fails(capsys, command, notebook)
+        assert "which is not installed" in complaint
+        assert INSTALL in complaint
+
+
+class TestDemo:
+    def test_a_file_that_is_no_notebook_is_told(
+        self, notebook: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        notebook.write_text("not JSON")
+        assert "can't be read as a notebook" in fails(capsys, "demo", notebook)
+
+    def test_a_missing_folder_is_told_before_anything_runs(
+        self, notebook: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        output = tmp_path / "none" / "page.html"
+        assert fails(capsys, "demo", "--output", output, notebook) == (
+            f"there is no folder {output.parent} to write page.html to"
+        )
+
+    def test_the_summary_has_a_row_for_each_queue(self) -> None:
+        tallies = [
+            QueueTally(1, "emails", {"failed": 1, "completed": 10}, attempts=13),
+            QueueTally(1, "reports", {"waiting": 2}, attempts=0),
+        ]
+        Console(file=(screen := StringIO()), width=80).print(summary(tallies))
+        rows = [line.strip("┏┃│└ ").split() for line in screen.getvalue().splitlines()]
+        assert ["queue", "┃", "waiting", "┃", "completed", "┃", "failed"] in [r[:7] for r in rows]
+        assert ["emails", "│", "0", "│", "10", "│", "1", "│", "11", "│", "13"] in rows
+        assert ["reports", "│", "2", "│", "0", "│", "0", "│", "2", "│", "0"] in rows
+
+    def test_a_notebook_without_jobs_is_said_to_have_none(self) -> None:
+        assert summary([]) == "The notebook left no jobs to sum up."
+
+
+class TestLab:
+    def arguments(self, notebook: Path, port: int | None = None) -> list[str]:
+        return lab.server_arguments(notebook, port=port, token="t", opens_browser=False)
+
+    def test_it_listens_on_this_computer_only(self, notebook: Path) -> None:
+        assert "--ServerApp.ip=127.0.0.1" in self.arguments(notebook)
+
+    def test_it_opens_on_the_notebook(self, notebook: Path) -> None:
+        arguments = self.arguments(notebook)
+        assert f"--ServerApp.root_dir={notebook.parent}" in arguments
+        assert "--LabApp.default_url=/lab/tree/my%20notebook.ipynb" in arguments
+
+    def test_a_port_that_was_asked_for_is_the_only_one_tried(self, notebook: Path) -> None:
+        retries = "--ServerApp.port_retries=0"
+        assert retries in self.arguments(notebook, port=9000)
+        assert "--ServerApp.port=9000" in self.arguments(notebook, port=9000)
+        assert retries not in self.arguments(notebook)
+
+    @pytest.mark.parametrize("root", [True, False])
+    def test_only_root_is_allowed_as_root(
+        self, root: bool, notebook: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(lab, "is_root", lambda: root)
+        assert ("--allow-root" in self.arguments(notebook)) is root
+
+    @pytest.mark.parametrize(
+        ("root", "display", "found", "expected"),
+        [
+            (False, ":0", True, True),
+            (True, ":0", True, False),
+            (False, "", True, False),
+            (False, ":0", False, False),
+        ],
+    )
+    def test_a_browser_needs_a_user_a_screen_and_a_program(
+        self,
+        root: bool,
+        display: str,
+        found: bool,
+        expected: bool,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def get() -> None:
+            if not found:
+                raise webbrowser.Error("could not locate runnable browser")
+
+        monkeypatch.setattr(lab, "is_root", lambda: root)
+        monkeypatch.setattr(sys, "platform", "linux")
+        monkeypatch.setattr(webbrowser, "get", get)
+        monkeypatch.setenv("DISPLAY", display)
+        monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+        assert lab.has_browser() is expected

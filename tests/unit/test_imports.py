@@ -1,0 +1,196 @@
+"""Who may import whom: the rooms of the package, and the doors between them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+PACKAGE = "conveyor_nb"
+ROOT = Path(__file__).resolve().parents[2] / PACKAGE
+
+
+class Room(NamedTuple):
+    """Some modules, the rooms they import, and those they import later.
+
+    Later is inside a function, when it runs, or for the type checker alone.
+    """
+
+    modules: str
+    imports: str
+    imports_later: str = ""
+
+
+BELOW_NOTEBOOK = "data rules interface stores memory engine display public"
+
+ROOMS = {
+    "data": Room("errors durations checks options model actions payload", "data"),
+    "rules": Room("lifecycle schedule clock events", "data rules"),
+    "interface": Room("stores.interface", "data rules"),
+    # The package `stores` is the door to the concrete ones: the engine asks it for the default.
+    "stores": Room("stores", "data rules interface memory"),
+    "memory": Room("stores.*", "data rules interface memory display"),
+    "engine": Room(
+        "queue job worker flow observable intake stream execution blocking locks slots registry",
+        "data rules interface stores engine display",
+    ),
+    # The one door from the engine to the notebook, open only while someone goes through it.
+    "display": Room("display", "data", "interface notebook"),
+    "public": Room("__init__", "data rules interface stores engine display", "notebook"),
+    "testing": Room("testing testing.*", "data rules interface engine public testing"),
+    "notebook": Room("notebook notebook.*", f"{BELOW_NOTEBOOK} notebook"),
+    "cli": Room("__main__ cli cli.*", "cli", "public"),
+}
+"""The first room with a fitting pattern is a module's room."""
+
+NOTEBOOK_PACKAGES = frozenset({"IPython", "anywidget", "ipywidgets", "pandas"})
+"""What only the notebook layer imports, so that the engine runs in scripts and in Pyodide."""
+
+NOW, LATER, FOR_TYPES = "when it is loaded", "in a function", "for the type checker"
+
+
+class Import(NamedTuple):
+    """A module that another one imports, where, and when."""
+
+    target: str
+    line: int
+    when: str
+
+
+def module_name(path: Path) -> str:
+    """A module's name within the package: ``queue``, ``stores.memory``, ``stores``."""
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
+MODULES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+def room_of(module: str) -> str | None:
+    """The room that a module is in."""
+    for name, room in ROOMS.items():
+        if any(fnmatchcase(module, pattern) for pattern in room.modules.split()):
+            return name
+    return None
+
+
+def imports_of(module: str) -> Iterator[Import]:
+    """Every import in a module, wherever it stands."""
+    path = MODULES[module]
+    package = [PACKAGE, *path.relative_to(ROOT).parent.parts]
+    yield from _imports_in(ast.parse(path.read_text(encoding="utf-8")), package, NOW)
+
+
+def _imports_in(node: ast.AST, package: list[str], when: str) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            for alias in child.names:
+                yield Import(alias.name, child.lineno, when)
+        elif isinstance(child, ast.ImportFrom):
+            base = package[: len(package) - child.level + 1] if child.level else []
+            source = ".".join([*base, *filter(None, [child.module])])
+            for alias in child.names:
+                yield Import(f"{source}.{alias.name}", child.lineno, when)
+        else:
+            yield from _imports_in(child, package, _when_inside(child) or when)
+
+
+def _when_inside(node: ast.AST) -> str | None:
+    """When an import happens that stands in this node, if the node has a say in it."""
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name):
+        return FOR_TYPES if node.test.id == "TYPE_CHECKING" else None
+    return LATER if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else None
+
+
+def own_module(target: str) -> str | None:
+    """The module of ours that an import names, be it by one of its members; else ``None``."""
+    package, _, name = target.partition(".")
+    if package != PACKAGE:
+        return None
+    while name and name not in MODULES:
+        name = name.rpartition(".")[0]
+    return name or "__init__"
+
+
+def fault_of(module: str, found: Import) -> str | None:
+    """What is wrong with an import that a module makes, if anything."""
+    target, line, when = found
+    room = room_of(module)
+    if room is None:
+        return f"conveyor_nb/{module} is in no room: add it to the one it belongs to in ROOMS"
+    own = own_module(target)
+    if own is None:
+        package = target.partition(".")[0]
+        if package in NOTEBOOK_PACKAGES and room != "notebook" and when != FOR_TYPES:
+            return f"{module}:{line} imports {target}, which only the notebook layer may"
+        return None
+    other = room_of(own)
+    allowed = ROOMS[room].imports.split()
+    if when != NOW:
+        allowed += ROOMS[room].imports_later.split()
+    if other is None or other in allowed:
+        return None
+    return f"{module}:{line} imports {target}: {room!r} may not import {other!r} {when}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_what_its_room_may(module: str) -> None:
+    # A module that imports nothing has its place too.
+    found = [Import(module, 0, NOW), *imports_of(module)]
+    assert [fault for each in found if (fault := fault_of(module, each))] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import conveyor_nb.queue", [Import("conveyor_nb.queue", 1, NOW)]),
+        ("from .stores import memory", [Import("conveyor_nb.stores.memory", 1, NOW)]),
+        ("from . import job", [Import("conveyor_nb.job", 1, NOW)]),
+        ("def f():\n    import pandas as pd", [Import("pandas", 2, LATER)]),
+        ("async def f():\n  if x:\n    import a.b", [Import("a.b", 3, LATER)]),
+        ("class C:\n    import a", [Import("a", 2, NOW)]),
+        ("if TYPE_CHECKING:\n    import a", [Import("a", 2, FOR_TYPES)]),
+        ("if sys.argv:\n    import a", [Import("a", 2, NOW)]),
+    ],
+)
+def test_imports_are_found_wherever_they_stand(source: str, found: list[Import]) -> None:
+    assert list(_imports_in(ast.parse(source), [PACKAGE], NOW)) == found
+
+
+@pytest.mark.parametrize(
+    ("module", "target", "when", "fault"),
+    [
+        ("model", "conveyor_nb.clock.Clock", NOW, "'data' may not import 'rules'"),
+        ("queue", "conveyor_nb.stores.default_store", NOW, None),
+        ("queue", "conveyor_nb.stores.memory.MemoryStore", LATER, "may not import 'memory'"),
+        ("queue", "conveyor_nb.notebook", LATER, "may not import 'notebook' in a function"),
+        ("display", "conveyor_nb.notebook", LATER, None),
+        ("display", "conveyor_nb.notebook", NOW, "may not import 'notebook' when it is loaded"),
+        ("job", "pandas", LATER, "which only the notebook layer may"),
+        ("job", "pandas", FOR_TYPES, None),
+        ("notebook.anything", "pandas", NOW, None),
+        ("somewhere", "asyncio", NOW, "conveyor_nb/somewhere is in no room"),
+    ],
+)
+def test_a_fault_is_named(module: str, target: str, when: str, fault: str | None) -> None:
+    said = fault_of(module, Import(target, 1, when))
+    assert said == fault or (said and fault and fault in said)
+
+
+def test_every_room_is_known_to_the_others() -> None:
+    named = {word for room in ROOMS.values() for word in f"{room[1]} {room[2]}".split()}
+    assert named - ROOMS.keys() == set()
+
+
+def test_importing_the_package_loads_no_notebook_package() -> None:
+    program = "import sys, conveyor_nb; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert NOTEBOOK_PACKAGES & set(loaded) == set()

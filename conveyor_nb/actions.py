@@ -70,7 +70,12 @@ class ExtendLock:
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """The lock ran out with nobody to renew it: the attempt counts as failed."""
+    """The lock ran out with nobody to renew it: the attempt counts as failed.
+
+    With ``lock_until``, only if the lock still is the one that ran out then.
+    """
+
+    lock_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

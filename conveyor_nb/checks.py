@@ -18,12 +18,14 @@ __all__ = [
     "check_instance",
     "check_name",
     "check_number",
+    "check_percent",
     "positive_seconds",
     "reject_unknown",
     "to_instant",
 ]
 
 MAX_NAME_LENGTH = 255
+_SHORTEST = 1e-6
 
 
 def to_instant(value: object, *, what: str = "instant") -> datetime:
@@ -80,6 +82,15 @@ def check_number(value: object, *, what: str) -> float:
     return value
 
 
+def check_percent(value: object) -> float:
+    """Check a job's progress: a number from 0 to 100."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"progress must be a number from 0 to 100, not {value!r}")
+    if not 0 <= value <= 100:
+        raise ValueError(f"progress must be from 0 to 100, not {value!r}")
+    return value
+
+
 def check_flag(value: object, *, what: str) -> bool:
     """Check a plain ``True`` or ``False``."""
     if not isinstance(value, bool):
@@ -104,8 +115,8 @@ def _is_control(character: str) -> bool:
 def positive_seconds(value: Duration, *, what: str) -> float:
     """Check a duration that is longer than zero."""
     seconds = to_seconds(value, what=what)
-    if seconds == 0:
-        raise ValueError(f"{what} must be longer than zero, not {value!r}")
+    if seconds < _SHORTEST:
+        raise ValueError(f"{what} must be longer than zero (a microsecond at least), not {value!r}")
     return seconds
 
 

@@ -60,8 +60,12 @@ class Clock(ABC):
 
     async def sleep(self, delay: Duration) -> None:
         """Wait for ``delay``, a duration, as this clock measures it."""
+        seconds = to_seconds(delay, what="delay")
+        if seconds == 0:
+            await checkpoint()
+            return
         done = asyncio.get_running_loop().create_future()
-        timer = self.call_later(delay, lambda: _resolve(done, True))
+        timer = self.call_later(seconds, lambda: _resolve(done, True))
         try:
             await done
         finally:
@@ -176,13 +180,12 @@ class Alarm:
         self._handle: TimerHandle | None = None
 
     def set(self, when: datetime | None) -> None:
-        """Call back at ``when`` and at no other time; not twice for the same instant."""
-        if when == self._when and (self._handle or when is None or when <= self._clock.now()):
-            return
-        self.cancel()
-        self._when = when
-        if when is not None:
-            self._handle = self._clock.call_at(when, self._ring)
+        """Call back at ``when`` and at no other time; ``None``: not at all."""
+        if when != self._when:
+            self.cancel()
+            if when is not None:
+                self._when = when
+                self._handle = self._clock.call_at(when, self._ring)
 
     def cancel(self) -> None:
         """Do not call back."""
@@ -192,7 +195,7 @@ class Alarm:
             self._handle = None
 
     def _ring(self) -> None:
-        self._handle = None
+        self._when = self._handle = None
         self._callback()
 
 
@@ -224,7 +227,8 @@ class VirtualClock(Clock):
         self._order = itertools.count()
         self._off_loop = 0
         self._on_loop_again: asyncio.Future[Any] | None = None
-        self._settling: asyncio.Future[Any] | None = None
+        self._settling = False
+        self._joined: list[asyncio.Future[Any]] = []
 
     def now(self) -> datetime:
         return self._now
@@ -256,15 +260,21 @@ class VirtualClock(Clock):
 
     async def settle(self) -> None:
         """Let everything that can run now run, without moving time."""
-        if self._settling is not None:  # two that wait for quiet would never see it
-            await asyncio.shield(self._settling)
+        if self._settling:  # two that wait for quiet would never see it
+            turn = asyncio.get_running_loop().create_future()
+            self._joined.append(turn)
+            await turn
             return
-        self._settling = asyncio.get_running_loop().create_future()
+        self._settling = True
         try:
             await self._settle()
+            while self._joined:
+                _resolve(self._joined.pop(0), True)
+                await self._settle()
         finally:
-            _resolve(self._settling, True)
-            self._settling = None
+            self._settling = False
+            while self._joined:
+                _resolve(self._joined.pop(0), True)
 
     async def _settle(self) -> None:
         await _until_quiet()

@@ -85,12 +85,13 @@ def format_seconds(seconds: float) -> str:
     >>> [format_seconds(s) for s in (0.25, 2, 90, 7200, 90000)]
     ['250ms', '2s', '1.5m', '2h', '1.04d']
     """
-    if 0 < seconds < 1:
-        return f"{seconds * 1000:.3g}ms"
-    for unit, size in (("d", 86_400.0), ("h", 3_600.0), ("m", 60.0)):
-        if seconds >= size:
-            return f"{seconds / size:.3g}{unit}"
-    return f"{seconds:.3g}s"
+    if seconds == 0:
+        return "0s"
+    for unit, size in (("d", 86_400.0), ("h", 3_600.0), ("m", 60.0), ("s", 1.0)):
+        amount = seconds / size
+        if float(f"{amount:.3g}") >= 1:
+            return f"{amount:.3g}{unit}" if amount < 999.5 else f"{amount:.0f}{unit}"
+    return f"{seconds * 1000:.3f}".rstrip("0").rstrip(".") + "ms"
 
 
 def _parse(text: str, what: str) -> float:

@@ -102,7 +102,9 @@ class EventBus:
     def _call(self, handler: EventHandler, event: StoreEvent) -> None:
         try:
             result = handler(event)
-        except Exception as error:  # a handler's fault must not reach whoever made the event
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a handler's fault must not reach whoever made the event
             self._report(error, event)
             return
         if inspect.isawaitable(result):
@@ -113,10 +115,10 @@ class EventBus:
     async def _finish(self, result: Awaitable[None], event: StoreEvent) -> None:
         try:
             await result
-        except Exception as error:  # see _call
+        except (Exception, SystemExit) as error:  # see _call; being cancelled is no fault
             self._report(error, event)
 
-    def _report(self, error: Exception, event: StoreEvent) -> None:
+    def _report(self, error: BaseException, event: StoreEvent) -> None:
         if local_name(event.type) == ERROR or not self._handlers.get(ERROR):
             self._logger.warning("a handler of %s raised", event.type, exc_info=error)
             return

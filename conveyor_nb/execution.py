@@ -54,7 +54,7 @@ class Execution:
         handler: what to call.
         batch: whether the handler takes a list and returns one result for each job.
         clock: for the jobs' timeouts.
-        pool: where plain handlers run.
+        pool: the threads that a plain handler runs in; ``None``: the handler is async.
     """
 
     def __init__(
@@ -74,7 +74,9 @@ class Execution:
         self._pool = pool
         self._verdicts: dict[str, Verdict] = {}
         self._timers: list[TimerHandle] = []
-        self._task: asyncio.Task[_Result] | None = None
+        self._task: asyncio.Task[None] | None = None
+        # what stands if the handler is cancelled before its first line
+        self._gave: _Result = (None, asyncio.CancelledError())
         self._on_end: Callable[[Execution], None] | None = None
         self._abandoned = False
 
@@ -116,17 +118,22 @@ class Execution:
         self._abandoned = True
         self._end()
 
-    async def _run(self) -> _Result:
-        """Call the handler; whatever it raises is a result too."""
+    async def _run(self) -> None:
+        """Call the handler; whatever it raises is an outcome too.
+
+        The outcome is noted here, not returned: the task may be marked cancelled all the same.
+        """
         try:
-            if is_async(self._handler):
-                return await self._handler(self.jobs if self._batch else self.jobs[0]), None
-            return await self._run_in_thread()
+            if self._pool is None:
+                value = await self._handler(self.jobs if self._batch else self.jobs[0])
+                self._gave = (value, None)
+            else:
+                self._gave = await self._run_in_thread()
         except BaseException as error:  # KeyboardInterrupt and SystemExit fail a job like others
-            return None, error
+            self._gave = (None, error)
 
     async def _run_in_thread(self) -> _Result:
-        assert self._pool is not None, "a worker with a plain handler has a pool"
+        assert self._pool is not None
         loop = asyncio.get_running_loop()
         jobs = [BlockingJob(job, loop) for job in self.jobs]
         argument = jobs if self._batch else jobs[0]
@@ -147,9 +154,10 @@ class Execution:
 
     def _results(self) -> list[_Result]:
         """What the handler gave, or what it raised, for each job."""
-        assert self._task is not None and self._task.done()
-        cancelled = self._task.cancelled()  # that is, before the handler's first line
-        value, error = (None, asyncio.CancelledError()) if cancelled else self._task.result()
+        assert self._task is not None
+        value, error = self._gave
+        if error is None and self._task.cancelled():  # it did so itself, and went on to its end
+            error = asyncio.CancelledError()
         if error is not None or not self._batch:
             return [(value, error)] * len(self.jobs)
         if isinstance(value, (list, tuple)) and len(value) == len(self.jobs):

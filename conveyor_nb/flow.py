@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from conveyor_nb.checks import check_name
 from conveyor_nb.intake import check_store, new_job, to_options
 from conveyor_nb.job import Job
 from conveyor_nb.model import FlowJob, JobData
@@ -88,6 +89,9 @@ def _build(node: FlowJob, store: StoreInterface) -> JobData:
         opts = to_options(node.opts, JobOptions())
         if opts.repeat is not None or opts.deduplication is not None:
             raise ValueError("a job of a flow takes no repeat and no deduplication")
+        if opts.delay and node.children:
+            raise ValueError("a job with children starts when they have settled: it takes no delay")
+        check_name(node.queue_name, what="queue name")
         job = new_job(node.queue_name, node.name, node.data, opts)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError

@@ -8,11 +8,10 @@ from datetime import datetime
 from typing import Any, Generic, Self, TypeVar, overload
 
 from conveyor_nb import actions
-from conveyor_nb.checks import check_number, to_instant
+from conveyor_nb.checks import check_number, check_percent, to_instant
 from conveyor_nb.display import Displayable
 from conveyor_nb.durations import Duration, to_seconds
 from conveyor_nb.errors import JobCancelledError, JobFailedError, JobNotFoundError
-from conveyor_nb.lifecycle import CANCELLED
 from conveyor_nb.model import AttemptRecord, EventType, JobData, JobState, Lock, StoreEvent
 from conveyor_nb.observable import JobObservable
 from conveyor_nb.options import JobOptions
@@ -170,11 +169,7 @@ class Job(Displayable):
         Raises:
             TypeError, ValueError: it is not a number from 0 to 100.
         """
-        if isinstance(percent, bool) or not isinstance(percent, (int, float)):
-            raise TypeError(f"progress must be a number from 0 to 100, not {percent!r}")
-        if not 0 <= percent <= 100:
-            raise ValueError(f"progress must be from 0 to 100, not {percent!r}")
-        await self.apply(actions.SetProgress(percent))
+        await self.apply(actions.SetProgress(check_percent(percent)))
 
     async def log(self, text: object) -> None:
         """Add a line to the job's log; the newest 1,000 are kept."""
@@ -277,7 +272,7 @@ class Job(Displayable):
             now = await self._store.get_job(self.queue_name, self.id)
             if now is not None and now.state in (JobState.COMPLETED, JobState.FAILED):
                 self._data = now
-                return _result(now.id, now.state, now.returnvalue, now.failed_reason)
+                return _result(now, now.cancelled_at is not None)
             if now is None and not settled.done():
                 raise JobNotFoundError(self.id, self.queue_name)
             if not await self._store.clock.wait(settled, timeout):
@@ -293,10 +288,11 @@ class Job(Displayable):
         if event.type == EventType.REMOVED:
             raise JobNotFoundError(self.id, self.queue_name)
         self._data = await self._store.get_job(self.queue_name, self.id) or self._data
-        value = thaw(freeze(event.data.get("returnvalue"), "returnvalue"))
-        return _result(
-            self.id, JobState(event.type.partition(":")[2]), value, event.data.get("reason")
-        )
+        end = self._data.copy()
+        end.state = JobState(event.type.partition(":")[2])
+        end.returnvalue = thaw(freeze(event.data.get("returnvalue"), "returnvalue"))
+        end.failed_reason = event.data.get("reason")
+        return _result(end, event.data.get("cancelled", False))
 
     async def apply(self, action: actions.Action, *, fenced: bool = True) -> None:
         """Let the store apply an action, and show the job as it is after that.
@@ -317,9 +313,9 @@ class Job(Displayable):
 _END_EVENTS = frozenset({EventType.COMPLETED, EventType.FAILED, EventType.REMOVED})
 
 
-def _result(job_id: str, state: JobState, returnvalue: Any, reason: str | None) -> Any:
-    if state is JobState.COMPLETED:
-        return returnvalue
-    if reason == CANCELLED:
-        raise JobCancelledError(job_id)
-    raise JobFailedError(job_id, reason)
+def _result(job: JobData, cancelled: bool) -> Any:
+    if job.state is JobState.COMPLETED:
+        return job.returnvalue
+    if cancelled:
+        raise JobCancelledError(job.id)
+    raise JobFailedError(job.id, job.failed_reason)

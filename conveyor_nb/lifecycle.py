@@ -6,7 +6,6 @@ apply what is decided here; nothing here changes a job, reads a clock or waits.
 
 from __future__ import annotations
 
-import math
 import random as random_module
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -39,6 +38,8 @@ CANCELLED = "cancelled"
 
 MAX_BACKOFF = 86_400.0
 BACKOFF_JITTER = 0.25
+_ENOUGH_DOUBLINGS = 64
+"""They take any delay of a microsecond or more past ``MAX_BACKOFF``."""
 
 MAX_LOG_LINES = 1_000
 """So many of its newest log lines a job keeps."""
@@ -156,8 +157,8 @@ def decide(
             return _put_back(job, state, f"moved to {until.isoformat()}", now, until)
         case actions.ExtendLock(duration):
             return Change({"lock_until": now + timedelta(seconds=duration)})
-        case actions.Stall():
-            return _stall(job, now)
+        case actions.Stall(lock_until):
+            return _stall(job, lock_until, now)
         case actions.Cancel():
             return _cancel(job, now)
         case actions.Promote():
@@ -228,8 +229,7 @@ def retry_delay(
     delay = to_seconds(backoff.delay)
     if backoff.type is BackoffType.FIXED or delay == 0:
         return delay
-    enough_doublings = math.ceil(math.log2(max(MAX_BACKOFF / delay, 1.0)))
-    grown = delay * 2.0 ** min(attempts_made - 1, enough_doublings)
+    grown = delay * 2.0 ** min(attempts_made - 1, _ENOUGH_DOUBLINGS)
     jitter = random.uniform(-BACKOFF_JITTER, BACKOFF_JITTER) if random else 0.0
     return min(grown * (1 + jitter), MAX_BACKOFF)
 
@@ -291,9 +291,11 @@ def _try_again(
     return _move(job, state, updates, before=[(EventType.RETRYING, retrying)])
 
 
-def _stall(job: JobData, now: datetime) -> Change:
+def _stall(job: JobData, seen: datetime | None, now: datetime) -> Change:
     """Whoever says so may be late: a lock that was renewed or released is left alone."""
     if job.state is not JobState.ACTIVE or job.lock_until is None or job.lock_until > now:
+        return NOTHING
+    if seen is not None and seen != job.lock_until:
         return NOTHING
     late = format_seconds((now - job.lock_until).total_seconds())
     reason = f"stalled: worker {job.locked_by} did not renew its lock, which ran out {late} ago"

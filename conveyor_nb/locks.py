@@ -2,7 +2,8 @@
 
 A blocked event loop is not a stall. When a loop that was blocked goes on, all its timers are
 overdue at once; whoever finds a lock that ran out gives its holder a moment to renew it, and a
-holder that is alive does so in that moment, for its timer fell due first.
+holder that is alive does so in that moment, for its timer fell due first. Only a lock that was
+not renewed in that moment is a stall, even if the loop was blocked again meanwhile.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ class LockKeeper:
             await self._store.clock.sleep(min(self._lock_duration / 2, _MOST_GRACE))
             for job in suspects:
                 try:
-                    await self._store.apply(self._queue_name, job.id, Stall())
+                    await self._store.apply(self._queue_name, job.id, Stall(job.lock_until))
                 except JobNotFoundError:  # removed meanwhile
                     continue
         self._watch = None

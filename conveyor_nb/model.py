@@ -61,6 +61,7 @@ class WorkerStatus(StrEnum):
     STOPPED = "stopped"
     RUNNING = "running"
     PAUSED = "paused"
+    CLOSING = "closing"
     CLOSED = "closed"
 
 
@@ -209,8 +210,8 @@ class FlowJob:
 class JobScheduler:
     """A repeating job: the template of its runs, and where its chain stands.
 
-    ``runs`` counts the runs that were planned, ``last_planned`` is when the latest of them was
-    planned for, and ``pending_job_id`` is that run, until it has settled.
+    ``runs`` counts the runs that were planned; ``next_run`` is when the pending one is planned
+    for, and ``pending_job_id`` is its job; ``last_run`` is when the one before was planned for.
     """
 
     id: str
@@ -220,7 +221,8 @@ class JobScheduler:
     data: Any
     opts: JobOptions
     runs: int = 0
-    last_planned: datetime | None = None
+    last_run: datetime | None = None
+    next_run: datetime | None = None
     pending_job_id: str | None = None
     paused: bool = False
 

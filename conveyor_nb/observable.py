@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from conveyor_nb.events import EventBus, EventHandler
-from conveyor_nb.lifecycle import CANCELLED, SETTLED
+from conveyor_nb.lifecycle import SETTLED
 from conveyor_nb.model import EventType, JobData, JobState, StoreEvent
 from conveyor_nb.stores import StoreInterface
 
@@ -159,7 +159,7 @@ def _end_of(job: JobData, store: StoreInterface) -> StoreEvent:
     data = {
         "returnvalue": job.returnvalue,
         "reason": job.failed_reason,
-        "cancelled": job.failed_reason == CANCELLED,
+        "cancelled": job.cancelled_at is not None,
     }
     kind = EventType.COMPLETED if job.state is JobState.COMPLETED else EventType.FAILED
     return StoreEvent(kind, job.queue_name, job.id, data, store.clock.now())

@@ -39,6 +39,7 @@ __all__ = [
     "Keep",
     "Limiter",
     "Repeat",
+    "WorkerOptions",
 ]
 
 _CRON_FIELDS = (5, 6, 7)
@@ -372,6 +373,44 @@ def _retention(value: bool | Duration | Keep, *, what: str) -> bool | Keep:
     if isinstance(value, (bool, Keep)):
         return value
     return Keep(age=to_seconds(value, what=what))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions(_Frozen):
+    """The options of a worker; ``Worker`` documents them."""
+
+    concurrency: int = 1
+    max_global_concurrency: int | None = None
+    limiter: Limiter | None = None
+    lock_duration: Duration = 30
+    stalled_interval: Duration = 30
+    lifo: bool = False
+    batch: Batch | None = None
+    group: GroupLimits | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        check_count(self.concurrency, what="concurrency")
+        if self.max_global_concurrency is not None:
+            check_count(self.max_global_concurrency, what="max_global_concurrency")
+        for name in ("lock_duration", "stalled_interval"):
+            self._set(**{name: positive_seconds(getattr(self, name), what=name)})
+        check_flag(self.lifo, what="lifo")
+        check_instance(Limiter, self.limiter, what="limiter", example="Limiter(10, '1s')")
+        check_instance(Batch, self.batch, what="batch", example="Batch(10)")
+        check_instance(GroupLimits, self.group, what="group", example="GroupLimits(concurrency=1)")
+        if self.name is not None:
+            check_name(self.name, what="worker name")
+
+    @property
+    def lock_seconds(self) -> float:
+        """How long a lock holds without renewal."""
+        return to_seconds(self.lock_duration)
+
+    @property
+    def stalled_seconds(self) -> float:
+        """How long it is from one look for stalled jobs to the next."""
+        return to_seconds(self.stalled_interval)
 
 
 OPTION_NAMES = frozenset(option.name for option in dataclasses.fields(JobOptions))

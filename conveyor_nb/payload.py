@@ -18,6 +18,7 @@ __all__ = ["freeze", "thaw"]
 
 _IMMUTABLE = frozenset({type(None), bool, int, float, str})
 _PROTOCOL = pickle.HIGHEST_PROTOCOL
+_STACK_GLOBAL = pickle.STACK_GLOBAL
 _MAX_PATH_DEPTH = 20
 
 
@@ -40,7 +41,7 @@ def freeze(value: Any, what: str) -> Any:
     if type(value) in _IMMUTABLE:
         return value
     try:
-        return pickle.dumps(value, _PROTOCOL)
+        return _pack(value)
     except Exception as error:  # a reducer may raise anything; all of it means "can't be copied"
         path, culprit = _find_culprit(what, value)
         raise PayloadError.of(path, culprit, error) from error
@@ -49,6 +50,13 @@ def freeze(value: Any, what: str) -> Any:
 def thaw(frozen: Any) -> Any:
     """A new copy of what :func:`freeze` was given."""
     return pickle.loads(frozen) if type(frozen) is bytes else frozen
+
+
+def _pack(value: Any) -> bytes:
+    packed = pickle.dumps(value, _PROTOCOL)
+    if _STACK_GLOBAL in packed:  # a class is in it, which may pickle well and not come back
+        pickle.loads(packed)
+    return packed
 
 
 def _find_culprit(path: str, value: Any) -> tuple[str, Any]:
@@ -65,7 +73,7 @@ def _find_culprit(path: str, value: Any) -> tuple[str, Any]:
 
 def _is_picklable(value: Any) -> bool:
     try:
-        pickle.dumps(value, _PROTOCOL)
+        _pack(value)
     except Exception:  # see freeze
         return False
     return True

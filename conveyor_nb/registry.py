@@ -50,7 +50,7 @@ def restart_worker(name: str, *, store: StoreInterface | None = None) -> Worker:
         names = ", ".join(map(repr, sorted(known))) or "none"
         raise ValueError(f"no worker {name!r}; the named workers are: {names}")
     worker = known[name]
-    if worker.status is WorkerStatus.CLOSED:
+    if worker.status in (WorkerStatus.CLOSING, WorkerStatus.CLOSED):
         return _install(worker.successor())
     worker.start()
     return worker

@@ -31,37 +31,40 @@ def first_run(repeat: Repeat, now: datetime) -> datetime | None:
     >>> first_run(Repeat(cron="30 9 * * *"), now).isoformat()
     '2027-01-02T09:30:00+00:00'
     """
-    start = repeat.start_date
     if repeat.every is None:
-        after = now if start is None or start <= now else start - timedelta(microseconds=1)
-        planned = _next_match(repeat, after)
-    elif start is None:
-        planned = now
-    else:
-        planned = start if start > now else _latest_slot(repeat, start, now)
-    return _within(repeat, planned)
+        return _within(repeat, _next_match(repeat, now))
+    start = repeat.start_date
+    return _within(repeat, now if start is None else _latest_slot(repeat, min(start, now), now))
 
 
-def next_run(repeat: Repeat, planned: datetime, now: datetime, runs: int) -> datetime | None:
+def next_run(
+    repeat: Repeat, planned: datetime, now: datetime, runs: int, started: datetime
+) -> datetime | None:
     """The planned time of the run after the one that was planned for ``planned``.
 
-    It is counted from the planned time, so it does not drift; runs that were missed collapse
-    into the latest of them.
+    It is counted from the planned time, so it does not drift. Runs that were missed collapse into
+    one: a run that started late stands for all that were due by then, and those that fell due
+    while it ran become one.
 
     Args:
         repeat: when to run.
         planned: what time the last run was planned for.
         now: the instant of the decision.
         runs: how many runs there have been.
+        started: when the last run started.
 
     >>> repeat, planned = Repeat(every="1 hour"), datetime(2027, 1, 1, 12, tzinfo=UTC)
-    >>> next_run(repeat, planned, planned + timedelta(minutes=5), runs=1).isoformat()
+    >>> now = planned + timedelta(minutes=5)
+    >>> next_run(repeat, planned, now, runs=1, started=planned).isoformat()
     '2027-01-01T13:00:00+00:00'
-    >>> next_run(repeat, planned, planned + timedelta(hours=3, minutes=5), runs=1).isoformat()
+    >>> now = planned + timedelta(hours=3, minutes=5)
+    >>> next_run(repeat, planned, now, runs=1, started=planned).isoformat()
     '2027-01-01T15:00:00+00:00'
     """
     if repeat.limit is not None and runs >= repeat.limit:
         return None
+    if started > planned:
+        planned = _latest_before(repeat, planned, started)
     if repeat.every is not None:
         upcoming = planned + timedelta(seconds=to_seconds(repeat.every))
         return _within(repeat, upcoming if upcoming > now else _latest_slot(repeat, planned, now))
@@ -82,16 +85,25 @@ def resumed_run(repeat: Repeat, planned: datetime | None, now: datetime) -> date
     if planned is None:
         return first_run(repeat, now)
     if repeat.every is None:
-        return _within(repeat, _next_match(repeat, max(planned, now)))
+        return _within(repeat, _next_match(repeat, now))
     if planned <= now:
-        planned = _latest_slot(repeat, planned, now) + timedelta(seconds=to_seconds(repeat.every))
-    return _within(repeat, planned)
+        planned = _latest_slot(repeat, planned, now)
+    return _within(repeat, planned + timedelta(seconds=to_seconds(repeat.every)))
+
+
+def _latest_before(repeat: Repeat, planned: datetime, instant: datetime) -> datetime:
+    """The latest time for a run from ``planned`` to ``instant``."""
+    if repeat.every is not None:
+        return _latest_slot(repeat, planned, instant)
+    return max(planned, _latest_match(repeat, instant) or planned)
 
 
 def _within(repeat: Repeat, planned: datetime | None) -> datetime | None:
-    if planned is None or (repeat.end_date is not None and planned > repeat.end_date):
-        return None
-    return planned
+    start, end = repeat.start_date, repeat.end_date
+    if planned is not None and start is not None and planned < start:
+        just_before = start - timedelta(microseconds=1)
+        planned = start if repeat.every else _next_match(repeat, just_before)
+    return None if planned is None or (end is not None and planned > end) else planned
 
 
 def _latest_slot(repeat: Repeat, start: datetime, now: datetime) -> datetime:

@@ -7,7 +7,7 @@ import concurrent.futures
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from conveyor_nb.execution import Execution, Handler, ThreadFuture, Verdict, is_async
+from conveyor_nb.execution import Execution, ThreadFuture, Verdict
 from conveyor_nb.job import Job
 
 __all__ = ["Slots"]
@@ -81,9 +81,9 @@ class Slots:
 
             thread.add_done_callback(free)
 
-    def pool(self, handler: Handler, name: str) -> concurrent.futures.Executor | None:
-        """The threads for a plain handler, as many as there are slots; none for an async one."""
-        if self._pool is None and not is_async(handler):
+    def pool(self, name: str) -> concurrent.futures.Executor:
+        """The threads for plain handlers, as many as there are slots."""
+        if self._pool is None:
             self._pool = concurrent.futures.ThreadPoolExecutor(self.size, f"conveyor_nb-{name}")
         return self._pool
 

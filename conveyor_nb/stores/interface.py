@@ -291,11 +291,12 @@ class StoreInterface(ABC):
 
     @abstractmethod
     async def next_fetch_at(
-        self, queue_name: str, options: FetchOptions | None = None
+        self, queue_name: str, options: FetchOptions | None = None, *, after: datetime
     ) -> datetime | None:
         """When :meth:`fetch_next_job` may find a job without any event before that.
 
-        The time of the next delayed job, or the opening of a rate-limit window.
+        The first instant past ``after``, when the last fetch found none, at which a delayed
+        job falls due or a rate-limit window opens.
         """
 
     @abstractmethod

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from conveyor_nb import actions, lifecycle
-from conveyor_nb.checks import check_flag
+from conveyor_nb.checks import check_flag, check_number, check_percent
 from conveyor_nb.clock import Alarm, Clock, SystemClock
 from conveyor_nb.display import Displayable
 from conveyor_nb.errors import InvalidJobStateError
@@ -40,12 +40,14 @@ _NO_OPTIONS = FetchOptions()
 _WORKER_EVENTS = {
     WorkerStatus.RUNNING: EventType.WORKER_STARTED,
     WorkerStatus.PAUSED: EventType.WORKER_PAUSED,
+    WorkerStatus.CLOSING: EventType.WORKER_PAUSED,  # it takes no more jobs
+    WorkerStatus.STOPPED: EventType.WORKER_CLOSED,
     WorkerStatus.CLOSED: EventType.WORKER_CLOSED,
 }
-_UPDATES: Mapping[str, Any] = {
+_UPDATES: Mapping[str, Callable[[Any], actions.Action]] = {
     "data": actions.UpdateData,
-    "progress": actions.SetProgress,
-    "priority": actions.ChangePriority,
+    "progress": lambda value: actions.SetProgress(check_percent(value)),
+    "priority": lambda value: actions.ChangePriority(check_number(value, what="priority")),
 }
 
 
@@ -185,7 +187,7 @@ class MemoryStore(Displayable, MemoryReads):
     ) -> JobData:
         job = self._state.find(queue_name, job_id)
         now = self.clock.now()
-        self._commit(job, action, lock, now)
+        self._state.commit(job, self._decide(job, action, lock, now), now)
         after = copy_out(job)
         self._flush()
         return after
@@ -207,8 +209,10 @@ class MemoryStore(Displayable, MemoryReads):
         if expected_state is not None and job.state is not expected_state:
             raise InvalidJobStateError(job_id, job.state, [expected_state])
         now = self.clock.now()
-        for name, value in changes.items():
-            self._commit(job, _UPDATES[name](value), None, now)
+        wanted = [_UPDATES[name](value) for name, value in changes.items()]
+        decided = [self._decide(job, action, None, now) for action in wanted]
+        for change in decided:
+            self._state.commit(job, change, now)
         self._flush()
         return copy_out(job)
 
@@ -278,7 +282,7 @@ class MemoryStore(Displayable, MemoryReads):
     # -- workers ------------------------------------------------------------------------------
 
     async def save_worker(self, worker: WorkerInfo) -> None:
-        if worker.status is WorkerStatus.CLOSED:
+        if worker.status in (WorkerStatus.CLOSED, WorkerStatus.STOPPED):
             self._state.workers.pop(worker.id, None)
         else:
             self._state.queue(worker.queue_name)
@@ -312,10 +316,10 @@ class MemoryStore(Displayable, MemoryReads):
             sequential_ids=self._sequential_ids, seed=self._seed, metrics=self._collects_metrics
         )
 
-    def _commit(
+    def _decide(
         self, job: JobData, action: actions.Action, lock: Lock | None, now: datetime
-    ) -> None:
-        """Decide what an action changes, and change it; payloads are copied on the way in."""
+    ) -> lifecycle.Change:
+        """Decide what an action changes; payloads are copied on the way in."""
         frozen: dict[str, Any] = {}
         if isinstance(action, actions.Complete):
             frozen["returnvalue"] = freeze(action.returnvalue, "the job's result")
@@ -324,9 +328,7 @@ class MemoryStore(Displayable, MemoryReads):
             frozen["data"] = freeze(action.data, "data")
         change = lifecycle.decide(job, action, now=now, lock=lock, random=self._state.random)
         kept = {name: value for name, value in frozen.items() if name in change.updates}
-        if kept:
-            change = lifecycle.Change({**change.updates, **kept}, change.events)
-        self._state.commit(job, change, now)
+        return lifecycle.Change({**change.updates, **kept}, change.events) if kept else change
 
     def _tell_parent(self, queue_name: str, child_id: str, state: JobState) -> bool:
         child = self._state.find(queue_name, child_id)
@@ -352,7 +354,7 @@ class MemoryStore(Displayable, MemoryReads):
         jobs = self._state.look(queue_name).page(state, 0, None)
         now = self.clock.now()
         for job in jobs:
-            self._commit(job, action, None, now)
+            self._state.commit(job, self._decide(job, action, None, now), now)
         self._flush()
         return len(jobs)
 

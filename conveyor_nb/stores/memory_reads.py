@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from conveyor_nb.checks import to_instant
 from conveyor_nb.errors import MetricsDisabledError
 from conveyor_nb.model import (
     FetchOptions,
@@ -120,6 +121,11 @@ class MemoryReads(StoreInterface):
         start: int = 0,
         end: int | None = 100,
     ) -> JobPage:
+        if isinstance(states, str):
+            raise TypeError(f"states must be a collection of states, not {states!r}")
+        created_from = _instant(created_from, "created_from")
+        created_to = _instant(created_to, "created_to")
+
         def fits(job: JobData) -> bool:
             return (
                 (states is None or job.state in states)
@@ -173,7 +179,13 @@ class MemoryReads(StoreInterface):
         start: datetime | None = None,
         end: datetime | None = None,
     ) -> list[MetricsPoint]:
-        return self._metrics().points(queue_name, MetricsPeriod(period), start, end)
+        return self._metrics().points(
+            queue_name,
+            MetricsPeriod(period),
+            _instant(start, "start"),
+            _instant(end, "end"),
+            self.clock.now(),
+        )
 
     async def aggregate_metrics(
         self,
@@ -182,7 +194,9 @@ class MemoryReads(StoreInterface):
         start: datetime | None = None,
         end: datetime | None = None,
     ) -> MetricsPoint:
-        return self._metrics().total(queue_name, start, end, self.clock.now())
+        return self._metrics().total(
+            queue_name, _instant(start, "start"), _instant(end, "end"), self.clock.now()
+        )
 
     def _metrics(self) -> Metrics:
         if self._state.metrics is None:
@@ -214,15 +228,15 @@ class MemoryReads(StoreInterface):
         return [scheduler_out(one) for one in schedulers if one.queue_name == queue_name]
 
     async def next_fetch_at(
-        self, queue_name: str, options: FetchOptions | None = None
+        self, queue_name: str, options: FetchOptions | None = None, *, after: datetime
     ) -> datetime | None:
         index = self._state.look(queue_name)
         instants = [index.next_due()]
         if index.waiting:
-            instants.append(index.waiting.next_opening())
+            instants.append(index.waiting.next_opening(after))
             if options and options.limiter:
                 instants.append(index.starts.opens_at(options.limiter))
-        return min((one for one in instants if one is not None), default=None)
+        return min((one for one in instants if one is not None and one > after), default=None)
 
     async def get_next_delayed_timestamp(self, queue_name: str) -> datetime | None:
         return self._state.look(queue_name).next_due()
@@ -251,6 +265,10 @@ def copy_without_payloads(job: JobData) -> JobData:
     copy = job.copy()
     copy.data = copy.returnvalue = None
     return copy
+
+
+def _instant(value: datetime | None, what: str) -> datetime | None:
+    return None if value is None else to_instant(value, what=what)
 
 
 def scheduler_out(scheduler: JobScheduler) -> JobScheduler:

@@ -112,8 +112,11 @@ class MemoryState:
                 existing.data = freeze(job.data, what)
                 while not existing.id or (not job.id and key_of(existing) in reserved):
                     existing.id = self.new_id(job.queue_name)
-                if job.group_id is not None:
+                try:
                     self._take_room(job, room)
+                except GroupFullError as error:
+                    error.add_note(f"It is item {position} of {len(jobs)}; none was added.")
+                    raise
                 taken[key_of(existing)] = existing
                 if existing.deduplication_key is not None:
                     keys[(job.queue_name, existing.deduplication_key)] = existing
@@ -158,6 +161,7 @@ class MemoryState:
         """Take in copies of the jobs of a flow, all or none; returns the store's own records."""
         records = [job.copy() for job in jobs]
         seen: set[Key] = set()
+        room: dict[Key, int] = {}
         for record in records:
             if key_of(record) in seen or record.id in self.look(record.queue_name).jobs:
                 raise ValueError(
@@ -165,6 +169,8 @@ class MemoryState:
                     "the jobs of a flow need ids of their own"
                 )
             seen.add(key_of(record))
+            if not record.pending_children_count:
+                self._take_room(record, room)
             record.data = freeze(record.data, f"data of {record.name!r}")
         for record in records:
             self.admit(record, now)
@@ -188,13 +194,13 @@ class MemoryState:
         fresh = replace(wanted, data=freeze(wanted.data, "data"))
         if known is None or (known.pending_job_id is None and not known.paused):
             return self.plan_run(fresh, schedule.first_run(fresh.repeat, now), now)
-        fresh = replace(
-            fresh, runs=known.runs, last_planned=known.last_planned, paused=known.paused
-        )
+        fresh = replace(fresh, runs=known.runs, last_run=known.last_run, paused=known.paused)
         pending = self._pending_run(known)
         if pending is not None and pending.state is JobState.ACTIVE:
-            return self._keep_scheduler(replace(fresh, pending_job_id=pending.id))
-        planned = known.last_planned
+            return self._keep_scheduler(
+                replace(fresh, next_run=known.next_run, pending_job_id=pending.id)
+            )
+        planned = known.next_run
         if fresh.repeat != known.repeat:
             planned = schedule.first_run(fresh.repeat, now)
         fresh = self._drop_pending_run(fresh, pending, now)
@@ -214,7 +220,7 @@ class MemoryState:
         if scheduler.pending_job_id is not None:
             self._keep_scheduler(scheduler)
             return
-        planned = schedule.resumed_run(scheduler.repeat, scheduler.last_planned, now)
+        planned = schedule.resumed_run(scheduler.repeat, scheduler.last_run, now)
         self.plan_run(scheduler, planned, now)
 
     def remove_scheduler(self, scheduler: JobScheduler, now: datetime) -> None:
@@ -230,7 +236,7 @@ class MemoryState:
         """Create a run of a scheduler, if one is planned; keep and return the scheduler."""
         limit = scheduler.repeat.limit
         if planned is None or (limit is not None and scheduler.runs >= limit):
-            return self._keep_scheduler(replace(scheduler, pending_job_id=None))
+            return self._keep_scheduler(replace(scheduler, next_run=None, pending_job_id=None))
         job = JobData(
             id=self.new_id(scheduler.queue_name),
             name=scheduler.name,
@@ -243,12 +249,7 @@ class MemoryState:
         )
         self.admit(job, now)
         return self._keep_scheduler(
-            replace(
-                scheduler,
-                runs=scheduler.runs + 1,
-                last_planned=planned,
-                pending_job_id=job.id,
-            )
+            replace(scheduler, runs=scheduler.runs + 1, next_run=planned, pending_job_id=job.id)
         )
 
     def _keep_scheduler(self, scheduler: JobScheduler) -> JobScheduler:
@@ -265,7 +266,9 @@ class MemoryState:
     ) -> JobScheduler:
         """Take back a run that has not started: it does not count."""
         runs = scheduler.runs - (pending is not None)
-        scheduler = self._keep_scheduler(replace(scheduler, runs=runs, pending_job_id=None))
+        scheduler = self._keep_scheduler(
+            replace(scheduler, runs=runs, next_run=None, pending_job_id=None)
+        )
         if pending is not None:
             self.remove([pending], now)
         return scheduler
@@ -332,15 +335,14 @@ class MemoryState:
         return True
 
     def _after_restart(self, job: JobData, now: datetime) -> None:
-        """A parent that still waits for its children waits for this one again."""
+        """The parent has one more child that has not settled; if it still waits, for this too."""
         parent_key = parent_key_of(job)
-        if parent_key is None or parent_key[0] not in self.queues:
+        if parent_key is None:
             return
-        parent = self.queues[parent_key[0]].jobs.get(parent_key[1])
-        if parent is not None and parent.state is JobState.WAITING_CHILDREN:
-            pending = self.families.restart(parent_key, key_of(job))
-            if pending is not None:
-                self._change(parent, lifecycle.Change({"pending_children_count": pending}), now)
+        pending = self.families.restart(parent_key, key_of(job))
+        if pending is not None:
+            change = lifecycle.Change({"pending_children_count": pending})
+            self._change(self.find(*parent_key), change, now)
 
     def _plan_next_run(self, job: JobData, now: datetime) -> None:
         """Create the run after this one, if the job is its schedule's latest."""
@@ -349,11 +351,15 @@ class MemoryState:
         scheduler = self.schedulers.get((job.queue_name, job.scheduler_id))
         if scheduler is None or scheduler.pending_job_id != job.id:
             return
-        scheduler = replace(scheduler, pending_job_id=None)
+        assert job.planned_at is not None, "every run of a scheduler is planned"
+        scheduler = replace(scheduler, last_run=job.planned_at)
         planned = None
         if not scheduler.paused:
-            assert job.planned_at is not None, "every run of a scheduler is planned"
-            planned = schedule.next_run(scheduler.repeat, job.planned_at, now, scheduler.runs)
+            # one that never started, as it was taken away, stands for what was due by now
+            started = job.attempt_logs[0].started_at if job.attempt_logs else now
+            planned = schedule.next_run(
+                scheduler.repeat, job.planned_at, now, scheduler.runs, started
+            )
         self.plan_run(scheduler, planned, now)
 
     def _take_room(self, job: JobData, room: dict[Key, int]) -> None:

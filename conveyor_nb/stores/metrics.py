@@ -41,30 +41,47 @@ class Metrics:
             buckets[start].record(job, self._random)
 
     def points(
-        self, queue_name: str, period: MetricsPeriod, start: datetime | None, end: datetime | None
+        self,
+        queue_name: str,
+        period: MetricsPeriod,
+        start: datetime | None,
+        end: datetime | None,
+        now: datetime,
     ) -> list[MetricsPoint]:
         """The periods in which a job settled, between two instants, the oldest first."""
         length = _LENGTHS[period]
         return [
             _point(queue_name, begin, begin + length, [bucket])
-            for begin, bucket in self._buckets.get((queue_name, period), {}).items()
-            if (start is None or begin + length > start) and (end is None or begin < end)
+            for begin, bucket in self._between(queue_name, period, start, end, now)
         ]
 
     def total(
         self, queue_name: str | None, start: datetime | None, end: datetime | None, now: datetime
     ) -> MetricsPoint:
         """All minutes between two instants as one; of a queue, or of all of them."""
-        length = _LENGTHS[MetricsPeriod.MINUTE]
-        chosen = [
-            (begin, bucket)
-            for (name, period), buckets in self._buckets.items()
-            if period is MetricsPeriod.MINUTE and queue_name in (None, name)
-            for begin, bucket in buckets.items()
-            if (start is None or begin + length > start) and (end is None or begin < end)
-        ]
+        period = MetricsPeriod.MINUTE
+        names = {name for name, _ in self._buckets} if queue_name is None else {queue_name}
+        chosen = [pair for name in names for pair in self._between(name, period, start, end, now)]
         first = start or min((begin for begin, _ in chosen), default=now)
         return _point(queue_name, first, end or now, [bucket for _, bucket in chosen])
+
+    def _between(
+        self,
+        queue_name: str,
+        period: MetricsPeriod,
+        start: datetime | None,
+        end: datetime | None,
+        now: datetime,
+    ) -> list[tuple[datetime, _Bucket]]:
+        length = _LENGTHS[period]
+        oldest = _floor(now, length) - _RETENTIONS[period]
+        return [
+            (begin, bucket)
+            for begin, bucket in self._buckets.get((queue_name, period), {}).items()
+            if begin > oldest
+            and (start is None or begin + length > start)
+            and (end is None or begin < end)
+        ]
 
 
 class _Bucket:

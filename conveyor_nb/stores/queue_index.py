@@ -34,19 +34,21 @@ class QueueIndex:
         self.active: dict[str, JobData] = {}
         self.starts = SlidingWindow()
         self._sequence = itertools.count(1)
-        self._sorted: dict[JobState, Any] = {
-            state: SortedList()
-            for state in JobState
-            if state not in (JobState.WAITING, JobState.ACTIVE)
+        self._delayed: Any = SortedList()
+        # the other states are dicts: who came to a state first stands first in it
+        self._in_order: dict[JobState, dict[str, JobData]] = {
+            JobState.ACTIVE: self.active,
+            JobState.WAITING_CHILDREN: {},
+            JobState.COMPLETED: {},
+            JobState.FAILED: {},
         }
-        self._keys: dict[str, str] = {}
+        self._keys: dict[str, tuple[str, ...]] = {}
 
     def add(self, job: JobData) -> None:
         """Take in a new job, which gets the next place in line."""
         job.sequence = next(self._sequence)
         self.jobs[job.id] = job
-        if job.deduplication_key is not None:
-            self._keys[job.deduplication_key] = job.id
+        self._hold_key(job)
         self._index(job)
 
     def remove(self, job: JobData) -> None:
@@ -57,24 +59,25 @@ class QueueIndex:
 
     def change(self, job: JobData, updates: Mapping[str, Any]) -> None:
         """Give a job new values, and the place that follows from them."""
-        moves = not _POSITION_FIELDS.isdisjoint(updates)
+        moves = "state" in updates or (
+            job.state is not JobState.ACTIVE and not _POSITION_FIELDS.isdisjoint(updates)
+        )
+        was_settled = job.state in SETTLED
         if moves:
             self._unindex(job)
         for name, value in updates.items():
             setattr(job, name, value)
         if moves:
             self._index(job)
-            if job.state in SETTLED:
-                self._release_key(job)
-            elif job.deduplication_key is not None:
-                self._keys.setdefault(job.deduplication_key, job.id)
+            if (job.state in SETTLED) is not was_settled:
+                (self._share_key if was_settled else self._release_key)(job)
 
     def holder_of(self, key: str, now: datetime) -> JobData | None:
         """The unfinished job that holds a deduplication key and is younger than its ttl."""
-        job_id = self._keys.get(key)
-        if job_id is None:
+        holders = self._keys.get(key)
+        if not holders:
             return None
-        job = self.jobs[job_id]
+        job = self.jobs[holders[-1]]
         ttl = job.opts.deduplication.ttl if job.opts.deduplication else None
         if ttl is not None and job.created_at + timedelta(seconds=to_seconds(ttl)) <= now:
             return None
@@ -82,88 +85,99 @@ class QueueIndex:
 
     def count(self, state: JobState | None) -> int:
         """How many jobs are in a state, or in all."""
-        return len(self.jobs if state is None else self._members(state))
+        if state is None:
+            return len(self.jobs)
+        if state is JobState.WAITING:
+            return len(self.waiting)
+        return len(self._delayed if state is JobState.DELAYED else self._in_order[state])
 
     def page(self, state: JobState | None, start: int, end: int | None) -> list[JobData]:
         """The jobs at positions ``start`` to ``end`` (exclusive) of a state, or of all."""
-        if state is None:
-            return self._page_of_all(start, len(self.jobs) if end is None else end)
-        if state in self._sorted:
-            return [self.jobs[key[-1]] for key in self._sorted[state][start:end]]
-        return [self.jobs[one] for one in itertools.islice(self._members(state), start, end)]
-
-    def _page_of_all(self, start: int, end: int) -> list[JobData]:
-        """A dict can only be walked; from its end, if that is nearer."""
-        size = len(self.jobs)
-        if start <= size - end:
-            return list(itertools.islice(self.jobs.values(), start, end))
-        newest_first = reversed(self.jobs.values())
-        return list(itertools.islice(newest_first, max(size - end, 0), size - min(start, size)))[
-            ::-1
-        ]
+        if state is JobState.WAITING:
+            return [self.jobs[one] for one in itertools.islice(self.waiting, start, end)]
+        if state is JobState.DELAYED:
+            return [self.jobs[key[-1]] for key in self._delayed[start:end]]
+        return _page_of(self.jobs if state is None else self._in_order[state], start, end)
 
     def due(self, now: datetime) -> list[JobData]:
         """The delayed jobs whose time has come, the earliest first."""
-        return self._settled_before(JobState.DELAYED, now)
+        end = self._delayed.bisect_right((now, float("inf")))
+        return [self.jobs[key[-1]] for key in self._delayed[:end]]
 
     def next_due(self) -> datetime | None:
         """When the next delayed job falls due."""
-        delayed = self._sorted[JobState.DELAYED]
-        return delayed[0][0] if delayed else None
+        return self._delayed[0][0] if self._delayed else None
 
     def since(self, state: JobState, instant: datetime) -> list[JobData]:
-        """The jobs that have been in a state since ``instant`` or longer."""
-        if state in SETTLED:
-            return self._settled_before(state, instant)
-        return [job for job in self.page(state, 0, None) if job.created_at <= instant]
-
-    def _settled_before(self, state: JobState, instant: datetime) -> list[JobData]:
-        found = self._sorted[state]
-        end = found.bisect_right((instant, float("inf")))
-        return [self.jobs[key[-1]] for key in found[:end]]
-
-    def _members(self, state: JobState) -> Any:
-        if state is JobState.WAITING:
-            return self.waiting
-        if state is JobState.ACTIVE:
-            return self.active
-        return self._sorted[state]
+        """The jobs that settled or started at ``instant`` or before; others: were created."""
+        return [job for job in self.page(state, 0, None) if _entered_at(job) <= instant]
 
     def _index(self, job: JobData) -> None:
         if job.state is JobState.WAITING:
             self.waiting.add(job)
-        elif job.state is JobState.ACTIVE:
-            self.active[job.id] = job
+        elif job.state is JobState.DELAYED:
+            self._delayed.add(_due_key(job))
+        else:
+            self._in_order[job.state][job.id] = job
+        if job.state is JobState.ACTIVE:
             assert job.processed_at is not None
             self.waiting.note_start(job.group_id, job.processed_at)
             self.starts.note_start(job.processed_at)
-        else:
-            self._sorted[job.state].add(_key(job))
 
     def _unindex(self, job: JobData) -> None:
         if job.state is JobState.WAITING:
             self.waiting.remove(job)
-        elif job.state is JobState.ACTIVE:
-            del self.active[job.id]
-            self.waiting.note_end(job.group_id)
+        elif job.state is JobState.DELAYED:
+            self._delayed.remove(_due_key(job))
         else:
-            self._sorted[job.state].remove(_key(job))
+            del self._in_order[job.state][job.id]
+        if job.state is JobState.ACTIVE:
+            self.waiting.note_end(job.group_id)
+
+    def _hold_key(self, job: JobData) -> None:
+        if (key := job.deduplication_key) is not None:
+            self._keys[key] = (*self._keys.get(key, ()), job.id)
+
+    def _share_key(self, job: JobData) -> None:
+        """A job that starts afresh leaves its key to the one that has it now, if one has."""
+        if (key := job.deduplication_key) is not None:
+            self._keys[key] = (job.id, *self._keys.get(key, ()))
 
     def _release_key(self, job: JobData) -> None:
+        """Let the key pass to another unfinished job that has it, if there is one."""
         key = job.deduplication_key
-        if key is not None and self._keys.get(key) == job.id:
+        if key is None or job.id not in self._keys.get(key, ()):
+            return
+        others = tuple(one for one in self._keys[key] if one != job.id)
+        if others:
+            self._keys[key] = others
+        else:
             del self._keys[key]
 
 
-def _key(job: JobData) -> tuple[datetime, int, str]:
-    """Where a job stands among those of its state: by the time that brought or will bring it on."""
+def _due_key(job: JobData) -> tuple[datetime, int, str]:
+    assert job.delay_until is not None
+    return (job.delay_until, job.sequence, job.id)
+
+
+def _entered_at(job: JobData) -> datetime:
     match job.state:
-        case JobState.DELAYED:
-            instant = job.delay_until
+        case JobState.ACTIVE:
+            instant = job.processed_at
         case JobState.COMPLETED:
             instant = job.completed_at
         case JobState.FAILED:
             instant = job.failed_at
         case _:
             instant = job.created_at
-    return (instant or EPOCH, job.sequence, job.id)
+    return instant or EPOCH
+
+
+def _page_of(jobs: dict[str, JobData], start: int, end: int | None) -> list[JobData]:
+    """A page of a dict, which can only be walked; from its end, if that is nearer."""
+    size = len(jobs)
+    end = size if end is None else min(end, size)
+    if start <= size - end:
+        return list(itertools.islice(jobs.values(), start, end))
+    newest_first = itertools.islice(reversed(jobs.values()), size - end, max(size - start, 0))
+    return list(newest_first)[::-1]

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import logging
 from collections.abc import Callable
+from operator import itemgetter
 
 from conveyor_nb.model import StoreEvent
 from conveyor_nb.stores.interface import EventCallback
 
 __all__ = ["EventHandlerErrorCallback", "Subscriptions"]
 
-EventHandlerErrorCallback = Callable[[Exception, StoreEvent], None]
+EventHandlerErrorCallback = Callable[[BaseException, StoreEvent], None]
 
 _Address = tuple[str | None, str | None]
 """Queue name (``None``: every queue) and job id (``None``: every job of the queue)."""
+
+
+_Subscription = tuple[int, EventCallback]
+_by_order = itemgetter(0)
 
 
 class Subscriptions:
@@ -26,7 +32,8 @@ class Subscriptions:
         self._logger = logger
         self._on_error = on_error
         # Tuples, replaced and never changed: a callback may subscribe or unsubscribe meanwhile.
-        self._callbacks: dict[_Address, tuple[EventCallback, ...]] = {}
+        self._callbacks: dict[_Address, tuple[_Subscription, ...]] = {}
+        self._order = itertools.count()
 
     def __len__(self) -> int:
         return sum(map(len, self._callbacks.values()))
@@ -40,19 +47,20 @@ class Subscriptions:
                 f"{callback.__qualname__} is async, but a store calls its subscribers directly; "
                 "give a plain function, or use queue.on(...), which takes async handlers"
             )
+        if queue_name is None and job_id is not None:
+            raise ValueError(f"events of job {job_id!r}: say of which queue it is")
         address = (queue_name, job_id)
-        callbacks = self._callbacks.get(address, ())
-        if callback not in callbacks:
-            self._callbacks[address] = (*callbacks, callback)
+        subscriptions = self._callbacks.get(address, ())
+        if all(one != callback for _, one in subscriptions):
+            self._callbacks[address] = (*subscriptions, (next(self._order), callback))
 
     def remove(
         self, queue_name: str | None, callback: EventCallback | None, job_id: str | None
     ) -> None:
         """Stop calling ``callback``, or with ``None`` every callback of the address."""
         address = (queue_name, job_id)
-        left = tuple(
-            one for one in self._callbacks.get(address, ()) if callback and one != callback
-        )
+        known = self._callbacks.get(address, ())
+        left = tuple(one for one in known if callback is not None and one[1] != callback)
         if left:
             self._callbacks[address] = left
         else:
@@ -63,23 +71,26 @@ class Subscriptions:
         self._callbacks.clear()
 
     def publish(self, event: StoreEvent) -> None:
-        """Call those of the event's queue, of its job, and of all queues, in this order."""
+        """Call those of the event's queue, of its job and of all queues, as they subscribed."""
         get = self._callbacks.get
-        for callback in get((event.queue_name, None), ()):
-            self._call(callback, event)
+        subscriptions = get((event.queue_name, None), ())
+        others = get((None, None), ())
         if event.job_id is not None:
-            for callback in get((event.queue_name, event.job_id), ()):
-                self._call(callback, event)
-        for callback in get((None, None), ()):
+            others += get((event.queue_name, event.job_id), ())
+        if others:
+            subscriptions = tuple(sorted((*subscriptions, *others), key=_by_order))
+        for _, callback in subscriptions:
             self._call(callback, event)
 
     def _call(self, callback: EventCallback, event: StoreEvent) -> None:
         try:
             callback(event)
-        except Exception as error:  # a subscriber's fault must not reach the others or the store
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a subscriber's fault must not reach others or the store
             self._report(error, event)
 
-    def _report(self, error: Exception, event: StoreEvent) -> None:
+    def _report(self, error: BaseException, event: StoreEvent) -> None:
         if self._on_error is not None:
             try:
                 self._on_error(error, event)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -108,9 +109,10 @@ class WaitingIndex:
             return None
         return group.newest() if options.lifo else group.first()
 
-    def next_opening(self) -> datetime | None:
-        """When the first of the groups held back by a rate limit may be served again."""
-        return self._limited[0][0] if self._limited else None
+    def next_opening(self, after: datetime) -> datetime | None:
+        """When, past an instant, the first group held back by a rate limit may be served."""
+        first = self._limited.bisect_right((after, _LAST_GROUP))
+        return self._limited[first][0] if first < len(self._limited) else None
 
     def _next_group(self, limits: GroupLimits | None, now: datetime) -> _Group | None:
         cap = limits.concurrency if limits else None
@@ -257,3 +259,7 @@ class _Group:
 
     def __lt__(self, other: _Group) -> bool:
         return self.order < other.order
+
+
+_LAST_GROUP = _Group(None, sys.maxsize)
+"""Comes after every other in order."""

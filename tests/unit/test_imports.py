@@ -37,7 +37,7 @@ ROOMS = {
     "stores": Room("stores", "data rules interface memory"),
     "memory": Room("stores.*", "data rules interface memory display"),
     "engine": Room(
-        "queue job worker flow observable intake stream execution blocking locks slots registry",
+        "queue job worker dispatcher execution blocking locks slots registry flow observable intake",
         "data rules interface stores engine display",
     ),
     # The one door from the engine to the notebook, open only while someone goes through it.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from datetime import datetime
-from typing import Any, Generic, Self, TypeVar, overload
+from operator import attrgetter
+from typing import Any, Self
 
 from conveyor_nb import actions
 from conveyor_nb.checks import check_number, check_percent, to_instant
@@ -20,27 +21,17 @@ from conveyor_nb.stores import StoreInterface
 
 __all__ = ["Job"]
 
-T = TypeVar("T")
 
-
-class _Field(Generic[T]):
+def _field(name: str) -> Any:
     """A read-only view of a field of the job's data."""
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(self, job: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, job: Job, owner: type) -> T: ...
-    def __get__(self, job: Job | None, owner: type) -> Any:
-        return self if job is None else getattr(job._data, self._name)
-
-    def __set__(self, job: Job, value: T) -> None:
+    def refuse(job: Job, value: object) -> None:
         raise AttributeError(
-            f"job.{self._name} is read-only; a job is changed by its methods, "
+            f"job.{name} is read-only; a job is changed by its methods, "
             "for instance await job.update_data(...)"
         )
+
+    return property(attrgetter(f"_data.{name}"), refuse)
 
 
 class Job(Displayable):
@@ -52,37 +43,37 @@ class Job(Displayable):
     whose job was taken from it, ``LostLockError`` means that nothing was changed.
     """
 
-    id = _Field[str]()
-    name = _Field[str]()
-    queue_name = _Field[str]()
-    data = _Field[Any]()
-    state = _Field[JobState]()
-    attempts_made = _Field[int]()
-    progress = _Field[float]()
-    returnvalue = _Field[Any]()
-    failed_reason = _Field[str | None]()
-    opts = _Field[JobOptions]()
-    priority = _Field[float]()
-    deduplication_key = _Field[str | None]()
-    logs = _Field[tuple[str, ...]]()
-    stacktrace = _Field[tuple[str, ...]]()
-    created_at = _Field[datetime]()
-    processed_at = _Field[datetime | None]()
-    completed_at = _Field[datetime | None]()
-    failed_at = _Field[datetime | None]()
-    delay_until = _Field[datetime | None]()
-    lock_until = _Field[datetime | None]()
-    locked_by = _Field[str | None]()
-    parent_id = _Field[str | None]()
-    parent_queue_name = _Field[str | None]()
-    pending_children_count = _Field[int]()
-    cancelled_at = _Field[datetime | None]()
-    group_id = _Field[str | None]()
-    discarded = _Field[bool]()
-    children_ids = _Field[tuple[str, ...]]()
-    attempt_logs = _Field[tuple[AttemptRecord, ...]]()
-    scheduler_id = _Field[str | None]()
-    planned_at = _Field[datetime | None]()
+    id: str = _field("id")
+    name: str = _field("name")
+    queue_name: str = _field("queue_name")
+    data: Any = _field("data")
+    state: JobState = _field("state")
+    attempts_made: int = _field("attempts_made")
+    progress: float = _field("progress")
+    returnvalue: Any = _field("returnvalue")
+    failed_reason: str | None = _field("failed_reason")
+    opts: JobOptions = _field("opts")
+    priority: float = _field("priority")
+    deduplication_key: str | None = _field("deduplication_key")
+    logs: tuple[str, ...] = _field("logs")
+    stacktrace: tuple[str, ...] = _field("stacktrace")
+    created_at: datetime = _field("created_at")
+    processed_at: datetime | None = _field("processed_at")
+    completed_at: datetime | None = _field("completed_at")
+    failed_at: datetime | None = _field("failed_at")
+    delay_until: datetime | None = _field("delay_until")
+    lock_until: datetime | None = _field("lock_until")
+    locked_by: str | None = _field("locked_by")
+    parent_id: str | None = _field("parent_id")
+    parent_queue_name: str | None = _field("parent_queue_name")
+    pending_children_count: int = _field("pending_children_count")
+    cancelled_at: datetime | None = _field("cancelled_at")
+    group_id: str | None = _field("group_id")
+    discarded: bool = _field("discarded")
+    children_ids: tuple[str, ...] = _field("children_ids")
+    attempt_logs: tuple[AttemptRecord, ...] = _field("attempt_logs")
+    scheduler_id: str | None = _field("scheduler_id")
+    planned_at: datetime | None = _field("planned_at")
 
     def __init__(self, data: JobData, store: StoreInterface, *, lock: Lock | None = None) -> None:
         self._data = data

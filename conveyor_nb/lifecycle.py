@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import random as random_module
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, assert_never
+from typing import Any, NamedTuple, assert_never
 
 from conveyor_nb import actions
 from conveyor_nb.durations import format_seconds, to_seconds
@@ -61,11 +60,15 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
 }
 """Every legal transition between states; removal is legal from each of them."""
 
+STATE_EVENTS: Mapping[JobState, EventType] = {
+    state: EventType(f"job:{state}") for state in JobState
+}
+"""What is published when a job comes to a state."""
+
 Event = tuple[EventType, Mapping[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """A decision: the job's fields that get new values, and the events to publish, in order."""
 
     updates: Mapping[str, Any]
@@ -88,12 +91,10 @@ def admit(job: JobData, now: datetime) -> Change:
         state = JobState.WAITING_CHILDREN
     elif until is not None and until > now:
         state = JobState.DELAYED
-    updates = {
-        "state": state,
-        "created_at": now,
-        "delay_until": until if state is JobState.DELAYED else None,
-    }
-    return Change(updates, (_state_event(job, state, previous=None, **_times(updates)),))
+    if state is not JobState.DELAYED:
+        until = None
+    updates = {"state": state, "created_at": now, "delay_until": until}
+    return Change(updates, (_placed(job, state, None, until=until),))
 
 
 def due(job: JobData) -> Change:
@@ -363,8 +364,10 @@ def _retry(job: JobData) -> Change:
 
 def _reposition(job: JobData, updates: dict[str, Any]) -> Change:
     """The job stays in its state; watchers are told that its place in it is another."""
-    event = _state_event(job, job.state, previous=job.state, **_times(updates))
-    return Change(updates, (event,) if job.state is not JobState.ACTIVE else ())
+    if job.state is JobState.ACTIVE:
+        return Change(updates)
+    event = _placed(job, job.state, job.state, until=updates.get("delay_until", job.delay_until))
+    return Change(updates, (event,))
 
 
 def _log(job: JobData, line: str) -> Change:
@@ -411,7 +414,7 @@ def child_settled(
 def _move(
     job: JobData,
     state: JobState,
-    updates: Mapping[str, Any],
+    updates: dict[str, Any],
     *,
     before: Iterable[Event] = (),
     **data: Any,
@@ -419,17 +422,22 @@ def _move(
     if state not in TRANSITIONS[job.state]:
         sources = [source for source, targets in TRANSITIONS.items() if state in targets]
         raise InvalidJobStateError(job.id, job.state, sources)
-    event = _state_event(job, state, previous=job.state, **_times(updates), **data)
-    return Change({**updates, "state": state}, (*before, event))
+    data["name"] = job.name
+    data["previous"] = job.state
+    if (until := updates.get("delay_until")) is not None:
+        data["delay_until"] = until
+    event = (STATE_EVENTS[state], data)
+    updates["state"] = state
+    return Change(updates, (*before, event))
 
 
-def _state_event(job: JobData, state: JobState, **data: Any) -> Event:
-    return (EventType(f"job:{state}"), {"name": job.name, **data})
-
-
-def _times(updates: Mapping[str, Any]) -> dict[str, Any]:
-    until = updates.get("delay_until")
-    return {"delay_until": until} if until is not None else {}
+def _placed(
+    job: JobData, state: JobState, previous: JobState | None, *, until: datetime | None
+) -> Event:
+    data: dict[str, Any] = {"name": job.name, "previous": previous}
+    if until is not None:
+        data["delay_until"] = until
+    return (STATE_EVENTS[state], data)
 
 
 def _require_state(job: JobData, states: Iterable[JobState]) -> None:

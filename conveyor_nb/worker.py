@@ -153,7 +153,7 @@ class Worker(Displayable):
         The names: ``active``, ``completed``, ``failed``, ``retrying``, ``progress``, ``started``,
         ``paused``, ``closed``, ``error`` and so on; also a decorator.
         """
-        self._listen()
+        self.store.subscribe(self.queue_name, self._tell)
         return self._bus.on(name, handler) if handler else self._bus.on(name)
 
     def off(self, name: str, handler: EventHandler | None = None) -> None:
@@ -310,6 +310,7 @@ class Worker(Displayable):
             self._closed = True
             await self._announce()
             self._stop_listening()
+            self.store.unsubscribe(self.queue_name, self._tell)
             self._bus.close()
 
     def _update(self) -> None:
@@ -320,14 +321,13 @@ class Worker(Displayable):
         self._dispatcher.wake()
 
     def _listen(self) -> None:
-        self.store.subscribe(self.queue_name, self._hear)
+        self.store.subscribe(self.queue_name, self._dispatcher.hear)
 
     def _stop_listening(self) -> None:
-        self.store.unsubscribe(self.queue_name, self._hear)
+        self.store.unsubscribe(self.queue_name, self._dispatcher.hear)
 
-    def _hear(self, event: StoreEvent) -> None:
-        self._dispatcher.hear(event)
-        if len(self._bus) and event.data.get("worker_id") == self.id:
+    def _tell(self, event: StoreEvent) -> None:
+        if event.data.get("worker_id") == self.id:
             self._bus.emit(event)
 
     async def _announce(self) -> None:

@@ -233,7 +233,7 @@ class MemoryReads(StoreInterface):
         index = self._state.look(queue_name)
         instants = [index.next_due()]
         if index.waiting:
-            instants.append(index.waiting.next_opening(after))
+            instants.append(index.waiting.next_opening())
             if options and options.limiter:
                 instants.append(index.starts.opens_at(options.limiter))
         return min((one for one in instants if one is not None and one > after), default=None)

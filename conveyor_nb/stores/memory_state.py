@@ -152,6 +152,9 @@ class MemoryState:
 
     def promote_due(self, index: QueueIndex, now: datetime) -> int:
         """Make the delayed jobs that are due wait; returns how many."""
+        first = index.next_due()
+        if first is None or first > now:
+            return 0
         due = index.due(now)
         for job in due:
             self.commit(job, lifecycle.due(job), now)

@@ -78,7 +78,10 @@ class Subscriptions:
         if event.job_id is not None:
             others += get((event.queue_name, event.job_id), ())
         if others:
-            subscriptions = tuple(sorted((*subscriptions, *others), key=_by_order))
+            in_order = not subscriptions or (len(others) == 1 and subscriptions[-1] < others[0])
+            subscriptions += others
+            if not in_order:
+                subscriptions = tuple(sorted(subscriptions, key=_by_order))
         for _, callback in subscriptions:
             self._call(callback, event)
 

@@ -1,15 +1,17 @@
 """The waiting jobs of a queue, in order of service.
 
-Jobs lie in lanes, one for each job name of a group, each lane sorted by (priority, place). A
-group offers the head of each lane that is not paused; groups that offer something are served in
-turn. Adding, removing and choosing cost O(log n) in the jobs, names and groups held.
+Jobs lie in lanes, one for each job name of a group, each lane sorted by place. A group offers
+the first job of each lane that is not paused; groups that offer something are served in turn.
+
+What is offered lies in heaps whose entries are not taken out when they no longer hold, but
+dropped when they come to the top: each change costs O(log n) in the names or groups held, and
+most of it in C.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-import sys
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -38,10 +40,10 @@ class WaitingIndex:
         self.paused_names: set[str] = set()
         self._groups: dict[str | None, _Group] = {}
         self._turns = itertools.count(1)
-        # Groups that offer a job, by how many of their jobs are active: a cap on that then
-        # rules out whole shelves, and the head of each other shelf is its next in turn.
-        self._shelves: dict[int, Any] = {}
-        self._limited: Any = SortedList()
+        # The groups that offer a job, by how many of their jobs are active: a cap on that rules
+        # out whole shelves, and the top of each other shelf is its next in turn.
+        self._shelves: dict[int, list[tuple[int, int, _Group]]] = {}
+        self._held: list[tuple[datetime, int, _Group]] = []
         self._count = 0
 
     def __len__(self) -> int:
@@ -55,7 +57,7 @@ class WaitingIndex:
     def add(self, job: JobData) -> None:
         """Put a job in its place."""
         group = self._group(job.group_id)
-        group.add(job.name, place_of(job), offered=job.name not in self.paused_names)
+        group.add(job.name, place_of(job))
         self._count += 1
         self._shelve(group)
 
@@ -69,7 +71,7 @@ class WaitingIndex:
     def count_in_group(self, group_id: str | None) -> int:
         """How many jobs of a group wait."""
         group = self._groups.get(group_id)
-        return group.count if group else 0
+        return sum(map(len, group.lanes.values())) if group else 0
 
     def active_in_group(self, group_id: str | None) -> int:
         """How many jobs of a group are active."""
@@ -109,71 +111,67 @@ class WaitingIndex:
             return None
         return group.newest() if options.lifo else group.first()
 
-    def next_opening(self, after: datetime) -> datetime | None:
-        """When, past an instant, the first group held back by a rate limit may be served."""
-        first = self._limited.bisect_right((after, _LAST_GROUP))
-        return self._limited[first][0] if first < len(self._limited) else None
+    def next_opening(self) -> datetime | None:
+        """When the first of the groups that a rate limit held back may be served again."""
+        return self._held[0][0] if self._held else None
 
     def _next_group(self, limits: GroupLimits | None, now: datetime) -> _Group | None:
+        while self._held and self._held[0][0] <= now:
+            reopened = heapq.heappop(self._held)[2]
+            reopened.is_held = False
+            self._shelve(reopened)
         cap = limits.concurrency if limits else None
         limiter = limits.limiter if limits else None
-        while self._limited and self._limited[0][0] <= now:
-            self._hold(self._limited[0][1], None)
         while True:
-            heads = [
-                shelf[0] for active, shelf in self._shelves.items() if cap is None or active < cap
-            ]
-            if not heads:
-                return None
-            group: _Group = min(heads)[1]
-            opens = None
-            if limiter is not None and group.id is not None:
-                opens = group.window.opens_at(limiter)
+            group = self._first_in_turn(cap)
+            if group is None or limiter is None or group.id is None:
+                return group
+            opens = group.window.opens_at(limiter)
             if opens is None or opens <= now:
                 return group
-            self._hold(group, opens)
+            group.is_held = True
+            heapq.heappush(self._held, (opens, group.order, group))
+            self._shelve(group)
+
+    def _first_in_turn(self, cap: int | None) -> _Group | None:
+        """The group that was served least recently of those with fewer active jobs than ``cap``."""
+        best: tuple[int, int, _Group] | None = None
+        for active in list(self._shelves):
+            if cap is not None and active >= cap:
+                continue
+            shelf = self._shelves[active]
+            while shelf and shelf[0][2].spot != (active, shelf[0][0]):
+                heapq.heappop(shelf)
+            if not shelf:
+                del self._shelves[active]
+            elif best is None or shelf[0] < best:
+                best = shelf[0]
+        return best[2] if best else None
 
     def _group(self, group_id: str | None) -> _Group:
         group = self._groups.get(group_id)
         if group is None:
-            group = self._groups[group_id] = _Group(group_id, len(self._groups))
+            group = _Group(group_id, len(self._groups), self.paused_names)
+            self._groups[group_id] = group
         return group
 
     def _reoffer(self, name: str) -> None:
         for group in self._groups.values():
             if name in group.lanes:
-                group.offer(name, offered=name not in self.paused_names)
+                group.offer(name)
                 self._shelve(group)
-
-    def _hold(self, group: _Group, until: datetime | None) -> None:
-        """Keep a group from being served until an instant; ``None``: no longer."""
-        if group.held_until is not None:
-            self._limited.remove((group.held_until, group))
-        group.held_until = until
-        if until is not None:
-            self._limited.add((until, group))
-        self._shelve(group)
 
     def _shelve(self, group: _Group) -> None:
         """Put a group where what it offers, how busy it is and its last turn say."""
-        ready = group.heads and group.held_until is None
-        # jobs without a group form one that no cap holds back: it always counts as idle
-        spot = (group.busy, group.served) if ready else None
-        if spot == group.spot:
+        if group.is_held or not group.offers():
+            group.spot = None
             return
-        if group.spot is not None:
-            active, served = group.spot
-            shelf = self._shelves[active]
-            shelf.remove((served, group))
-            if not shelf:
-                del self._shelves[active]
-        group.spot = spot
-        if spot is not None:
-            active, served = spot
-            shelf = self._shelves.get(active)
-            if shelf is None:
-                shelf = self._shelves[active] = SortedList()
-            shelf.add((served, group))
+        # jobs without a group form one that no cap holds back: it always counts as idle
+        spot = (group.active if group.id is not None else 0, group.served)
+        if spot != group.spot:
+            group.spot = spot
+            shelf = self._shelves.setdefault(spot[0], [])
+            heapq.heappush(shelf, (group.served, group.order, group))
 
 
 class _Group:
@@ -181,85 +179,70 @@ class _Group:
 
     __slots__ = (
         "active",
-        "count",
         "heads",
-        "held_until",
         "id",
+        "is_held",
         "lanes",
         "order",
+        "paused_names",
         "served",
         "spot",
         "window",
     )
 
-    def __init__(self, group_id: str | None, order: int) -> None:
+    def __init__(self, group_id: str | None, order: int, paused_names: set[str]) -> None:
         self.id = group_id
         self.order = order
+        self.paused_names = paused_names
         self.lanes: dict[str, Any] = {}
-        self.heads: Any = SortedList()
-        self.count = 0
+        self.heads: list[tuple[Place, str]] = []
         self.active = 0
         self.served = 0
         self.window = SlidingWindow()
-        self.held_until: datetime | None = None
+        self.is_held = False
         self.spot: tuple[int, int] | None = None
 
-    @property
-    def busy(self) -> int:
-        return self.active if self.id is not None else 0
-
-    def add(self, name: str, place: Place, *, offered: bool) -> None:
+    def add(self, name: str, place: Place) -> None:
         lane = self.lanes.get(name)
         if lane is None:
             lane = self.lanes[name] = SortedList()
-        if offered and (not lane or place < lane[0]):
-            if lane:
-                self.heads.remove((lane[0], name))
-            self.heads.add((place, name))
         lane.add(place)
-        self.count += 1
+        if lane[0] is place:
+            self.offer(name)
 
     def remove(self, name: str, place: Place) -> None:
         lane = self.lanes[name]
-        is_head = lane[0] == place
-        offered = is_head and (place, name) in self.heads
-        if is_head:
-            del lane[0]
-        else:
+        if lane[0] != place:
             lane.remove(place)
-        if offered:
-            self.heads.remove((place, name))
-            if lane:
-                self.heads.add((lane[0], name))
-        if not lane:
+        elif len(lane) == 1:
             del self.lanes[name]
-        self.count -= 1
-
-    def offer(self, name: str, *, offered: bool) -> None:
-        head = (self.lanes[name][0], name)
-        if offered:
-            self.heads.add(head)
         else:
-            self.heads.discard(head)
+            del lane[0]
+            self.offer(name)
+
+    def offer(self, name: str) -> None:
+        """Note the first job of a lane, as it is a new one or may be served again."""
+        heapq.heappush(self.heads, (self.lanes[name][0], name))
+
+    def offers(self) -> bool:
+        """Whether there is a job to serve; drops what no longer holds from the top."""
+        heads = self.heads
+        while heads:
+            place, name = heads[0]
+            lane = self.lanes.get(name)
+            if lane is not None and lane[0] is place and name not in self.paused_names:
+                return True
+            heapq.heappop(heads)
+        return False
 
     def first(self) -> str:
-        place: Place = self.heads[0][0]
-        return place[2]
+        return self.heads[0][0][2]
 
     def newest(self) -> str:
         """The youngest job of the best priority that is offered."""
         best = self.heads[0][0][0]
         candidates: list[Place] = []
-        for (priority, _, _), name in self.heads:
-            if priority != best:
-                break
-            lane = self.lanes[name]
-            candidates += (lane[0], lane[lane.bisect_right((best, float("inf"))) - 1])
+        for name, lane in self.lanes.items():
+            if lane[0][0] == best and name not in self.paused_names:
+                candidates += (lane[0], lane[lane.bisect_right((best, float("inf"))) - 1])
         return max(candidates, key=lambda place: abs(place[1]))[2]
-
-    def __lt__(self, other: _Group) -> bool:
-        return self.order < other.order
-
-
-_LAST_GROUP = _Group(None, sys.maxsize)
-"""Comes after every other in order."""

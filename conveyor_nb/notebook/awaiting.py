@@ -1,0 +1,157 @@
+"""How a magic gets to wait, which IPython's own magics can't.
+
+IPython calls a magic as a plain function and awaits nothing. But a cell may ``await``, so a
+``%conveyor`` line at the top of a cell is turned into an awaited call before the cell is compiled::
+
+    %conveyor stop emails      ->  await get_ipython().run_line_magic("_conveyor_show", ...)
+    job = %conveyor job a-1    ->  job = await get_ipython().run_line_magic("_conveyor_give", ...)
+
+and so is a ``%%worker`` cell, which then has a running loop in a terminal too.
+
+Where there is nothing that could wait (in a plain function, under ``%%time``) the line stays a
+plain call, which :func:`finish` brings to its end at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable, Coroutine
+from types import CodeType
+from typing import Any, TypeVar, cast
+
+from IPython.core.interactiveshell import InteractiveShell
+
+from conveyor_nb.notebook.command_line import Mistake
+
+__all__ = ["CAN_NOT_WAIT", "GIVE", "INSTALL", "SHOW", "CellTransformer", "finish"]
+
+T = TypeVar("T")
+
+SHOW = "_conveyor_show"
+"""The magic of a line that stands by itself, and shows what came of it."""
+
+GIVE = "_conveyor_give"
+"""The magic of a line whose value is used."""
+
+INSTALL = "_conveyor_worker"
+"""The magic of a cell that is a handler."""
+
+CAN_NOT_WAIT = "this has to wait; put the line at the top of a cell, outside of any function"
+
+_CALLS = {("run_line_magic", "conveyor"): GIVE, ("run_cell_magic", "worker"): INSTALL}
+"""The methods of a shell and their first arguments that can be awaited, by another magic."""
+
+
+def finish(work: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns, if it gets there without waiting.
+
+    A store in memory never waits, so neither do the commands that only talk to it: one step
+    brings their coroutine to its end. Nothing can wait here, since the event loop that would
+    end the wait runs the very function that calls this.
+
+    Raises:
+        Mistake: it would have to wait.
+    """
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return cast("T", done.value)
+    work.close()
+    raise Mistake(CAN_NOT_WAIT)
+
+
+class CellTransformer:
+    """Lets the magics in a cell be awaited; goes into the shell's ``input_transformers_post``."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
+
+    def __call__(self, lines: list[str]) -> list[str]:
+        """The lines of a cell, with every call of a magic awaited that can be."""
+        source = "".join(lines)
+        calls = any(f"{method}({magic!r}" in source for method, magic in _CALLS)
+        if not calls or not self._can_await():
+            return lines
+        try:
+            tree = compile(
+                source, "<cell>", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, True
+            )
+        except SyntaxError:
+            return lines
+        found = _Calls()
+        found.visit(tree)
+        encoded = [line.encode() for line in lines]
+        for call, name in reversed(found.calls):
+            _rewrite(encoded, call, name)
+        return [line.decode() for line in encoded]
+
+    def _can_await(self) -> bool:
+        shell = self._shell
+        runner = shell.loop_runner_map.get("asyncio", (None,))[0]
+        return bool(shell.autoawait) and shell.loop_runner is runner and not _in_a_running_cell()
+
+
+_CLOSED = (
+    *(ast.FunctionDef, ast.Lambda, ast.ClassDef),
+    *(ast.GeneratorExp, ast.ListComp, ast.SetComp, ast.DictComp),
+)
+"""Nothing in there can be awaited, or not in every Python."""
+
+
+class _Calls(ast.NodeVisitor):
+    """Finds the calls that can be awaited, in order, each with the magic to call instead."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[ast.Call, str]] = []
+
+    def visit_Expr(self, node: ast.Expr) -> None:
+        if isinstance(node.value, ast.Call) and (name := _magic_for(node.value)):
+            self.calls.append((node.value, SHOW if name == GIVE else name))
+        else:
+            self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        if name := _magic_for(node):
+            self.calls.append((node, name))
+        else:
+            self.generic_visit(node)
+
+    def visit(self, node: ast.AST) -> None:
+        if not isinstance(node, _CLOSED):
+            super().visit(node)
+
+
+def _magic_for(call: ast.Call) -> str | None:
+    """The magic that an awaited call is to call."""
+    function, arguments = call.func, call.args
+    if not isinstance(function, ast.Attribute) or not arguments:
+        return None
+    name = arguments[0]
+    return _CALLS.get((function.attr, str(name.value))) if isinstance(name, ast.Constant) else None
+
+
+def _rewrite(lines: list[bytes], call: ast.Call, name: str) -> None:
+    """Awaits a call, and calls another magic; columns are counted in bytes."""
+    magic = call.args[0]
+    assert magic.end_col_offset is not None
+    row = magic.lineno - 1
+    line = lines[row]
+    lines[row] = line[: magic.col_offset] + repr(name).encode() + line[magic.end_col_offset :]
+    row = call.lineno - 1
+    lines[row] = lines[row][: call.col_offset] + b"await " + lines[row][call.col_offset :]
+
+
+def _in_a_running_cell() -> bool:
+    """Whether a cell runs code that runs this: ``%%capture`` and the like can't await."""
+    codes = {_code_of(InteractiveShell.run_code), _code_of(InteractiveShell.run_ast_nodes)}
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code in codes:
+            return True
+    return False
+
+
+def _code_of(function: Callable[..., Any]) -> CodeType:
+    return function.__code__

@@ -1,0 +1,68 @@
+"""What ``%load_ext conveyor_nb`` and ``%unload_ext conveyor_nb`` do."""
+
+from __future__ import annotations
+
+import atexit
+
+from IPython.core.interactiveshell import InteractiveShell
+
+from conveyor_nb.notebook.awaiting import CellTransformer
+from conveyor_nb.notebook.completion import Completion
+from conveyor_nb.notebook.interrupts import LoopWaker
+from conveyor_nb.notebook.magics import Magics
+from conveyor_nb.notebook.session import Session, finish_closing
+
+__all__ = ["load", "unload"]
+
+
+class _Loaded:
+    """The extension in a shell: what it put there, so that it can be taken away."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self.session = Session(shell)
+        self._magics = Magics(self.session)
+        self._transformer = CellTransformer(shell)
+        self._completion = Completion(self.session)
+        self._magics.register()
+        shell.input_transformers_post.append(self._transformer)
+        self._completion.register()
+        self._waker = LoopWaker.if_needed()
+
+    def take_away(self) -> None:
+        shell = self.session.shell
+        self._magics.unregister()
+        self._completion.unregister()
+        if self._transformer in shell.input_transformers_post:
+            shell.input_transformers_post.remove(self._transformer)
+        if self._waker is not None:
+            self._waker.close()
+        self.session.close()
+
+
+_loaded: dict[InteractiveShell, _Loaded] = {}
+
+
+def load(ipython: InteractiveShell) -> None:
+    """Add ``%conveyor`` and ``%%worker`` to a shell; a second time has no effect."""
+    atexit.unregister(_close_at_exit)
+    atexit.register(_close_at_exit)
+    if ipython not in _loaded:
+        _loaded[ipython] = _Loaded(ipython)
+
+
+def unload(ipython: InteractiveShell) -> None:
+    """Take the magics away, and close every worker, panel and task that came with them.
+
+    The jobs that they ran go back to their queue. The store stays as it is, so that the queues
+    of the notebook still have their jobs when the extension is loaded again.
+    """
+    loaded = _loaded.pop(ipython, None)
+    if loaded is not None:
+        loaded.take_away()
+
+
+def _close_at_exit() -> None:
+    """The kernel ends, and its loop has stopped: nothing may be left pending on it."""
+    for shell in tuple(_loaded):
+        unload(shell)
+    finish_closing()

@@ -1,0 +1,157 @@
+"""Real kernels, and what a person would see of the cells that run in them."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.manager import KernelManager
+
+PATIENCE = 60
+"""Seconds after which a kernel that says nothing is given up; no test waits for this."""
+
+
+class Ran(NamedTuple):
+    """What a cell showed."""
+
+    out: str
+    err: str
+    shown: list[dict[str, Any]]
+    error: tuple[str, str, str] | None
+
+    @property
+    def text(self) -> str:
+        """The plain text of the last thing that was displayed."""
+        return str(self.shown[-1]["text/plain"])
+
+
+class Cell:
+    """A cell that may still run."""
+
+    def __init__(self, client: BlockingKernelClient, code: str) -> None:
+        self._client = client
+        self._id = client.execute(code)
+        self._ran = Ran("", "", [], None)
+
+    def wait_for(self, text: str) -> None:
+        """Wait until the cell has printed this."""
+        while text not in self._ran.out:
+            assert self._read(), f"the cell ended without printing {text!r}: {self._ran}"
+
+    def end(self) -> Ran:
+        """Wait until the cell has ended."""
+        while self._read():
+            pass
+        return self._ran
+
+    def _read(self) -> bool:
+        """Take in one message; ``False`` if it was the last of this cell."""
+        message = self._client.get_iopub_msg(timeout=PATIENCE)
+        content = message["content"]
+        mine = message["parent_header"].get("msg_id") == self._id
+        ran = self._ran
+        match message["msg_type"]:
+            case "stream":  # of tasks that an earlier cell started too
+                out, err = ran.out, ran.err
+                both = (out + content["text"], err) if content["name"] == "stdout" else None
+                out, err = both or (out, err + content["text"])
+                self._ran = ran._replace(out=out, err=err)
+            case "execute_result" | "display_data" if mine:
+                ran.shown.append(content["data"])
+            case "error" if mine:
+                traceback = "\n".join(content["traceback"])
+                self._ran = ran._replace(error=(content["ename"], content["evalue"], traceback))
+            case "status" if mine:
+                return bool(content["execution_state"] != "idle")
+        return True
+
+
+class Kernel:
+    """A running kernel."""
+
+    def __init__(self, manager: KernelManager, client: BlockingKernelClient) -> None:
+        self.manager = manager
+        self.client = client
+
+    def start(self, code: str) -> Cell:
+        """Begin to run a cell."""
+        return Cell(self.client, code)
+
+    def run(self, code: str) -> Ran:
+        """Run a cell to its end, whatever that is."""
+        return self.start(code).end()
+
+    def do(self, code: str) -> Ran:
+        """Run a cell that must not fail, nor tell of a mistake."""
+        ran = self.run(code)
+        assert ran.error is None, ran.error
+        assert ran.err == ""
+        return ran
+
+    def value(self, expression: str) -> Any:
+        """What a cell with this expression gives, which must be a literal; it may ``await``."""
+        return ast.literal_eval(self.do(expression).text)
+
+    def complete(self, code: str) -> list[str]:
+        """What the tab key offers at the end of a cell."""
+        reply = self.client.complete(code, reply=True, timeout=PATIENCE)["content"]
+        start = reply["cursor_start"]
+        return [code[:start] + match for match in reply["matches"]]
+
+    def help(self, code: str) -> str:
+        """What ``?`` shows."""
+        reply = self.client.inspect(code, reply=True, timeout=PATIENCE)["content"]
+        return str(reply["data"]["text/plain"])
+
+
+@contextlib.contextmanager
+def running_kernel(log: Path) -> Iterator[Kernel]:
+    """Start a kernel of this Python, and end it; what it writes to its terminal goes to a file."""
+    manager = KernelManager(kernel_name="python3")
+    with log.open("wb") as output:
+        manager.start_kernel(cwd=log.parent, stdout=output, stderr=output)
+        client = manager.client()
+        client.start_channels()
+        try:
+            client.wait_for_ready(timeout=PATIENCE)
+            yield Kernel(manager, client)
+        finally:
+            client.stop_channels()
+            manager.shutdown_kernel()
+            manager.cleanup_resources()
+
+
+@pytest.fixture(scope="module")
+def loaded_kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    """One kernel for a module, with the extension loaded."""
+    with running_kernel(tmp_path_factory.mktemp("kernel") / "kernel.log") as kernel:
+        kernel.do("%load_ext conveyor_nb")
+        yield kernel
+
+
+@pytest.fixture
+def kernel(loaded_kernel: Kernel) -> Kernel:
+    """The module's kernel with no queues or workers; time stands still, ids are emails-1, ..."""
+    loaded_kernel.do("%reset -f\n%load_ext conveyor_nb")
+    loaded_kernel.do("%conveyor reset --clock virtual --ids sequential --seed 1")
+    return loaded_kernel
+
+
+NewKernel = Callable[[], contextlib.AbstractContextManager[Kernel]]
+
+
+@pytest.fixture
+def kernel_log(tmp_path: Path) -> Path:
+    """What the kernel of :func:`new_kernel` writes to its terminal."""
+    return tmp_path / "kernel.log"
+
+
+@pytest.fixture
+def new_kernel(kernel_log: Path) -> NewKernel:
+    """Starts a kernel of its own for a test that also looks at how it ends."""
+    return lambda: running_kernel(kernel_log)

@@ -7,6 +7,7 @@ import secrets
 import sys
 import webbrowser
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from conveyor_nb.cli.errors import missing_packages
@@ -16,6 +17,7 @@ __all__ = ["run_lab"]
 
 FIRST_PORT = 8888
 HOST = "127.0.0.1"
+ANNOUNCEMENTS = "@jupyterlab/apputils-extension:announcements"
 
 
 def run_lab(notebook: Path | None, *, port: int | None, no_browser: bool) -> None:
@@ -41,6 +43,8 @@ def run_lab(notebook: Path | None, *, port: int | None, no_browser: bool) -> Non
         server_arguments(notebook, port=port, token=token, opens_browser=opens_browser)
     )
 
+    server.web_app.settings["page_config_hook"] = without_announcements
+
     def announce() -> None:
         address = address_of(notebook, port=server.port, token=token)
         print(f"JupyterLab is ready on this computer; Ctrl-C ends it.\n\n    {address}\n")
@@ -48,6 +52,12 @@ def run_lab(notebook: Path | None, *, port: int | None, no_browser: bool) -> Non
 
     server.io_loop.add_callback(announce)
     server.start()
+
+
+def without_announcements(_: object, page_config: dict[str, Any]) -> dict[str, Any]:
+    """Who came for the queue is not asked about Jupyter's news first, and nothing is looked up."""
+    disabled = page_config.get("disabledExtensions", [])
+    return {**page_config, "disabledExtensions": [*disabled, ANNOUNCEMENTS]}
 
 
 def server_arguments(

@@ -1,0 +1,193 @@
+"""Jobs, events, attempts and workers as pandas DataFrames, built column by column.
+
+Every frame has the same columns and dtypes however many rows it has, none included. Instants
+are ``datetime64[us, UTC]``, durations ``timedelta64[us]``, states ordered categoricals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from operator import attrgetter, itemgetter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas import DataFrame
+
+from conveyor_nb.job import Job
+from conveyor_nb.model import (
+    AttemptRecord,
+    AttemptStatus,
+    JobData,
+    JobState,
+    StoreEvent,
+    WorkerInfo,
+    WorkerStatus,
+)
+from conveyor_nb.notebook.subjects import jobs_of
+
+__all__ = [
+    "DataFrame",
+    "attempts_frame",
+    "events_frame",
+    "frame_of",
+    "jobs_frame",
+    "workers_frame",
+]
+
+_STATES = pd.CategoricalDtype([str(state) for state in JobState], ordered=True)
+_ATTEMPT_STATUSES = pd.CategoricalDtype([str(status) for status in AttemptStatus])
+_WORKER_STATUSES = pd.CategoricalDtype([str(status) for status in WorkerStatus])
+_TEXT = pd.StringDtype(na_value=np.nan)
+_COUNT = np.dtype("int64")
+_NUMBER = np.dtype("float64")
+_FLAG = np.dtype("bool")
+_OBJECT = np.dtype("object")
+
+Column = tuple[str, Callable[[Any], Any], Any]
+"""A column's name, how to get its value from a record, and its dtype (``"instant"`` for times)."""
+
+_JOB_COLUMNS: tuple[Column, ...] = (
+    ("name", attrgetter("name"), _TEXT),
+    ("queue_name", attrgetter("queue_name"), _TEXT),
+    ("state", attrgetter("state"), _STATES),
+    ("priority", attrgetter("priority"), _NUMBER),
+    ("progress", attrgetter("progress"), _NUMBER),
+    ("attempts_made", attrgetter("attempts_made"), _COUNT),
+    ("attempts", attrgetter("opts.attempts"), _COUNT),
+    ("created_at", attrgetter("created_at"), "instant"),
+    ("delay_until", attrgetter("delay_until"), "instant"),
+    ("processed_at", attrgetter("processed_at"), "instant"),
+    ("completed_at", attrgetter("completed_at"), "instant"),
+    ("failed_at", attrgetter("failed_at"), "instant"),
+    ("failed_reason", attrgetter("failed_reason"), _TEXT),
+    ("worker_id", attrgetter("locked_by"), _TEXT),
+    ("group_id", attrgetter("group_id"), _TEXT),
+    ("parent_id", attrgetter("parent_id"), _TEXT),
+    ("data", attrgetter("data"), _OBJECT),
+    ("returnvalue", attrgetter("returnvalue"), _OBJECT),
+)
+_ATTEMPT_COLUMNS: tuple[Column, ...] = (
+    ("attempt", attrgetter("attempt"), _COUNT),
+    ("status", attrgetter("status"), _ATTEMPT_STATUSES),
+    ("worker_id", attrgetter("worker_id"), _TEXT),
+    ("started_at", attrgetter("started_at"), "instant"),
+    ("ended_at", attrgetter("ended_at"), "instant"),
+    ("error", attrgetter("error"), _TEXT),
+    ("stacktrace", attrgetter("stacktrace"), _TEXT),
+    ("logs", attrgetter("logs"), _OBJECT),
+)
+_EVENT_COLUMNS: tuple[Column, ...] = (
+    ("timestamp", attrgetter("timestamp"), "instant"),
+    ("type", attrgetter("type"), _TEXT),
+    ("queue_name", attrgetter("queue_name"), _TEXT),
+    ("data", attrgetter("data"), _OBJECT),
+)
+_WORKER_COLUMNS: tuple[Column, ...] = (
+    ("name", attrgetter("name"), _TEXT),
+    ("queue_name", attrgetter("queue_name"), _TEXT),
+    ("status", attrgetter("status"), _WORKER_STATUSES),
+    ("concurrency", attrgetter("concurrency"), _COUNT),
+    ("started_at", attrgetter("started_at"), "instant"),
+)
+
+
+def jobs_frame(jobs: Iterable[JobData | Job]) -> DataFrame:
+    """One row for each job; the index is the job's id.
+
+    ``wait_time`` runs from when the job was added to when its latest attempt started,
+    ``processing_time`` from there to when it settled; both are missing as long as they run.
+
+    >>> frame = jobs_frame([JobData("emails-1", "send", "emails")])
+    >>> frame.loc["emails-1", "state"]
+    'waiting'
+    """
+    rows = list(jobs)
+    frame = _frame(rows, _JOB_COLUMNS, index=_index(map(attrgetter("id"), rows), "id"))
+    ended = frame["completed_at"].fillna(frame["failed_at"])
+    place = frame.columns.get_loc("failed_at")
+    assert isinstance(place, int), "no column has its name twice"
+    frame.insert(place + 1, "wait_time", frame["processed_at"] - frame["created_at"])
+    frame.insert(place + 2, "processing_time", ended - frame["processed_at"])
+    return frame
+
+
+def attempts_frame(jobs: Iterable[JobData | Job]) -> DataFrame:
+    """One row for each time that a worker took one of the jobs; the index is the job's id."""
+    rows: list[tuple[JobData | Job, AttemptRecord]] = [
+        (job, attempt) for job in jobs for attempt in job.attempt_logs
+    ]
+    owners = [job for job, _ in rows]
+    index = _index(map(attrgetter("id"), owners), "id")
+    frame = _frame(list(map(itemgetter(1), rows)), _ATTEMPT_COLUMNS, index=index)
+    for place, name in enumerate(("name", "queue_name")):
+        frame.insert(place, name, _text([getattr(job, name) for job in owners], index))
+    place = list(frame.columns).index("ended_at")
+    frame.insert(place + 1, "duration", frame["ended_at"] - frame["started_at"])
+    return frame
+
+
+def events_frame(events: Iterable[StoreEvent]) -> DataFrame:
+    """One row for each event, in the order given; the index is the job's id, missing if none."""
+    rows = list(events)
+    return _frame(rows, _EVENT_COLUMNS, index=_index(map(attrgetter("job_id"), rows), "id"))
+
+
+def workers_frame(workers: Iterable[WorkerInfo]) -> DataFrame:
+    """One row for each worker; the index is the worker's id."""
+    rows = list(workers)
+    return _frame(rows, _WORKER_COLUMNS, index=_index(map(attrgetter("id"), rows), "id"))
+
+
+def frame_of(subject: object, state: str | None = None) -> DataFrame:
+    """The frame of a queue, store, worker or job: see ``Displayable.to_frame``."""
+    if isinstance(subject, Job):
+        if state is not None:
+            raise TypeError(f"the frame of a job has its attempts, so state={state!r} has no use")
+        return attempts_frame([subject])
+    return jobs_frame(jobs_of(subject, None if state is None else JobState(state)))
+
+
+# -- building -------------------------------------------------------------------------------
+
+
+def _frame(rows: Sequence[Any], columns: Iterable[Column], *, index: pd.Index) -> DataFrame:
+    series = {name: _column(list(map(get, rows)), kind, index) for name, get, kind in columns}
+    return DataFrame(series, index=index, copy=False)
+
+
+def _index(values: Iterable[str | None], name: str) -> pd.Index:
+    return pd.Index(list(values), dtype=_TEXT, name=name)
+
+
+def _column(values: list[Any], kind: Any, index: pd.Index) -> pd.Series:
+    if isinstance(kind, str):
+        return pd.Series(_instants(values), index=index)
+    if isinstance(kind, pd.CategoricalDtype):
+        return pd.Series(_categorical(values, kind), index=index)
+    if kind is _OBJECT:
+        return pd.Series(_objects(values), index=index)
+    column: pd.Series = pd.Series(values, index=index, dtype=kind)
+    return column
+
+
+def _text(values: list[str], index: pd.Index) -> pd.Series:
+    return pd.Series(values, index=index, dtype=_TEXT)
+
+
+def _objects(values: list[Any]) -> np.ndarray[Any, Any]:
+    """Whatever the values are: pandas must neither unpack lists nor look into arrays."""
+    array = np.empty(len(values), dtype=object)
+    for place, value in enumerate(values):
+        array[place] = value
+    return array
+
+
+def _instants(values: list[datetime | None]) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(pd.to_datetime(pd.Index(values, dtype=object), utc=True)).as_unit("us")
+
+
+def _categorical(values: list[str | None], dtype: pd.CategoricalDtype) -> pd.Categorical:
+    codes = {name: code for code, name in enumerate(dtype.categories)}
+    return pd.Categorical.from_codes([codes.get(v, -1) if v else -1 for v in values], dtype=dtype)

@@ -1,0 +1,215 @@
+"""What IPython shows of a queue, store, worker or job: live where there can be a live panel.
+
+The text and the static HTML say the same on every run with a ``VirtualClock`` and sequential
+ids; only the live panel's model id does not, which nbval leaves out when it compares.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from IPython.core.getipython import get_ipython
+
+from conveyor_nb.durations import format_seconds
+from conveyor_nb.job import Job
+from conveyor_nb.model import ALL_NAMES, JobData, JobState
+from conveyor_nb.notebook.job_detail import job_facts, options_text
+from conveyor_nb.notebook.job_table import instant_of, outcome, page_bounds, tries
+from conveyor_nb.notebook.previews import pretty
+from conveyor_nb.notebook.subjects import ReadableStore
+from conveyor_nb.queue import Queue
+from conveyor_nb.stores import StoreInterface
+from conveyor_nb.worker import Worker
+
+__all__ = ["mimebundle", "static_html"]
+
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def mimebundle(subject: object) -> dict[str, Any]:
+    """The forms in which a notebook may show ``subject``; it takes the richest it can.
+
+    In a running kernel a queue's has a live panel, which JupyterLab prefers. All have
+    ``text/html`` and ``text/plain`` for readers without a kernel.
+    """
+    bundle: dict[str, Any] = {"text/plain": repr(subject), "text/html": static_html(subject)}
+    if isinstance(subject, Queue) and not subject.closed and _can_be_live():
+        from conveyor_nb.notebook.dashboard import dashboard  # widgets only where one is shown
+
+        bundle[WIDGET_VIEW] = {
+            "version_major": 2,
+            "version_minor": 0,
+            "model_id": dashboard(subject).model_id,
+        }
+    return bundle
+
+
+def static_html(subject: object) -> str:
+    """A snapshot as HTML without scripts; every text in it is escaped."""
+    match subject:
+        case Queue():
+            return _queue_html(subject)
+        case StoreInterface():
+            return _store_html(subject)
+        case Worker():
+            return _worker_html(subject)
+        case Job():
+            return _job_html(subject)
+        case _:
+            return _tag("pre", repr(subject))
+
+
+def _can_be_live() -> bool:
+    """Whether this is a kernel: a terminal has no page, and no loop that goes on by itself."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    shell = get_ipython()
+    return shell is not None and type(shell).__name__ != "TerminalInteractiveShell"
+
+
+# -- the subjects ---------------------------------------------------------------------------
+
+
+def _queue_html(queue: Queue) -> str:
+    store = queue.store
+    if queue.closed or not isinstance(store, ReadableStore):
+        return _tag("pre", repr(queue))
+    counts = store.counts(queue.name)
+    paused = store.paused_names(queue.name)
+    start, end, newest_first = page_bounds(None, 0, total := sum(counts.values()))
+    jobs = store.snapshot(queue.name, None, start, end)
+    if newest_first:
+        jobs.reverse()
+    more = f"the newest {len(jobs)} of {total:,} jobs" if total > len(jobs) else ""
+    return _page("Queue", queue.name, [_counts(counts, paused)], _jobs_table(jobs), _note(more))
+
+
+def _store_html(store: StoreInterface) -> str:
+    if not isinstance(store, ReadableStore):
+        return _tag("pre", repr(store))
+    states = list(JobState)
+    head = ["queue", *map(str, states), "workers", ""]
+    rows = []
+    for name in store.queue_names():
+        counts = store.counts(name)
+        workers = len(store.workers(name))
+        paused = "paused" if ALL_NAMES in store.paused_names(name) else ""
+        rows.append([name, *(f"{counts[state]:,}" for state in states), f"{workers}", paused])
+    content = _table(head, rows) if rows else _note("no queues yet")
+    return _page("Store", type(store).__name__, [], content)
+
+
+def _worker_html(worker: Worker) -> str:
+    running = worker.running
+    slots = f"{len(running)} of {worker.concurrency} slots in use"
+    return _page(
+        "Worker",
+        worker.name,
+        [_told(f"of {worker.queue_name}", str(worker.status), slots)],
+        _jobs_table(running),
+    )
+
+
+def _job_html(job: Job) -> str:
+    facts = {label.lower(): _fact(value) for label, value in job_facts(job)}
+    facts |= {"options": options_text(job.opts).replace("\n", "; ")}
+    attempts = [
+        [
+            f"{attempt.attempt}",
+            str(attempt.status or "active"),
+            _fact(attempt.ended_at and attempt.ended_at - attempt.started_at),
+            attempt.error or "",
+        ]
+        for attempt in job.attempt_logs
+    ]
+    blocks = [
+        ("payload", "" if job.data is None else pretty(job.data)),
+        ("result", pretty(job.returnvalue) if job.state is JobState.COMPLETED else ""),
+        ("failure", _failure_of(job)),
+    ]
+    parts = [_tag("div", _tag("p", label), _tag("pre", text)) for label, text in blocks if text]
+    table = _table(["attempt", "status", "took", "error"], attempts) if attempts else ""
+    told = _told(job.name, str(job.state), f"in {job.queue_name}")
+    return _page("Job", job.id, [told], _facts(facts), *parts, table)
+
+
+def _failure_of(job: Job) -> str:
+    """Why a failed job failed; that of an earlier attempt is told by the table of attempts."""
+    if job.state is not JobState.FAILED:
+        return ""
+    return job.stacktrace[-1] if job.stacktrace else job.failed_reason or ""
+
+
+# -- pieces ---------------------------------------------------------------------------------
+
+
+class _Markup(str):
+    """HTML made here; any other text is escaped."""
+
+    __slots__ = ()
+
+
+def _tag(name: str, *children: str, style: str = "") -> _Markup:
+    inner = "".join(
+        child if isinstance(child, _Markup) else html.escape(child) for child in children
+    )
+    attribute = f' style="{style}"' if style else ""
+    return _Markup(f"<{name}{attribute}>{inner}</{name}>")
+
+
+def _page(kind: str, name: str, beside: Iterable[_Markup], *parts: str) -> str:
+    title = _tag("p", f"{kind} ", _tag("strong", name), *beside)
+    return _tag("div", title, *(part for part in parts if part))
+
+
+def _counts(counts: Mapping[JobState, int], paused: frozenset[str]) -> _Markup:
+    told = [f"{count:,} {state}" for state, count in counts.items() if count] or ["no jobs"]
+    if ALL_NAMES in paused:
+        told.append("paused")
+    elif paused:
+        told.append(f"paused: {', '.join(sorted(paused))}")
+    return _told(*told)
+
+
+def _told(*words: str) -> _Markup:
+    return _tag("span", "".join(f" · {word}" for word in words))
+
+
+def _note(text: str) -> str:
+    return _tag("p", text) if text else ""
+
+
+def _facts(facts: Mapping[str, str]) -> str:
+    return _table([], [[label, value] for label, value in facts.items() if value])
+
+
+def _jobs_table(jobs: Iterable[JobData | Job]) -> str:
+    head = ["id", "name", "state", "tries", "when (UTC)", "result"]
+    rows = []
+    for job in jobs:
+        at, word = instant_of(job)
+        when = f"{word} {_fact(at)}" if at else ""
+        rows.append([job.id, job.name, str(job.state), tries(job), when, outcome(job)])
+    return _table(head, rows) if rows else ""
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    left = "text-align:left"
+    titles = [_tag("th", title, style=left) for title in head]
+    lines = [_tag("tr", *(_tag("td", cell, style=left) for cell in row)) for row in rows]
+    header = _tag("thead", _tag("tr", *titles)) if titles else ""
+    return _tag("table", header, _tag("tbody", *lines))
+
+
+def _fact(value: object) -> str:
+    if isinstance(value, timedelta):
+        return format_seconds(value.total_seconds())
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    return "" if value is None else str(value)

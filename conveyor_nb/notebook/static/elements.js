@@ -1,0 +1,98 @@
+// What the views are built with. Python puts this file in front of each view's own module, so its
+// functions are plain ones without `export`. Text goes into the page as text nodes, never as HTML.
+
+const LABELS = {
+  "": "All", // states as the contract orders them; the key is also the filter that a chip sends
+  waiting: "Waiting",
+  active: "Active",
+  delayed: "Delayed",
+  completed: "Completed",
+  failed: "Failed",
+  "waiting-children": "Children",
+};
+
+// Outlines on a 12 x 12 grid: the shape says the state to those who don't see its colour.
+const SHAPES = {
+  waiting: "M6 1.8a4.2 4.2 0 1 0 0 8.4a4.2 4.2 0 1 0 0-8.4",
+  active: "M6 1.8a4.2 4.2 0 1 0 0 8.4a4.2 4.2 0 1 0 0-8.4 M4.9 4.1L8 6L4.9 7.9Z",
+  delayed: "M6 1.8a4.2 4.2 0 1 0 0 8.4a4.2 4.2 0 1 0 0-8.4 M6 3.8V6.2L7.7 7.1",
+  completed: "M2.2 6.4L4.9 9L9.8 3.4",
+  failed: "M3 3L9 9M9 3L3 9",
+  "waiting-children": "M6 2.4h.01 M6 4.2V6.4 M3 9.6V7.6Q3 6.4 4.2 6.4H7.8Q9 6.4 9 7.6V9.6",
+  running: "M4 2.6L9.4 6L4 9.4Z",
+  paused: "M4.2 2.8V9.2M7.8 2.8V9.2",
+  stopped: "M3.2 3.2H8.8V8.8H3.2Z",
+};
+
+/** An element with attributes, `on...` listeners and children; a string is a text node. */
+function h(tag, props, ...children) {
+  const node = document.createElement(tag);
+  for (const [key, value] of Object.entries(props ?? {})) {
+    if (value === null || value === undefined || value === false) continue;
+    if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+    else node.setAttribute(key, value === true ? "" : value);
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+/** One of the outlines above, drawn in the colour of the text. */
+function icon(shape) {
+  const space = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(space, "svg");
+  const path = document.createElementNS(space, "path");
+  svg.setAttribute("viewBox", "0 0 12 12");
+  svg.setAttribute("class", `cv-icon cv-is-${shape}`);
+  svg.setAttribute("aria-hidden", "true");
+  path.setAttribute("d", SHAPES[shape] ?? SHAPES.waiting);
+  svg.append(path);
+  return svg;
+}
+
+const setText = (node, text) => {
+  if (node.textContent !== text) node.textContent = text;
+};
+
+/** Refill a node only if what it shows has changed: focus, selection and scrolling stay. */
+function memo(node, value, fill) {
+  const seen = JSON.stringify(value);
+  if (node.cvSeen === seen) return;
+  node.cvSeen = seen;
+  node.replaceChildren(...[fill(value)].flat().filter(Boolean));
+}
+
+/** Make the children of `parent` those of `items`, moving and refilling existing nodes. */
+function reconcile(parent, items, key, create, update) {
+  const old = new Map([...parent.children].map((node) => [node.dataset.key, node]));
+  let place = parent.firstElementChild;
+  for (const item of items) {
+    let node = old.get(String(key(item)));
+    if (node) old.delete(node.dataset.key);
+    else {
+      node = create(item);
+      node.dataset.key = key(item);
+    }
+    update(node, item);
+    if (node === place) place = node.nextElementSibling;
+    else parent.insertBefore(node, place);
+  }
+  for (const node of old.values()) node.remove();
+}
+
+/** A duration in seconds, in a few characters. */
+function span(seconds) {
+  const s = Math.abs(seconds);
+  if (s < 0.0995) return `${Math.round(s * 1000)}ms`;
+  if (s < 9.95) return `${s.toFixed(1)}s`;
+  if (s < 59.5) return `${Math.round(s)}s`;
+  if (s < 3570) return `${Math.round(s / 60)}m`;
+  if (s < 84600) return `${Math.round(s / 3600)}h`;
+  return `${Math.round(s / 86400)}d`;
+}
+
+/** A labelled block of preformatted text, scrollable by keyboard; nothing if there is none. */
+function textBlock(label, text, testid) {
+  if (!text) return null;
+  return h("div", {}, h("h5", {}, label),
+    h("pre", { tabindex: "0", "aria-label": label, "data-testid": testid }, text));
+}

@@ -1,0 +1,85 @@
+"""The workers of a queue as a panel shows them, and what its buttons do with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from conveyor_nb.errors import ConveyorError
+from conveyor_nb.model import WorkerInfo, WorkerStatus
+from conveyor_nb.registry import named_workers, restart_worker
+from conveyor_nb.stores import StoreInterface
+from conveyor_nb.worker import Worker
+
+__all__ = ["act_on_worker", "worker_rows"]
+
+_ACTIONS: Mapping[str, list[str]] = {
+    WorkerStatus.RUNNING: ["pause", "stop"],
+    WorkerStatus.PAUSED: ["resume", "stop"],
+    WorkerStatus.STOPPED: ["start"],
+    WorkerStatus.CLOSED: ["start"],
+}
+
+
+async def worker_rows(store: StoreInterface, queue_name: str) -> list[dict[str, Any]]:
+    """The workers that serve a queue: named ones, closed ones too, then those that are not.
+
+    Only named ones can be reached from here, so only they have buttons.
+    """
+    named = _named(store, queue_name)
+    known = {worker.id for worker in named.values()}
+    others = [info for info in await store.list_workers(queue_name) if info.id not in known]
+    rows = [_named_row(name, worker) for name, worker in sorted(named.items())]
+    return rows + [_other_row(info) for info in others]
+
+
+async def act_on_worker(store: StoreInterface, queue_name: str, name: str, action: str) -> None:
+    """Start, stop, pause or resume a named worker of a queue.
+
+    Stopping waits for the running jobs, for as long as ``Worker.close`` does.
+
+    Raises:
+        ConveyorError: there is no such worker.
+    """
+    worker = _named(store, queue_name).get(name)
+    if worker is None:
+        raise ConveyorError(f"queue {queue_name!r} has no worker named {name!r} any more")
+    match action:
+        case "pause":
+            worker.pause()
+        case "resume":
+            worker.resume()
+        case "stop":
+            await worker.close()
+        case "start":
+            restart_worker(name, store=store)
+
+
+def _named(store: StoreInterface, queue_name: str) -> dict[str, Worker]:
+    workers = named_workers(store).items()
+    return {name: worker for name, worker in workers if worker.queue_name == queue_name}
+
+
+def _named_row(name: str, worker: Worker) -> dict[str, Any]:
+    busy = len(worker.running)
+    stopping = worker.status is WorkerStatus.CLOSING
+    closed = worker.status is WorkerStatus.CLOSED
+    return {
+        "key": name,
+        "name": name,
+        "status": "stopping" if stopping else "stopped" if closed else str(worker.status),
+        "busy": busy,
+        "concurrency": worker.concurrency,
+        "can": [] if stopping else _ACTIONS[worker.status],
+    }
+
+
+def _other_row(info: WorkerInfo) -> dict[str, Any]:
+    return {
+        "key": info.id,
+        "name": info.name,
+        "status": str(info.status),
+        "busy": None,
+        "concurrency": info.concurrency,
+        "can": [],
+    }

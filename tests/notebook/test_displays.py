@@ -1,0 +1,122 @@
+"""What is displayed of a queue, worker, job or store, and when a panel's page gets a frame."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from conveyor_nb import Job, MemoryStore, Queue, VirtualClock, Worker
+from conveyor_nb.notebook import feed, render
+from conveyor_nb.notebook.dashboard import close_panels, dashboard
+from conveyor_nb.notebook.feed import Feed
+
+pytestmark = pytest.mark.asyncio
+
+
+def new_store(clock: VirtualClock | None = None) -> MemoryStore:
+    return MemoryStore(clock=clock or VirtualClock(), ids="sequential", seed=1)
+
+
+@pytest_asyncio.fixture
+async def queue() -> AsyncIterator[Queue]:
+    async with new_store() as store, Queue("emails", store=store) as queue:
+        yield queue
+
+
+@pytest.fixture
+def in_kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(render, "_can_be_live", lambda: True)
+    yield
+    close_panels()
+
+
+async def test_a_terminal_gets_text_and_html_only(queue: Queue) -> None:
+    assert set(queue._repr_mimebundle_()) == {"text/plain", "text/html"}
+
+
+@pytest.mark.usefixtures("in_kernel")
+async def test_a_kernel_gets_the_panel_too(queue: Queue) -> None:
+    await queue.add("send")
+    bundle = queue._repr_mimebundle_()
+    assert bundle["text/plain"] == "<Queue emails: 1 waiting>"
+    assert bundle["application/vnd.jupyter.widget-view+json"]["version_major"] == 2
+    await queue.close()
+    assert set(queue._repr_mimebundle_()) == {"text/plain", "text/html"}
+
+
+async def displayed() -> list[dict[str, Any]]:
+    """What a notebook saves of a short program."""
+
+    async def send(job: Job) -> str:
+        await job.sleep("1s")
+        if job.name == "<bad>":
+            raise ValueError("<no>")
+        return "<ok>"
+
+    clock = VirtualClock()
+    async with new_store(clock) as store, Queue("emails", store=store) as queue:
+        await queue.add("<send>", {"to": "<ada>"})
+        job = await queue.add("<bad>", attempts=2, backoff="1s")
+        async with Worker("emails", send, store=store, name="<mailer>") as worker:
+            await clock.advance("1500ms")
+            return [one._repr_mimebundle_() for one in (queue, worker, await job.refresh(), store)]
+
+
+async def test_what_a_notebook_saves_is_the_same_on_every_run() -> None:
+    assert await displayed() == await displayed()
+
+
+async def test_other_peoples_text_is_escaped() -> None:
+    for bundle in await displayed():
+        page = bundle["text/html"]
+        assert "<ok>" not in page
+        assert "<bad>" not in page
+        assert "<mailer>" not in page
+    queue, worker, _, store = await displayed()
+    assert "&lt;ok&gt;" in queue["text/html"]
+    assert "&lt;mailer&gt;" in worker["text/html"]
+    assert "<td" in store["text/html"]
+
+
+async def test_a_panel_shows_its_queue_before_any_page_has_asked(queue: Queue) -> None:
+    await queue.add("send", {"to": "ada"})
+    panel = dashboard(queue)
+    assert panel.head["name"] == "emails"
+    assert panel.head["counts"]["waiting"] == 1
+    assert [row["id"] for row in panel.jobs["rows"]] == ["emails-1"]
+    assert not panel.live
+    panel.close()
+
+
+async def test_all_panels_can_be_closed(queue: Queue) -> None:
+    panels = [dashboard(queue) for _ in range(3)]
+    close_panels()
+    assert all(panel.comm is None for panel in panels)
+
+
+async def test_a_page_that_falls_silent_is_gone_until_it_speaks_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(feed, "SILENCE", 0.01)
+    told: list[bool] = []
+    asleep = asyncio.Event()
+
+    async def send_frame(_: int) -> None: ...
+
+    def on_live(live: bool) -> None:
+        told.append(live)
+        if not live:
+            asleep.set()
+
+    watched = Feed(send_frame, on_live)
+    watched.welcome("page")
+    await asleep.wait()
+    assert told == [True, False]
+    assert not watched.live
+    watched.welcome("page")
+    assert told == [True, False, True]
+    watched.stop()

@@ -1,0 +1,398 @@
+"""A queue's panel as its page sees it, without a browser."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from conveyor_nb import Job, JobData, MemoryStore, Queue, VirtualClock, Worker
+from conveyor_nb.notebook.dashboard import Panel, dashboard
+from conveyor_nb.notebook.event_log import KEPT
+from conveyor_nb.notebook.job_table import PAGE_SIZE
+
+pytestmark = pytest.mark.asyncio
+
+
+class WatchedStore(MemoryStore):
+    """Tells how many are subscribed, and how many jobs were asked for at a time."""
+
+    def __init__(self) -> None:
+        super().__init__(clock=VirtualClock(), ids="sequential", seed=1)
+        self.most_listed = 0
+
+    @property
+    def subscribers(self) -> int:
+        return len(self._subscriptions)
+
+    async def list_jobs(self, *args: Any, **kwargs: Any) -> list[JobData]:
+        found = await super().list_jobs(*args, **kwargs)
+        self.most_listed = max(self.most_listed, len(found))
+        return found
+
+
+class Page:
+    """Does what ``panel.js`` does with a panel: draws each frame, says so, and sends clicks."""
+
+    def __init__(self, panel: Panel, name: str = "page") -> None:
+        self.panel = panel
+        self.name = name
+        self.draws = True
+        self.events: list[dict[str, Any]] = []
+        self._changed = asyncio.Event()
+        panel.observe(self._take_frame, "frame")
+
+    def _take_frame(self, change: dict[str, Any]) -> None:
+        kept = [] if self.panel.events["reset"] else self.events
+        self.events = [*self.panel.events["rows"], *kept][:KEPT]
+        if self.draws:
+            self.panel.receive({"do": "drawn", "view": self.name, "frame": change["new"]})
+        self._changed.set()
+
+    async def say(self, do: str, **more: object) -> None:
+        """Send a message as JupyterLab does: it arrives on another thread."""
+        message = {"do": do, "view": self.name, "n": 1, **more}
+        await asyncio.to_thread(self.panel.receive, message)
+
+    async def until(self, shown: Callable[[], bool]) -> None:
+        """Wait until a frame shows what is waited for."""
+        while not shown():
+            self._changed.clear()
+            await self._changed.wait()
+
+    def event_types(self) -> list[str]:
+        return [event["type"] for event in self.events]
+
+
+@pytest_asyncio.fixture
+async def store() -> AsyncIterator[WatchedStore]:
+    async with WatchedStore() as store:
+        yield store
+
+
+@pytest_asyncio.fixture
+async def queue(store: WatchedStore) -> AsyncIterator[Queue]:
+    async with Queue("emails", store=store) as queue:
+        yield queue
+
+
+@pytest_asyncio.fixture
+async def panel(queue: Queue) -> AsyncIterator[Panel]:
+    panel = dashboard(queue)
+    yield panel
+    panel.close()
+
+
+@pytest_asyncio.fixture
+async def page(panel: Panel) -> Page:
+    page = Page(panel)
+    await page.say("hello")
+    await page.until(lambda: panel.frame == 1)
+    return page
+
+
+def advance(queue: Queue, duration: str) -> Any:
+    clock = queue.store.clock
+    assert isinstance(clock, VirtualClock)
+    return clock.advance(duration)
+
+
+def ids(panel: Panel) -> list[str]:
+    return [row["id"] for row in panel.jobs["rows"]]
+
+
+def count(panel: Panel, state: str) -> int:
+    return int(panel.head["counts"][state])
+
+
+# -- what is shown --------------------------------------------------------------------------
+
+
+async def test_a_page_is_told_of_what_happens(queue: Queue, panel: Panel, page: Page) -> None:
+    await queue.add("send")
+    await page.until(lambda: count(panel, "waiting") == 1)
+    await queue.pause()
+    await page.until(lambda: panel.head["paused"])
+    assert page.event_types() == ["queue:paused", "job:waiting"]
+    assert len(panel.events["rows"]) == 1, "only what is new is sent"
+
+
+async def test_a_burst_of_events_is_one_small_frame(
+    queue: Queue, panel: Panel, page: Page, store: WatchedStore
+) -> None:
+    await queue.add_bulk({"name": "send"} for _ in range(5_000))
+    await page.until(lambda: count(panel, "waiting") == 5_000)
+    assert panel.frame == 2
+    assert len(panel.events["rows"]) == KEPT
+    assert store.most_listed == PAGE_SIZE
+
+
+async def test_no_frame_is_sent_before_the_last_one_is_drawn(
+    queue: Queue, panel: Panel, page: Page
+) -> None:
+    page.draws = False
+    await queue.add("send")
+    await page.until(lambda: panel.frame == 2)
+    for _ in range(3):
+        await queue.add("send")
+        await advance(queue, "1s")
+    assert panel.frame == 2
+    assert count(panel, "waiting") == 1
+
+    page.draws = True
+    await page.say("drawn", frame=2)
+    await page.until(lambda: count(panel, "waiting") == 4)
+
+
+async def test_the_newest_jobs_come_first_and_the_next_to_run(
+    queue: Queue, panel: Panel, page: Page
+) -> None:
+    await queue.add_bulk({"name": "send"} for _ in range(25))
+    await page.until(lambda: ids(panel) == [f"emails-{n}" for n in range(25, 15, -1)])
+    await page.say("page", page=99)  # past the last page is the last page
+    await page.until(lambda: ids(panel) == [f"emails-{n}" for n in range(5, 0, -1)])
+    assert panel.jobs["page"] == 2
+    await page.say("show", state="waiting")
+    await page.until(lambda: ids(panel) == [f"emails-{n}" for n in range(1, 11)])
+    await page.say("show", state="failed")
+    await page.until(lambda: not ids(panel))
+    assert panel.jobs["pages"] == 1
+
+
+async def test_the_log_shows_one_type_and_everything_to_a_new_page(
+    queue: Queue, panel: Panel, page: Page
+) -> None:
+    await queue.pause()
+    await queue.add_bulk({"name": "send"} for _ in range(2 * KEPT))
+    await page.until(lambda: len(page.events) == KEPT)
+    assert "queue:paused" not in page.event_types()
+    await page.say("event_type", type="queue:paused")
+    await page.until(lambda: page.event_types() == ["queue:paused"])
+    assert page.events[0]["text"] == "all jobs", "not pushed out by all that came after"
+    await page.say("event_type", type="")
+    await page.until(lambda: len(page.events) == KEPT)
+
+    other = Page(panel, "another")
+    await other.say("hello")
+    await other.until(lambda: len(other.events) == KEPT)
+
+
+async def test_an_open_job_tells_all(queue: Queue, panel: Panel, page: Page) -> None:
+    async def send(job: Job) -> None:
+        await job.log("connecting")
+        raise ValueError("no mailbox")
+
+    await queue.add("send", {"to": "ada"}, attempts=2)
+    async with Worker("emails", send, store=queue.store, name="mailer"):
+        await advance(queue, "1s")
+    await page.say("open", id="emails-1")
+    await page.until(lambda: panel.detail is not None)
+    assert panel.detail is not None
+    assert panel.detail["can"] == ["retry", "remove"]
+    assert ["Payload", "{'to': 'ada'}"] in panel.detail["texts"]
+    assert ["Options", "attempts: 2"] in panel.detail["texts"]
+    first, second = panel.detail["attempts"]
+    assert first["error"] == second["error"] == "ValueError: no mailbox"
+    assert "raise ValueError" in second["traceback"]
+    assert second["logs"] == "connecting"
+    await page.say("open", id="")
+    await page.until(lambda: panel.detail is None)
+
+
+async def test_a_removed_job_stays_open_with_its_last_state(
+    queue: Queue, panel: Panel, page: Page
+) -> None:
+    await queue.add("send")
+    await page.say("open", id="emails-1")
+    await page.until(lambda: panel.detail is not None)
+    await page.say("remove_job", id="emails-1")
+    await page.until(lambda: not ids(panel))
+    assert panel.detail is not None
+    assert panel.detail["gone"]
+    assert panel.detail["can"] == []
+
+
+async def test_what_no_message_can_carry_is_escaped(queue: Queue, panel: Panel, page: Page) -> None:
+    await queue.add("half a \ud83d smile", "\ud83d")
+    await page.say("open", id="emails-1")
+    await page.until(lambda: panel.detail is not None)
+    assert panel.jobs["rows"][0]["name"] == r"half a \ud83d smile"
+    state = panel.get_state(["head", "workers", "jobs", "detail", "events"])
+    assert json.dumps(state, ensure_ascii=False).encode("utf-8")
+
+
+# -- what is clicked ------------------------------------------------------------------------
+
+
+async def test_the_queue_is_paused_and_resumed(
+    queue: Queue, panel: Panel, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Any] = []
+    monkeypatch.setattr(panel, "send", answers.append)
+    await page.say("pause")
+    await page.until(lambda: panel.head["paused"])
+    assert await queue.is_paused()
+    assert answers == [{"heard": 1, "view": "page"}], "so the page knows that it was not lost"
+    await page.say("resume")
+    await page.until(lambda: not panel.head["paused"])
+    assert not await queue.is_paused()
+
+
+async def test_a_named_worker_is_paused_stopped_and_started(
+    queue: Queue, panel: Panel, page: Page
+) -> None:
+    def status() -> list[str]:
+        return [worker["status"] for worker in panel.workers]
+
+    done: list[str] = []
+    queue.worker(name="mailer")(lambda job: done.append(job.id))
+    await page.until(lambda: status() == ["running"])
+    await page.say("pause_worker", worker="mailer")
+    await page.until(lambda: status() == ["paused"])
+    assert panel.workers[0]["can"] == ["resume", "stop"]
+    await queue.add("send")
+    await advance(queue, "1s")
+    assert not done
+    await page.say("resume_worker", worker="mailer")
+    await page.until(lambda: count(panel, "completed") == 1)
+
+    await page.say("stop_worker", worker="mailer")
+    await page.until(lambda: status() == ["stopped"])
+    assert panel.workers[0]["can"] == ["start"]
+    await queue.add("send")
+    await page.say("start_worker", worker="mailer")
+    await page.until(lambda: count(panel, "completed") == 2)
+    assert status() == ["running"]
+    assert done == ["emails-1", "emails-2"]
+    await page.say("stop_worker", worker="mailer")
+    await page.until(lambda: status() == ["stopped"])
+
+
+async def test_jobs_are_promoted_cancelled_and_retried(
+    queue: Queue, panel: Panel, page: Page
+) -> None:
+    await queue.add("send", delay="1h")
+    await page.say("promote_job", id="emails-1")
+    await page.until(lambda: count(panel, "waiting") == 1)
+    await page.say("cancel_job", id="emails-1")
+    await page.until(lambda: count(panel, "failed") == 1)
+    await page.say("retry_job", id="emails-1")
+    await page.until(lambda: count(panel, "waiting") == 1)
+    await page.say("cancel_job", id="emails-1")
+    await page.until(lambda: count(panel, "failed") == 1)
+    await page.say("retry_failed")
+    await page.until(lambda: count(panel, "waiting") == 1)
+    await queue.add("send", delay="1h")
+    await page.say("promote_delayed")
+    await page.until(lambda: count(panel, "waiting") == 2)
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ({"do": "retry_job", "id": "emails-1"}, "job 'emails-1' is 'waiting'"),
+        ({"do": "retry_job", "id": "emails-7"}, "no job 'emails-7' in queue 'emails'"),
+        ({"do": "stop_worker", "worker": "mailer"}, "no worker named 'mailer'"),
+    ],
+)
+async def test_what_can_not_be_done_is_told(
+    queue: Queue, panel: Panel, page: Page, message: dict[str, str], text: str
+) -> None:
+    await queue.add("send")
+    await page.say(**message)
+    await page.until(lambda: panel.notice is not None)
+    assert panel.notice is not None
+    assert text in panel.notice["text"]
+
+
+async def test_a_message_that_makes_no_sense_is_told_and_logged(
+    panel: Panel, page: Page, caplog: pytest.LogCaptureFixture
+) -> None:
+    await page.say("explode")
+    await page.until(lambda: panel.notice is not None)
+    assert panel.notice is not None
+    assert "does not know how to do 'explode'" in panel.notice["text"]
+    assert "explode" in caplog.text
+
+
+async def test_a_store_that_fails_is_told_and_the_panel_goes_on(
+    queue: Queue, panel: Panel, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> list[JobData]:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(WatchedStore, "list_jobs", fail)
+        await queue.add("send")
+        await page.until(lambda: panel.notice is not None)
+    assert panel.notice is not None
+    assert panel.notice["text"] == "OSError: the disk is full"
+    await queue.add("send")
+    await page.until(lambda: count(panel, "waiting") == 2)
+
+
+# -- what is left ---------------------------------------------------------------------------
+
+
+async def test_nothing_is_left_of_a_panel_that_is_closed(
+    queue: Queue, store: WatchedStore, panel: Panel, page: Page
+) -> None:
+    assert store.subscribers == 1
+    tasks = asyncio.all_tasks()
+    await queue.add("send")
+    panel.close()
+    assert not store.subscribers
+    await advance(queue, "1h")
+    assert asyncio.all_tasks() <= tasks
+
+
+async def test_a_panel_sleeps_when_its_last_page_goes(
+    queue: Queue, store: WatchedStore, panel: Panel, page: Page
+) -> None:
+    other = Page(panel, "another")
+    await other.say("hello")
+    await page.say("bye")
+    await advance(queue, "0s")
+    assert panel.live
+    await other.say("bye")
+    await advance(queue, "0s")
+    assert not panel.live
+    assert not store.subscribers
+
+    await queue.add("send")
+    await page.say("hello")
+    await page.until(lambda: count(panel, "waiting") == 1)
+    assert panel.live
+
+
+async def test_a_page_that_was_taken_for_gone_is_welcome_again(
+    queue: Queue, store: WatchedStore, panel: Panel, page: Page
+) -> None:
+    await page.say("bye")
+    await page.say("drawn", frame=panel.frame)
+    await queue.add("send")
+    await page.until(lambda: count(panel, "waiting") == 1)
+    assert panel.live
+    assert store.subscribers == 1
+
+
+class SlowStore(WatchedStore):
+    async def list_jobs(self, *args: Any, **kwargs: Any) -> list[JobData]:
+        await asyncio.sleep(0)
+        return await super().list_jobs(*args, **kwargs)
+
+
+async def test_a_store_that_must_be_waited_for_is_shown_as_well() -> None:
+    async with SlowStore() as store, Queue("emails", store=store) as queue:
+        await queue.add("send")
+        panel = dashboard(queue)
+        assert panel.head == {}
+        page = Page(panel)
+        await page.say("hello")
+        await page.until(lambda: panel.frame == 1)
+        assert ids(panel) == ["emails-1"]
+        panel.close()

@@ -76,6 +76,8 @@ class Clock(ABC):
 
         The future is neither cancelled nor asked for its result.
         """
+        if timeout is None:
+            await asyncio.wait([future])
         if future.done():
             return True
         reached = asyncio.get_running_loop().create_future()

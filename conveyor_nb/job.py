@@ -13,6 +13,7 @@ from conveyor_nb.checks import check_number, check_percent, to_instant
 from conveyor_nb.display import Displayable
 from conveyor_nb.durations import Duration, to_seconds
 from conveyor_nb.errors import JobCancelledError, JobFailedError, JobNotFoundError
+from conveyor_nb.lifecycle import SETTLED
 from conveyor_nb.model import AttemptRecord, EventType, JobData, JobState, Lock, StoreEvent
 from conveyor_nb.observable import JobObservable
 from conveyor_nb.options import JobOptions
@@ -252,6 +253,8 @@ class Job(Displayable):
         """
         if timeout is not None:
             timeout = to_seconds(timeout, what="timeout")
+        if await self._has_settled():
+            return _result(self._data, self._data.cancelled_at is not None)
         settled: asyncio.Future[StoreEvent] = asyncio.get_running_loop().create_future()
 
         def notice(event: StoreEvent) -> None:
@@ -260,20 +263,18 @@ class Job(Displayable):
 
         self._store.subscribe(self.queue_name, notice, job_id=self.id)
         try:
-            now = await self._store.get_job(self.queue_name, self.id)
-            if now is not None and now.state in (JobState.COMPLETED, JobState.FAILED):
-                self._data = now
-                return _result(now, now.cancelled_at is not None)
-            if now is None and not settled.done():
-                raise JobNotFoundError(self.id, self.queue_name)
+            if not settled.done() and await self._has_settled():  # before we subscribed
+                return _result(self._data, self._data.cancelled_at is not None)
             if not await self._store.clock.wait(settled, timeout):
-                state = now.state if now else "gone"
-                raise TimeoutError(
-                    f"job {self.id!r} has not finished within {timeout:g}s ({state})"
-                )
+                limit = f"within {timeout:g}s ({self.state})"
+                raise TimeoutError(f"job {self.id!r} has not finished {limit}")
         finally:
             self._store.unsubscribe(self.queue_name, notice, job_id=self.id)
         return await self._take_end(settled.result())
+
+    async def _has_settled(self) -> bool:
+        """Read the job anew: has it settled?"""
+        return (await self.refresh()).state in SETTLED
 
     async def _take_end(self, event: StoreEvent) -> Any:
         if event.type == EventType.REMOVED:

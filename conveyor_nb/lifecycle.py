@@ -71,7 +71,7 @@ Event = tuple[EventType, Mapping[str, Any]]
 class Change(NamedTuple):
     """A decision: the job's fields that get new values, and the events to publish, in order."""
 
-    updates: Mapping[str, Any]
+    updates: dict[str, Any]
     events: tuple[Event, ...] = ()
 
 
@@ -99,24 +99,19 @@ def admit(job: JobData, now: datetime) -> Change:
 
 def due(job: JobData) -> Change:
     """Decide what a delayed job changes when its time has come."""
-    return _move(job, JobState.WAITING, {"delay_until": None})
+    return _move(job, JobState.WAITING, {"delay_until": None}, {})
 
 
 def take(job: JobData, worker_id: str, lock_duration: float, now: datetime) -> Change:
     """Decide what a worker changes by taking a waiting job."""
     attempt = len(job.attempt_logs) + 1
-    return _move(
-        job,
-        JobState.ACTIVE,
-        {
-            "processed_at": now,
-            "locked_by": worker_id,
-            "lock_until": now + timedelta(seconds=lock_duration),
-            "attempt_logs": (*job.attempt_logs, AttemptRecord(attempt, worker_id, now)),
-        },
-        worker_id=worker_id,
-        attempt=attempt,
-    )
+    updates = {
+        "processed_at": now,
+        "locked_by": worker_id,
+        "lock_until": now + timedelta(seconds=lock_duration),
+        "attempt_logs": (*job.attempt_logs, AttemptRecord(attempt, worker_id, now)),
+    }
+    return _move(job, JobState.ACTIVE, updates, {"worker_id": worker_id, "attempt": attempt})
 
 
 # -- actions --------------------------------------------------------------------------------
@@ -239,8 +234,11 @@ def _complete(job: JobData, returnvalue: Any, now: datetime) -> Change:
     if job.cancelled_at:
         return _end_cancelled(job, now)
     updates = _ended(job, now, AttemptStatus.COMPLETED)
-    updates |= {"returnvalue": returnvalue, "completed_at": now, "failed_reason": None}
-    return _move(job, JobState.COMPLETED, updates, worker_id=job.locked_by, returnvalue=returnvalue)
+    updates["returnvalue"] = returnvalue
+    updates["completed_at"] = now
+    updates["failed_reason"] = None
+    data = {"worker_id": job.locked_by, "returnvalue": returnvalue}
+    return _move(job, JobState.COMPLETED, updates, data)
 
 
 def _fail(
@@ -265,15 +263,9 @@ def _fail(
         else:
             updates = _failed_attempt(job, reason, stacktrace, now)
             return _try_again(job, updates, reason, delay, now)
-    updates = _failed_attempt(job, reason, stacktrace, now)
-    return _move(
-        job,
-        JobState.FAILED,
-        updates | {"failed_at": now},
-        worker_id=job.locked_by,
-        reason=reason,
-        cancelled=False,
-    )
+    updates = _failed_attempt(job, reason, stacktrace, now) | {"failed_at": now}
+    data = {"worker_id": job.locked_by, "reason": reason, "cancelled": False}
+    return _move(job, JobState.FAILED, updates, data)
 
 
 def _try_again(
@@ -289,7 +281,7 @@ def _try_again(
         "reason": reason,
         "delay": delay,
     }
-    return _move(job, state, updates, before=[(EventType.RETRYING, retrying)])
+    return _move(job, state, updates, {}, before=(EventType.RETRYING, retrying))
 
 
 def _stall(job: JobData, seen: datetime | None, now: datetime) -> Change:
@@ -318,7 +310,7 @@ def _put_back(
     updates = _ended(job, now, AttemptStatus.FAILED, reason)
     if state is JobState.DELAYED:
         updates["delay_until"] = until
-    return _move(job, state, updates, worker_id=job.locked_by, reason=reason)
+    return _move(job, state, updates, {"worker_id": job.locked_by, "reason": reason})
 
 
 def _cancel(job: JobData, now: datetime) -> Change:
@@ -336,14 +328,8 @@ def _cancel(job: JobData, now: datetime) -> Change:
 def _end_cancelled(job: JobData, now: datetime) -> Change:
     updates = _ended(job, now, AttemptStatus.FAILED, CANCELLED)
     updates |= {"failed_at": now, "failed_reason": CANCELLED, "delay_until": None}
-    return _move(
-        job,
-        JobState.FAILED,
-        updates,
-        worker_id=job.locked_by,
-        reason=CANCELLED,
-        cancelled=True,
-    )
+    data = {"worker_id": job.locked_by, "reason": CANCELLED, "cancelled": True}
+    return _move(job, JobState.FAILED, updates, data)
 
 
 def _retry(job: JobData) -> Change:
@@ -359,7 +345,7 @@ def _retry(job: JobData) -> Change:
         "cancelled_at": None,
         "discarded": False,
     }
-    return _move(job, JobState.WAITING, updates)
+    return _move(job, JobState.WAITING, updates, {})
 
 
 def _reposition(job: JobData, updates: dict[str, Any]) -> Change:
@@ -374,8 +360,7 @@ def _log(job: JobData, line: str) -> Change:
     updates: dict[str, Any] = {"logs": _with_line(job.logs, line)}
     if job.state is JobState.ACTIVE:
         *earlier, last = job.attempt_logs
-        logs = _with_line(last.logs, line)
-        updates["attempt_logs"] = (*earlier, AttemptRecord(*_head(last), logs=logs))
+        updates["attempt_logs"] = (*earlier, last._replace(logs=_with_line(last.logs, line)))
     data = {"name": job.name, "worker_id": job.locked_by, "line": line}
     return Change(updates, ((EventType.LOG, data),))
 
@@ -402,10 +387,10 @@ def child_settled(
     if failed and policy is ChildFailurePolicy.FAIL:
         reason = f"child {child_id!r} failed"
         updates |= {"failed_reason": reason, "failed_at": now}
-        return _move(parent, JobState.FAILED, updates, reason=reason, cancelled=False)
+        return _move(parent, JobState.FAILED, updates, {"reason": reason, "cancelled": False})
     if failed and policy is ChildFailurePolicy.REMOVE:
         updates["children_ids"] = tuple(one for one in parent.children_ids if one != child_id)
-    return Change(updates) if pending else _move(parent, JobState.WAITING, updates)
+    return Change(updates) if pending else _move(parent, JobState.WAITING, updates, {})
 
 
 # -- parts of a change ----------------------------------------------------------------------
@@ -415,20 +400,20 @@ def _move(
     job: JobData,
     state: JobState,
     updates: dict[str, Any],
-    *,
-    before: Iterable[Event] = (),
-    **data: Any,
+    data: dict[str, Any],
+    before: Event | None = None,
 ) -> Change:
+    """The change to another state, and its event with ``data``; both dicts are added to."""
     if state not in TRANSITIONS[job.state]:
         sources = [source for source, targets in TRANSITIONS.items() if state in targets]
         raise InvalidJobStateError(job.id, job.state, sources)
+    updates["state"] = state
     data["name"] = job.name
     data["previous"] = job.state
     if (until := updates.get("delay_until")) is not None:
         data["delay_until"] = until
     event = (STATE_EVENTS[state], data)
-    updates["state"] = state
-    return Change(updates, (*before, event))
+    return Change(updates, (event,) if before is None else (before, event))
 
 
 def _placed(
@@ -465,15 +450,12 @@ def _ended(
     """What every end of an attempt changes: the lock is gone, the attempt's record is closed."""
     if job.state is not JobState.ACTIVE:
         return {}
-    *earlier, last = job.attempt_logs
+    last = job.attempt_logs[-1]
     record = AttemptRecord(
         last.attempt, last.worker_id, last.started_at, now, status, error, stacktrace, last.logs
     )
-    return {"locked_by": None, "lock_until": None, "attempt_logs": (*earlier, record)}
-
-
-def _head(record: AttemptRecord) -> tuple[int, str, datetime]:
-    return record.attempt, record.worker_id, record.started_at
+    attempts = (*job.attempt_logs[:-1], record)
+    return {"locked_by": None, "lock_until": None, "attempt_logs": attempts}
 
 
 def _with_line(lines: tuple[str, ...], line: str) -> tuple[str, ...]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 from conveyor_nb.options import GroupLimits, JobOptions, Limiter, Repeat
@@ -110,8 +109,7 @@ class Lock(NamedTuple):
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptRecord:
+class AttemptRecord(NamedTuple):
     """One time that a worker took a job; ``attempt`` counts from 1."""
 
     attempt: int
@@ -171,11 +169,15 @@ class JobData:
 
         All the other fields hold immutable values.
         """
-        return JobData(*_all_fields(self))
+        return _copy_of(self)
 
 
 JOB_FIELDS = tuple(field.name for field in dataclasses.fields(JobData))
-_all_fields = attrgetter(*JOB_FIELDS)
+
+_copy_of: Callable[[JobData], JobData] = eval(
+    f"lambda job: JobData({', '.join(f'job.{name}' for name in JOB_FIELDS)})"
+)
+"""Written out for every field, as a copy is made at each step of a job's way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,10 +122,12 @@ class MemoryStore(Displayable, MemoryReads):
         return self._state.new_worker_id(name)
 
     async def save_job(self, job: JobData) -> JobData:
-        return (await self.save_bulk([job]))[0]
+        saved = copy_out(self._state.save_one(job, self.clock.now()))
+        self._flush()
+        return saved
 
     async def save_bulk(self, jobs: Sequence[JobData]) -> list[JobData]:
-        saved = self._state.save(jobs, self.clock.now())
+        saved = self._state.save_all(jobs, self.clock.now())
         copies = [copy_out(job) for job in saved]
         self._flush()
         return copies
@@ -320,15 +322,17 @@ class MemoryStore(Displayable, MemoryReads):
         self, job: JobData, action: actions.Action, lock: Lock | None, now: datetime
     ) -> lifecycle.Change:
         """Decide what an action changes; payloads are copied on the way in."""
-        frozen: dict[str, Any] = {}
+        field, frozen = "", None
         if isinstance(action, actions.Complete):
-            frozen["returnvalue"] = freeze(action.returnvalue, "the job's result")
-            action = actions.Complete(thaw(frozen["returnvalue"]))
+            field, frozen = "returnvalue", freeze(action.returnvalue, "the job's result")
+            if frozen is not action.returnvalue:  # the event tells of a copy as well
+                action = actions.Complete(thaw(frozen))
         elif isinstance(action, actions.UpdateData):
-            frozen["data"] = freeze(action.data, "data")
+            field, frozen = "data", freeze(action.data, "data")
         change = lifecycle.decide(job, action, now=now, lock=lock, random=self._state.random)
-        kept = {name: value for name, value in frozen.items() if name in change.updates}
-        return lifecycle.Change({**change.updates, **kept}, change.events) if kept else change
+        if field in change.updates:
+            change.updates[field] = frozen
+        return change
 
     def _tell_parent(self, queue_name: str, child_id: str, state: JobState) -> bool:
         child = self._state.find(queue_name, child_id)
@@ -368,13 +372,16 @@ class MemoryStore(Displayable, MemoryReads):
         events, state.outbox = state.outbox, []
         for event in events:
             self._subscriptions.publish(event)
-        self._expiry_alarm.set(state.retention.next_expiry())
+        if state.retention.has_changed:
+            state.retention.has_changed = False
+            self._expiry_alarm.set(state.retention.next_expiry())
 
     def _remove_expired(self) -> None:
         """Remove what has been kept long enough."""
         now = self.clock.now()
         expired = self._state.retention.expired(now)
         self._state.remove([self._state.find(*key) for key in expired], now)
+        self._state.retention.has_changed = True  # it rang, perhaps a little early
         self._flush()
 
 

@@ -256,8 +256,10 @@ class MemoryReads(StoreInterface):
 def copy_out(job: JobData) -> JobData:
     """What leaves the store: nothing of it is shared with the record that stays."""
     copy = job.copy()
-    copy.data = thaw(copy.data)
-    copy.returnvalue = thaw(copy.returnvalue)
+    if copy.data is not None:
+        copy.data = thaw(copy.data)
+    if copy.returnvalue is not None:
+        copy.returnvalue = thaw(copy.returnvalue)
     return copy
 
 

@@ -11,7 +11,7 @@ import itertools
 import random
 import uuid
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -86,45 +86,67 @@ class MemoryState:
 
     # -- steps --------------------------------------------------------------------------------
 
-    def save(self, jobs: Sequence[JobData], now: datetime) -> list[JobData]:
-        """Take in copies of jobs, all or none; returns the store's own records.
+    def save_one(self, job: JobData, now: datetime) -> JobData:
+        """Take in a copy of a job, and return the store's own record.
 
-        A job whose id, or whose deduplication key, is taken gives way to the one that has it.
+        If its id or its deduplication key is taken, that is the record of the one that has it.
         """
+        existing = self._existing(job, now)
+        if existing is not None:
+            return existing
+        record = self._record_of(job, "data")
+        if record.opts.group is not None:
+            self._take_room(record, {})
+        self.admit(record, now)
+        return record
+
+    def save_all(self, jobs: Sequence[JobData], now: datetime) -> list[JobData]:
+        """Take in copies of jobs, all or none; as :meth:`save_one`, within the batch too."""
         chosen: list[JobData] = []
         fresh: list[JobData] = []
-        taken: dict[Key, JobData] = {}
-        keys: dict[Key, JobData] = {}
+        by_id: dict[Key, JobData] = {}
+        by_key: dict[Key, JobData] = {}
         room: dict[Key, int] = {}
         reserved = {key_of(job) for job in jobs if job.id}
         for position, job in enumerate(jobs):
-            index = self.queues.get(job.queue_name)
-            existing = taken.get(key_of(job))
-            if existing is None and index is not None:
-                existing = index.jobs.get(job.id)
-            if existing is None and (key := job.deduplication_key) is not None:
-                existing = keys.get((job.queue_name, key))
-                if existing is None and index is not None:
-                    existing = index.holder_of(key, now)
+            existing = self._existing(job, now)
+            if existing is None and job.id:
+                existing = by_id.get(key_of(job))
+            if existing is None and job.deduplication_key is not None:
+                existing = by_key.get((job.queue_name, job.deduplication_key))
             if existing is None:
-                existing = job.copy()
-                what = "data" if len(jobs) == 1 else f"item {position}: data"
-                existing.data = freeze(job.data, what)
-                while not existing.id or (not job.id and key_of(existing) in reserved):
-                    existing.id = self.new_id(job.queue_name)
+                existing = self._record_of(job, f"item {position}: data", reserved)
+                fresh.append(existing)
+                by_id[key_of(existing)] = existing
+                if existing.deduplication_key is not None:
+                    by_key[(job.queue_name, existing.deduplication_key)] = existing
                 try:
                     self._take_room(job, room)
                 except GroupFullError as error:
                     error.add_note(f"It is item {position} of {len(jobs)}; none was added.")
                     raise
-                taken[key_of(existing)] = existing
-                if existing.deduplication_key is not None:
-                    keys[(job.queue_name, existing.deduplication_key)] = existing
-                fresh.append(existing)
             chosen.append(existing)
         for job in fresh:
             self.admit(job, now)
         return chosen
+
+    def _existing(self, job: JobData, now: datetime) -> JobData | None:
+        """The job in the store that a new one gives way to."""
+        index = self.queues.get(job.queue_name)
+        existing = None
+        if index is not None:
+            existing = index.jobs.get(job.id)
+            if existing is None and job.deduplication_key is not None:
+                existing = index.holder_of(job.deduplication_key, now)
+        return existing
+
+    def _record_of(self, job: JobData, what: str, reserved: Collection[Key] = ()) -> JobData:
+        """The store's own record of a new job; ``reserved`` are ids not to be given to it."""
+        record = job.copy()
+        record.data = freeze(job.data, what)
+        while not record.id or (not job.id and key_of(record) in reserved):
+            record.id = self.new_id(job.queue_name)
+        return record
 
     def admit(self, job: JobData, now: datetime) -> None:
         """Take in the store's own record of a new job."""

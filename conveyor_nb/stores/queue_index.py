@@ -74,14 +74,12 @@ class QueueIndex:
 
     def holder_of(self, key: str, now: datetime) -> JobData | None:
         """The unfinished job that holds a deduplication key and is younger than its ttl."""
-        holders = self._keys.get(key)
-        if not holders:
-            return None
-        job = self.jobs[holders[-1]]
-        ttl = job.opts.deduplication.ttl if job.opts.deduplication else None
-        if ttl is not None and job.created_at + timedelta(seconds=to_seconds(ttl)) <= now:
-            return None
-        return job
+        for job_id in reversed(self._keys.get(key, ())):
+            job = self.jobs[job_id]
+            ttl = job.opts.deduplication.ttl if job.opts.deduplication else None
+            if ttl is None or job.created_at + timedelta(seconds=to_seconds(ttl)) > now:
+                return job
+        return None
 
     def count(self, state: JobState | None) -> int:
         """How many jobs are in a state, or in all."""

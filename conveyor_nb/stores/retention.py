@@ -28,6 +28,8 @@ class Retention:
     """The settled jobs that are not kept for ever, by age and by count."""
 
     def __init__(self) -> None:
+        self.has_changed = False
+        """Whether the next expiry may be another one than when this was last set to ``False``."""
         self._by_age: Any = SortedList()
         # an OrderedDict, for taking the oldest of a plain dict again and again is quadratic
         self._by_count: dict[tuple[str, JobState], OrderedDict[str, None]] = {}
@@ -36,6 +38,7 @@ class Retention:
         """Note a job that has just settled; returns the ids of its queue that are now too many."""
         if keep.age is not None:
             self._by_age.add(_expiry(job, keep))
+            self.has_changed = True
         if keep.count is None:
             return []
         kept = self._by_count.setdefault((job.queue_name, job.state), OrderedDict())
@@ -48,6 +51,7 @@ class Retention:
         if isinstance(keep, Keep):
             if keep.age is not None:
                 self._by_age.discard(_expiry(job, keep))
+                self.has_changed = True
             if keep.count is not None:
                 self._by_count.get((job.queue_name, job.state), OrderedDict()).pop(job.id, None)
 

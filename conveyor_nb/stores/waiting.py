@@ -100,7 +100,8 @@ class WaitingIndex:
         """A job of the group is no longer active."""
         group = self._groups[group_id]
         group.active -= 1
-        self._shelve(group)
+        if group_id is not None:
+            self._shelve(group)
 
     def next_id(self, options: FetchOptions, now: datetime) -> str | None:
         """The job to serve now, or ``None``; the job stays where it is."""
@@ -183,6 +184,7 @@ class _Group:
         "id",
         "is_held",
         "lanes",
+        "offered",
         "order",
         "paused_names",
         "served",
@@ -195,7 +197,8 @@ class _Group:
         self.order = order
         self.paused_names = paused_names
         self.lanes: dict[str, Any] = {}
-        self.heads: list[tuple[Place, str]] = []
+        self.heads: dict[str, Place] = {}
+        self.offered: list[tuple[Place, str]] = []
         self.active = 0
         self.served = 0
         self.window = SlidingWindow()
@@ -206,43 +209,50 @@ class _Group:
         lane = self.lanes.get(name)
         if lane is None:
             lane = self.lanes[name] = SortedList()
+            self._lead(name, place)
+        elif place < self.heads[name]:
+            self._lead(name, place)
         lane.add(place)
-        if lane[0] is place:
-            self.offer(name)
 
     def remove(self, name: str, place: Place) -> None:
         lane = self.lanes[name]
-        if lane[0] != place:
+        if self.heads[name] != place:
             lane.remove(place)
-        elif len(lane) == 1:
-            del self.lanes[name]
+            return
+        del lane[0]
+        if lane:
+            self._lead(name, lane[0])
         else:
-            del lane[0]
-            self.offer(name)
+            del self.lanes[name], self.heads[name]
 
     def offer(self, name: str) -> None:
-        """Note the first job of a lane, as it is a new one or may be served again."""
-        heapq.heappush(self.heads, (self.lanes[name][0], name))
+        """Note that the first job of a lane may be served."""
+        heapq.heappush(self.offered, (self.heads[name], name))
 
     def offers(self) -> bool:
         """Whether there is a job to serve; drops what no longer holds from the top."""
-        heads = self.heads
-        while heads:
-            place, name = heads[0]
-            lane = self.lanes.get(name)
-            if lane is not None and lane[0] is place and name not in self.paused_names:
+        offered = self.offered
+        while offered:
+            place, name = offered[0]
+            if self.heads.get(name) is place and name not in self.paused_names:
                 return True
-            heapq.heappop(heads)
+            heapq.heappop(offered)
         return False
 
     def first(self) -> str:
-        return self.heads[0][0][2]
+        return self.offered[0][0][2]
 
     def newest(self) -> str:
         """The youngest job of the best priority that is offered."""
-        best = self.heads[0][0][0]
+        best = self.offered[0][0][0]
         candidates: list[Place] = []
-        for name, lane in self.lanes.items():
-            if lane[0][0] == best and name not in self.paused_names:
-                candidates += (lane[0], lane[lane.bisect_right((best, float("inf"))) - 1])
+        for name, head in self.heads.items():
+            if head[0] == best and name not in self.paused_names:
+                lane = self.lanes[name]
+                candidates += (head, lane[lane.bisect_right((best, float("inf"))) - 1])
         return max(candidates, key=lambda place: abs(place[1]))[2]
+
+    def _lead(self, name: str, place: Place) -> None:
+        """Note the first job of a lane."""
+        self.heads[name] = place
+        self.offer(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -73,6 +74,11 @@ class Queue(Displayable):
         self.name = check_name(name, what="queue name")
         self.store = check_store(store)
         self.default_job_options = to_options(default_job_options, JobOptions())
+        self._known_options = functools.lru_cache(maxsize=64)(
+            lambda items: JobOptions.of(
+                {option: value for option, _, value in items}, defaults=self.default_job_options
+            )
+        )
         self._bus = EventBus(_QUEUE_EVENTS, logger)
         self._closed = False
 
@@ -101,7 +107,7 @@ class Queue(Displayable):
             QueueClosedError: the queue was closed.
         """
         self._require_open()
-        opts = JobOptions.of(options, defaults=self.default_job_options)
+        opts = self._options_of(options)
         if opts.repeat is not None:
             scheduler_id = scheduler_id_for(name, data, opts)
             return await self._save_scheduler(scheduler_id, opts.repeat, name, data, opts)
@@ -407,6 +413,18 @@ class Queue(Displayable):
     def _require_open(self) -> None:
         if self._closed:
             raise QueueClosedError(self.name)
+
+    def _options_of(self, options: dict[str, Any]) -> JobOptions:
+        """Options that were checked; those of a call in a loop are checked once."""
+        if not options:
+            return self.default_job_options
+        # the types belong to it: True equals 1, but is no number of attempts
+        items = tuple((name, type(value), value) for name, value in options.items())
+        try:
+            hash(items)
+        except TypeError:
+            return JobOptions.of(options, defaults=self.default_job_options)
+        return self._known_options(items)
 
     def _job(self, data: JobData) -> Job:
         return Job(data, self.store)

@@ -1,0 +1,214 @@
+"""Events: who is called, in which order, and what happens when one of them raises."""
+
+# ruff: noqa: D102 (the name of a test says what it shows)
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Any
+
+import pytest
+
+from conveyor_nb.clock import VirtualClock
+from conveyor_nb.model import ALL_NAMES, StoreEvent, WorkerInfo, WorkerStatus
+from conveyor_nb.stores.interface import StoreInterface
+from conveyor_nb.testing.conformance.base import StoreTests
+from conveyor_nb.testing.events import EventLog, capture_events
+from conveyor_nb.testing.steps import QUEUE, add, add_all, complete, ids_in, new_job, take
+
+__all__ = ["SubscribingTests"]
+
+
+class SubscribingTests(StoreTests):
+    """Events, as every store does it."""
+
+    # -- who is called ------------------------------------------------------------------------
+
+    async def test_a_subscriber_gets_the_events_of_its_queue(self, store: StoreInterface) -> None:
+        with capture_events(store, QUEUE) as events:
+            await add(store, "a")
+            await add(store, "b", queue="reports")
+        assert events.story == ["job:waiting a"]
+
+    async def test_a_subscriber_without_a_queue_gets_all_events(
+        self, store: StoreInterface
+    ) -> None:
+        with capture_events(store, None) as events:
+            await add(store, "a")
+            await add(store, "b", queue="reports")
+        assert [event.queue_name for event in events] == [QUEUE, "reports"]
+
+    async def test_a_subscriber_to_a_job_gets_its_events_alone(self, store: StoreInterface) -> None:
+        events = EventLog()
+        store.subscribe(QUEUE, events.append, job_id="b")
+        await add_all(store, "a", "b")
+        await add(store, "b", queue="reports")
+        await store.pause_job_name(QUEUE, ALL_NAMES)
+        await store.remove_job(QUEUE, "b")
+        assert events.story == ["job:waiting b", "job:removed b"]
+
+    async def test_a_published_event_reaches_the_subscribers(
+        self, store: StoreInterface, clock: VirtualClock
+    ) -> None:
+        event = StoreEvent("queue:error", QUEUE, None, {"reason": "x"}, clock.now())
+        with capture_events(store, QUEUE) as events, capture_events(store, "reports") as others:
+            await store.publish(event)
+        assert events == [event]
+        assert others == []
+
+    async def test_a_callback_that_subscribes_twice_is_called_once(
+        self, store: StoreInterface
+    ) -> None:
+        events = EventLog()
+        append = events.append
+        store.subscribe(QUEUE, append)
+        store.subscribe(QUEUE, append)
+        await add(store, "a")
+        assert events.story == ["job:waiting a"]
+
+    # -- in which order -----------------------------------------------------------------------
+
+    async def test_subscribers_are_called_in_the_order_they_subscribed(
+        self, store: StoreInterface
+    ) -> None:
+        called: list[str] = []
+        addresses: list[tuple[str, str | None, str | None]] = [
+            ("all", None, None),
+            ("job", QUEUE, "a"),
+            ("queue", QUEUE, None),
+            ("queue again", QUEUE, None),
+            ("all again", None, None),
+        ]
+        for name, queue_name, job_id in addresses:
+            callback = partial(lambda name, _: called.append(name), name)
+            store.subscribe(queue_name, callback, job_id=job_id)
+        await add(store, "a")
+        assert called == [name for name, _, _ in addresses]
+
+    async def test_an_event_reaches_everybody_before_the_next_one(
+        self, store: StoreInterface
+    ) -> None:
+        called: list[tuple[int, str | None]] = []
+        store.subscribe(QUEUE, lambda event: called.append((1, event.job_id)))
+        store.subscribe(QUEUE, lambda event: called.append((2, event.job_id)))
+        await store.save_bulk([new_job("a"), new_job("b")])
+        assert called == [(1, "a"), (2, "a"), (1, "b"), (2, "b")]
+
+    # -- until when ---------------------------------------------------------------------------
+
+    async def test_an_unsubscribed_callback_is_called_no_more(self, store: StoreInterface) -> None:
+        first, second = EventLog(), EventLog()
+        callback = first.append
+        store.subscribe(QUEUE, callback)
+        store.subscribe(QUEUE, second.append)
+        store.unsubscribe(QUEUE, callback)
+        await add(store, "a")
+        assert (first.story, second.story) == ([], ["job:waiting a"])
+
+    async def test_all_callbacks_of_a_queue_can_be_unsubscribed(
+        self, store: StoreInterface
+    ) -> None:
+        of_queue, of_job, of_all = EventLog(), EventLog(), EventLog()
+        store.subscribe(QUEUE, of_queue.append)
+        store.subscribe(QUEUE, of_job.append, job_id="a")
+        store.subscribe(None, of_all.append)
+        store.unsubscribe(QUEUE)
+        await add(store, "a")
+        assert of_queue == []
+        assert of_job.story == of_all.story == ["job:waiting a"]
+
+    async def test_a_subscription_to_a_job_ends_by_itself_alone(
+        self, store: StoreInterface
+    ) -> None:
+        of_queue, of_job = EventLog(), EventLog()
+        to_queue, to_job = of_queue.append, of_job.append
+        store.subscribe(QUEUE, to_queue)
+        store.subscribe(QUEUE, to_job, job_id="a")
+        store.unsubscribe(QUEUE, to_job, job_id="a")
+        await add(store, "a")
+        assert of_job == []
+        assert of_queue.story == ["job:waiting a"]
+
+    async def test_who_never_subscribed_may_unsubscribe(self, store: StoreInterface) -> None:
+        store.unsubscribe(QUEUE, print)
+        store.unsubscribe(None)
+        store.unsubscribe("nowhere", print, job_id="a")
+
+    async def test_a_callback_may_unsubscribe_itself_while_it_is_called(
+        self, store: StoreInterface
+    ) -> None:
+        once, always = EventLog(), EventLog()
+
+        def only_once(event: StoreEvent) -> None:
+            once.append(event)
+            store.unsubscribe(QUEUE, only_once)
+
+        store.subscribe(QUEUE, only_once)
+        store.subscribe(QUEUE, always.append)
+        await add_all(store, "a", "b")
+        assert once.story == ["job:waiting a"]
+        assert always.story == ["job:waiting a", "job:waiting b"]
+
+    # -- faults -------------------------------------------------------------------------------
+
+    async def test_a_subscriber_that_raises_harms_nobody_and_is_reported(
+        self, store: StoreInterface, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        fault = RuntimeError("subscriber's fault")
+
+        def broken(event: StoreEvent) -> None:
+            raise fault
+
+        store.subscribe(QUEUE, broken)
+        with capture_events(store, QUEUE) as events, caplog.at_level(logging.WARNING):
+            saved = await add(store, "a")
+            await complete(store, await take(store))
+        assert saved.id == "a"
+        assert events.types == ["job:waiting", "job:active", "job:completed", "queue:drained"]
+        reported = [one for one in caplog.records if one.exc_info and one.exc_info[1] is fault]
+        assert len(reported) == len(events)
+
+    async def test_an_async_callback_is_refused(self, store: StoreInterface) -> None:
+        async def callback(event: StoreEvent) -> None:
+            raise AssertionError("it is never called")
+
+        broken: Any = callback
+        with pytest.raises(TypeError, match="async"):
+            store.subscribe(QUEUE, broken)
+        await add(store, "a")
+
+    async def test_what_can_not_be_called_is_refused(self, store: StoreInterface) -> None:
+        broken: Any = "print"
+        with pytest.raises(TypeError, match="'print'"):
+            store.subscribe(QUEUE, broken)
+
+    async def test_a_job_without_its_queue_is_refused(self, store: StoreInterface) -> None:
+        with pytest.raises(ValueError, match="'a'"):
+            store.subscribe(None, print, job_id="a")
+
+    # -- the end ------------------------------------------------------------------------------
+
+    async def test_connecting_and_disconnecting_twice_is_fine(self, store: StoreInterface) -> None:
+        await store.connect()
+        await store.disconnect()
+        await store.disconnect()
+        await store.connect()
+
+    async def test_a_disconnected_store_calls_nobody(
+        self, store: StoreInterface, clock: VirtualClock
+    ) -> None:
+        events, of_all = EventLog(), EventLog()
+        store.subscribe(QUEUE, events.append)
+        store.subscribe(None, of_all.append)
+        await add(store, "a", remove_on_complete=10)
+        await complete(store, await take(store))
+        events.clear()
+        of_all.clear()
+        await store.disconnect()
+        await clock.advance(10)
+        await store.connect()
+        await add(store, "b")
+        await store.save_worker(WorkerInfo("w1", "w", QUEUE, 1, WorkerStatus.RUNNING, clock.now()))
+        assert (events, of_all) == ([], [])
+        assert "b" in await ids_in(store)

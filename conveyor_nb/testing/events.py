@@ -1,0 +1,90 @@
+"""Watching a store: the events of a block, and a view that is built from events alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from conveyor_nb.model import EventType, JobState, StoreEvent
+from conveyor_nb.stores.interface import StoreInterface
+
+__all__ = ["EventLog", "EventView", "capture_events"]
+
+_STATE_OF = {f"job:{state}": state for state in JobState}
+
+
+class EventLog(list[StoreEvent]):
+    """The events that were seen, in order."""
+
+    @property
+    def types(self) -> list[str]:
+        """The type of each event."""
+        return [str(event.type) for event in self]
+
+    @property
+    def story(self) -> list[str]:
+        """The type of each event, with the job that it is about: ``"job:active emails-1"``."""
+        return [" ".join(filter(None, (event.type, event.job_id))) for event in self]
+
+    def of_type(self, kind: str) -> list[StoreEvent]:
+        """The events of one type."""
+        return [event for event in self if event.type == kind]
+
+
+@contextmanager
+def capture_events(store: StoreInterface, queue_name: str | None) -> Iterator[EventLog]:
+    """Collect the events of a queue (``None``: of all) while the block runs.
+
+    >>> import asyncio
+    >>> from conveyor_nb import JobData, MemoryStore
+    >>> async def main():
+    ...     async with MemoryStore() as store:
+    ...         with capture_events(store, "emails") as events:
+    ...             await store.save_job(JobData("a", "send", "emails"))
+    ...             await store.remove_job("emails", "a")
+    ...         return events.story
+    >>> asyncio.run(main())
+    ['job:waiting a', 'job:removed a']
+    """
+    events = EventLog()
+    callback = events.append
+    store.subscribe(queue_name, callback)
+    try:
+        yield events
+    finally:
+        store.unsubscribe(queue_name, callback)
+
+
+class EventView:
+    """What a store holds, as told by its events and by nothing else.
+
+    Attributes:
+        states: the state of each job, by queue name and job id.
+        paused: the paused job names of each queue that has some.
+    """
+
+    def __init__(self) -> None:
+        self.states: dict[tuple[str, str], JobState] = {}
+        self.paused: dict[str, frozenset[str]] = {}
+
+    def __call__(self, event: StoreEvent) -> None:
+        """Take in an event; the view itself is a subscriber."""
+        if event.job_id is not None:
+            key = (event.queue_name, event.job_id)
+            if (state := _STATE_OF.get(event.type)) is not None:
+                self.states[key] = state
+            elif event.type == EventType.REMOVED:
+                del self.states[key]
+            return
+        paused = self.paused.get(event.queue_name, frozenset())
+        if event.type == EventType.PAUSED:
+            paused |= {event.data["job_name"]}
+        elif event.type == EventType.RESUMED:
+            paused -= {event.data["job_name"]}
+        self.paused[event.queue_name] = paused
+        if not paused:
+            del self.paused[event.queue_name]
+
+    def states_in(self, queue_name: str) -> dict[str, JobState]:
+        """The state of each job of a queue, by job id."""
+        return {key[1]: state for key, state in self.states.items() if key[0] == queue_name}

@@ -1,0 +1,399 @@
+"""Flows and schedulers in a MemoryStore, driven by whatever Hypothesis thinks of.
+
+``HYPOTHESIS_PROFILE=deep`` takes a long look; ``--hypothesis-seed=N`` repeats a run, whose seed is
+printed when it fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Coroutine
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from conveyor_nb import FlowJob, FlowProducer, JobState, MemoryStore, Repeat, StoreEvent
+from conveyor_nb import actions as do
+from conveyor_nb.clock import VirtualClock
+from conveyor_nb.lifecycle import SETTLED, TRANSITIONS
+from conveyor_nb.model import JobData, JobScheduler, Lock
+from conveyor_nb.options import JobOptions
+from conveyor_nb.testing.events import EventView
+
+Result = TypeVar("Result")
+Key = tuple[str, str]
+
+QUEUES = ("a", "b", "c")
+SCHEDULERS = ("x", "y")
+SECONDS = (1, 10, 40, 200)
+LOCK_DURATION = 30.0
+START = datetime.fromisoformat("2027-01-01T00:00:00+00:00")
+REPEATS = (
+    Repeat(every=10),
+    Repeat(every=60),
+    Repeat(cron="* * * * *"),
+    Repeat(every=10, limit=3),
+    Repeat(cron="*/2 * * * *", end_date=START + timedelta(minutes=5)),
+    Repeat(every=30, start_date=START + timedelta(minutes=2)),
+)
+
+queues = st.sampled_from(QUEUES)
+job_options = st.fixed_dictionaries(
+    {},
+    optional={
+        "attempts": st.just(2),
+        "backoff": st.just(10),
+        "remove_on_complete": st.just(True),
+        "remove_on_fail": st.just(True),
+        "fail_parent_on_child_failure": st.sampled_from(["ignore", "remove"]),
+    },
+)
+leaves = st.builds(
+    lambda queue, options, delay: FlowJob("leaf", queue, None, {**options, "delay": delay}),
+    queues,
+    job_options,
+    st.sampled_from([0, 0, 10]),
+)
+trees = st.recursive(
+    leaves,
+    lambda children: st.builds(
+        lambda queue, options, own: FlowJob("parent", queue, None, options, own),
+        queues,
+        job_options,
+        st.lists(children, min_size=1, max_size=3),
+    ),
+    max_leaves=6,
+)
+
+
+def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine of the store, none of which ever waits."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+    raise AssertionError(f"{coroutine!r} waited")
+
+
+def key_of(job: JobData) -> Key:
+    return (job.queue_name, job.id)
+
+
+class Watcher(EventView):
+    """Follows every job by its events, and objects to what must not happen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.children: dict[Key, tuple[Key, ...]] = {}
+        self.parents: dict[Key, Key] = {}
+        self.droppers: set[Key] = set()
+        """Parents with the policy ``remove``."""
+        self.dropped: set[Key] = set()
+        """Children that such parents lost while they waited: theirs no longer."""
+        self.lost: set[Key] = set()
+        """Children that failed, or were removed before they settled, and were not run again."""
+        self.results: dict[Key, Any] = {}
+        self.by_hand: set[Key] = set()
+        """Jobs that were retried by hand, now or ever."""
+
+    def __call__(self, event: StoreEvent) -> None:
+        before = self.states.get((event.queue_name, event.job_id or ""))
+        if event.job_id is not None and "previous" in event.data:
+            assert event.data["previous"] == before, f"{event} of a job that was {before}"
+        super().__call__(event)
+        if event.job_id is None:
+            return
+        key = (event.queue_name, event.job_id)
+        after = self.states.get(key)
+        if event.type in ("job:completed", "job:removed", "job:failed"):
+            if event.type == "job:completed":
+                self.results[key] = event.data["returnvalue"]
+            elif before not in SETTLED:
+                self._lose(key)
+        elif event.type == f"job:{after}" and before != after:
+            self._check_move(key, before, after)
+
+    def _lose(self, key: Key) -> None:
+        self.lost.add(key)
+        parent = self.parents.get(key)
+        if parent in self.droppers and self.states.get(parent) is JobState.WAITING_CHILDREN:
+            self.dropped.add(key)
+
+    def _check_move(self, key: Key, before: JobState | None, after: JobState | None) -> None:
+        assert before is None or after in TRANSITIONS[before], f"{key}: {before} to {after}"
+        if before in SETTLED:
+            assert key in self.by_hand, f"{key} went back by itself"
+            self.lost.discard(key)
+            self.results.pop(key, None)
+        if before is JobState.WAITING_CHILDREN and after is JobState.WAITING:
+            late = [one for one in self.own_children(key) if self.unsettled(one)]
+            assert not late, f"{key} did not wait for {late}"
+
+    def own_children(self, key: Key) -> list[Key]:
+        return [one for one in self.children.get(key, ()) if one not in self.dropped]
+
+    def unsettled(self, key: Key) -> bool:
+        return key in self.states and self.states[key] not in SETTLED
+
+
+class FlowMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = VirtualClock(START)
+        self.faults: list[BaseException] = []
+        self.store = MemoryStore(
+            clock=self.clock,
+            ids="sequential",
+            seed=0,
+            on_event_handler_error=lambda error, _: self.faults.append(error),
+        )
+        self.flows = FlowProducer(store=self.store)
+        self.watcher = Watcher()
+        self.left_alone: set[Key] = set()
+        """Active runs of schedulers that were removed: nobody's run any more."""
+        self.runs_before: dict[Key, int] = {}
+        """How many runs a scheduler had when it was last changed, maybe to a lower limit."""
+        self.runner = asyncio.Runner()
+        self.store.subscribe(None, self.watcher)
+
+    def teardown(self) -> None:
+        run(self.store.disconnect())
+        self.runner.close()
+
+    def jobs(self, *states: JobState) -> list[JobData]:
+        found = run(self.store.search_jobs(end=None)).jobs
+        return [job for job in found if not states or job.state in states]
+
+    def _pick(self, data: st.DataObject, *states: JobState) -> JobData:
+        return data.draw(st.sampled_from(self.jobs(*states)), label="job")
+
+    def _has_jobs(self) -> bool:
+        return bool(self.watcher.states)
+
+    def _has_active(self) -> bool:
+        return JobState.ACTIVE in self.watcher.states.values()
+
+    def _has_settled(self) -> bool:
+        return not SETTLED.isdisjoint(self.watcher.states.values())
+
+    # -- flows --------------------------------------------------------------------------------
+
+    @initialize(tree=trees)
+    def begin(self, tree: FlowJob) -> None:
+        self.add_flow(tree)
+
+    @rule(tree=trees)
+    def add_flow(self, tree: FlowJob) -> None:
+        todo = [run(self.flows.add(tree))]
+        while todo:
+            node = todo.pop()
+            todo += node.children
+            key = (node.job.queue_name, node.job.id)
+            children = tuple((one.job.queue_name, one.job.id) for one in node.children)
+            self.watcher.children[key] = children
+            self.watcher.parents |= dict.fromkeys(children, key)
+            if node.job.opts.fail_parent_on_child_failure == "remove":
+                self.watcher.droppers.add(key)
+
+    # -- work ---------------------------------------------------------------------------------
+
+    @rule(queue=queues)
+    def fetch(self, queue: str) -> None:
+        run(self.store.fetch_next_job(queue, "w", LOCK_DURATION))
+
+    @rule(end=st.sampled_from([do.Complete("done"), do.Complete("done"), do.Fail("boom")]))
+    def work_all_off(self, end: do.Action) -> None:
+        for queue in QUEUES:
+            while job := run(self.store.fetch_next_job(queue, "w", LOCK_DURATION)):
+                self._report(job, end)
+
+    @precondition(_has_active)
+    @rule(
+        data=st.data(),
+        end=st.sampled_from([do.Complete(1), do.Fail("boom"), do.Fail("boom", None, True)]),
+    )
+    def report(self, data: st.DataObject, end: do.Action) -> None:
+        self._report(self._pick(data, JobState.ACTIVE), end)
+
+    @precondition(_has_active)
+    @rule(data=st.data(), delay=st.sampled_from([None, 0, 10]))
+    def put_back(self, data: st.DataObject, delay: int | None) -> None:
+        later = self.clock.now() + timedelta(seconds=delay or 0)
+        action = do.Release() if delay is None else do.MoveToDelayed(later)
+        self._report(self._pick(data, JobState.ACTIVE), action)
+
+    def _report(self, job: JobData, action: do.Action) -> None:
+        lock = Lock("w", len(job.attempt_logs))
+        run(self.store.apply(job.queue_name, job.id, action, lock=lock))
+
+    @rule()
+    def report_stalls(self) -> None:
+        for queue in QUEUES:
+            for job in run(self.store.get_stalled_jobs(queue)):
+                run(self.store.apply(queue, job.id, do.Stall()))
+
+    # -- by hand ------------------------------------------------------------------------------
+
+    @precondition(_has_jobs)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        run(self.store.cancel_job(*key_of(self._pick(data))))
+
+    @precondition(_has_jobs)
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        assert run(self.store.remove_job(*key_of(self._pick(data))))
+
+    @precondition(_has_settled)
+    @rule(data=st.data())
+    def retry(self, data: st.DataObject) -> None:
+        job = self._pick(data, *SETTLED)
+        self.watcher.by_hand.add(key_of(job))
+        run(self.store.apply(job.queue_name, job.id, do.Retry()))
+
+    @rule(queue=queues, state=st.sampled_from([JobState.FAILED, JobState.COMPLETED]))
+    def retry_jobs(self, queue: str, state: JobState) -> None:
+        self.watcher.by_hand |= {key_of(job) for job in self.jobs(state)}
+        run(self.store.retry_jobs(queue, state))
+
+    @precondition(_has_settled)
+    @rule(data=st.data())
+    def tell_a_parent_again(self, data: st.DataObject) -> None:
+        job = self._pick(data, *SETTLED)
+        completed = job.state is JobState.COMPLETED
+        store = self.store
+        tell = store.notify_child_completed if completed else store.fail_parent_on_child_failure
+        before = self.jobs()
+        assert run(tell(*key_of(job))) is False
+        assert self.jobs() == before
+
+    @rule(seconds=st.sampled_from(SECONDS))
+    def advance(self, seconds: int) -> None:
+        self.runner.run(self.clock.advance(seconds))
+
+    @rule(queue=queues)
+    def drain(self, queue: str) -> None:
+        run(self.store.drain(queue))
+
+    @rule(queue=queues, state=st.sampled_from(sorted(set(JobState) - {JobState.ACTIVE})))
+    def clean(self, queue: str, state: JobState) -> None:
+        run(self.store.clean(queue, state))
+
+    @rule(queue=queues)
+    def promote_jobs(self, queue: str) -> None:
+        run(self.store.promote_jobs(queue))
+
+    @rule(queue=queues)
+    def obliterate(self, queue: str) -> None:
+        run(self.store.obliterate(queue, force=True))
+        assert run(self.store.count_jobs(queue)) == 0
+
+    # -- schedulers ---------------------------------------------------------------------------
+
+    @rule(
+        queue=queues,
+        name=st.sampled_from(SCHEDULERS),
+        repeat=st.sampled_from(REPEATS),
+        options=job_options,
+    )
+    def upsert(self, queue: str, name: str, repeat: Repeat, options: dict[str, Any]) -> None:
+        wanted = JobScheduler(name, queue, repeat, "run", None, JobOptions(**options))
+        self.runs_before[queue, name] = run(self.store.upsert_job_scheduler(wanted)).runs
+
+    @rule(queue=queues, name=st.sampled_from(SCHEDULERS))
+    def pause(self, queue: str, name: str) -> None:
+        run(self.store.pause_job_scheduler(queue, name))
+
+    @rule(queue=queues, name=st.sampled_from(SCHEDULERS))
+    def resume(self, queue: str, name: str) -> None:
+        run(self.store.resume_job_scheduler(queue, name))
+
+    @rule(queue=queues, name=st.sampled_from(SCHEDULERS))
+    def remove_scheduler(self, queue: str, name: str) -> None:
+        run(self.store.remove_job_scheduler(queue, name))
+        self.left_alone |= {key_of(job) for job in self._runs(queue, name)}
+
+    def _runs(self, queue: str, name: str) -> list[JobData]:
+        """The unsettled runs that belong to the chain of a scheduler."""
+        others = self.left_alone | self.watcher.by_hand
+        return [
+            job
+            for job in self.jobs(*set(JobState) - SETTLED)
+            if (job.queue_name, job.scheduler_id) == (queue, name) and key_of(job) not in others
+        ]
+
+    # -- what always holds --------------------------------------------------------------------
+
+    @invariant()
+    def events_tell_the_whole_story(self) -> None:
+        assert not self.faults, self.faults[-1]
+        assert self.watcher.states == {key_of(job): job.state for job in self.jobs()}
+
+    @invariant()
+    def parents_know_how_many_children_are_pending(self) -> None:
+        for parent in self.jobs():
+            own = self.watcher.own_children(key_of(parent))
+            assert parent.children_ids == tuple(job_id for _, job_id in own)
+            pending = sum(self.watcher.unsettled(one) for one in own)
+            assert parent.pending_children_count == pending
+            listed = run(self.store.get_children_jobs(*key_of(parent)))
+            assert [key_of(job) for job in listed] == [
+                one for one in own if one in self.watcher.states
+            ]
+            values = run(self.store.get_children_values(*key_of(parent)))
+            results = self.watcher.results
+            assert values == {one[1]: results[one] for one in own if one in results}
+
+    @invariant()
+    def no_parent_waits_for_ever(self) -> None:
+        for parent in self.jobs(JobState.WAITING_CHILDREN):
+            assert parent.pending_children_count > 0
+            lost = self.watcher.lost.intersection(self.watcher.own_children(key_of(parent)))
+            policy = parent.opts.fail_parent_on_child_failure
+            assert not lost or policy == "ignore", f"{parent.id} waits in spite of {lost}"
+
+    @invariant()
+    def each_chain_has_one_run_to_come(self) -> None:
+        for queue in QUEUES:
+            schedulers = run(self.store.get_job_schedulers(queue))
+            assert len({one.id for one in schedulers}) == len(schedulers)
+            for scheduler in schedulers:
+                self._check_chain(scheduler, self._runs(queue, scheduler.id))
+
+    def _check_chain(self, scheduler: JobScheduler, runs: list[JobData]) -> None:
+        repeat = scheduler.repeat
+        before = self.runs_before[scheduler.queue_name, scheduler.id]
+        assert repeat.limit is None or scheduler.runs <= max(repeat.limit, before)
+        pending = [scheduler.pending_job_id] if scheduler.pending_job_id else []
+        assert [job.id for job in runs] == pending
+        if scheduler.paused:
+            return
+        used_up = repeat.limit is not None and scheduler.runs >= repeat.limit
+        over = False
+        if repeat.end_date is not None:  # of a line that comes every two minutes
+            latest = max(scheduler.last_run or START, self.clock.now())
+            over = latest > repeat.end_date - timedelta(minutes=2)
+        assert runs or used_up or over, f"{scheduler} has no run to come"
+        for job in runs:
+            assert job.planned_at == scheduler.next_run
+
+
+def test_flows_and_schedules_keep_their_promises(pytestconfig: pytest.Config) -> None:
+    number = pytestconfig.getoption("--hypothesis-seed") or random.randrange(2**32)
+    print(f"to see this again: --hypothesis-seed={number}")
+    profile = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+    run_state_machine_as_test(seed(number)(FlowMachine), settings=profile)

@@ -1,0 +1,351 @@
+"""Watching from outside: one job through an observable, a queue or a store through a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from conveyor_nb import (
+    FlowJob,
+    FlowProducer,
+    Job,
+    MemoryStore,
+    Queue,
+    StoreEvent,
+    VirtualClock,
+    Worker,
+)
+
+Start = Callable[..., Worker]
+
+
+class Witness:
+    """Takes every callback of an observable, and keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.callbacks: dict[str, Callable[..., None]] = {
+            "on_active": lambda: self.told.append("active"),
+            "on_progress": lambda percent: self.told.append(percent),
+            "on_completed": lambda value: self.told.append(("completed", value)),
+            "on_failed": lambda reason: self.told.append(("failed", reason)),
+            "on_cancelled": lambda: self.told.append("cancelled"),
+        }
+
+
+@pytest.fixture
+def witness() -> Witness:
+    return Witness()
+
+
+async def obey(job: Job) -> Any:
+    """Do what the payload says."""
+    await job.update_progress(50)
+    match job.data:
+        case "fail":
+            raise ValueError("no such address")
+        case "hang":
+            await job.sleep("1 day")
+    return job.data
+
+
+# -- an observable --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "end"),
+    [("fine", ("completed", "fine")), ("fail", ("failed", "ValueError: no such address"))],
+)
+@pytest.mark.parametrize("of_the_queue", [True, False])
+@pytest.mark.asyncio
+async def test_an_observer_is_told_of_a_life(
+    queue: Queue,
+    clock: VirtualClock,
+    start: Start,
+    witness: Witness,
+    data: str,
+    end: object,
+    of_the_queue: bool,
+) -> None:
+    job = await queue.add("send", data)
+    await queue.add("send", "fine")
+    observable = queue.observe(job.id) if of_the_queue else job.observe()
+    observable.subscribe(**witness.callbacks)
+    start(obey)
+    await clock.settle()
+    assert witness.told == ["active", 50, end]
+    assert observable.disposed
+
+
+@pytest.mark.asyncio
+async def test_a_retry_is_no_end(
+    queue: Queue, clock: VirtualClock, start: Start, witness: Witness
+) -> None:
+    job = await queue.add("send", "fail", attempts=2, backoff=5)
+    observable = job.observe()
+    observable.subscribe(**witness.callbacks)
+    start(obey)
+    await clock.settle()
+    assert witness.told == ["active", 50]
+    assert not observable.disposed
+    await clock.advance(5)
+    assert witness.told[2:] == ["active", 50, ("failed", "ValueError: no such address")]
+
+
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.asyncio
+async def test_cancelling_tells_of_no_failure(
+    queue: Queue, clock: VirtualClock, start: Start, witness: Witness, running: bool
+) -> None:
+    job = await queue.add("send", "hang")
+    observable = job.observe()
+    observable.subscribe(**witness.callbacks)
+    if running:
+        start(obey)
+        await clock.settle()
+        witness.told.clear()
+    await observable.cancel()
+    await clock.settle()
+    assert witness.told == ["cancelled"]
+    assert (await job.refresh()).failed_reason == "cancelled"
+    assert observable.disposed
+    await observable.cancel()
+    assert witness.told == ["cancelled"]
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ("fine", [("completed", "fine")]),
+        ("fail", [("failed", "ValueError: no such address")]),
+        ("hang", ["cancelled"]),
+    ],
+)
+@pytest.mark.asyncio
+async def test_a_late_subscriber_is_told_of_the_end_at_once(
+    queue: Queue, clock: VirtualClock, start: Start, witness: Witness, data: str, told: list[Any]
+) -> None:
+    job = await queue.add("send", data)
+    early = job.observe()
+    early.subscribe()
+    start(obey)
+    await clock.settle()
+    await job.cancel()
+    await clock.settle()
+    for observable in (job.observe(), early):
+        observable.subscribe(**witness.callbacks)
+        await clock.settle()
+        assert witness.told == told
+        assert observable.disposed
+        witness.told.clear()
+
+
+@pytest.mark.asyncio
+async def test_a_reason_that_reads_like_a_cancellation_is_none(
+    queue: Queue, clock: VirtualClock, start: Start, witness: Witness
+) -> None:
+    async def refuse(job: Job) -> None:
+        await job.move_to_failed("cancelled")
+
+    job = await queue.add("send")
+    job.observe().subscribe(**witness.callbacks)
+    start(refuse)
+    await clock.settle()
+    assert witness.told == ["active", ("failed", "cancelled")]
+    job.observe().subscribe(**witness.callbacks)
+    await clock.settle()
+    assert witness.told[2:] == [("failed", "cancelled")]
+
+
+@pytest.mark.asyncio
+async def test_an_end_in_the_same_turn_is_told_once(
+    queue: Queue, clock: VirtualClock, witness: Witness
+) -> None:
+    job = await queue.add("send")
+    job.observe().subscribe(**witness.callbacks)
+    await job.cancel()
+    await clock.settle()
+    assert witness.told == ["cancelled"]
+
+
+@pytest.mark.parametrize("how", ["removed", "unknown"])
+@pytest.mark.asyncio
+async def test_a_job_that_is_gone_ends_the_observation(
+    queue: Queue, clock: VirtualClock, witness: Witness, how: str
+) -> None:
+    job = await queue.add("send")
+    observable = queue.observe(job.id if how == "removed" else "nobody")
+    observable.subscribe(**witness.callbacks)
+    if how == "removed":
+        await clock.settle()
+        assert not observable.disposed
+        await job.remove()
+    await clock.settle()
+    assert observable.disposed
+    assert witness.told == []
+
+
+@pytest.mark.asyncio
+async def test_who_unsubscribes_is_told_no_more(
+    queue: Queue, clock: VirtualClock, start: Start, witness: Witness
+) -> None:
+    job = await queue.add("send", "fine")
+    observable = job.observe()
+    other = Witness()
+    unsubscribe = observable.subscribe(**witness.callbacks)
+    observable.subscribe(**other.callbacks)
+    unsubscribe()
+    unsubscribe()
+    start(obey)
+    await clock.settle()
+    assert witness.told == []
+    assert other.told == ["active", 50, ("completed", "fine")]
+
+
+@pytest.mark.asyncio
+async def test_who_unsubscribes_at_once_is_not_told_of_an_old_end(
+    queue: Queue, clock: VirtualClock, witness: Witness
+) -> None:
+    job = await queue.add("send")
+    await job.cancel()
+    job.observe().subscribe(**witness.callbacks)()
+    await clock.settle()
+    assert witness.told == []
+
+
+@pytest.mark.asyncio
+async def test_nobody_is_told_after_dispose(
+    queue: Queue, clock: VirtualClock, start: Start, witness: Witness
+) -> None:
+    job = await queue.add("send", "fine")
+    observable = job.observe()
+    observable.subscribe(**witness.callbacks)
+    observable.dispose()
+    observable.dispose()
+    start(obey)
+    await clock.settle()
+    assert witness.told == []
+    assert await job.is_completed()
+
+
+@pytest.mark.asyncio
+async def test_an_ended_observation_hears_no_second_run(
+    queue: Queue, clock: VirtualClock, start: Start, witness: Witness
+) -> None:
+    job = await queue.add("send", "fine")
+    job.observe().subscribe(**witness.callbacks)
+    start(obey)
+    await clock.settle()
+    await job.retry()
+    await clock.settle()
+    assert witness.told == ["active", 50, ("completed", "fine")]
+
+
+@pytest.mark.asyncio
+async def test_async_observers_run_to_their_end(
+    queue: Queue, clock: VirtualClock, start: Start
+) -> None:
+    told: list[Any] = []
+
+    async def slowly(*arguments: Any) -> None:
+        await clock.sleep(10)
+        told.extend(arguments or ["active"])
+
+    job = await queue.add("send", "fine")
+    observable = job.observe()
+    observable.subscribe(on_active=slowly, on_progress=slowly, on_completed=slowly)
+    start(obey)
+    await clock.settle()
+    assert (told, observable.disposed) == ([], True)
+    await clock.advance(10)
+    assert told == ["active", 50, "fine"]
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+@pytest.mark.asyncio
+async def test_an_observer_that_raises_stops_nobody(
+    queue: Queue,
+    clock: VirtualClock,
+    start: Start,
+    witness: Witness,
+    caplog: pytest.LogCaptureFixture,
+    is_async: bool,
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise ZeroDivisionError
+
+    async def fail_later(*arguments: Any) -> None:
+        raise ZeroDivisionError
+
+    job = await queue.add("send", "fine")
+    observable = job.observe()
+    bad = fail_later if is_async else fail
+    observable.subscribe(on_active=bad, on_progress=bad, on_completed=bad)
+    observable.subscribe(**witness.callbacks)
+    start(obey)
+    await clock.settle()
+    assert witness.told == ["active", 50, ("completed", "fine")]
+    assert await job.is_completed()
+    faults = [record.exc_info for record in caplog.records]
+    assert [fault[0] for fault in faults if fault] == [ZeroDivisionError] * 3
+
+
+@pytest.mark.asyncio
+async def test_a_misspelt_callback_is_an_error(queue: Queue) -> None:
+    job = await queue.add("send")
+    with pytest.raises(TypeError, match="on_complete"):
+        job.observe().subscribe(on_complete=print)  # type: ignore[call-arg]
+
+
+# -- nothing is left ------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_after_close_and_disconnect_no_task_and_no_thread_is_left() -> None:
+    tasks, threads = asyncio.all_tasks(), set(threading.enumerate())
+    clock = VirtualClock()
+    store = MemoryStore(clock=clock, metrics=True)
+    queue = Queue("emails", store=store)
+    told: list[StoreEvent] = []
+
+    async def tell(event: StoreEvent) -> None:
+        told.append(event)
+        await clock.sleep("1 day")
+
+    queue.on("completed", tell)
+    workers = [
+        Worker("emails", obey, store=store, concurrency=3),
+        Worker("emails", lambda job: job.data, store=store, concurrency=3),
+        Worker("sums", obey, store=store, auto_start=False),
+    ]
+    await queue.every("1 minute", "report", "fine")
+    await queue.cron("0 3 * * *", "backup", "fail", attempts=3, backoff="1 hour")
+    jobs = await queue.add_bulk([{"name": "send", "data": "hang"}] * 5)
+    await FlowProducer(store=store).add(FlowJob("a", "sums", children=[FlowJob("b", "emails")]))
+    stream = queue.events()
+    late = asyncio.create_task(anext(stream))
+    for job in jobs:
+        job.observe().subscribe(on_failed=tell)
+    await clock.advance("4 hours")
+    await workers[2].run_once()
+    waiting = asyncio.create_task(jobs[0].wait_until_finished(timeout="1 year"))
+    await clock.settle()
+    assert told
+    assert len(asyncio.all_tasks()) > len(tasks) + 2
+
+    for worker in workers:
+        await worker.close(timeout=0)
+    await queue.close()
+    await stream.aclose()
+    await store.disconnect()
+    waiting.cancel()
+    await asyncio.gather(late, waiting, return_exceptions=True)
+    await clock.settle()
+    assert asyncio.all_tasks() == tasks
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(2)
+        assert not thread.is_alive()

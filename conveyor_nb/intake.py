@@ -54,10 +54,11 @@ def to_state(state: JobState | str | None) -> JobState | None:
     """Check the name of a state."""
     if state is None:
         return None
-    if state not in list(JobState):
+    try:
+        return JobState(state)
+    except ValueError:
         names = ", ".join(repr(str(one)) for one in JobState)
-        raise ValueError(f"no state {state!r}; the states are {names}")
-    return JobState(state)
+        raise ValueError(f"no state {state!r}; the states are {names}") from None
 
 
 def bulk_job(

@@ -19,8 +19,8 @@ _Address = tuple[str | None, str | None]
 """Queue name (``None``: every queue) and job id (``None``: every job of the queue)."""
 
 
-_Subscription = tuple[int, EventCallback]
-_by_order = itemgetter(0)
+_NOBODY: dict[EventCallback, int] = {}
+_by_place = itemgetter(1)
 
 
 class Subscriptions:
@@ -31,8 +31,8 @@ class Subscriptions:
     ) -> None:
         self._logger = logger
         self._on_error = on_error
-        # Tuples, replaced and never changed: a callback may subscribe or unsubscribe meanwhile.
-        self._callbacks: dict[_Address, tuple[_Subscription, ...]] = {}
+        # each callback with its place among all: they are called in the order they subscribed
+        self._callbacks: dict[_Address, dict[EventCallback, int]] = {}
         self._order = itertools.count()
 
     def __len__(self) -> int:
@@ -49,21 +49,20 @@ class Subscriptions:
             )
         if queue_name is None and job_id is not None:
             raise ValueError(f"events of job {job_id!r}: say of which queue it is")
-        address = (queue_name, job_id)
-        subscriptions = self._callbacks.get(address, ())
-        if all(one != callback for _, one in subscriptions):
-            self._callbacks[address] = (*subscriptions, (next(self._order), callback))
+        callbacks = self._callbacks.setdefault((queue_name, job_id), {})
+        callbacks.setdefault(callback, next(self._order))
 
     def remove(
         self, queue_name: str | None, callback: EventCallback | None, job_id: str | None
     ) -> None:
         """Stop calling ``callback``, or with ``None`` every callback of the address."""
         address = (queue_name, job_id)
-        known = self._callbacks.get(address, ())
-        left = tuple(one for one in known if callback is not None and one[1] != callback)
-        if left:
-            self._callbacks[address] = left
+        callbacks = self._callbacks.get(address, {})
+        if callback is None:
+            callbacks.clear()
         else:
+            callbacks.pop(callback, None)
+        if not callbacks:
             self._callbacks.pop(address, None)
 
     def clear(self) -> None:
@@ -73,16 +72,14 @@ class Subscriptions:
     def publish(self, event: StoreEvent) -> None:
         """Call those of the event's queue, of its job and of all queues, as they subscribed."""
         get = self._callbacks.get
-        subscriptions = get((event.queue_name, None), ())
-        others = get((None, None), ())
+        found = list(get((event.queue_name, None), _NOBODY).items())
+        of_queue = len(found)
         if event.job_id is not None:
-            others += get((event.queue_name, event.job_id), ())
-        if others:
-            in_order = not subscriptions or (len(others) == 1 and subscriptions[-1] < others[0])
-            subscriptions += others
-            if not in_order:
-                subscriptions = tuple(sorted(subscriptions, key=_by_order))
-        for _, callback in subscriptions:
+            found += get((event.queue_name, event.job_id), _NOBODY).items()
+        found += get((None, None), _NOBODY).items()
+        if len(found) > of_queue > 0:
+            found.sort(key=_by_place)
+        for callback, _ in found:  # a copy: a callback may subscribe or unsubscribe meanwhile
             self._call(callback, event)
 
     def _call(self, callback: EventCallback, event: StoreEvent) -> None:

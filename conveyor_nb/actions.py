@@ -128,9 +128,10 @@ class SetProgress:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """Add a line to the job's log, and to that of the attempt under way."""
+    """Add a line to the job's log, and to that of the attempt under way; then ``more`` lines."""
 
     line: str
+    more: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from conveyor_nb.checks import to_instant
 from conveyor_nb.durations import Duration, to_seconds
 
 __all__ = [
-    "Alarm",
+    "Callback",
     "Clock",
     "ScaledClock",
     "SystemClock",
@@ -29,6 +29,9 @@ __all__ = [
 ]
 
 Callback = Callable[[], object]
+
+_SHORTEST = 1e-6
+"""The shortest sleep, in seconds."""
 
 
 class TimerHandle(Protocol):
@@ -65,7 +68,8 @@ class Clock(ABC):
             await checkpoint()
             return
         done = asyncio.get_running_loop().create_future()
-        timer = self.call_later(seconds, lambda: _resolve(done, True))
+        # never less than this: who sleeps again and again must let time move on
+        timer = self.call_later(max(seconds, _SHORTEST), lambda: _resolve(done, True))
         try:
             await done
         finally:
@@ -167,40 +171,6 @@ class ScaledClock(Clock):
         return f"<ScaledClock x{self.speed:g}>"
 
 
-class Alarm:
-    """One timer that is set again and again.
-
-    Args:
-        clock: what it goes by.
-        callback: what it calls.
-    """
-
-    def __init__(self, clock: Clock, callback: Callback) -> None:
-        self._clock = clock
-        self._callback = callback
-        self._when: datetime | None = None
-        self._handle: TimerHandle | None = None
-
-    def set(self, when: datetime | None) -> None:
-        """Call back at ``when`` and at no other time; ``None``: not at all."""
-        if when != self._when:
-            self.cancel()
-            if when is not None:
-                self._when = when
-                self._handle = self._clock.call_at(when, self._ring)
-
-    def cancel(self) -> None:
-        """Do not call back."""
-        self._when = None
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
-
-    def _ring(self) -> None:
-        self._when = self._handle = None
-        self._callback()
-
-
 VIRTUAL_START = datetime(2027, 1, 1, tzinfo=UTC)
 
 
@@ -221,14 +191,18 @@ class VirtualClock(Clock):
     """
 
     patience: float = 1.0
-    """For how many real seconds :meth:`advance` waits for work in threads and processes."""
+    """For how many real seconds :meth:`advance` waits for work in threads and processes, counted
+    anew each time that some of it ends; and thirty times as long for all that is done at one
+    instant."""
 
     def __init__(self, start: datetime = VIRTUAL_START) -> None:
         self._now = to_instant(start, what="start")
         self._timers: list[_VirtualTimer] = []
         self._order = itertools.count()
         self._off_loop = 0
-        self._on_loop_again: asyncio.Future[Any] | None = None
+        self._ended_off_loop = 0
+        self._change_off_loop: asyncio.Future[Any] | None = None
+        self._patient = True
         self._settling = False
         self._joined: list[asyncio.Future[Any]] = []
 
@@ -243,9 +217,22 @@ class VirtualClock(Clock):
     async def advance(self, duration: Duration) -> None:
         """Move time on, running every timer that falls due, in order.
 
-        After each timer all that can run on the loop runs until it waits for something: for
-        this clock, or for the outside world. Work in threads is waited for, up to ``patience``
-        real seconds.
+        Before the first timer and after each one, all that can run now runs until it waits.
+        What it may wait for:
+
+        - This clock (``job.sleep``): it goes on in its turn, if that falls within ``duration``.
+        - Another task or job: it goes on when that has done its part, at whatever instant. If
+          the two wait for each other, or for what never comes, time moves on without them.
+        - A thread or process that runs a plain handler: time stands still until the handler is
+          done, or waits for this clock in turn.
+        - The outside world (a socket, a pipe, ``asyncio.to_thread``): what has arrived is taken
+          in, what has not is not waited for, so time moves on meanwhile. A handler can have it
+          stand still: ``with clock.off_loop(): await reader.read()``.
+
+        It always comes to an end. A handler in a thread that goes on for ever, a task that
+        never waits for anything and jobs that make ever more jobs are waited for with
+        ``patience``; when that has run out, the timers that are left are run without waiting.
+        Only a task that blocks the loop itself blocks this too.
 
         Raises:
             ValueError: ``duration`` is negative or not a duration.
@@ -254,14 +241,18 @@ class VirtualClock(Clock):
         await self.settle()
         while (timer := self._next_timer()) is not None and timer.when <= target:
             heapq.heappop(self._timers)
-            self._now = timer.when
+            self._now = max(self._now, timer.when)  # a handler may advance the clock as well
             timer.fire()
-            await self.settle()
+            await self._settle_in_turn()
         self._now = max(self._now, target)
-        await self.settle()
+        await self._settle_in_turn()
 
     async def settle(self) -> None:
-        """Let everything that can run now run, without moving time."""
+        """Let everything that can run now run, without moving time; see :meth:`advance`."""
+        self._patient = True
+        await self._settle_in_turn()
+
+    async def _settle_in_turn(self) -> None:
         if self._settling:  # two that wait for quiet would never see it
             turn = asyncio.get_running_loop().create_future()
             self._joined.append(turn)
@@ -279,12 +270,24 @@ class VirtualClock(Clock):
                 _resolve(self._joined.pop(0), True)
 
     async def _settle(self) -> None:
-        await _until_quiet()
-        while self._off_loop:
-            self._on_loop_again = asyncio.get_running_loop().create_future()
-            if not await _REAL.wait(self._on_loop_again, self.patience):
+        """Let the loop become quiet and work off the loop end, for as long as patience lasts."""
+        if not self._patient:
+            await _until_quiet(most_turns=_QUIET_TURNS)
+            return
+        patience = timedelta(seconds=self.patience)
+        at_last = _REAL.now() + _WHOLE_INSTANT * patience
+        seen, until = self._ended_off_loop, _REAL.now() + patience
+        while await _until_quiet(at_last):
+            if not self._off_loop:
+                return
+            if seen != self._ended_off_loop:
+                seen, until = self._ended_off_loop, _REAL.now() + patience
+            left = (min(until, at_last) - _REAL.now()).total_seconds()
+            if left <= 0:
                 break
-            await _until_quiet()
+            self._change_off_loop = asyncio.get_running_loop().create_future()
+            await _REAL.wait(self._change_off_loop, left)
+        self._patient = False
 
     async def wait_in_real_time(
         self, future: asyncio.Future[Any], timeout: Duration | None
@@ -302,6 +305,7 @@ class VirtualClock(Clock):
         try:
             yield
         finally:
+            self._ended_off_loop += 1
             self._count_off_loop(-1)
 
     @contextlib.contextmanager
@@ -314,8 +318,8 @@ class VirtualClock(Clock):
 
     def _count_off_loop(self, change: int) -> None:
         self._off_loop += change
-        if self._off_loop == 0 and self._on_loop_again is not None:
-            _resolve(self._on_loop_again, True)
+        if change < 0 and self._change_off_loop is not None:
+            _resolve(self._change_off_loop, True)
 
     def _next_timer(self) -> _VirtualTimer | None:
         while self._timers and self._timers[0].cancelled:
@@ -353,21 +357,29 @@ class _VirtualTimer:
 _QUIET_TURNS = 50
 """How many turns count as quiet on a loop that does not show its ready queue."""
 
-_MOST_TURNS = 1_000_000
-"""After so many turns a task that never waits is not waited for any longer."""
+_WHOLE_INSTANT = 30
+"""For how many times its patience a clock waits for all that is done at one instant."""
+
+_TURNS_PER_LOOK = 256
+"""How many turns are taken from one look at the real time to the next."""
 
 
-async def _until_quiet() -> None:
-    """Give way to the other tasks until none of them can run.
+async def _until_quiet(until: datetime | None = None, *, most_turns: int | None = None) -> bool:
+    """Give way to the other tasks until none of them can run; ``False``: there was no end to it.
 
     asyncio's own loops show the callbacks that are ready; when this task is resumed and none
     is left, every other task waits for something.
     """
     ready = getattr(asyncio.get_running_loop(), "_ready", None)
-    for turn in range(_QUIET_TURNS if ready is None else _MOST_TURNS):
-        if turn and ready is not None and not ready:
-            return
+    for turn in itertools.count():
+        if turn and not ready and (ready is not None or turn == _QUIET_TURNS):
+            return True
+        if turn == most_turns:
+            break
+        if until is not None and turn % _TURNS_PER_LOOK == 0 and turn and _REAL.now() > until:
+            break
         await checkpoint()
+    return False
 
 
 def _resolve(future: asyncio.Future[Any], value: bool) -> None:

@@ -15,20 +15,19 @@ from datetime import timedelta
 from typing import Any
 
 from conveyor_nb.actions import Action, Fail, Release
-from conveyor_nb.clock import Alarm
+from conveyor_nb.alarm import Alarm
 from conveyor_nb.errors import JobNotFoundError, LostLockError, PayloadError
 from conveyor_nb.execution import (
     Execution,
-    Handler,
     Verdict,
     describe,
     format_traceback,
-    is_async,
 )
 from conveyor_nb.job import Job
 from conveyor_nb.locks import LockKeeper
 from conveyor_nb.model import EventType, FetchOptions, Lock, StoreEvent
 from conveyor_nb.options import WorkerOptions
+from conveyor_nb.runners import Handler, runner_for
 from conveyor_nb.slots import Slots
 from conveyor_nb.stores import StoreInterface
 
@@ -72,8 +71,7 @@ class Dispatcher:
         self._store = store
         self._queue_name = queue_name
         self._worker_id = worker_id
-        self._handler = handler
-        self._is_async = is_async(handler)
+        self._runner = runner_for(handler, options, store.clock, name=worker_id)
         self._options = options
         self._fetch_options = FetchOptions(
             options.lifo, options.limiter, options.max_global_concurrency, options.group
@@ -87,6 +85,7 @@ class Dispatcher:
         self._stepping = asyncio.Lock()
         self._alarm = Alarm(store.clock, self._wake.set)
         self._chores: set[asyncio.Task[None]] = set()
+        self._told: dict[str, str] = {}  # where a fault is that was told, and which
         self._locks = LockKeeper(
             store,
             queue_name,
@@ -123,8 +122,9 @@ class Dispatcher:
                 await self._on_turn()
                 await self._report_ended()
                 await self._fill_slots()
+                self._told.pop("loop", None)
             except Exception as error:  # the store's fault; go on when it can
-                await self._report_fault(error)
+                await self._report_fault("loop", error)
                 self._alarm.set(self._store.clock.now() + _ERROR_PAUSE)
             if not self.slots.executions:
                 self._idle.set()
@@ -168,13 +168,13 @@ class Dispatcher:
             execution.abandon()
 
     async def close(self) -> None:
-        """Let go of timers, chores and threads."""
+        """Let go of timers, chores, threads and processes."""
         self._locks.close()
         self._alarm.cancel()
         for chore in self._chores:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
-        self.slots.close()
+        await self._runner.close()
 
     # -- taking -------------------------------------------------------------------------------
 
@@ -207,10 +207,10 @@ class Dispatcher:
     def _execute(self, jobs: list[Job], on_end: Callable[[Execution], None]) -> Execution:
         execution = Execution(
             jobs,
-            self._handler,
+            self._runner,
             batch=self._options.batch is not None,
             clock=self._store.clock,
-            pool=None if self._is_async else self.slots.pool(self._worker_id),
+            captured=self._options.capture,
         )
         self.slots.add(execution)
         self._locks.keep()
@@ -248,8 +248,14 @@ class Dispatcher:
         self.slots.stop(job.id, Verdict.LOST)
         self._spawn(self._publish_error(LostLockError(job.id, self._worker_id), job.id))
 
-    async def _report_fault(self, error: Exception) -> None:
-        self._logger.error("worker %s: the store failed", self._worker_id, exc_info=error)
+    async def _report_fault(self, where: str, error: Exception) -> None:
+        """Report a fault once, however often it comes again until all is well there."""
+        if self._told.get(where) == describe(error):
+            return
+        self._told[where] = describe(error)
+        self._logger.error(
+            "worker %s: the store failed; it goes on trying", self._worker_id, exc_info=error
+        )
         try:
             await self._publish_error(error, None)
         except Exception as again:  # then the log must do
@@ -264,4 +270,15 @@ class Dispatcher:
     def _spawn(self, chore: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(chore)
         self._chores.add(task)
-        task.add_done_callback(self._chores.discard)
+        task.add_done_callback(self._note_chore)
+
+    def _note_chore(self, task: asyncio.Task[None]) -> None:
+        self._chores.discard(task)
+        if task.cancelled():
+            return
+        where = getattr(task.get_coro(), "__qualname__", "")
+        error = task.exception()
+        if isinstance(error, Exception):
+            self._spawn(self._report_fault(where, error))
+        else:
+            self._told.pop(where, None)

@@ -7,6 +7,7 @@ Bad arguments raise plain ``ValueError`` or ``TypeError`` instead, at the call t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "ConveyorError",
@@ -24,6 +25,14 @@ __all__ = [
 
 class ConveyorError(Exception):
     """The base of every error of this package."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # an error is made of other arguments than those it keeps, and must go between processes
+        return _restore, (type(self), self.args), self.__dict__
+
+
+def _restore(kind: type[ConveyorError], arguments: tuple[Any, ...]) -> ConveyorError:
+    return kind.__new__(kind, *arguments)
 
 
 class JobNotFoundError(ConveyorError):

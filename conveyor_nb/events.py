@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import logging
 from collections import deque
@@ -41,6 +42,9 @@ class EventBus:
     A handler that raises is reported on ``"error"``, to handlers that get a ``StoreEvent`` whose
     data has the ``error``; with none of these, or when one of them raises, to the log.
 
+    A handler runs in the context in which it was added, not in that of whoever made the event: what
+    it prints is shown by the cell that it is in, and is not taken for the print of a job.
+
     Args:
         types: the types of event that this bus passes on.
         logger: where faults go that nobody handles.
@@ -57,7 +61,7 @@ class EventBus:
     def __init__(self, types: Iterable[EventType], logger: logging.Logger | None = None) -> None:
         self._names = {local_name(kind) for kind in types} | {ERROR}
         self._logger = logger or logging.getLogger("conveyor_nb")
-        self._handlers: dict[str, list[EventHandler]] = {}
+        self._handlers: dict[str, list[tuple[EventHandler, contextvars.Context]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -79,19 +83,22 @@ class EventBus:
             return lambda function: self.on(name, function)
         if not callable(handler):
             raise TypeError(f"an event handler must be callable, not {handler!r}")
-        self._handlers.setdefault(name, []).append(handler)
+        added = (handler, contextvars.copy_context())
+        self._handlers.setdefault(name, []).append(added)
         return handler
 
     def off(self, name: str, handler: EventHandler | None = None) -> None:
         """Stop calling a handler, or all handlers of this name."""
         self._check(name)
         handlers = self._handlers.get(name, [])
-        self._handlers[name] = [one for one in handlers if handler is not None and one != handler]
+        left = [one for one in handlers if handler is not None and one[0] != handler]
+        self._handlers[name] = left
 
     def emit(self, event: StoreEvent) -> None:
         """Call the handlers of an event, in the order they were added."""
-        for handler in tuple(self._handlers.get(local_name(event.type), ())):
-            self._call(handler, event)
+        for handler, context in tuple(self._handlers.get(local_name(event.type), ())):
+            # a copy: a handler may make the very event that it handles
+            context.copy().run(self._call, handler, event)
 
     def close(self) -> None:
         """Drop every handler, and stop the async ones that still run."""

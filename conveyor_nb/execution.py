@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextvars
 import functools
-import inspect
 import traceback
 from collections.abc import Callable, Sequence
 from enum import Enum
@@ -19,22 +17,15 @@ from types import TracebackType
 from typing import Any
 
 from conveyor_nb.actions import Action, Complete, Fail, Release
-from conveyor_nb.blocking import BlockingJob
 from conveyor_nb.clock import Clock, TimerHandle
+from conveyor_nb.current import Run, enter_run
 from conveyor_nb.durations import format_seconds, to_seconds
 from conveyor_nb.job import Job
 from conveyor_nb.lifecycle import CANCELLED
 from conveyor_nb.model import JobState
+from conveyor_nb.runners import Background, Result, Runner
 
-__all__ = ["Execution", "Handler", "Verdict", "check_handler", "is_async"]
-
-Handler = Callable[[Any], Any]
-"""Takes a ``Job``, or a list of them for a batch; plain or async."""
-
-_Result = tuple[Any, BaseException | None]
-"""What a handler gave, and None; or None, and what it raised."""
-
-ThreadFuture = concurrent.futures.Future[_Result]
+__all__ = ["Execution", "RemoteError", "Verdict", "describe", "format_traceback"]
 
 
 class Verdict(Enum):
@@ -51,32 +42,33 @@ class Execution:
 
     Args:
         jobs: the jobs, each with its lock.
-        handler: what to call.
+        runner: what calls the handler.
         batch: whether the handler takes a list and returns one result for each job.
         clock: for the jobs' timeouts.
-        pool: the threads that a plain handler runs in; ``None``: the handler is async.
+        captured: whether what the handler prints may be taken for the jobs' logs.
     """
 
     def __init__(
         self,
         jobs: Sequence[Job],
-        handler: Handler,
+        runner: Runner,
         *,
         batch: bool,
         clock: Clock,
-        pool: concurrent.futures.Executor | None,
+        captured: bool = True,
     ) -> None:
         self.jobs = list(jobs)
-        self.thread: ThreadFuture | None = None
-        self._handler = handler
+        self.background: Background | None = None
+        """What works for it outside of the loop, and may go on for a while after its end."""
+        self._runner = runner
         self._batch = batch
         self._clock = clock
-        self._pool = pool
+        self._captured = captured
         self._verdicts: dict[str, Verdict] = {}
         self._timers: list[TimerHandle] = []
         self._task: asyncio.Task[None] | None = None
         # what stands if the handler is cancelled before its first line
-        self._gave: _Result = (None, asyncio.CancelledError())
+        self._gave: Result = (None, asyncio.CancelledError())
         self._on_end: Callable[[Execution], None] | None = None
         self._abandoned = False
 
@@ -116,6 +108,9 @@ class Execution:
     def abandon(self) -> None:
         """Look at the handler no more, though it has not stopped: nothing is to be reported."""
         self._abandoned = True
+        if self._task is not None:
+            # asyncio's own way; the worker has warned of it by name
+            self._task._log_destroy_pending = False  # type: ignore[attr-defined]
         self._end()
 
     async def _run(self) -> None:
@@ -123,27 +118,15 @@ class Execution:
 
         The outcome is noted here, not returned: the task may be marked cancelled all the same.
         """
+        enter_run(Run(tuple(self.jobs), self._captured, asyncio.get_running_loop()))
         try:
-            if self._pool is None:
-                value = await self._handler(self.jobs if self._batch else self.jobs[0])
-                self._gave = (value, None)
-            else:
-                self._gave = await self._run_in_thread()
+            argument = self.jobs if self._batch else self.jobs[0]
+            self._gave = await self._runner.call(argument, self._keep)
         except BaseException as error:  # KeyboardInterrupt and SystemExit fail a job like others
             self._gave = (None, error)
 
-    async def _run_in_thread(self) -> _Result:
-        assert self._pool is not None
-        loop = asyncio.get_running_loop()
-        jobs = [BlockingJob(job, loop) for job in self.jobs]
-        argument = jobs if self._batch else jobs[0]
-        context = contextvars.copy_context()
-        self.thread = self._pool.submit(context.run, _call, self._handler, argument)
-        with self._clock.off_loop():
-            value, error = await asyncio.wrap_future(self.thread)
-        if inspect.isawaitable(value):  # such as from ``lambda job: send(job)``
-            value = await value
-        return value, error
+    def _keep(self, background: Background) -> None:
+        self.background = background
 
     def _end(self) -> None:
         for timer in self._timers:
@@ -152,7 +135,7 @@ class Execution:
         if on_end is not None:
             on_end(self)
 
-    def _results(self) -> list[_Result]:
+    def _results(self) -> list[Result]:
         """What the handler gave, or what it raised, for each job."""
         assert self._task is not None
         value, error = self._gave
@@ -188,31 +171,31 @@ class Execution:
         return Fail(describe(error), format_traceback(error))
 
 
-def check_handler(handler: object) -> Handler:
-    """Check that a handler can be called with one argument."""
-    if not callable(handler):
-        raise TypeError(f"handler must be a function that takes the job, not {handler!r}")
-    try:
-        inspect.signature(handler).bind(None)
-    except TypeError as error:
-        name = getattr(handler, "__name__", repr(handler))
-        raise TypeError(f"handler {name} must take exactly one argument, the job") from error
-    except ValueError:  # some built-ins don't tell their signature
-        pass
-    return handler
+class RemoteError(Exception):
+    """What was raised in another process: its text, as the exception itself may not be copied.
 
+    Args:
+        description: what :func:`describe` said there.
+        stacktrace: what :func:`format_traceback` said there.
+    """
 
-def is_async(handler: Handler) -> bool:
-    """Whether calling the handler gives a coroutine."""
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
-        getattr(handler, "__call__", None)  # noqa: B004 -- an object with an async __call__
-    )
+    def __init__(self, description: str, stacktrace: str) -> None:
+        super().__init__(description, stacktrace)
+        self.description = description
+        self.stacktrace = stacktrace
+
+    @classmethod
+    def of(cls, error: BaseException) -> RemoteError:
+        """What another process is to be told of an exception."""
+        return cls(describe(error), format_traceback(error))
 
 
 def describe(error: BaseException) -> str:
     """An exception in one line."""
     if isinstance(error, asyncio.CancelledError):
         return "the handler cancelled itself"
+    if isinstance(error, RemoteError):
+        return error.description
     try:
         text = str(error)
     except Exception:  # a person's __str__ may raise anything
@@ -222,11 +205,19 @@ def describe(error: BaseException) -> str:
 
 def format_traceback(error: BaseException) -> str:
     """The traceback as Python prints it, from the handler's first line on."""
+    if isinstance(error, RemoteError):
+        return error.stacktrace
     lines = traceback.format_exception(type(error), error, _from_handler(error.__traceback__))
     return "".join(lines)
 
 
-_OWN_FILES = frozenset({__file__, str(Path(concurrent.futures.__file__).parent / "thread.py")})
+_OWN_MODULES = ("execution", "runners", "processes", "process_child", "process_pickle")
+_OWN_FILES = frozenset(
+    {
+        *(str(Path(__file__).with_name(f"{name}.py")) for name in _OWN_MODULES),
+        str(Path(concurrent.futures.__file__).parent / "thread.py"),
+    }
+)
 
 
 def _from_handler(trace: TracebackType | None) -> TracebackType | None:
@@ -234,14 +225,3 @@ def _from_handler(trace: TracebackType | None) -> TracebackType | None:
     while first is not None and first.tb_frame.f_code.co_filename in _OWN_FILES:
         first = first.tb_next
     return first or trace
-
-
-def _call(handler: Handler, argument: Any) -> _Result:
-    """Call a plain handler in its thread.
-
-    What it raises is handed over as a value: not every exception can be set on a future.
-    """
-    try:
-        return handler(argument), None
-    except BaseException as error:  # see Execution._run
-        return None, error

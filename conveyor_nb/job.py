@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, Self
@@ -21,6 +22,10 @@ from conveyor_nb.payload import freeze, thaw
 from conveyor_nb.stores import StoreInterface
 
 __all__ = ["Job"]
+
+
+Preparation = Callable[[actions.Action], Awaitable[None]]
+"""What is awaited before an action is applied to a job."""
 
 
 def _field(name: str) -> Any:
@@ -81,6 +86,7 @@ class Job(Displayable):
         self._store = store
         self._lock = lock
         self._cancel_requested = False
+        self._preparations: tuple[Preparation, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.name!r}: {self._summary()}>"
@@ -270,21 +276,34 @@ class Job(Displayable):
                 raise TimeoutError(f"job {self.id!r} has not finished {limit}")
         finally:
             self._store.unsubscribe(self.queue_name, notice, job_id=self.id)
-        return await self._take_end(settled.result())
+        return await self.take_end(settled.result())
 
     async def _has_settled(self) -> bool:
         """Read the job anew: has it settled?"""
         return (await self.refresh()).state in SETTLED
 
-    async def _take_end(self, event: StoreEvent) -> Any:
+    async def take_end(self, event: StoreEvent) -> Any:
+        """Show the job as it is after the event of its end, and return or raise what that tells.
+
+        One that is gone, such as by ``remove_on_complete``, is shown as it ended.
+        """
         if event.type == EventType.REMOVED:
             raise JobNotFoundError(self.id, self.queue_name)
-        self._data = await self._store.get_job(self.queue_name, self.id) or self._data
-        end = self._data.copy()
+        found = await self._store.get_job(self.queue_name, self.id)
+        end = (found or self._data).copy()
         end.state = JobState(event.type.partition(":")[2])
         end.returnvalue = thaw(freeze(event.data.get("returnvalue"), "returnvalue"))
         end.failed_reason = event.data.get("reason")
+        self._data = found or end
         return _result(end, event.data.get("cancelled", False))
+
+    def before_apply(self, prepare: Preparation) -> None:
+        """Await ``prepare(action)`` before any action is applied through this object.
+
+        A worker settles a job through the object that the handler has: what belongs to the run
+        and is not in the store yet can be brought there first.
+        """
+        self._preparations = (*self._preparations, prepare)
 
     async def apply(self, action: actions.Action, *, fenced: bool = True) -> None:
         """Let the store apply an action, and show the job as it is after that.
@@ -293,6 +312,8 @@ class Job(Displayable):
             action: what is to be done.
             fenced: send the lock along, if this object is a handler's.
         """
+        for prepare in self._preparations:
+            await prepare(action)
         before = self._data
         self._data = await self._store.apply(
             self.queue_name, self.id, action, lock=self._lock if fenced else None

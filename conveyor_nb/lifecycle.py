@@ -176,8 +176,8 @@ def decide(
         case actions.SetProgress(value):
             data = {"name": job.name, "worker_id": job.locked_by, "progress": value}
             return Change({"progress": value}, ((EventType.PROGRESS, data),))
-        case actions.Log(line):
-            return _log(job, line)
+        case actions.Log(line, more):
+            return _log(job, (line, *more))
         case actions.ClearLogs():
             return Change({"logs": ()}, ((EventType.LOG, {"name": job.name, "cleared": True}),))
     assert_never(action)
@@ -356,13 +356,13 @@ def _reposition(job: JobData, updates: dict[str, Any]) -> Change:
     return Change(updates, (event,))
 
 
-def _log(job: JobData, line: str) -> Change:
-    updates: dict[str, Any] = {"logs": _with_line(job.logs, line)}
+def _log(job: JobData, lines: tuple[str, ...]) -> Change:
+    updates: dict[str, Any] = {"logs": _with_lines(job.logs, lines)}
     if job.state is JobState.ACTIVE:
         *earlier, last = job.attempt_logs
-        updates["attempt_logs"] = (*earlier, last._replace(logs=_with_line(last.logs, line)))
-    data = {"name": job.name, "worker_id": job.locked_by, "line": line}
-    return Change(updates, ((EventType.LOG, data),))
+        updates["attempt_logs"] = (*earlier, last._replace(logs=_with_lines(last.logs, lines)))
+    about = {"name": job.name, "worker_id": job.locked_by}
+    return Change(updates, tuple((EventType.LOG, about | {"line": line}) for line in lines))
 
 
 # -- flows ----------------------------------------------------------------------------------
@@ -458,5 +458,5 @@ def _ended(
     return {"locked_by": None, "lock_until": None, "attempt_logs": attempts}
 
 
-def _with_line(lines: tuple[str, ...], line: str) -> tuple[str, ...]:
-    return (*lines[-(MAX_LOG_LINES - 1) :], line)
+def _with_lines(lines: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
+    return (*lines, *new)[-MAX_LOG_LINES:]

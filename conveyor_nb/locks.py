@@ -58,28 +58,38 @@ class LockKeeper:
         self._spawn = spawn
         self._renewal: TimerHandle | None = None
         self._watch: TimerHandle | None = None
+        self._closed = False
 
     def keep(self) -> None:
         """Renew locks from now on, until none is held."""
-        if self._renewal is None:
+        if self._renewal is None and not self._closed:
             self._renewal = self._store.clock.call_later(
                 self._lock_duration / 2, lambda: self._spawn(self._renew())
             )
 
     def watch(self) -> None:
         """Look for stalled jobs from now on, until no job of the queue is active."""
-        if self._watch is None:
+        if self._watch is None and not self._closed:
             self._watch = self._store.clock.call_later(
                 self._stalled_interval, lambda: self._spawn(self._look())
             )
 
     def close(self) -> None:
         """Stop both."""
+        self._closed = True
         for timer in (self._renewal, self._watch):
             if timer is not None:
                 timer.cancel()
 
     async def _renew(self) -> None:
+        try:
+            await self._renew_now()
+        finally:  # whatever the store's fault was, it is asked again
+            self._renewal = None
+            if any(True for _ in self._running()):
+                self.keep()
+
+    async def _renew_now(self) -> None:
         for job in list(self._running()):
             if job.state is not JobState.ACTIVE:  # its handler moved it away
                 continue
@@ -90,11 +100,18 @@ class LockKeeper:
                 )
             except (LostLockError, JobNotFoundError):
                 self._on_lost(job)
-        self._renewal = None
-        if any(True for _ in self._running()):
-            self.keep()
 
     async def _look(self) -> None:
+        go_on = True
+        try:
+            await self._look_now()
+            go_on = await self._store.get_active_count(self._queue_name) > 0
+        finally:  # as above
+            self._watch = None
+            if go_on:
+                self.watch()
+
+    async def _look_now(self) -> None:
         mine = {job.id for job in self._running()}
         stalled = await self._store.get_stalled_jobs(self._queue_name)
         suspects = [job for job in stalled if job.id not in mine]
@@ -105,6 +122,3 @@ class LockKeeper:
                     await self._store.apply(self._queue_name, job.id, Stall(job.lock_until))
                 except JobNotFoundError:  # removed meanwhile
                     continue
-        self._watch = None
-        if await self._store.get_active_count(self._queue_name):
-            self.watch()

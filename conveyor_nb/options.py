@@ -293,6 +293,10 @@ class JobOptions(_Frozen):
         check_number(self.priority, what="priority")
         check_flag(self.lifo, what="lifo")
         self._set(delay=to_seconds(self.delay, what="delay"))
+        if isinstance(self.backoff, str) and self.backoff in list(BackoffType):
+            raise ValueError(
+                f"backoff {str(self.backoff)!r} needs a delay: Backoff({str(self.backoff)!r}, '1s')"
+            )
         if self.backoff is not None and not isinstance(self.backoff, Backoff):
             self._set(backoff=Backoff(delay=to_seconds(self.backoff, what="backoff")))
         if self.timeout is not None:
@@ -388,6 +392,8 @@ class WorkerOptions(_Frozen):
     batch: Batch | None = None
     group: GroupLimits | None = None
     name: str | None = None
+    executor: str | None = None
+    capture: bool = True
 
     def __post_init__(self) -> None:
         check_count(self.concurrency, what="concurrency")
@@ -396,6 +402,9 @@ class WorkerOptions(_Frozen):
         for name in ("lock_duration", "stalled_interval"):
             self._set(**{name: positive_seconds(getattr(self, name), what=name)})
         check_flag(self.lifo, what="lifo")
+        check_flag(self.capture, what="capture")
+        if self.executor not in (None, "process"):
+            raise ValueError(f"executor must be 'process' or None, not {self.executor!r}")
         check_instance(Limiter, self.limiter, what="limiter", example="Limiter(10, '1s')")
         check_instance(Batch, self.batch, what="batch", example="Batch(10)")
         check_instance(GroupLimits, self.group, what="group", example="GroupLimits(concurrency=1)")

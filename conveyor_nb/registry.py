@@ -29,14 +29,26 @@ def named_workers(store: StoreInterface | None = None) -> dict[str, Worker]:
 
 
 def install_worker(
-    queue_name: str, handler: Handler, *, store: StoreInterface | None = None, **options: Any
+    queue_name: str,
+    handler: Handler,
+    *,
+    store: StoreInterface | None = None,
+    version: int | None = None,
+    **options: Any,
 ) -> Worker:
     """Start a worker under its name; one that has the name already gives way.
 
     The old worker takes no more jobs; those it runs finish with the old handler. If the new one
     can't be made, the old one stays as it is.
+
+    Args:
+        queue_name, handler, store, options: see ``Worker``.
+        version: what its ``version`` is to be; if not given, one more than that of the old one.
     """
-    return _install(Worker(queue_name, handler, store=store, **options))
+    worker = Worker(queue_name, handler, store=store, **options)
+    before = named_workers(worker.store).get(worker.name)
+    worker.version = version or ((before and before.version) or 0) + 1
+    return _install(worker)
 
 
 def restart_worker(name: str, *, store: StoreInterface | None = None) -> Worker:
@@ -51,7 +63,9 @@ def restart_worker(name: str, *, store: StoreInterface | None = None) -> Worker:
         raise ValueError(f"no worker {name!r}; the named workers are: {names}")
     worker = known[name]
     if worker.status in (WorkerStatus.CLOSING, WorkerStatus.CLOSED):
-        return _install(worker.successor())
+        successor = worker.successor()
+        successor.version = worker.version
+        return _install(successor)
     worker.start()
     return worker
 

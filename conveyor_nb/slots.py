@@ -1,14 +1,14 @@
-"""What a worker is at work on: its executions, found by job, and the threads they use."""
+"""What a worker is at work on: its executions, found by job."""
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from conveyor_nb.execution import Execution, ThreadFuture, Verdict
+from conveyor_nb.execution import Execution, Verdict
 from conveyor_nb.job import Job
+from conveyor_nb.runners import Background
 
 __all__ = ["Slots"]
 
@@ -17,7 +17,7 @@ class Slots:
     """The slots of a worker, and what is in them.
 
     An execution takes a slot until it is reported; if its handler runs in a thread that could
-    not be stopped, the slot stays taken until the thread is done.
+    not be stopped, or in a process that is still ending, the slot stays taken until that is done.
 
     Args:
         size: how many executions there may be at once.
@@ -30,13 +30,12 @@ class Slots:
         self.ended_count = 0
         self._room = asyncio.Event()
         self._by_job: dict[str, Execution] = {}
-        self._threads: set[ThreadFuture] = set()
-        self._pool: concurrent.futures.ThreadPoolExecutor | None = None
+        self._left_behind: set[Background] = set()
 
     @property
     def free(self) -> bool:
         """Whether there is room for one more execution."""
-        return len(self.executions) + len(self._threads) < self.size
+        return len(self.executions) + len(self._left_behind) < self.size
 
     def jobs(self) -> Iterator[Job]:
         """The jobs that are being run."""
@@ -70,29 +69,18 @@ class Slots:
             if self._by_job.get(job.id) is execution:
                 del self._by_job[job.id]
         self._room.set()
-        thread = execution.thread
-        if thread is not None and not thread.done():
-            self._threads.add(thread)
+        background = execution.background
+        if background is not None and not background.done():
+            self._left_behind.add(background)
             loop = asyncio.get_running_loop()
 
             def free(_: object) -> None:
                 if not loop.is_closed():
-                    loop.call_soon_threadsafe(self._forget_thread, thread, on_free)
+                    loop.call_soon_threadsafe(self._forget, background, on_free)
 
-            thread.add_done_callback(free)
+            background.add_done_callback(free)
 
-    def pool(self, name: str) -> concurrent.futures.Executor:
-        """The threads for plain handlers, as many as there are slots."""
-        if self._pool is None:
-            self._pool = concurrent.futures.ThreadPoolExecutor(self.size, f"conveyor_nb-{name}")
-        return self._pool
-
-    def close(self) -> None:
-        """Let the threads go; one that is busy ends when its handler returns."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _forget_thread(self, thread: ThreadFuture, on_free: Callable[[], None]) -> None:
-        self._threads.discard(thread)
+    def _forget(self, background: Background, on_free: Callable[[], None]) -> None:
+        self._left_behind.discard(background)
         self._room.set()
         on_free()

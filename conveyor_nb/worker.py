@@ -7,26 +7,29 @@ import logging
 from dataclasses import fields
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakSet
 
 from conveyor_nb.checks import check_flag, check_name
 from conveyor_nb.dispatcher import Dispatcher
 from conveyor_nb.display import Displayable
 from conveyor_nb.durations import Duration, to_seconds
 from conveyor_nb.events import EventBus, EventHandler
-from conveyor_nb.execution import Handler, check_handler
 from conveyor_nb.intake import check_store
 from conveyor_nb.job import Job
 from conveyor_nb.model import EventType, StoreEvent, WorkerInfo, WorkerStatus
 from conveyor_nb.options import Batch, GroupLimits, Limiter, WorkerOptions
+from conveyor_nb.runners import Handler, check_handler
 from conveyor_nb.stores import StoreInterface
 
-__all__ = ["Handler", "Worker"]
+__all__ = ["Handler", "Worker", "live_workers"]
 
 _LAST_WORDS = 1.0
 """Seconds that handlers have to clean up, once ``close`` has cancelled them."""
 
 
 _GONE = (WorkerStatus.STOPPED, WorkerStatus.CLOSED)
+
+_live: WeakSet[Worker] = WeakSet()
 
 
 class Worker(Displayable):
@@ -48,6 +51,13 @@ class Worker(Displayable):
         batch: a ``Batch``, for a handler that takes several jobs at a time.
         group: ``GroupLimits`` that hold for each group of jobs.
         name: what to call the worker; the queue's name if not given.
+        executor: ``"process"``: a plain handler runs in processes of its own, one for each
+            execution, for work that keeps a core busy. It is copied there with the variables
+            it uses, as they are when the worker is made; of its job it has the name, the data,
+            the id and ``attempts_made``, and ``update_progress``, ``log``, ``sleep`` and
+            ``raise_if_cancelled``. Cancelling a job, its timeout and closing end its process.
+        capture: in a notebook with the extension loaded, let what the handler prints go to the
+            job's log; of a batch, to the log of each of its jobs.
 
     Raises:
         TypeError, ValueError: a bad argument; nothing is started.
@@ -80,6 +90,8 @@ class Worker(Displayable):
         batch: Batch | None = None,
         group: GroupLimits | None = None,
         name: str | None = None,
+        executor: str | None = None,
+        capture: bool = True,
         logger: logging.Logger | None = None,
     ) -> None:
         self.queue_name = check_name(queue_name, what="queue name")
@@ -95,20 +107,24 @@ class Worker(Displayable):
             batch=batch,
             group=group,
             name=name,
+            executor=executor,
+            capture=capture,
         )
         if check_flag(auto_start, what="auto_start"):
             _require_loop("a worker starts at once", "pass auto_start=False and call start()")
         self.name = name or queue_name
         self.id = self.store.new_worker_id(self.name)
-        self._logger = logger
-        self._bus = EventBus(EventType, logger)
+        self.version: int | None = None
+        """Of a worker known by name: which handler under that name it has, from 1."""
+        self._logger = logger or logging.getLogger("conveyor_nb")
+        self._bus = EventBus(EventType, self._logger)
         self._dispatcher = Dispatcher(
             self.store,
             self.queue_name,
             self.id,
             self.handler,
             self.options,
-            logger=logger or logging.getLogger("conveyor_nb"),
+            logger=self._logger,
             on_turn=self._announce,
         )
         self._run: asyncio.Task[None] | None = None
@@ -143,6 +159,11 @@ class Worker(Displayable):
         return list(self._dispatcher.slots.jobs())
 
     @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop that it runs in, if it was ever started."""
+        return self._run.get_loop() if self._run else None
+
+    @property
     def concurrency(self) -> int:
         """How many executions it runs at once."""
         return self.options.concurrency
@@ -170,6 +191,7 @@ class Worker(Displayable):
         """
         self._require_open()
         _require_loop("a worker runs in an event loop", "await it inside an async function")
+        _live.add(self)
         self._started = True
         self._paused = False
         self._update()
@@ -178,6 +200,7 @@ class Worker(Displayable):
             self._run = asyncio.get_running_loop().create_task(
                 self._dispatch(), name=f"conveyor_nb worker {self.id}"
             )
+            self._run.add_done_callback(self._note_end)
 
     def pause(self) -> None:
         """Take no more jobs until :meth:`resume`; running ones finish."""
@@ -283,6 +306,16 @@ class Worker(Displayable):
             await self._announce()
             self._stop_listening()
 
+    def _note_end(self, run: asyncio.Task[None]) -> None:
+        """Say so if the worker has stopped in any other way than it should."""
+        if run.cancelled():
+            self._started = False
+        elif (error := run.exception()) is not None:
+            self._started = False
+            self._logger.error(
+                "worker %r has stopped; worker.start() lets it go on", self.name, exc_info=error
+            )
+
     async def _step(self) -> Job | None:
         self._listen()
         try:
@@ -308,6 +341,7 @@ class Worker(Displayable):
             await asyncio.gather(over, return_exceptions=True)
             await self._dispatcher.close()
             self._closed = True
+            _live.discard(self)
             await self._announce()
             self._stop_listening()
             self.store.unsubscribe(self.queue_name, self._tell)
@@ -347,6 +381,11 @@ class Worker(Displayable):
             raise RuntimeError(
                 f"worker {self.name!r} is closed; worker.successor() starts a new one like it"
             )
+
+
+def live_workers() -> list[Worker]:
+    """The workers that were started and are not closed yet, whoever made them."""
+    return list(_live)
 
 
 def _require_loop(what: str, remedy: str) -> None:

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from conveyor_nb import actions, lifecycle
+from conveyor_nb.alarm import Alarm
 from conveyor_nb.checks import check_flag, check_number, check_percent
-from conveyor_nb.clock import Alarm, Clock, SystemClock
+from conveyor_nb.clock import Clock, SystemClock
 from conveyor_nb.display import Displayable
 from conveyor_nb.errors import InvalidJobStateError
 from conveyor_nb.model import (

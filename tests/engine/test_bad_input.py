@@ -64,7 +64,7 @@ BAD_OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"timeout": NAN}, ValueError, "timeout must be .*nan"),
     ({"timeout": "never"}, ValueError, "timeout 'never' is not a duration"),
     ({"backoff": -1}, ValueError, "backoff must be zero or more"),
-    ({"backoff": "exponential"}, ValueError, "backoff 'exponential' is not a duration"),
+    ({"backoff": "exponential"}, ValueError, "backoff 'exponential' needs a delay"),
     ({"backoff": {"type": "fixed"}}, TypeError, "backoff .* is a dict"),
     ({"priority": NAN}, ValueError, "priority must be a finite number, not nan"),
     ({"priority": INF}, ValueError, "priority must be a finite number, not inf"),

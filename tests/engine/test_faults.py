@@ -342,8 +342,12 @@ async def test_a_store_that_fails_for_a_while(
 
         assert (await job.refresh()).returnvalue == "sent"
         assert runs == [job.id], "the handler ran once; only its report was tried again"
-        assert [event.data["error"] for event in errors] == ["OSError: disk full"] * 2
-    assert "the store failed" in caplog.text
+        assert [event.data["error"] for event in errors] == ["OSError: disk full"], "told once"
+        store.faults = 1
+        await queue.add("send")
+        await clock.advance(10)
+        assert len(errors) == 2, "it was well in between"
+    assert caplog.text.count("the store failed") == 2
 
 
 @pytest.mark.asyncio

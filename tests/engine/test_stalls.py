@@ -12,6 +12,7 @@ import pytest
 
 from conveyor_nb import (
     Job,
+    JobData,
     JobState,
     LostLockError,
     MemoryStore,
@@ -340,3 +341,49 @@ async def test_a_lost_lock_that_is_noticed_at_a_renewal_stops_the_handler(
     assert stopped == [1]
     assert (await job.refresh()).returnvalue == "second"
     assert [event.type for event in events].count("queue:error") == 1
+
+
+class Unsteady(MemoryStore):
+    """Fails a few times when it is asked to renew locks, or for the jobs whose locks ran out."""
+
+    def __init__(self, clock: VirtualClock, broken: str) -> None:
+        super().__init__(clock=clock)
+        self.faults = 2
+        self.broken = broken
+
+    async def extend_lock(self, *args: Any, **options: Any) -> JobData:
+        self._fail("extend_lock")
+        return await super().extend_lock(*args, **options)
+
+    async def get_stalled_jobs(self, queue_name: str) -> list[JobData]:
+        self._fail("get_stalled_jobs")
+        return await super().get_stalled_jobs(queue_name)
+
+    def _fail(self, method: str) -> None:
+        if self.faults and self.broken == method:
+            self.faults -= 1
+            raise OSError("no route")
+
+
+@pytest.mark.parametrize("broken", ["extend_lock", "get_stalled_jobs"])
+@pytest.mark.asyncio
+async def test_a_fault_meanwhile_is_told_once_and_locks_are_looked_after_again(
+    broken: str, clock: VirtualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(job: Job) -> str:
+        await job.sleep("2 minutes")
+        return "done"
+
+    async with Unsteady(clock, broken) as store:
+        events: list[StoreEvent] = []
+        store.subscribe(None, events.append)
+        async with Worker("emails", work, store=store, lock_duration=10, stalled_interval=10):
+            job = await Queue("emails", store=store).add("send")
+            await clock.advance("1 minute")
+            lock_until = (await job.refresh()).lock_until
+            assert lock_until is not None
+            assert lock_until > clock.now()
+            await clock.advance("1 minute")
+        assert await job.wait_until_finished() == "done"
+    assert [event.type for event in events].count("queue:error") == 1
+    assert caplog.text.count("OSError: no route") == 1

@@ -31,13 +31,14 @@ BELOW_NOTEBOOK = "data rules interface stores memory engine display public"
 
 ROOMS = {
     "data": Room("errors durations checks options model actions payload", "data"),
-    "rules": Room("lifecycle schedule clock events", "data rules"),
+    "rules": Room("lifecycle schedule clock alarm events", "data rules"),
     "interface": Room("stores.interface", "data rules"),
     # The package `stores` is the door to the concrete ones: the engine asks it for the default.
     "stores": Room("stores", "data rules interface memory"),
     "memory": Room("stores.*", "data rules interface memory display"),
     "engine": Room(
-        "queue job worker dispatcher execution blocking locks slots registry flow observable intake",
+        "queue job worker dispatcher execution runners processes process_child process_pickle "
+        "threads blocking current locks slots registry flow observable intake",
         "data rules interface stores engine display",
     ),
     # The one door from the engine to the notebook, open only while someone goes through it.
@@ -49,7 +50,7 @@ ROOMS = {
 }
 """The first room with a fitting pattern is a module's room."""
 
-NOTEBOOK_PACKAGES = frozenset({"IPython", "anywidget", "ipywidgets", "pandas"})
+NOTEBOOK_PACKAGES = frozenset({"IPython", "anywidget", "ipywidgets", "pandas", "tqdm"})
 """What only the notebook layer imports, so that the engine runs in scripts and in Pyodide."""
 
 NOW, LATER, FOR_TYPES = "when it is loaded", "in a function", "for the type checker"

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import settings
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture import engine
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from conveyor_nb.durations import to_seconds
@@ -168,6 +169,9 @@ class WaitingMachine(RuleBasedStateMachine):
 def _order(job: JobData) -> tuple[float, int]:
     return (job.priority, -job.sequence if job.opts.lifo else job.sequence)
 
+
+# See tests/conformance/conftest.py.
+engine.MAX_SHRINKING_SECONDS = 60
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 

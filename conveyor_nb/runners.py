@@ -1,0 +1,138 @@
+"""Where a worker's handler runs: in the loop, in threads, or in processes (``processes``)."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from conveyor_nb.blocking import BlockingJob
+from conveyor_nb.clock import Clock
+from conveyor_nb.job import Job
+from conveyor_nb.options import WorkerOptions
+from conveyor_nb.threads import ThreadPool
+
+__all__ = ["Handler", "Result", "Runner", "check_handler", "runner_for"]
+
+Handler = Callable[[Any], Any]
+"""Takes a ``Job``, or a list of them for a batch; plain or async."""
+
+Argument = Job | list[Job]
+
+Result = tuple[Any, BaseException | None]
+"""What a handler gave, and None; or None, and what it raised."""
+
+Background = concurrent.futures.Future[Any]
+"""What is done when a thread or a process has ended."""
+
+
+class Runner(ABC):
+    """Calls the handler of a worker: one for each worker, from its start to its end."""
+
+    @abstractmethod
+    async def call(self, argument: Argument, keep: Callable[[Background], None]) -> Result:
+        """Call the handler; what it raises is raised, or handed over as a value.
+
+        Args:
+            argument: the job, or the jobs of a batch.
+            keep: told of what works outside of the loop, and may go on for a while when this
+                call is cancelled: the slot is not free before it is done.
+        """
+
+    async def close(self) -> None:  # noqa: B027 -- a task needs nothing of it
+        """Let go of threads and processes."""
+
+
+class TaskRunner(Runner):
+    """Awaits an async handler in the execution's own task."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+
+    async def call(self, argument: Argument, keep: Callable[[Background], None]) -> Result:
+        return await self._handler(argument), None
+
+
+class ThreadRunner(Runner):
+    """Calls a plain handler in a thread, so that it never blocks the loop."""
+
+    def __init__(self, handler: Handler, clock: Clock, *, size: int, name: str) -> None:
+        self._handler = handler
+        self._clock = clock
+        self._threads = ThreadPool(size, f"conveyor_nb-{name}")
+
+    async def call(self, argument: Argument, keep: Callable[[Background], None]) -> Result:
+        loop = asyncio.get_running_loop()
+        blocking = (
+            [BlockingJob(job, loop) for job in argument]
+            if isinstance(argument, list)
+            else BlockingJob(argument, loop)
+        )
+        context = contextvars.copy_context()
+        thread = self._threads.submit(context.run, _call, self._handler, blocking)
+        keep(thread)
+        with self._clock.off_loop():
+            value, error = await asyncio.wrap_future(thread)
+        if inspect.isawaitable(value):  # such as from ``lambda job: send(job)``
+            value = await value
+        return value, error
+
+    async def close(self) -> None:
+        """Let the threads go; one that is busy ends when its handler returns."""
+        self._threads.close()
+
+
+def runner_for(handler: Handler, options: WorkerOptions, clock: Clock, *, name: str) -> Runner:
+    """What runs a worker's handler.
+
+    Raises:
+        TypeError: the handler is not for processes, and the options ask for these.
+    """
+    if options.executor == "process":
+        from conveyor_nb.processes import ProcessRunner  # only who uses it pays its import
+
+        if is_async(handler):
+            raise TypeError(
+                "executor='process' runs plain functions: write the handler with 'def' in place "
+                "of 'async def', or leave executor away"
+            )
+        return ProcessRunner(handler, clock)
+    if is_async(handler):
+        return TaskRunner(handler)
+    return ThreadRunner(handler, clock, size=options.concurrency, name=name)
+
+
+def check_handler(handler: object) -> Handler:
+    """Check that a handler can be called with one argument."""
+    if not callable(handler):
+        raise TypeError(f"handler must be a function that takes the job, not {handler!r}")
+    try:
+        inspect.signature(handler).bind(None)
+    except TypeError as error:
+        name = getattr(handler, "__name__", repr(handler))
+        raise TypeError(f"handler {name} must take exactly one argument, the job") from error
+    except ValueError:  # some built-ins don't tell their signature
+        pass
+    return handler
+
+
+def is_async(handler: Handler) -> bool:
+    """Whether calling the handler gives a coroutine."""
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
+        getattr(handler, "__call__", None)  # noqa: B004 -- an object with an async __call__
+    )
+
+
+def _call(handler: Handler, argument: Any) -> Result:
+    """Call a plain handler in its thread.
+
+    What it raises is handed over as a value: not every exception can be set on a future.
+    """
+    try:
+        return handler(argument), None
+    except BaseException as error:  # KeyboardInterrupt and SystemExit fail a job like others
+        return None, error

@@ -14,9 +14,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from conveyor_nb.clock import ScaledClock, SystemClock, VirtualClock
+from conveyor_nb.current import current_job
 from conveyor_nb.errors import (
     ConveyorError,
     GroupFullError,
@@ -51,6 +52,8 @@ from conveyor_nb.worker import Worker
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
+
+    from conveyor_nb.notebook.progress import progress
 
 __version__ = "0.1.0"
 
@@ -92,11 +95,21 @@ __all__ = [
     "SystemClock",
     "VirtualClock",
     "Worker",
+    "current_job",
     "default_store",
     "load_ipython_extension",
+    "progress",
     "set_default_store",
     "unload_ipython_extension",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "progress":  # only who uses it pays the import of tqdm
+        from conveyor_nb.notebook.progress import progress
+
+        return progress
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load_ipython_extension(ipython: InteractiveShell) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from conveyor_nb.notebook.frames import DataFrame
     from conveyor_nb.stores.interface import StoreInterface
 
-__all__ = ["Displayable", "describe_queue"]
+__all__ = ["Displayable", "describe_queue", "rows_of"]
 
 
 class Displayable:
@@ -45,6 +45,13 @@ class Displayable:
         from conveyor_nb.notebook.render import mimebundle
 
         return mimebundle(self)
+
+
+def rows_of(frame: DataFrame) -> list[dict[Any, Any]]:
+    """The rows of a DataFrame as plain dicts: see ``Queue.add_frame``."""
+    from conveyor_nb.notebook.payloads import payloads_of
+
+    return payloads_of(frame)
 
 
 def describe_queue(store: StoreInterface, name: str) -> str:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from conveyor_nb.checks import check_name
-from conveyor_nb.display import Displayable, describe_queue
+from conveyor_nb.display import Displayable, describe_queue, rows_of
 from conveyor_nb.durations import Duration, to_seconds
 from conveyor_nb.errors import QueueClosedError
 from conveyor_nb.events import EventBus, EventHandler, EventStream
@@ -32,6 +32,8 @@ from conveyor_nb.options import JobOptions, Repeat
 from conveyor_nb.stores import StoreInterface
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from conveyor_nb.worker import Handler, Worker
 
 __all__ = ["Queue"]
@@ -130,6 +132,32 @@ class Queue(Displayable):
             bulk_job(self.name, item, position, self.default_job_options)
             for position, item in enumerate(jobs)
         ]
+        return [self._job(saved) for saved in await self.store.save_bulk(built)]
+
+    async def add_frame(self, frame: DataFrame, name: str, **options: Any) -> list[Job]:
+        """Add a job for each row of a pandas DataFrame, all or none.
+
+        A job's payload is its row as a dict of plain Python values, by column: numbers, text,
+        ``datetime`` (to the microsecond) and ``timedelta``; what is missing (NaN, NaT, ``pd.NA``)
+        is ``None``. The index goes along under its name if it has one.
+
+        Args:
+            frame: the rows.
+            name: the name of the jobs.
+            options: those of every job, see ``JobOptions``; ``job_id`` and ``repeat``, which
+                are for one job, are not among them.
+
+        Raises:
+            TypeError, ValueError: no DataFrame, two columns of one name, or a bad option.
+            GroupFullError: the group would hold more than its ``max_size``.
+            QueueClosedError: the queue was closed.
+        """
+        self._require_open()
+        for option in ("job_id", "repeat"):
+            if option in options:
+                raise TypeError(f"{option} is for one job; add_frame makes one for each row")
+        opts = JobOptions.of(options, defaults=self.default_job_options)
+        built = [new_job(self.name, name, row, opts) for row in rows_of(frame)]
         return [self._job(saved) for saved in await self.store.save_bulk(built)]
 
     async def schedule(self, delay: Duration, name: str, data: Any = None, **options: Any) -> Job:

@@ -17,7 +17,7 @@ import traitlets
 
 from conveyor_nb.errors import ConveyorError, JobNotFoundError
 from conveyor_nb.job import Job
-from conveyor_nb.model import StoreEvent
+from conveyor_nb.model import EventType, StoreEvent
 from conveyor_nb.notebook.feed import Feed
 from conveyor_nb.notebook.queue_view import QueueView, sendable
 from conveyor_nb.notebook.subjects import at_once
@@ -99,6 +99,8 @@ class Panel(anywidget.AnyWidget):
     def _on_event(self, event: StoreEvent) -> None:
         self._view.log.add(event)
         self._feed.touch()
+        if event.type == EventType.ERROR and event.job_id is None:  # a fault of the engine itself
+            self._notify(str(event.data.get("error")))
 
     async def _send_frame(self, number: int) -> None:
         parts: dict[str, Any] = {}
@@ -113,11 +115,14 @@ class Panel(anywidget.AnyWidget):
 
     def _complain(self, error: BaseException) -> None:
         """Say in one line of the panel what went wrong; the log gets what was not foreseen."""
-        self._notices += 1
         text = str(error)
         if not isinstance(error, ConveyorError):
             text = f"{type(error).__name__}: {text}"
             _logger.warning("the panel of %r failed", self._view.queue, exc_info=error)
+        self._notify(text)
+
+    def _notify(self, text: str) -> None:
+        self._notices += 1
         self.notice = sendable({"n": self._notices, "text": text})
 
     # -- from the page to the queue -----------------------------------------------------------

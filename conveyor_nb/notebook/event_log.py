@@ -119,6 +119,7 @@ _TEXTS: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
     EventType.STALLED: lambda data: data.get("reason", ""),
     EventType.PAUSED: lambda data: _paused_name(data),
     EventType.RESUMED: lambda data: _paused_name(data),
+    EventType.ERROR: lambda data: data.get("error", ""),
     EventType.WORKER_STARTED: _name,
     EventType.WORKER_PAUSED: _name,
     EventType.WORKER_CLOSED: _name,

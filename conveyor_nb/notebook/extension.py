@@ -7,10 +7,12 @@ import atexit
 from IPython.core.interactiveshell import InteractiveShell
 
 from conveyor_nb.notebook.awaiting import CellTransformer
+from conveyor_nb.notebook.capture import Capture
 from conveyor_nb.notebook.completion import Completion
 from conveyor_nb.notebook.interrupts import LoopWaker
 from conveyor_nb.notebook.magics import Magics
 from conveyor_nb.notebook.session import Session, finish_closing
+from conveyor_nb.notebook.twins import TwinWatch
 
 __all__ = ["load", "unload"]
 
@@ -27,6 +29,8 @@ class _Loaded:
         shell.input_transformers_post.append(self._transformer)
         self._completion.register()
         self._waker = LoopWaker.if_needed()
+        self._capture = Capture(shell)
+        self._twins = TwinWatch(shell)
 
     def take_away(self) -> None:
         shell = self.session.shell
@@ -36,7 +40,9 @@ class _Loaded:
             shell.input_transformers_post.remove(self._transformer)
         if self._waker is not None:
             self._waker.close()
-        self.session.close()
+        self._twins.close()
+        # what jobs print until they are stopped is theirs
+        self.session.close().add_done_callback(lambda _: self._capture.close())
 
 
 _loaded: dict[InteractiveShell, _Loaded] = {}

@@ -12,7 +12,7 @@ from conveyor_nb.model import AttemptRecord, JobData, JobState
 from conveyor_nb.notebook.previews import one_line, pretty
 from conveyor_nb.options import JobOptions
 
-__all__ = ["gone_detail", "job_detail", "job_facts", "options_text"]
+__all__ = ["gone_detail", "job_detail", "job_facts", "log_text", "options_text"]
 
 _LOG_LINES = 200
 """So many of its newest log lines are shown of a job or an attempt."""
@@ -120,7 +120,7 @@ def _texts(job: JobData) -> list[tuple[str, str]]:
         ("Result", pretty(job.returnvalue) if job.state is JobState.COMPLETED else ""),
         ("Failure", "" if told_by_attempt else job.failed_reason or ""),
         ("Options", options_text(job.opts)),
-        ("Log", _log(job.logs) if elsewhere else ""),
+        ("Log", log_text(job.logs) if elsewhere else ""),
     ]
 
 
@@ -133,11 +133,12 @@ def _attempt(record: AttemptRecord) -> dict[str, Any]:
         "took": took,
         "error": record.error or "",
         "traceback": record.stacktrace or "",
-        "logs": _log(record.logs),
+        "logs": log_text(record.logs),
     }
 
 
-def _log(lines: tuple[str, ...]) -> str:
+def log_text(lines: tuple[str, ...]) -> str:
+    """The newest lines of a log, and how many there were before."""
     shown = lines[-_LOG_LINES:]
     earlier = len(lines) - len(shown)
     return "\n".join([f"… {earlier:,} earlier lines"] * bool(earlier) + [*shown])

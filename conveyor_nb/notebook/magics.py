@@ -61,14 +61,20 @@ WORKER_ARGUMENTS = (
         dest="lock_duration",
     ),
     Argument("--lifo", "take the newest job first", flag=True),
+    Argument(
+        "--no-capture",
+        "show what jobs print in the output of this cell, not in their logs",
+        flag=True,
+        dest="no_capture",
+    ),
 )
 _WORKER_HELP = """Make this cell the handler of a queue's worker, and start it.
 
 The cell is the body of an async function of `job`: `job.data` is the payload, `return` gives
-the result, and an exception fails the attempt. `await` works, and names that it does not set
-itself are the notebook's variables as they are when the job runs. Code that computes without
-`await` stops the kernel's loop meanwhile: do long computations in
-`await asyncio.to_thread(...)`, or in a plain function under `@queue.worker()`.
+the result, and an exception fails the attempt. What it prints goes to the job's log. `await`
+works, and names that it does not set itself are the notebook's variables as they are when the
+job runs. Code that computes without `await` stops the kernel's loop meanwhile: do long
+computations in `await asyncio.to_thread(...)`, or in a plain function under `@queue.worker()`.
 
 Run the cell again to go on with new code: jobs that run finish with the old one. If the new
 code can't be compiled, the old one goes on."""
@@ -223,11 +229,14 @@ class Magics:
         args = parse(_WORKER_PARSER, words, WORKER_ARGUMENTS, example=example)
         session = self._session
         name = args.name or args.queue
+        before = session.workers().get(name)
+        version = max(self._versions[name], (before and before.version) or 0) + 1
         handler = compile_handler(
             cell,
             name=name,
             first_line=f"%%worker {line}".rstrip(),
-            filename=self._new_filename(name),
+            # each has a name of its own in tracebacks, as old code may still run
+            filename=f"<%%worker {name}{f', version {version}' if version > 1 else ''}>",
             variables=session.variables,
         )
         options = {
@@ -237,21 +246,22 @@ class Magics:
         }
         if args.group_concurrency is not None:
             options["group"] = GroupLimits(concurrency=args.group_concurrency)
-        before = session.workers().get(name)
         worker = install_worker(
-            args.queue, handler, store=session.store, limiter=args.limit, lifo=args.lifo, **options
+            args.queue,
+            handler,
+            store=session.store,
+            limiter=args.limit,
+            lifo=args.lifo,
+            capture=not args.no_capture,
+            version=version,
+            **options,
         )
+        self._versions[name] = version
         if before is None:
             return f"worker {name} takes jobs of {args.queue}, {worker.concurrency} at a time"
         running = len(before.running)
         rest = f"; {counted(running, 'job')} to finish with the one before" if running else ""
         return f"worker {name} goes on with this handler{rest}"
-
-    def _new_filename(self, name: str) -> str:
-        """What tracebacks call a cell: each has a name of its own, as old code may still run."""
-        self._versions[name] += 1
-        version = self._versions[name]
-        return f"<%%worker {name}, version {version}>" if version > 1 else f"<%%worker {name}>"
 
 
 def _first_word(line: str) -> str:

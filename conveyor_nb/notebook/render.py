@@ -17,7 +17,7 @@ from IPython.core.getipython import get_ipython
 from conveyor_nb.durations import format_seconds
 from conveyor_nb.job import Job
 from conveyor_nb.model import ALL_NAMES, JobData, JobState
-from conveyor_nb.notebook.job_detail import job_facts, options_text
+from conveyor_nb.notebook.job_detail import job_facts, log_text, options_text
 from conveyor_nb.notebook.job_table import instant_of, outcome, page_bounds, tries
 from conveyor_nb.notebook.previews import pretty
 from conveyor_nb.notebook.subjects import ReadableStore
@@ -132,6 +132,7 @@ def _job_html(job: Job) -> str:
         ("payload", "" if job.data is None else pretty(job.data)),
         ("result", pretty(job.returnvalue) if job.state is JobState.COMPLETED else ""),
         ("failure", _failure_of(job)),
+        ("log", log_text(job.logs)),
     ]
     parts = [_tag("div", _tag("p", label), _tag("pre", text)) for label, text in blocks if text]
     table = _table(["attempt", "status", "took", "error"], attempts) if attempts else ""

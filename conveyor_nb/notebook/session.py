@@ -25,7 +25,7 @@ from conveyor_nb.notebook.subjects import ReadableStore
 from conveyor_nb.queue import Queue
 from conveyor_nb.registry import named_workers, take_named_workers
 from conveyor_nb.stores import MemoryStore, StoreInterface, default_store, set_default_store
-from conveyor_nb.worker import Worker
+from conveyor_nb.worker import Worker, live_workers
 
 __all__ = ["KEPT_EVENTS", "Session", "finish_closing"]
 
@@ -34,6 +34,8 @@ KEPT_EVENTS = 1_000
 
 _LAST_SECONDS = 2.0
 """For how many seconds a kernel that ends waits for what is being closed."""
+
+_MOST_STOPS = 10
 
 _logger = logging.getLogger("conveyor_nb")
 _REAL_TIME = SystemClock()
@@ -112,7 +114,7 @@ class Session:
         return named_workers(self.store)
 
     def worker(self, name: str) -> Worker:
-        """A named worker.
+        """A named worker; or one that was made by hand and has not closed, by its id.
 
         Raises:
             Mistake: there is none of that name.
@@ -120,6 +122,8 @@ class Session:
         workers = self.workers()
         if name in workers:
             return workers[name]
+        if (by_hand := next((one for one in live_workers() if one.id == name), None)) is not None:
+            return by_hand
         if not workers:
             raise Mistake(
                 f"there is no worker {name!r}, nor any other; write one: %%worker {quoted(name)}"
@@ -211,11 +215,25 @@ _closing: set[asyncio.Task[None]] = set()
 
 
 def finish_closing() -> None:
-    """Wait a little for all that is being closed, once the kernel's loop has stopped."""
-    for task in tuple(_closing):
-        loop = task.get_loop()
+    """Close the workers that are left, once the kernel's loop has stopped; wait a little for it."""
+    left: dict[asyncio.AbstractEventLoop, list[Worker]] = {}
+    for worker in live_workers():
+        if (loop := worker.loop) is not None and not loop.is_closed() and not loop.is_running():
+            left.setdefault(loop, []).append(worker)
+    for loop, workers in left.items():
+        _close(workers, loop)
+    for loop in {task.get_loop() for task in _closing}:
         if not loop.is_closed() and not loop.is_running():
-            loop.run_until_complete(_REAL_TIME.wait(task, _LAST_SECONDS))
+            waiting = loop.create_task(_wait_for_closing(loop))
+            for _ in range(_MOST_STOPS):
+                with contextlib.suppress(RuntimeError):  # the kernel has it stopped more than once
+                    loop.run_until_complete(waiting)
+                    break
+
+
+async def _wait_for_closing(loop: asyncio.AbstractEventLoop) -> None:
+    mine = [task for task in _closing if task.get_loop() is loop]
+    await _REAL_TIME.wait(asyncio.gather(*mine, return_exceptions=True), _LAST_SECONDS)
 
 
 def _is_queue_of(value: object, store: StoreInterface) -> TypeGuard[Queue]:

@@ -9,7 +9,7 @@ from conveyor_nb.errors import ConveyorError
 from conveyor_nb.model import WorkerInfo, WorkerStatus
 from conveyor_nb.registry import named_workers, restart_worker
 from conveyor_nb.stores import StoreInterface
-from conveyor_nb.worker import Worker
+from conveyor_nb.worker import Worker, live_workers
 
 __all__ = ["act_on_worker", "worker_rows"]
 
@@ -24,13 +24,15 @@ _ACTIONS: Mapping[str, list[str]] = {
 async def worker_rows(store: StoreInterface, queue_name: str) -> list[dict[str, Any]]:
     """The workers that serve a queue: named ones, closed ones too, then those that are not.
 
-    Only named ones can be reached from here, so only they have buttons.
+    Only named ones have buttons. Of those that gave way to another version one sees when they
+    have finished their jobs.
     """
     named = _named(store, queue_name)
     known = {worker.id for worker in named.values()}
     others = [info for info in await store.list_workers(queue_name) if info.id not in known]
     rows = [_named_row(name, worker) for name, worker in sorted(named.items())]
-    return rows + [_other_row(info) for info in others]
+    live = {worker.id: worker for worker in live_workers() if worker.store is store}
+    return rows + [_other_row(info, live.get(info.id)) for info in others]
 
 
 async def act_on_worker(store: StoreInterface, queue_name: str, name: str, action: str) -> None:
@@ -67,6 +69,7 @@ def _named_row(name: str, worker: Worker) -> dict[str, Any]:
     return {
         "key": name,
         "name": name,
+        "version": worker.version,
         "status": "stopping" if stopping else "stopped" if closed else str(worker.status),
         "busy": busy,
         "concurrency": worker.concurrency,
@@ -74,12 +77,14 @@ def _named_row(name: str, worker: Worker) -> dict[str, Any]:
     }
 
 
-def _other_row(info: WorkerInfo) -> dict[str, Any]:
+def _other_row(info: WorkerInfo, worker: Worker | None) -> dict[str, Any]:
+    stopping = worker is not None and worker.status is WorkerStatus.CLOSING
     return {
         "key": info.id,
         "name": info.name,
-        "status": str(info.status),
-        "busy": None,
+        "version": worker and worker.version,
+        "status": "stopping" if stopping else str(info.status),
+        "busy": len(worker.running) if worker else None,
         "concurrency": info.concurrency,
         "can": [],
     }

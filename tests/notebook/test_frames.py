@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from conveyor_nb import Job, JobOptions, JobState, MemoryStore, Queue, VirtualClock, Worker
+from conveyor_nb import (
+    Group,
+    GroupFullError,
+    Job,
+    JobOptions,
+    JobState,
+    MemoryStore,
+    Queue,
+    Repeat,
+    VirtualClock,
+    Worker,
+)
 from conveyor_nb.model import (
     AttemptRecord,
     AttemptStatus,
     EventType,
     JobData,
+    JobScheduler,
+    MetricsPoint,
     StoreEvent,
     WorkerInfo,
     WorkerStatus,
 )
-from conveyor_nb.notebook.frames import attempts_frame, events_frame, jobs_frame, workers_frame
+from conveyor_nb.notebook.frames import (
+    attempts_frame,
+    events_frame,
+    jobs_frame,
+    metrics_frame,
+    results_frame,
+    schedulers_frame,
+    workers_frame,
+)
 
 START = datetime(2027, 1, 1, tzinfo=UTC)
 LATER = START + timedelta(seconds=2, microseconds=1)
@@ -33,6 +55,16 @@ def attempt(number: int) -> AttemptRecord:
     return AttemptRecord(number, "w", START, LATER, AttemptStatus.FAILED, "no", "trace", ("a",))
 
 
+POINT = MetricsPoint("emails", START, LATER, 3, 1, 0.25, 2.000001, None, 3.0)
+NOON = "0 12 * * *"
+
+
+def scheduler(**repeat: Any) -> JobScheduler:
+    return JobScheduler(
+        "daily", "emails", Repeat(**repeat), "send", {"to": "ada"}, JobOptions(), next_run=LATER
+    )
+
+
 @pytest.mark.parametrize(
     ("empty", "full"),
     [
@@ -43,8 +75,11 @@ def attempt(number: int) -> AttemptRecord:
             workers_frame([]),
             workers_frame([WorkerInfo("w", "w", "q", 1, WorkerStatus.RUNNING, START)]),
         ),
+        (metrics_frame([]), metrics_frame([POINT])),
+        (schedulers_frame([]), schedulers_frame([scheduler(every="1h"), scheduler(cron=NOON)])),
+        (results_frame([]), results_frame([job(state=JobState.COMPLETED, returnvalue=1)])),
     ],
-    ids=["jobs", "attempts", "events", "workers"],
+    ids=["jobs", "attempts", "events", "workers", "metrics", "schedulers", "results"],
 )
 def test_an_empty_frame_has_the_columns_of_a_full_one(
     empty: pd.DataFrame, full: pd.DataFrame
@@ -52,7 +87,8 @@ def test_an_empty_frame_has_the_columns_of_a_full_one(
     assert len(empty) == 0
     assert len(full) > 0
     assert empty.dtypes.to_dict() == full.dtypes.to_dict()
-    assert empty.index.name == full.index.name == "id"
+    assert empty.index.name == full.index.name
+    assert full.index.name in ("id", "start")
     assert empty.index.dtype == full.index.dtype
 
 
@@ -149,3 +185,123 @@ def test_what_people_write_comes_out_as_they_wrote_it() -> None:
     names = ["a", "ü", "<b>", "\ud800"]
     frame = jobs_frame([JobData(f"{n}", name, "q") for n, name in enumerate(names)])
     assert json.dumps(list(frame["name"])) == json.dumps(names)
+
+
+def test_metrics_have_a_row_for_each_period() -> None:
+    frame = metrics_frame([POINT])
+    assert frame.index[0] == START
+    assert str(frame.index.dtype) == "datetime64[us, UTC]"
+    row = frame.iloc[0]
+    assert (row["completed"], row["failed"], row["end"]) == (3, 1, LATER)
+    assert row["processing_p95"] == timedelta(seconds=2, microseconds=1)
+    assert pd.isna(row["waiting_p50"])
+    assert str(frame["waiting_p95"].dtype) == "timedelta64[us]"
+
+
+def test_schedulers_have_a_row_each() -> None:
+    frame = schedulers_frame([scheduler(every="90s", limit=3), scheduler(cron=NOON, tz="UTC")])
+    every, cron = (frame.iloc[place] for place in range(2))
+    assert (every["every"], every["limit"]) == (timedelta(seconds=90), 3)
+    assert pd.isna(every["cron"])
+    assert (cron["cron"], cron["tz"], cron["next_run"]) == (NOON, "UTC", LATER)
+    assert pd.isna(cron["every"])
+    assert pd.isna(cron["limit"])
+    assert str(frame["limit"].dtype) == "Int64"
+
+
+def done(number: int, value: object) -> JobData:
+    return job(number, state=JobState.COMPLETED, returnvalue=value)
+
+
+def test_results_that_are_dicts_become_columns() -> None:
+    failed = job(2, state=JobState.FAILED, failed_reason="no", returnvalue={"x": 9})
+    frame = results_frame([done(1, {"x": 1, "name": "ada"}), failed, done(3, {"x": 3, "state": 7})])
+    assert list(frame.columns) == ["state", "error", "x", "name", "result_state"]
+    assert list(frame.index) == ["emails-1", "emails-2", "emails-3"]
+    assert list(frame["state"]) == ["completed", "failed", "completed"]
+    assert list(frame["error"].isna()) == [True, False, True]
+    assert frame["x"].dtype == np.dtype("float64")
+    assert frame["x"].isna().tolist() == [False, True, False], "a failed job has no result"
+    assert frame.loc["emails-3", "result_state"] == 7
+
+
+def test_other_results_stay_whole() -> None:
+    frame = results_frame([done(1, {"x": 1}), done(2, [1, 2]), job(3)])
+    assert list(frame.columns) == ["state", "error", "returnvalue"]
+    assert frame["returnvalue"].tolist() == [{"x": 1}, [1, 2], None]
+
+
+TYPES: dict[str, Any] = {
+    "int": [1, 2],
+    "float": [0.5, np.nan],
+    "flag": [True, False],
+    "text": ["ada", None],
+    "nullable": pd.array([1, None], dtype="Int64"),
+    "at": pd.to_datetime(["2027-01-01T00:00:00.123456789Z", "NaT"]),
+    "naive": pd.to_datetime(["2027-01-01", "NaT"]),
+    "long": pd.to_timedelta(["1h", None]),
+    "kind": pd.Categorical(["a", None]),
+    "any": [[1, 2], {"a": np.nan}],
+    "mixed": [np.int64(3), pd.NA],
+    "day": [date(2027, 1, 1), pd.NaT],
+}
+
+
+@pytest.mark.asyncio
+async def test_each_row_becomes_a_job() -> None:
+    queue = Queue("emails", store=MemoryStore(ids="sequential"))
+    frame = pd.DataFrame(TYPES, index=pd.Index([np.int64(7), np.int64(8)], name="row"))
+    jobs = await queue.add_frame(frame, "send", priority=2, attempts=3)
+
+    assert [job.id for job in jobs] == ["emails-1", "emails-2"]
+    assert {(job.name, job.priority, job.opts.attempts) for job in jobs} == {("send", 2, 3)}
+    first, second = (job.data for job in jobs)
+    assert first == {
+        "row": 7,
+        "int": 1,
+        "float": 0.5,
+        "flag": True,
+        "text": "ada",
+        "nullable": 1,
+        "at": datetime(2027, 1, 1, 0, 0, 0, 123456, tzinfo=UTC),
+        "naive": datetime(2027, 1, 1),
+        "long": timedelta(hours=1),
+        "kind": "a",
+        "any": [1, 2],
+        "mixed": 3,
+        "day": date(2027, 1, 1),
+    }
+    plain = {int, float, bool, str, datetime, timedelta, list, date}
+    assert {type(value) for value in first.values()} == plain
+    given = {name: value for name, value in second.items() if value is not None}
+    assert list(given) == ["row", "int", "flag", "any"]
+    assert list(second) == list(first)
+
+
+@pytest.mark.asyncio
+async def test_an_index_goes_along_if_it_has_a_name() -> None:
+    queue = Queue("emails", store=MemoryStore())
+    frame = pd.DataFrame({"x": [1]})
+    levels = pd.MultiIndex.from_tuples([("a", 1)], names=["who", None])
+    for one, names in ((frame, ["x"]), (frame.set_axis(levels, axis=0), ["who", "x"])):
+        [added] = await queue.add_frame(one, "f")
+        assert list(added.data) == names
+    assert await queue.add_frame(frame.iloc[:0], "f") == []
+    assert [one.data for one in await queue.add_frame(frame[[]], "f")] == [{}]
+
+
+@pytest.mark.asyncio
+async def test_a_frame_is_added_whole_or_not_at_all() -> None:
+    queue = Queue("emails", store=MemoryStore())
+    frame = pd.DataFrame({"x": [1, 2, 3]})
+    with pytest.raises(GroupFullError):
+        await queue.add_frame(frame, "send", group=Group("a", max_size=2))
+    with pytest.raises(ValueError, match="named 'x'; rename one of them"):
+        await queue.add_frame(frame.rename_axis("x"), "send")
+    with pytest.raises(TypeError, match="add_frame takes a pandas DataFrame, not"):
+        await queue.add_frame([{"x": 1}], "send")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="job_id is for one job"):
+        await queue.add_frame(frame, "send", job_id="a")
+    with pytest.raises(TypeError, match="attemps"):
+        await queue.add_frame(frame, "send", attemps=3)
+    assert await queue.count() == 0

@@ -1,4 +1,4 @@
-"""What a kernel's session does between cells, under interrupts, and at its end."""
+"""What a kernel's session does between cells and under interrupts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 if TYPE_CHECKING:
     from .conftest import Kernel, NewKernel
 
-TASKS = "{task.get_coro().__qualname__ for task in __import__('asyncio').all_tasks()}"
 CLOSED = "from conveyor_nb.notebook import session\nawait asyncio.gather(*session._closing)"
 """Lets a cell wait until all that is being closed has closed."""
 
@@ -52,6 +51,43 @@ def test_a_cell_that_blocks_for_longer_than_the_lock_makes_no_job_run_twice(
     kernel.do("%conveyor wait emails")
     assert kernel.value("runs") == ["emails-1"]
     assert kernel.value("len((await job.refresh()).attempt_logs)") == 1
+
+
+def test_a_cell_that_blocks_for_three_seconds_under_a_short_lock(kernel: Kernel) -> None:
+    kernel.do(
+        "class Watched(MemoryStore):\n"
+        "    renewals = 0\n"
+        "    async def extend_lock(self, *args):\n"
+        "        self.renewals += 1\n"
+        "        return await super().extend_lock(*args)\n"
+        "set_default_store(Watched(ids='sequential'))\n"
+        "events = []\n"
+        "default_store().subscribe('emails', events.append)\n"
+        "runs, go_on = [], asyncio.Event()"
+    )
+    handler = "runs.append(job.id)\nawait go_on.wait()"
+    for name in "ab":
+        options = f"--name {name} --concurrency 10 --lock-duration 500ms"
+        kernel.do(f"%%worker emails {options}\n{handler}")
+    kernel.do(
+        "jobs = await Queue('emails').add_bulk([{'name': 'send'}] * 20)\nawait asyncio.sleep(0)"
+    )
+    assert kernel.value("len(runs)") == 20
+
+    kernel.do("import time\nbefore = default_store().renewals\ntime.sleep(3)")
+    kernel.do(
+        "while default_store().renewals < before + 20:\n    await asyncio.sleep(0)\n"
+        "await asyncio.sleep(0)"
+    )
+
+    assert kernel.value("default_store().renewals - before") == 20, (
+        "once for each, not for each tick"
+    )
+    kernel.do("go_on.set()\n%conveyor wait emails")
+    assert kernel.value("sorted(runs) == sorted(job.id for job in jobs)"), "none ran twice"
+    assert kernel.value("[len((await job.refresh()).attempt_logs) for job in jobs]") == [1] * 20
+    kinds = set(kernel.value("[str(event.type) for event in events]"))
+    assert not kinds & {"job:stalled", "job:retrying", "job:failed", "queue:error"}
 
 
 def test_interrupting_a_cell_stops_no_job(kernel: Kernel) -> None:
@@ -116,54 +152,128 @@ def test_the_decorator_swaps_the_handler_too(kernel: Kernel) -> None:
     assert kernel.value("list(workers.name)") == ["emails"]
 
 
+def worker_rows(kernel: Kernel) -> list[tuple[object, ...]]:
+    """The workers of ``emails`` as a panel shows them."""
+    kernel.do("from conveyor_nb.notebook.workers_panel import worker_rows")
+    rows = kernel.value("await worker_rows(default_store(), 'emails')")
+    return [(row["name"], row["version"], row["status"], row["busy"]) for row in rows]
+
+
+def test_the_panel_shows_which_version_of_a_handler_runs(kernel: Kernel) -> None:
+    kernel.do("%conveyor reset --ids sequential\ngo_on = asyncio.Event()")
+    kernel.do("%%worker emails --name mailer\nawait go_on.wait()")
+    kernel.do("%conveyor add emails send\nawait asyncio.sleep(0)")
+    assert worker_rows(kernel) == [("mailer", 1, "running", 1)]
+
+    kernel.run("%%worker emails --name mailer\nreturn (")
+    assert kernel.run("%%worker emails --name mailer --concurrency none\nreturn 1").err
+    assert worker_rows(kernel) == [("mailer", 1, "running", 1)], "it is as it was"
+
+    kernel.do("%%worker emails --name mailer\n1 / 0")
+    assert worker_rows(kernel) == [("mailer", 2, "running", 0), ("mailer", 1, "stopping", 1)]
+    kernel.do("go_on.set()\n%conveyor wait emails")
+    assert worker_rows(kernel) == [("mailer", 2, "running", 0)]
+    kernel.do("%conveyor stop mailer\n%conveyor start mailer")
+    assert worker_rows(kernel) == [("mailer", 2, "running", 0)], "the handler is the same"
+    kernel.do("job = %conveyor add emails send\n%conveyor wait emails")
+    assert "version 2>" in kernel.value("(await job.refresh()).stacktrace[-1]")
+
+    decorated = "@Queue('emails').worker(name='mailer')\nasync def send(job): pass"
+    kernel.do(f"{decorated}\n{CLOSED}")
+    assert worker_rows(kernel) == [("mailer", 3, "running", 0)]
+    kernel.do("%%worker emails --name mailer\n1 / 0")
+    assert worker_rows(kernel)[0] == ("mailer", 4, "running", 0)
+    kernel.do("by_hand = Worker('emails', print, name='other')\nawait asyncio.sleep(0)")
+    assert ("other", None, "running", 0) in worker_rows(kernel)
+    kernel.do("await by_hand.close()")
+
+
+# -- workers made by hand ---------------------------------------------------------------------
+
+BY_HAND = "worker = Worker('emails', print)"
+
+
+def test_a_cell_that_makes_a_worker_by_hand_again_is_warned_once(kernel: Kernel) -> None:
+    assert kernel.do(BY_HAND).err == ""
+    warning = kernel.run(BY_HAND).err
+    assert warning.count("TwinWarning") == 1
+    assert "emails-worker-1) still runs" in warning
+    assert "%conveyor stop emails-worker-1" in warning
+    assert kernel.do("%conveyor status").err == "", "once is enough"
+
+    assert kernel.do("%conveyor stop emails-worker-1").out.startswith("worker emails is stopped")
+    kernel.do("await worker.close()")
+    assert kernel.do(BY_HAND).err == "", "no other runs"
+    assert kernel.do(f"await worker.close()\n{BY_HAND}").err == ""
+    kernel.do("await worker.close()")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "async with Worker('emails', print):\n    pass",
+        "Worker('emails', print, auto_start=False)",
+        "Worker('emails', print, store=MemoryStore())",
+        "Worker('emails', print, name='other')",
+        "@Queue('emails').worker(name='named')\ndef send(job): pass",
+        "%%worker emails --name named\nreturn",
+        "%%worker emails\nreturn",
+    ],
+)
+def test_other_workers_bring_no_warning(kernel: Kernel, cell: str) -> None:
+    kernel.do("%%worker emails --name named\nreturn")
+    kernel.do(f"worker = {BY_HAND}")
+    assert kernel.do(f"made = [None]\n{cell}" if cell[0] != "%" else cell).err == ""
+    kernel.do(
+        "from conveyor_nb.worker import live_workers\n"
+        "await asyncio.gather(*(one.close() for one in live_workers()))"
+    )
+
+
+def test_a_worker_by_hand_beside_a_named_one(kernel: Kernel) -> None:
+    kernel.do("%%worker emails\nreturn")
+    assert "%conveyor stop emails. " in kernel.run(BY_HAND).err
+    kernel.do("await worker.close()")
+
+
+# -- faults of the engine ---------------------------------------------------------------------
+
+
+def test_a_fault_of_the_engine_is_shown_once_and_it_goes_on(kernel: Kernel) -> None:
+    kernel.do(
+        "class Flaky(MemoryStore):\n"
+        "    broken = False\n"
+        "    async def fetch_next_job(self, *args):\n"
+        "        if self.broken:\n"
+        "            raise OSError('disk full')\n"
+        "        return await super().fetch_next_job(*args)\n"
+        "clock = VirtualClock()\n"
+        "set_default_store(Flaky(ids='sequential', clock=clock))\n"
+        "from conveyor_nb.notebook.dashboard import dashboard\n"
+        "panel = dashboard(Queue('emails'))\n"
+        "panel.receive({'do': 'hello', 'view': 'page', 'n': 1})"
+    )
+    kernel.do("%%worker emails\nreturn 'done'")
+    kernel.do("default_store().broken = True")
+    ran = kernel.run("job = await Queue('emails').add('send')\nawait clock.advance(60)")
+    assert ran.error is None
+    assert ran.err.count("the store failed") == 1
+    assert ran.err.count("OSError: disk full") == 1
+    errors = "sum(event.type == 'queue:error' for event in events.itertuples())"
+    assert kernel.value(f"events = %conveyor events emails --last 1000\n{errors}") == 1
+    assert kernel.value("panel.notice['n'], panel.notice['text']") == (1, "OSError: disk full")
+
+    kernel.do("default_store().broken = False\nawait clock.advance(2)")
+    assert kernel.value("await job.wait_until_finished()") == "done"
+    kernel.do("panel.close()")
+
+
 def test_the_session_follows_another_default_store(kernel: Kernel) -> None:
     kernel.do("mine = MemoryStore()\nset_default_store(mine)\nqueue = Queue('mine')")
     assert "mine" in kernel.do("%conveyor status").out
     kernel.do("%conveyor add mine send\nevents = %conveyor events")
     assert kernel.value("[str(kind) for kind in events.type]") == ["job:waiting"]
     assert kernel.value("await mine.count_jobs('mine')") == 1
-
-
-def test_unloading_closes_everything_and_loading_again_works(kernel: Kernel) -> None:
-    kernel.do("%unload_ext conveyor_nb")
-    kernel.do(CLOSED)
-    before = kernel.value(TASKS)
-    assert "not found" in kernel.run("%conveyor status").err, "the magic is gone"
-
-    for _ in range(2):
-        kernel.do("%load_ext conveyor_nb")
-        kernel.do("ended = []")
-        kernel.do(
-            "%%worker emails --concurrency 5\n"
-            "try:\n    await asyncio.Event().wait()\nfinally:\n    ended.append(job.id)"
-        )
-        kernel.do("emails = Queue('emails')\nawait emails.add_bulk([{'name': 'send'}] * 9)")
-        assert "5 active" in kernel.do("%conveyor watch emails").text
-
-        kernel.do("%unload_ext conveyor_nb")
-        kernel.do(CLOSED)
-
-        assert kernel.value("len(ended)") == 5
-        assert kernel.value(TASKS) == before
-    kernel.do("%load_ext conveyor_nb")
-
-
-def test_reloading_closes_what_was_started_and_nothing_that_is_new(kernel: Kernel) -> None:
-    kernel.do("tasks = []")
-    for number in range(10):
-        kernel.do(f"%%worker emails\nawait asyncio.Event().wait()\nreturn {number}")
-        kernel.do("%conveyor add emails send")
-        kernel.do("%reload_ext conveyor_nb\n%conveyor reset --ids sequential")
-        kernel.do(f"{CLOSED}\ntasks.append(len(asyncio.all_tasks()))")
-    assert kernel.value("len(set(tasks))") == 1
-    kernel.do(
-        "%reload_ext conveyor_nb\n"
-        "emails = Queue('emails')\n"
-        "@emails.worker()\nasync def new(job): return 'new'\n"
-        f"{CLOSED}\n"
-        "job = await emails.add('send')"
-    )
-    assert kernel.value("await job.wait_until_finished()") == "new"
 
 
 def test_modules_that_are_loaded_again_change_nothing(kernel: Kernel) -> None:
@@ -183,17 +293,18 @@ def test_a_store_of_ones_own_is_left_as_it_is(kernel: Kernel) -> None:
     assert "emails" in kernel.do("%conveyor status").out
 
 
-@pytest.mark.parametrize("last", ["pass", "%unload_ext conveyor_nb", "%reload_ext conveyor_nb"])
-def test_a_kernel_that_ends_leaves_nothing_pending(
-    new_kernel: NewKernel, kernel_log: Path, last: str
-) -> None:
+def test_jobs_print_to_their_logs_in_a_notebook_that_never_awaits(new_kernel: NewKernel) -> None:
     with new_kernel() as kernel:
-        kernel.do("%load_ext conveyor_nb\nimport asyncio")
-        kernel.do("%%worker emails --concurrency 5\nawait asyncio.Event().wait()")
-        kernel.do("for i in range(9):\n    %conveyor add emails send $i")
-        kernel.do("%conveyor watch emails")
-        kernel.do(last)
-    log = kernel_log.read_text()
-    assert "pending" not in log
-    assert "Traceback" not in log
-    assert "never awaited" not in log
+        kernel.do("import asyncio\nready = asyncio.Event()")
+        kernel.do("%load_ext conveyor_nb\nimport conveyor_nb")
+        kernel.do("worker = conveyor_nb.Worker('emails', lambda job: print('of the job'))")
+        cell = kernel.start(
+            "async def add():\n"
+            "    job = await conveyor_nb.Queue('emails').add('send')\n"
+            "    await job.wait_until_finished()\n"
+            "    print('logged:', *(await job.refresh()).logs)\n"
+            "    ready.set()\n"
+            "task = asyncio.ensure_future(add())"
+        )
+        told = cell.end().out + kernel.do("await ready.wait()").out
+        assert told == "logged: of the job\n"

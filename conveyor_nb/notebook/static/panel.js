@@ -222,11 +222,13 @@ function render({ model, el }) {
       () => h("div", { class: "cv-worker", role: "listitem", "data-testid": "cv-worker" },
         h("span", { class: "cv-who" }), h("span", { class: "cv-slots" }), h("span", { class: "cv-acts" })),
       (row, worker) => {
-        const { name, status, busy, concurrency, can } = worker;
+        const { name, version, status, busy, concurrency, can } = worker;
         row.dataset.status = status;
-        memo(row.children[0], [name, status], () => [
+        memo(row.children[0], [name, version, status], () => [
           icon(status === "stopping" ? "paused" : status),
-          h("span", { class: "cv-name", title: name }, name), h("span", { class: "cv-status" }, status)]);
+          h("span", { class: "cv-name", title: name }, name),
+          version && h("span", { class: "cv-muted", "data-testid": "cv-worker-version" }, `version ${version}`),
+          h("span", { class: "cv-status" }, status)]);
         memo(row.children[1], [busy, concurrency], () => [
           busy !== null && concurrency <= 16 && h("span", { class: "cv-meter", "aria-hidden": "true" },
             ...Array.from({ length: concurrency }, (_, i) => h("i", { class: i < busy ? "cv-on" : "" }))),

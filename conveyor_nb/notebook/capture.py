@@ -1,0 +1,170 @@
+"""A job's prints go to its log, and to no cell.
+
+What a task prints goes, in a kernel, to the output of the cell that started the task; with
+workers that is anybody's. So while the extension is loaded, the kernel's streams and its display
+look for the run of a job that the caller belongs to (``conveyor_nb.current``), and give what is
+printed there to that job's log. ``logging`` and ``warnings`` come through the streams: a job's log
+shows of them what a cell would have shown. All other prints go where they always went.
+
+A thread that a handler starts by itself, and what writes past Python's streams, can't be told from
+the rest of the notebook.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import io
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
+
+from IPython.core.async_helpers import get_asyncio_loop
+from IPython.core.interactiveshell import InteractiveShell
+
+from conveyor_nb.current import Run, current_run
+from conveyor_nb.notebook.job_output import JobOutput
+
+__all__ = ["Capture"]
+
+
+class Capture:
+    """Gives what jobs print to their logs, until it is closed.
+
+    A batch's prints go to the log of each of its jobs. What a job displays is logged as its plain
+    text, and a job clears no output.
+
+    Args:
+        shell: whose display is looked after, besides ``sys.stdout`` and ``sys.stderr``.
+    """
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell: Any = shell
+        self._hooks: WeakSet[_Hook] = WeakSet()
+        self._depth = 0  # of cells within cells: how many have begun
+        self._closed = False
+        self._watch()
+        # IPython, `%%capture` and the like put others in their place while a cell runs
+        self._shell.events.register("pre_run_cell", self._begin_cell)
+        self._shell.events.register("post_run_cell", self._end_cell)
+
+    def close(self) -> None:
+        """Leave streams and display as they were."""
+        self._closed = True
+        self._shell.events.unregister("pre_run_cell", self._begin_cell)
+        self._shell.events.unregister("post_run_cell", self._end_cell)
+        for hook in self._hooks:
+            hook.release()
+        self._hooks.clear()
+
+    def _watch(self) -> None:
+        """Hook the streams and the display that are in place now."""
+        if self._closed:
+            return
+        self._hook(sys.stdout, "write", functools.partial(_print, "stdout"))
+        self._hook(sys.stderr, "write", functools.partial(_print, "stderr"))
+        self._hook(self._shell.display_pub, "publish", _display)
+        self._hook(self._shell.display_pub, "clear_output", _ignore)
+
+    def _begin_cell(self, *_: object) -> None:
+        self._depth += 1
+        self._watch()
+
+    def _end_cell(self, *_: object) -> None:
+        """Hook what is in place when the cell has ended and the loop goes on."""
+        self._depth = max(0, self._depth - 1)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # in a terminal the prompt runs it
+            loop = get_asyncio_loop()  # type: ignore[no-untyped-call]
+        loop.call_soon(self._watch)
+
+    def _hook(self, target: object, name: str, take: _Taker) -> None:
+        if isinstance(target, io.StringIO) and self._depth < 2:
+            return  # not that of a cell in `%%capture`, but what a handler itself redirects to
+        with contextlib.suppress(TypeError, AttributeError):  # of a kind that can't be hooked
+            hook = vars(target).get(name)
+            if hook not in self._hooks:
+                if not isinstance(hook, _Hook):
+                    hook = _Hook(target, name, take)
+                hook.users += 1
+                self._hooks.add(hook)
+
+
+# -- what becomes of a print ------------------------------------------------------------------
+
+_Taker = Callable[..., object]
+"""Called in place of a method in a captured run: with the run, then the method's arguments."""
+
+_outputs: WeakKeyDictionary[Run, tuple[JobOutput, ...]] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def _outputs_of(run: Run) -> tuple[JobOutput, ...]:
+    outputs = _outputs.get(run)
+    if outputs is None:
+        with _lock:
+            outputs = _outputs.get(run)
+            if outputs is None:
+                outputs = tuple(JobOutput(job, run.loop) for job in run.jobs)
+                _outputs[run] = outputs
+    return outputs
+
+
+def _print(source: str, run: Run, text: str) -> int:
+    if not isinstance(text, str):
+        raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+    for output in _outputs_of(run):
+        output.write(text, source)
+    return len(text)
+
+
+def _display(run: Run, data: Mapping[str, Any], *_: object, **__: object) -> None:
+    text = data.get("text/plain")
+    _print("display", run, f"{', '.join(data) if text is None else text}\n")
+
+
+def _ignore(run: Run, *_: object, **__: object) -> None:
+    pass
+
+
+# -- hooks ------------------------------------------------------------------------------------
+
+
+class _Hook:
+    """Stands in for a method of one object, and passes on all calls but those of captured runs.
+
+    The method is replaced on the object itself, as others may hold on to it: a handler of
+    ``logging``, for instance, keeps the stream that it was made with.
+    """
+
+    def __init__(self, target: object, name: str, take: _Taker) -> None:
+        self.users = 0
+        self._target = target
+        self._name = name
+        self._take = take
+        self._original: Callable[..., object] = getattr(target, name)
+        self._attribute = vars(target).get(name)  # if none, the method is that of its class
+        setattr(target, name, self)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> object:
+        run = current_run() if self.users else None
+        if run is None or not run.captured:
+            return self._original(*args, **kwargs)
+        return self._take(run, *args, **kwargs)
+
+    def release(self) -> None:
+        """Count one user less; without any, put the method back.
+
+        If others have put something of theirs in its place meanwhile, it stays, and does nothing.
+        """
+        self.users -= 1
+        if self.users or vars(self._target).get(self._name) is not self:
+            return
+        if self._attribute is None:
+            delattr(self._target, self._name)
+        else:
+            setattr(self._target, self._name, self._attribute)

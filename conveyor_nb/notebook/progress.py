@@ -1,0 +1,200 @@
+"""A progress bar over jobs, moved by the store's events."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections import deque
+from collections.abc import Awaitable, Iterable
+from typing import Any, NamedTuple, Self
+
+from tqdm.auto import tqdm
+
+from conveyor_nb.errors import ConveyorError
+from conveyor_nb.job import Job
+from conveyor_nb.lifecycle import SETTLED
+from conveyor_nb.model import EventType, StoreEvent
+from conveyor_nb.notebook.repaint import Repainter
+from conveyor_nb.stores import StoreInterface
+
+__all__ = ["Progress", "progress"]
+
+_ENDS = frozenset({EventType.COMPLETED, EventType.FAILED, EventType.REMOVED})
+
+_Key = tuple[int, str, str]
+"""Which job: its store, its queue and its id."""
+
+
+class Progress:
+    """The jobs as they finish, for ``async for``, with a bar that shows how many have.
+
+    The bar is a widget in a notebook and a line of text elsewhere. It counts each job at once,
+    whatever the loop's body is at; how many failed stands beside it. Leaving the loop, be it by
+    ``break``, an error or an interrupt, closes it; the jobs go on.
+
+    Args:
+        jobs: the jobs, of any queues.
+        bar: options of ``tqdm``, such as ``desc="emails"`` or ``leave=False``.
+
+    >>> import asyncio
+    >>> from conveyor_nb import MemoryStore, Queue, Worker
+    >>> async def main():
+    ...     store = MemoryStore(ids="sequential")
+    ...     queue = Queue("sums", store=store)
+    ...     async with Worker("sums", lambda job: sum(job.data), store=store):
+    ...         jobs = await queue.add_bulk({"name": "sum", "data": [n, n]} for n in range(3))
+    ...         async for job in progress(jobs, disable=True):
+    ...             print(job.id, job.returnvalue)
+    ...         return await progress.gather(jobs, disable=True)
+    >>> asyncio.run(main())
+    sums-1 0
+    sums-2 2
+    sums-3 4
+    [0, 2, 4]
+    """
+
+    def __init__(self, jobs: Iterable[Job], **bar: Any) -> None:
+        self._watch = _Watch(jobs, bar)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Job:
+        return (await self._watch.next()).job
+
+    def close(self) -> None:
+        """Close the bar, and follow the jobs no more."""
+        self._watch.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_watch"):
+            self._watch.close()
+
+    @classmethod
+    async def gather(
+        cls, jobs: Iterable[Job], *, return_exceptions: bool = False, **bar: Any
+    ) -> list[Any]:
+        """Wait for the jobs behind a bar, and return what their handlers did, in order.
+
+        Args:
+            jobs: the jobs, of any queues.
+            return_exceptions: give the error of a failed job in its place, as ``asyncio.gather``
+                does; else the first one is raised at once, while the other jobs go on.
+            bar: options of ``tqdm``.
+
+        Raises:
+            JobFailedError, JobCancelledError, JobNotFoundError: as ``wait_until_finished``.
+        """
+        jobs = list(jobs)
+        given: dict[int, Any] = {}
+        watch = _Watch(jobs, bar)
+        try:
+            while len(given) < len({id(job) for job in jobs}):
+                job, value, error = await watch.next()
+                if error is not None and not return_exceptions:
+                    raise error
+                given[id(job)] = value if error is None else error
+        finally:
+            watch.close()
+        return [given[id(job)] for job in jobs]
+
+
+progress = Progress
+
+
+class _End(NamedTuple):
+    job: Job
+    value: Any
+    error: ConveyorError | None
+
+
+class _Bar(tqdm):  # type: ignore[misc]  # it has no types
+    monitor_interval = 0  # no thread: this bar is repainted by the loop
+
+
+class _Watch:
+    """The jobs that are followed, apart from ``Progress`` so that dropping that closes this."""
+
+    def __init__(self, jobs: Iterable[Job], bar: dict[str, Any]) -> None:
+        self._pending: dict[_Key, list[Job]] = {}
+        for job in jobs:
+            if not isinstance(job, Job):
+                raise TypeError(f"progress takes jobs, as queue.add returns them, not {job!r}")
+            self._pending.setdefault(_key(job.store, job.queue_name, job.id), []).append(job)
+        self._ended: deque[tuple[Job, StoreEvent | None]] = deque()
+        self._wake = asyncio.Event()
+        self._bar_options = {"unit": "job", "total": sum(map(len, self._pending.values())), **bar}
+        self._bar: _Bar | None = None
+        self._failed = 0
+        self._repainter: Repainter | None = None
+        self._unsubscribe: list[functools.partial[None]] = []
+
+    async def next(self) -> _End:
+        """Wait for the next job's end; ``StopAsyncIteration`` after the last."""
+        try:
+            if self._bar is None:
+                await self._start()
+            while not self._ended:
+                if not self._pending:
+                    raise StopAsyncIteration
+                self._wake.clear()
+                await self._wake.wait()
+            job, event = self._ended.popleft()
+            return await _end(job, job.take_end(event) if event else job.wait_until_finished())
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the bar, and take no more events."""
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+        self._unsubscribe.clear()
+        if self._repainter is not None:
+            self._repainter.cancel()
+            self._repainter = None
+        if self._bar is not None:
+            self._bar.close()
+
+    async def _start(self) -> None:
+        """Show the bar and follow the jobs, then look which have ended before that."""
+        self._bar = _Bar(**self._bar_options)
+        self._repainter = Repainter(self._bar.refresh)
+        jobs = [same[0] for same in self._pending.values()]
+        for store, queue_name in {(job.store, job.queue_name) for job in jobs}:
+            hear = functools.partial(self._hear, store)
+            store.subscribe(queue_name, hear)
+            self._unsubscribe.append(functools.partial(store.unsubscribe, queue_name, hear))
+        for job in jobs:
+            data = await job.store.get_job(job.queue_name, job.id)
+            if data is None or data.state in SETTLED:
+                failed = data is None or data.failed_at is not None
+                self._note(_key(job.store, job.queue_name, job.id), None, failed=failed)
+
+    def _hear(self, store: StoreInterface, event: StoreEvent) -> None:
+        if event.type in _ENDS and event.job_id is not None:
+            key = _key(store, event.queue_name, event.job_id)
+            self._note(key, event, failed=event.type != EventType.COMPLETED)
+
+    def _note(self, key: _Key, event: StoreEvent | None, *, failed: bool) -> None:
+        jobs = self._pending.pop(key, ())
+        if not jobs or self._bar is None or self._repainter is None:
+            return
+        self._ended.extend((job, event) for job in jobs)
+        self._wake.set()
+        self._bar.n += len(jobs)
+        if failed:
+            self._failed += len(jobs)
+            self._bar.set_postfix({"failed": self._failed}, refresh=False)
+        self._repainter.request()
+
+
+def _key(store: StoreInterface, queue_name: str, job_id: str) -> _Key:
+    return id(store), queue_name, job_id
+
+
+async def _end(job: Job, result: Awaitable[Any]) -> _End:
+    try:
+        return _End(job, await result, None)
+    except ConveyorError as error:
+        return _End(job, None, error)

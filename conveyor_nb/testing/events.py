@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from conveyor_nb.lifecycle import TRANSITIONS
 from conveyor_nb.model import EventType, JobState, StoreEvent
 from conveyor_nb.stores.interface import StoreInterface
 
-__all__ = ["EventLog", "EventView", "capture_events"]
+__all__ = ["EventLog", "EventView", "StrictEventView", "capture_events"]
 
 _STATE_OF = {f"job:{state}": state for state in JobState}
 
@@ -88,3 +89,18 @@ class EventView:
     def states_in(self, queue_name: str) -> dict[str, JobState]:
         """The state of each job of a queue, by job id."""
         return {key[1]: state for key, state in self.states.items() if key[0] == queue_name}
+
+
+class StrictEventView(EventView):
+    """A view that takes only the next chapter of each job's story."""
+
+    def __call__(self, event: StoreEvent) -> None:
+        """Take in an event; raises ``AssertionError`` if it does not fit what is known."""
+        key = (event.queue_name, event.job_id or "")
+        before = self.states.get(key)
+        if event.job_id is not None and "previous" in event.data:
+            assert event.data["previous"] == before, f"{event} of a job that was {before}"
+        super().__call__(event)
+        after = self.states.get(key)
+        if before is not None and after is not None and after is not before:
+            assert after in TRANSITIONS[before], f"{event} is no legal transition from {before}"

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis.internal.conjecture import engine
 
 QUICK = settings(
-    max_examples=150,
+    max_examples=200,
     stateful_step_count=50,
     deadline=None,
     print_blob=True,

@@ -11,6 +11,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Coroutine, Iterable
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -38,9 +39,8 @@ from conveyor_nb import (
     VirtualClock,
 )
 from conveyor_nb import actions as do
-from conveyor_nb.lifecycle import TRANSITIONS
 from conveyor_nb.model import ALL_NAMES, JobData, Lock
-from conveyor_nb.testing.events import EventView
+from conveyor_nb.testing.events import StrictEventView
 from conveyor_nb.testing.reference import ReferenceJob, ReferenceQueue
 from conveyor_nb.testing.steps import LOCK_DURATION, QUEUE, fetch_options, new_job
 
@@ -48,12 +48,15 @@ Result = TypeVar("Result")
 
 NAMES = ("send", "log")
 WORKERS = ("w1", "w2")
+STARVING = ("delay", "deduplication")
 KEYS = ("k1", "k2")
 OUTCOMES: list[do.Action] = [do.Complete("late"), do.Fail("late"), do.Release()]
 SECONDS = (1, 10, 30)
 UNSETTLED = (JobState.WAITING, JobState.DELAYED, JobState.ACTIVE)
+REPORTS = ("complete", "complete", "fail", "fail", "fail_for_good", "release", "put_off", "extend")
 BY_HAND = ("cancel", "promote", "retry", "discard", "change_priority", "change_delay", "remove")
-MAINTENANCE = ("retry", "promote", "promote those due", "clean", "drain")
+MAINTENANCE = [*3 * ["retry", "promote", "promote those due", "clean"], "drain", "obliterate"]
+MAINTENANCE += ["obliterate by force"]
 KEEPS: list[object] = [True, 10, Keep(count=1), Keep(age=30, count=2)]
 
 job_options = st.fixed_dictionaries(
@@ -62,7 +65,7 @@ job_options = st.fixed_dictionaries(
         "name": st.sampled_from(NAMES),
         "attempts": st.integers(1, 3),
         "backoff": st.sampled_from([1, 10]),
-        "delay": st.sampled_from(SECONDS),
+        "delay": st.sampled_from([0, 0, *SECONDS]),
         "priority": st.integers(-1, 1),
         "lifo": st.just(True),
         "group": st.sampled_from([Group("x"), Group("y")]),
@@ -85,20 +88,6 @@ def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
     raise AssertionError(f"{coroutine!r} waited")
 
 
-class StrictView(EventView):
-    """A view that accepts only the next chapter of each job's story."""
-
-    def __call__(self, event: StoreEvent) -> None:
-        if event.job_id is not None and "previous" in event.data:
-            known = self.states.get((event.queue_name, event.job_id))
-            assert event.data["previous"] == known, f"{event} of a job that was {known}"
-        super().__call__(event)
-        state = self.states.get((event.queue_name, event.job_id or ""))
-        before = event.data.get("previous")
-        if event.type == f"job:{state}" and before is not None and before != state:
-            assert state in TRANSITIONS[before], f"{event} is no legal transition"
-
-
 class StoreMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
@@ -114,7 +103,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.old_locks: list[tuple[str, Lock]] = []
         self.usual: dict[str, Any] = {}
         self.runner = asyncio.Runner()
-        self.view = StrictView()
+        self.view = StrictEventView()
         self.store.subscribe(QUEUE, self._raise)
         self.store.subscribe(QUEUE, self.view)
 
@@ -131,7 +120,7 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize(usual=job_options, count=st.integers(1, 4))
     def begin(self, usual: dict[str, Any], count: int) -> None:
         """Give the jobs of a run something in common, so that it has a theme."""
-        self.usual = {name: value for name, value in usual.items() if name != "deduplication"}
+        self.usual = {name: value for name, value in usual.items() if name not in STARVING}
         self.save([{} for _ in range(count)], None)
 
     @rule(batch=st.lists(job_options, min_size=1, max_size=4), taken=st.none() | st.randoms())
@@ -176,6 +165,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert (taken.id if taken else None) == (job.id if job else None)
             if job:
                 self.queue.take(job, worker, self.clock.now() + timedelta(seconds=LOCK_DURATION))
+            self.check()
 
     def _draw(self, data: st.DataObject, jobs: Iterable[ReferenceJob]) -> ReferenceJob:
         job_id = data.draw(st.sampled_from([job.id for job in jobs]), label="job")
@@ -184,8 +174,18 @@ class StoreMachine(RuleBasedStateMachine):
     def _has_active(self) -> bool:
         return bool(self.queue.in_state(JobState.ACTIVE))
 
+    @precondition(_has_active)
+    @rule(data=st.data(), ends=st.lists(st.sampled_from(REPORTS), min_size=1, max_size=5))
+    def report(self, data: st.DataObject, ends: list[str]) -> None:
+        for end in ends:
+            if self._has_active():
+                getattr(self, f"_{end}")(data)
+                self.check()
+
     def _report(self, data: st.DataObject, action: do.Action) -> ReferenceJob:
         job = self._draw(data, self.queue.in_state(JobState.ACTIVE))
+        if data.draw(st.sampled_from([False, False, False, True]), label="cancel it first"):
+            self._cancel_it(job)
         run(self.store.apply(QUEUE, job.id, action, lock=self._lock_of(job)))
         return job
 
@@ -195,28 +195,26 @@ class StoreMachine(RuleBasedStateMachine):
         self.old_locks.append((job.id, lock))
         return lock
 
-    @precondition(_has_active)
-    @rule(data=st.data())
-    def complete(self, data: st.DataObject) -> None:
+    def _complete(self, data: st.DataObject) -> None:
         self.queue.complete(self._report(data, do.Complete("done")), self.clock.now())
 
-    @precondition(_has_active)
-    @rule(data=st.data(), final=st.sampled_from([False, False, True]))
-    def fail(self, data: st.DataObject, final: bool) -> None:
+    def _fail(self, data: st.DataObject, *, final: bool = False) -> None:
         job = self._report(data, do.Fail("boom", "Traceback", final))
         self.queue.fail(job, self.clock.now(), final=final)
 
-    @precondition(_has_active)
-    @rule(data=st.data(), delay=st.sampled_from([None, 0, *SECONDS]))
-    def put_back(self, data: st.DataObject, delay: int | None) -> None:
-        now = self.clock.now()
-        until = now + timedelta(seconds=delay or 0)
-        job = self._report(data, do.Release() if delay is None else do.MoveToDelayed(until))
-        self.queue.put_back(job, now, delay or 0)
+    def _fail_for_good(self, data: st.DataObject) -> None:
+        self._fail(data, final=True)
 
-    @precondition(_has_active)
-    @rule(data=st.data())
-    def extend(self, data: st.DataObject) -> None:
+    def _release(self, data: st.DataObject) -> None:
+        self.queue.put_back(self._report(data, do.Release()), self.clock.now())
+
+    def _put_off(self, data: st.DataObject) -> None:
+        delay = data.draw(st.sampled_from([0, *SECONDS]), label="delay")
+        now = self.clock.now()
+        job = self._report(data, do.MoveToDelayed(now + timedelta(seconds=delay)))
+        self.queue.put_back(job, now, delay)
+
+    def _extend(self, data: st.DataObject) -> None:
         job = self._report(data, do.ExtendLock(LOCK_DURATION))
         job.lock_until = self.clock.now() + timedelta(seconds=LOCK_DURATION)
 
@@ -258,9 +256,12 @@ class StoreMachine(RuleBasedStateMachine):
     # -- by hand ------------------------------------------------------------------------------
 
     @precondition(lambda self: self.queue.jobs)
-    @rule(data=st.data(), what=st.sampled_from(BY_HAND))
-    def by_hand(self, data: st.DataObject, what: str) -> None:
-        getattr(self, f"_{what}")(data)
+    @rule(data=st.data(), steps=st.lists(st.sampled_from(BY_HAND), min_size=1, max_size=3))
+    def by_hand(self, data: st.DataObject, steps: list[str]) -> None:
+        for step in steps:
+            if self.queue.jobs:
+                getattr(self, f"_{step}")(data)
+                self.check()
 
     def _try(self, data: st.DataObject, action: do.Action, *legal: JobState) -> ReferenceJob | None:
         """Apply an action to any job; ``None``: that was refused, as it had to be."""
@@ -273,8 +274,11 @@ class StoreMachine(RuleBasedStateMachine):
         return None
 
     def _cancel(self, data: st.DataObject) -> None:
-        if job := self._try(data, do.Cancel(), *JobState):
-            self.queue.cancel(job, self.clock.now())
+        self._cancel_it(self._draw(data, self.queue.jobs.values()))
+
+    def _cancel_it(self, job: ReferenceJob) -> None:
+        run(self.store.apply(QUEUE, job.id, do.Cancel()))
+        self.queue.cancel(job, self.clock.now())
 
     def _promote(self, data: st.DataObject) -> None:
         if job := self._try(data, do.Promote(), JobState.DELAYED):
@@ -305,7 +309,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     # -- whole queues -------------------------------------------------------------------------
 
-    @rule(name=st.sampled_from([*NAMES, ALL_NAMES]), pause=st.booleans())
+    @rule(name=st.sampled_from([*NAMES, ALL_NAMES]), pause=st.sampled_from([False, False, True]))
     def pause_or_resume(self, name: str, pause: bool) -> None:
         if pause:
             run(self.store.pause_job_name(QUEUE, name))
@@ -324,7 +328,7 @@ class StoreMachine(RuleBasedStateMachine):
         state=st.sampled_from([JobState.COMPLETED, JobState.FAILED]),
     )
     def maintain(self, what: str, state: JobState) -> None:
-        now, jobs = self.clock.now(), self.queue.in_state
+        now, jobs, active = self.clock.now(), self.queue.in_state, self._has_active()
         match what:
             case "retry":
                 expected = self.queue.retry(jobs(state))
@@ -344,17 +348,27 @@ class StoreMachine(RuleBasedStateMachine):
                 old = jobs(JobState.WAITING, JobState.DELAYED)
                 assert run(self.store.drain(QUEUE)) == self.queue.remove(old)
 
-    @rule(force=st.booleans(), really=st.sampled_from([False] * 3 + [True]))
-    def obliterate(self, force: bool, really: bool) -> None:
-        if self._has_active() and not force:
-            with pytest.raises(InvalidJobStateError):
-                run(self.store.obliterate(QUEUE))
-        elif really:
-            assert run(self.store.obliterate(QUEUE, force=force)) == len(self.queue.jobs)
-            self.queue = ReferenceQueue()
-            self.old_locks.clear()
+            case "obliterate":
+                with pytest.raises(InvalidJobStateError) if active else nullcontext():
+                    assert run(self.store.obliterate(QUEUE)) == len(self.queue.jobs)
+                    self._begin_again()
+            case "obliterate by force":
+                assert run(self.store.obliterate(QUEUE, force=True)) == len(self.queue.jobs)
+                self._begin_again()
+
+    def _begin_again(self) -> None:
+        self.queue = ReferenceQueue()
+        self.old_locks.clear()
 
     # -- what always holds --------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Check it all between two parts of a step, too."""
+        self.each_job_is_as_it_should_be()
+        self.each_state_lists_its_jobs_in_order()
+        self.counts_add_up()
+        self.groups_are_counted()
+        self.the_events_tell_the_whole_story()
 
     @invariant()
     def each_job_is_as_it_should_be(self) -> None:

@@ -165,6 +165,17 @@ async def test_sleepers_wake_at_their_time(clock: VirtualClock) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_sleep_of_no_time_only_gives_way(clock: VirtualClock) -> None:
+    turns: list[str] = []
+    task = asyncio.ensure_future(asyncio.to_thread(turns.append, "thread"))
+    asyncio.get_running_loop().call_soon(turns.append, "other")
+    await clock.sleep(0)
+    assert "other" in turns
+    assert clock.now() == START
+    await task
+
+
+@pytest.mark.asyncio
 async def test_a_sleeper_that_is_cancelled_leaves_no_timer(clock: VirtualClock) -> None:
     nap = asyncio.ensure_future(clock.sleep("1 hour"))
     await checkpoint()
@@ -289,6 +300,29 @@ async def test_a_wait_does_not_ask_for_the_result(clock: VirtualClock) -> None:
     future.set_exception(RuntimeError("mine"))
     assert await wait is True
     assert isinstance(future.exception(), RuntimeError)
+
+
+@pytest.mark.asyncio
+async def test_a_wait_in_real_time_ends_though_the_clock_stands_still(clock: VirtualClock) -> None:
+    future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    assert await clock.wait_in_real_time(future, 60) is False
+    asyncio.get_running_loop().call_soon(future.set_result, 1)
+    assert await clock.wait_in_real_time(future, None) is True
+
+
+@pytest.mark.asyncio
+async def test_a_wait_in_real_time_has_patience_with_threads(clock: VirtualClock) -> None:
+    go = threading.Event()
+    clock.patience = 0.001
+
+    async def work() -> None:
+        with clock.off_loop():
+            await asyncio.to_thread(go.wait)
+
+    task = asyncio.ensure_future(work())
+    await checkpoint()
+    asyncio.get_running_loop().call_later(0.01, go.set)
+    assert await clock.wait_in_real_time(task, "1 hour") is True
 
 
 # -- alarm ------------------------------------------------------------------------------------

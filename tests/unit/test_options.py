@@ -23,7 +23,7 @@ from conveyor_nb import (
     Repeat,
 )
 from conveyor_nb.checks import check_name, to_instant
-from conveyor_nb.options import BackoffType, ChildFailurePolicy
+from conveyor_nb.options import BackoffType, ChildFailurePolicy, WorkerOptions
 
 NOON = datetime(2027, 1, 1, 12, tzinfo=UTC)
 NAIVE = datetime(2027, 1, 1, 12)
@@ -40,7 +40,7 @@ BAD_CRON_LINES = """
 |a b c d e|@daily
 """.replace("\n", "").split("|")
 
-Case = tuple[Callable[[Any], object], list[Any], type[Exception], str]
+Case = tuple[Callable[[Any], object], list[Any], type[Exception] | tuple[type[Exception], ...], str]
 
 CASES: dict[str, Case] = {
     "attempts": (lambda v: JobOptions(attempts=v), NOT_COUNTS, TypeError, "attempts"),
@@ -195,6 +195,45 @@ CASES: dict[str, Case] = {
         "group concurrency",
     ),
     "limiter": (lambda v: GroupLimits(limiter=v), [5, (1, 2)], TypeError, "group limiter"),
+    "worker's concurrency": (
+        lambda v: WorkerOptions(concurrency=v),
+        [*NOT_COUNTS, 0],
+        (TypeError, ValueError),
+        "concurrency",
+    ),
+    "max_global_concurrency": (
+        lambda v: WorkerOptions(max_global_concurrency=v),
+        ["3", True, 1.5, 0],
+        (TypeError, ValueError),
+        "max_global_concurrency",
+    ),
+    "lock_duration": (
+        lambda v: WorkerOptions(lock_duration=v),
+        [0, None, *NOT_DURATIONS, *BAD_DURATIONS],
+        (TypeError, ValueError),
+        "lock_duration",
+    ),
+    "stalled_interval": (
+        lambda v: WorkerOptions(stalled_interval=v),
+        [0, None, *NOT_DURATIONS, *BAD_DURATIONS],
+        (TypeError, ValueError),
+        "stalled_interval",
+    ),
+    "worker's lifo": (lambda v: WorkerOptions(lifo=v), NOT_FLAGS, TypeError, "lifo"),
+    "worker's limiter": (
+        lambda v: WorkerOptions(limiter=v),
+        [5, (10, "1s")],
+        TypeError,
+        "limiter must be a Limiter",
+    ),
+    "batch": (lambda v: WorkerOptions(batch=v), [5, True], TypeError, "batch must be a Batch"),
+    "worker's group": (
+        lambda v: WorkerOptions(group=v),
+        ["x", Group("x")],
+        TypeError,
+        "group must be a GroupLimits",
+    ),
+    "worker name": (lambda v: WorkerOptions(name=v), NOT_TEXT, TypeError, "worker name"),
     "size": (lambda v: Batch(v), NOT_COUNTS, TypeError, "batch size"),
     "size below 1": (lambda v: Batch(v), [0, -1], ValueError, "batch size"),
 }
@@ -290,6 +329,17 @@ def test_durations_are_kept_as_seconds() -> None:
     assert Deduplication(key="k", ttl="1m").ttl == 60.0
     assert Limiter(1, "1m").duration == 60.0
     assert Repeat(every="1m").every == 60.0
+
+
+def test_a_worker_keeps_its_durations_as_seconds() -> None:
+    options = WorkerOptions(lock_duration="1m", stalled_interval=timedelta(minutes=2), name="w")
+    assert (options.lock_seconds, options.stalled_seconds) == (60.0, 120.0)
+
+
+@pytest.mark.parametrize("word", BackoffType)
+def test_the_name_of_a_backoff_alone_is_told_what_it_lacks(word: BackoffType) -> None:
+    with pytest.raises(ValueError, match=f"Backoff\\('{word}', '1s'\\)"):
+        JobOptions(backoff=str(word))
 
 
 def test_words_are_kept_as_members() -> None:

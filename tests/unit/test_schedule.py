@@ -157,6 +157,10 @@ def test_a_chain_that_never_ran_begins_when_it_is_resumed() -> None:
     assert resumed_run(Repeat(cron="0 13 * * *"), None, NOON) == NOON + HOUR
 
 
+def test_a_run_that_is_still_ahead_is_followed_by_the_next() -> None:
+    assert resumed_run(Repeat(every="1h"), NOON, NOON - 30 * MINUTE) == NOON + HOUR
+
+
 def test_a_pause_does_not_move_the_end() -> None:
     repeat = Repeat(every="1h", end_date=NOON + HOUR)
     assert resumed_run(repeat, NOON, NOON + 30 * MINUTE) == NOON + HOUR

@@ -104,6 +104,27 @@ class UpdatingTests(StoreTests):
         assert await get(store, "a") == before
         assert events.story == ["job:waiting b"]
 
+    @pytest.mark.parametrize(
+        ("bad", "error"),
+        [
+            ({"progress": 101}, ValueError),
+            ({"progress": -1}, ValueError),
+            ({"progress": float("nan")}, ValueError),
+            ({"progress": "half"}, TypeError),
+            ({"priority": float("nan")}, ValueError),
+            ({"priority": "high"}, TypeError),
+        ],
+        ids=str,
+    )
+    async def test_an_update_with_a_bad_value_changes_nothing(
+        self, store: StoreInterface, bad: dict[str, Any], error: type[Exception]
+    ) -> None:
+        before = await add(store, "a", data=1)
+        with capture_events(store, QUEUE) as events, pytest.raises(error):
+            await store.update_job(QUEUE, "a", {"data": 2, **bad})
+        assert await get(store, "a") == before
+        assert events == []
+
     async def test_an_update_of_a_settled_job_changes_all_or_nothing(
         self, store: StoreInterface
     ) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import heapq
 import itertools
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -119,6 +120,16 @@ class Clock(ABC):
         yield
 
 
+def _call_after(delay: float, callback: Callback) -> TimerHandle:
+    """Call back after so many real seconds, never earlier.
+
+    Pyodide's loop calls at once what is due within 2 ms, and drops the fraction of a longer delay.
+    """
+    if sys.platform == "emscripten" and delay > 0:
+        delay += 0.003
+    return asyncio.get_running_loop().call_later(max(0.0, delay), callback)
+
+
 class SystemClock(Clock):
     """The machine's clock.
 
@@ -130,8 +141,7 @@ class SystemClock(Clock):
         return datetime.now(UTC)
 
     def call_at(self, when: datetime, callback: Callback) -> TimerHandle:
-        delay = (when - self.now()).total_seconds()
-        return asyncio.get_running_loop().call_later(max(0.0, delay), callback)
+        return _call_after((when - self.now()).total_seconds(), callback)
 
     def __repr__(self) -> str:
         return "<SystemClock>"
@@ -164,8 +174,7 @@ class ScaledClock(Clock):
         return self._start + (_REAL.now() - self._real_start) * self.speed
 
     def call_at(self, when: datetime, callback: Callback) -> TimerHandle:
-        delay = (when - self.now()).total_seconds() / self.speed
-        return asyncio.get_running_loop().call_later(max(0.0, delay), callback)
+        return _call_after((when - self.now()).total_seconds() / self.speed, callback)
 
     def __repr__(self) -> str:
         return f"<ScaledClock x{self.speed:g}>"
@@ -355,7 +364,10 @@ class _VirtualTimer:
 
 
 _QUIET_TURNS = 50
-"""How many turns count as quiet on a loop that does not show its ready queue."""
+"""How many turns the loop is given for each timer when patience has run out."""
+
+_IDLE_TURNS = 10
+"""How many turns in which no task can run count as quiet, on a loop that hides its ready queue."""
 
 _WHOLE_INSTANT = 30
 """For how many times its patience a clock waits for all that is done at one instant."""
@@ -368,17 +380,33 @@ async def _until_quiet(until: datetime | None = None, *, most_turns: int | None 
     """Give way to the other tasks until none of them can run; ``False``: there was no end to it.
 
     asyncio's own loops show the callbacks that are ready; when this task is resumed and none
-    is left, every other task waits for something.
+    is left, every other task waits for something. Pyodide's loop leaves its callbacks to the
+    browser: there each task is asked whether it waits, and a few turns more let callbacks run
+    that are in no task.
     """
-    ready = getattr(asyncio.get_running_loop(), "_ready", None)
+    loop = asyncio.get_running_loop()
+    ready = getattr(loop, "_ready", None)
+    idle = 0
     for turn in itertools.count():
-        if turn and not ready and (ready is not None or turn == _QUIET_TURNS):
+        if ready is None:
+            idle = 0 if _some_other_task_can_run(loop) else idle + 1
+        if idle > _IDLE_TURNS or (turn and ready is not None and not ready):
             return True
         if turn == most_turns:
             break
         if until is not None and turn % _TURNS_PER_LOOK == 0 and turn and _REAL.now() > until:
             break
         await checkpoint()
+    return False
+
+
+def _some_other_task_can_run(loop: asyncio.AbstractEventLoop) -> bool:
+    this = asyncio.current_task(loop)
+    for task in asyncio.all_tasks(loop):
+        if task is not this:
+            waits_for = getattr(task, "_fut_waiter", None)  # None: it gave way, or has yet to begin
+            if waits_for is None or waits_for.done():
+                return True
     return False
 
 

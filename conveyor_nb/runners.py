@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextvars
 import inspect
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -58,9 +59,15 @@ class TaskRunner(Runner):
 
 
 class ThreadRunner(Runner):
-    """Calls a plain handler in a thread, so that it never blocks the loop."""
+    """Calls a plain handler in a thread, so that it never blocks the loop.
+
+    Raises:
+        RuntimeError: this Python has no threads.
+    """
 
     def __init__(self, handler: Handler, clock: Clock, *, size: int, name: str) -> None:
+        if sys.platform == "emscripten":
+            raise RuntimeError("there are no threads here: write the handler with 'async def'")
         self._handler = handler
         self._clock = clock
         self._threads = ThreadPool(size, f"conveyor_nb-{name}")

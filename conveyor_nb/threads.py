@@ -42,13 +42,20 @@ class ThreadPool:
         future: Future[Any] = Future()
         self._calls.put((future, function, arguments))
         if not self._idle.acquire(blocking=False) and self._count < self._size:
-            self._count += 1
-            threading.Thread(
+            thread = threading.Thread(
                 target=_work,
                 args=(self._calls, self._idle),
-                name=f"{self._name}-{self._count}",
+                name=f"{self._name}-{self._count + 1}",
                 daemon=True,
-            ).start()
+            )
+            try:
+                thread.start()
+            except RuntimeError:  # the system has no more threads
+                if self._count == 0:  # nobody would ever take the call
+                    self._calls.get_nowait()
+                    raise
+            else:
+                self._count += 1
         return future
 
     def close(self) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from conveyor_nb.checks import check_name
 from conveyor_nb.intake import check_store, new_job, to_options
@@ -70,16 +73,39 @@ def _plan(flow: FlowJob, store: StoreInterface) -> list[tuple[JobData, int | Non
 
     A loop, not a recursion: a flow may be any number of levels deep.
     """
-    planned: list[tuple[JobData, int | None]] = []
+    built: list[JobData] = []
+    parents: list[int | None] = []
+    children: list[dict[str, None]] = []
     todo: list[tuple[FlowJob, int | None]] = [(flow, None)]
     while todo:
         node, parent = todo.pop()
         job = _build(node, store)
         if parent is not None:
-            _link(planned[parent][0], job)
-        todo += [(child, len(planned)) for child in reversed(node.children)]
-        planned.append((job, parent))
-    return planned
+            _link(built[parent], job, children[parent])
+        todo += [(child, len(built)) for child in reversed(node.children)]
+        built.append(job)
+        parents.append(parent)
+        children.append({})
+    return [
+        (_in_family(job, None if parent is None else built[parent], ids), parent)
+        for job, parent, ids in zip(built, parents, children, strict=True)
+    ]
+
+
+def _link(parent: JobData, child: JobData, children: dict[str, None]) -> None:
+    if child.id in children:
+        raise ValueError(f"flow job {parent.name!r} has two children with the id {child.id!r}")
+    children[child.id] = None
+
+
+def _in_family(job: JobData, parent: JobData | None, children: Collection[str]) -> JobData:
+    return replace(
+        job,
+        parent_id=parent.id if parent else None,
+        parent_queue_name=parent.queue_name if parent else None,
+        children_ids=tuple(children),
+        pending_children_count=len(children),
+    )
 
 
 def _build(node: FlowJob, store: StoreInterface) -> JobData:
@@ -96,14 +122,4 @@ def _build(node: FlowJob, store: StoreInterface) -> JobData:
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"flow job {node.name!r}: {error}") from error
-    job.id = job.id or store.new_job_id(job.queue_name)
-    return job
-
-
-def _link(parent: JobData, child: JobData) -> None:
-    if child.id in parent.children_ids:
-        raise ValueError(f"flow job {parent.name!r} has two children with the id {child.id!r}")
-    child.parent_id = parent.id
-    child.parent_queue_name = parent.queue_name
-    parent.children_ids = (*parent.children_ids, child.id)
-    parent.pending_children_count += 1
+    return job if job.id else replace(job, id=store.new_job_id(job.queue_name))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, Self
+
+from msgspec.structs import replace
 
 from conveyor_nb import actions
 from conveyor_nb.checks import check_number, check_percent, to_instant
@@ -28,16 +29,31 @@ Preparation = Callable[[actions.Action], Awaitable[None]]
 """What is awaited before an action is applied to a job."""
 
 
-def _field(name: str) -> Any:
-    """A read-only view of a field of the job's data."""
-
+def _refusal(name: str) -> Callable[[Job, object], None]:
     def refuse(job: Job, value: object) -> None:
         raise AttributeError(
             f"job.{name} is read-only; a job is changed by its methods, "
             "for instance await job.update_data(...)"
         )
 
-    return property(attrgetter(f"_data.{name}"), refuse)
+    return refuse
+
+
+def _field(name: str) -> Any:
+    """A read-only view of a field of the job's data."""
+    return property(attrgetter(f"_data.{name}"), _refusal(name))
+
+
+def _payload(name: str) -> Any:
+    """A read-only view of a payload: the same copy of it each time, made when it is first read."""
+
+    def read(job: Job) -> Any:
+        copies = job._copies
+        if name not in copies:
+            copies[name] = getattr(job._data, name)
+        return copies[name]
+
+    return property(read, _refusal(name))
 
 
 class Job(Displayable):
@@ -52,11 +68,11 @@ class Job(Displayable):
     id: str = _field("id")
     name: str = _field("name")
     queue_name: str = _field("queue_name")
-    data: Any = _field("data")
+    data: Any = _payload("data")
     state: JobState = _field("state")
     attempts_made: int = _field("attempts_made")
     progress: float = _field("progress")
-    returnvalue: Any = _field("returnvalue")
+    returnvalue: Any = _payload("returnvalue")
     failed_reason: str | None = _field("failed_reason")
     opts: JobOptions = _field("opts")
     priority: float = _field("priority")
@@ -83,6 +99,7 @@ class Job(Displayable):
 
     def __init__(self, data: JobData, store: StoreInterface, *, lock: Lock | None = None) -> None:
         self._data = data
+        self._copies: dict[str, Any] = {}
         self._store = store
         self._lock = lock
         self._cancel_requested = False
@@ -127,19 +144,21 @@ class Job(Displayable):
 
         ``opts`` is a ``JobOptions``, instants are datetimes; payload and result are copies.
         """
-        fields = dataclasses.fields(JobData)
-        return {field.name: getattr(self._data.copy(), field.name) for field in fields} | {
-            "data": thaw(freeze(self.data, "data")),
-            "returnvalue": thaw(freeze(self.returnvalue, "returnvalue")),
-        }
+        fields = {name: getattr(self._data, name) for name in JobData.__struct_fields__}
+        # of the payload as this object shows it, which a handler may have worked in
+        return fields | {"data": thaw(freeze(self.data, "data"))}
 
     async def refresh(self) -> Self:
         """Read the job anew; raises ``JobNotFoundError`` if it is gone."""
         data = await self._store.get_job(self.queue_name, self.id)
         if data is None:
             raise JobNotFoundError(self.id, self.queue_name)
-        self._data = data
+        self._show(data)
         return self
+
+    def _show(self, data: JobData) -> None:
+        self._data = data
+        self._copies.clear()
 
     # -- from within a handler ----------------------------------------------------------------
 
@@ -290,11 +309,13 @@ class Job(Displayable):
         if event.type == EventType.REMOVED:
             raise JobNotFoundError(self.id, self.queue_name)
         found = await self._store.get_job(self.queue_name, self.id)
-        end = (found or self._data).copy()
-        end.state = JobState(event.type.partition(":")[2])
-        end.returnvalue = thaw(freeze(event.data.get("returnvalue"), "returnvalue"))
-        end.failed_reason = event.data.get("reason")
-        self._data = found or end
+        end = replace(
+            found or self._data,
+            state=JobState(event.type.partition(":")[2]),
+            returnvalue=freeze(event.data.get("returnvalue"), "returnvalue"),
+            failed_reason=event.data.get("reason"),
+        )
+        self._show(found or end)
         return _result(end, event.data.get("cancelled", False))
 
     def before_apply(self, prepare: Preparation) -> None:
@@ -314,13 +335,14 @@ class Job(Displayable):
         """
         for prepare in self._preparations:
             await prepare(action)
-        before = self._data
-        self._data = await self._store.apply(
+        changed = await self._store.apply(
             self.queue_name, self.id, action, lock=self._lock if fenced else None
         )
-        if not isinstance(action, actions.UpdateData):
-            # a handler may work in its own copy of the payload, which a call must not undo
-            self._data.data = before.data
+        self._data = changed
+        self._copies.pop("returnvalue", None)
+        # a handler may work in its own copy of the payload, which another call must not undo
+        if isinstance(action, actions.UpdateData):
+            self._copies.clear()
 
 
 _END_EVENTS = frozenset({EventType.COMPLETED, EventType.FAILED, EventType.REMOVED})

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, assert_never
 
+from msgspec.structs import replace
+
 from conveyor_nb import actions
 from conveyor_nb.durations import format_seconds, to_seconds
 from conveyor_nb.errors import InvalidJobStateError, LostLockError
@@ -360,7 +362,7 @@ def _log(job: JobData, lines: tuple[str, ...]) -> Change:
     updates: dict[str, Any] = {"logs": _with_lines(job.logs, lines)}
     if job.state is JobState.ACTIVE:
         *earlier, last = job.attempt_logs
-        updates["attempt_logs"] = (*earlier, last._replace(logs=_with_lines(last.logs, lines)))
+        updates["attempt_logs"] = (*earlier, replace(last, logs=_with_lines(last.logs, lines)))
     about = {"name": job.name, "worker_id": job.locked_by}
     return Change(updates, tuple((EventType.LOG, about | {"line": line}) for line in lines))
 

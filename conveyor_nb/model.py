@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from msgspec import Struct
+
 from conveyor_nb.options import GroupLimits, JobOptions, Limiter, Repeat
+from conveyor_nb.payload import thaw
 
 __all__ = [
     "ALL_NAMES",
@@ -109,7 +111,7 @@ class Lock(NamedTuple):
     attempt: int
 
 
-class AttemptRecord(NamedTuple):
+class AttemptRecord(Struct, frozen=True, gc=False):
     """One time that a worker took a job; ``attempt`` counts from 1."""
 
     attempt: int
@@ -122,15 +124,7 @@ class AttemptRecord(NamedTuple):
     logs: tuple[str, ...] = ()
 
 
-@dataclass(slots=True, kw_only=False)
-class JobData:
-    """All that a store keeps of a job.
-
-    ``attempts_made`` counts the attempts that failed or stalled; ``attempt_logs`` has a record
-    for each time a worker took the job. ``sequence`` is the store's insertion counter: it gives
-    a job its place among others of its priority, and the job keeps it for life.
-    """
-
+class _JobFields(Struct, frozen=True, gc=False):
     id: str
     name: str
     queue_name: str
@@ -140,7 +134,7 @@ class JobData:
     progress: float = 0
     returnvalue: Any = None
     failed_reason: str | None = None
-    opts: JobOptions = dataclasses.field(default_factory=JobOptions)
+    opts: JobOptions = JobOptions()
     deduplication_key: str | None = None
     logs: tuple[str, ...] = ()
     stacktrace: tuple[str, ...] = ()
@@ -164,20 +158,47 @@ class JobData:
     scheduler_id: str | None = None
     planned_at: datetime | None = None
 
-    def copy(self) -> JobData:
-        """A copy that shares nothing mutable with this one, but for ``data`` and ``returnvalue``.
 
-        All the other fields hold immutable values.
-        """
-        return _copy_of(self)
+_kept_data: Callable[[_JobFields], Any] = _JobFields.data.__get__
+_kept_returnvalue: Callable[[_JobFields], Any] = _JobFields.returnvalue.__get__
 
 
-JOB_FIELDS = tuple(field.name for field in dataclasses.fields(JobData))
+class JobData(_JobFields, frozen=True, gc=False):
+    """All that a store keeps of a job.
 
-_copy_of: Callable[[JobData], JobData] = eval(
-    f"lambda job: JobData({', '.join(f'job.{name}' for name in JOB_FIELDS)})"
-)
-"""Written out for every field, as a copy is made at each step of a job's way."""
+    ``attempts_made`` counts the attempts that failed or stalled; ``attempt_logs`` has a record
+    for each time a worker took the job. ``sequence`` is the store's insertion counter: it gives
+    a job its place among others of its priority, and the job keeps it for life.
+
+    It can't be changed: a store hands out its own record, and replaces it by another one when
+    the job changes (``msgspec.structs.replace``). A payload that is kept frozen, see ``payload``,
+    is thawed anew each time that ``data`` or ``returnvalue`` is read.
+
+    >>> job = JobData("emails-1", "send", "emails", freeze({"to": "ada"}, "data"))
+    >>> job.data["to"] = "eve"
+    >>> job.data
+    {'to': 'ada'}
+    """
+
+    @property  # type: ignore[misc]  # it reads the field of this name
+    def data(self) -> Any:
+        """The payload."""
+        return thaw(_kept_data(self))
+
+    @property  # type: ignore[misc]  # as above
+    def returnvalue(self) -> Any:
+        """What the handler returned."""
+        return thaw(_kept_returnvalue(self))
+
+    @property
+    def kept_data(self) -> Any:
+        """The payload as it is kept."""
+        return _kept_data(self)
+
+    @property
+    def kept_returnvalue(self) -> Any:
+        """What the handler returned, as it is kept."""
+        return _kept_returnvalue(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +229,7 @@ class FlowJob:
     children: tuple[FlowJob, ...] | list[FlowJob] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class JobScheduler:
+class JobScheduler(Struct, frozen=True):
     """A repeating job: the template of its runs, and where its chain stands.
 
     ``runs`` counts the runs that were planned; ``next_run`` is when the pending one is planned

@@ -14,9 +14,16 @@ from typing import Any
 
 from conveyor_nb.errors import PayloadError
 
-__all__ = ["freeze", "thaw"]
+__all__ = ["Frozen", "freeze", "thaw"]
 
-_IMMUTABLE = frozenset({type(None), bool, int, float, str})
+
+class Frozen(bytes):
+    """The pickle of a payload."""
+
+    __slots__ = ()
+
+
+_KEPT_AS_IT_IS = frozenset({type(None), bool, int, float, str, Frozen})
 _PROTOCOL = pickle.HIGHEST_PROTOCOL
 _STACK_GLOBAL = pickle.STACK_GLOBAL
 _MAX_PATH_DEPTH = 20
@@ -26,7 +33,7 @@ def freeze(value: Any, what: str) -> Any:
     """Turn ``value`` into what a store keeps.
 
     Args:
-        value: any picklable object.
+        value: any picklable object, or what is frozen already.
         what: what the value is, as the root of the path in the error message.
 
     Raises:
@@ -38,7 +45,7 @@ def freeze(value: Any, what: str) -> Any:
     >>> thaw(kept)
     {'to': ['a@example.org']}
     """
-    if type(value) in _IMMUTABLE:
+    if type(value) in _KEPT_AS_IT_IS:
         return value
     try:
         return _pack(value)
@@ -48,15 +55,15 @@ def freeze(value: Any, what: str) -> Any:
 
 
 def thaw(frozen: Any) -> Any:
-    """A new copy of what :func:`freeze` was given."""
-    return pickle.loads(frozen) if type(frozen) is bytes else frozen
+    """A new copy of what :func:`freeze` was given; what is not frozen is returned as it is."""
+    return pickle.loads(frozen) if type(frozen) is Frozen else frozen
 
 
-def _pack(value: Any) -> bytes:
+def _pack(value: Any) -> Frozen:
     packed = pickle.dumps(value, _PROTOCOL)
     if _STACK_GLOBAL in packed:  # a class is in it, which may pickle well and not come back
         pickle.loads(packed)
-    return packed
+    return Frozen(packed)
 
 
 def _find_culprit(path: str, value: Any) -> tuple[str, Any]:

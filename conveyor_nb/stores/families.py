@@ -87,5 +87,5 @@ class Families:
     def outcome_of(job: JobData) -> ChildOutcome:
         """How a job settled; one that has not, because it is being removed, counts as failed."""
         if job.state is JobState.COMPLETED:
-            return ChildOutcome(failed=False, returnvalue=job.returnvalue)
+            return ChildOutcome(failed=False, returnvalue=job.kept_returnvalue)
         return ChildOutcome(failed=True, reason=job.failed_reason or "removed")

@@ -30,7 +30,7 @@ from conveyor_nb.model import (
 )
 from conveyor_nb.payload import freeze, thaw
 from conveyor_nb.stores.interface import EventCallback
-from conveyor_nb.stores.memory_reads import MemoryReads, copy_out, scheduler_out
+from conveyor_nb.stores.memory_reads import MemoryReads, scheduler_out
 from conveyor_nb.stores.memory_state import MemoryState
 from conveyor_nb.stores.queue_index import QueueIndex
 from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback, Subscriptions
@@ -123,21 +123,19 @@ class MemoryStore(Displayable, MemoryReads):
         return self._state.new_worker_id(name)
 
     async def save_job(self, job: JobData) -> JobData:
-        saved = copy_out(self._state.save_one(job, self.clock.now()))
+        saved = self._state.save_one(job, self.clock.now())
         self._flush()
         return saved
 
     async def save_bulk(self, jobs: Sequence[JobData]) -> list[JobData]:
         saved = self._state.save_all(jobs, self.clock.now())
-        copies = [copy_out(job) for job in saved]
         self._flush()
-        return copies
+        return saved
 
     async def save_flow(self, jobs: Sequence[JobData]) -> list[JobData]:
         saved = self._state.save_flow(jobs, self.clock.now())
-        copies = [copy_out(job) for job in saved]
         self._flush()
-        return copies
+        return saved
 
     async def notify_child_completed(self, queue_name: str, child_id: str) -> bool:
         return self._tell_parent(queue_name, child_id, JobState.COMPLETED)
@@ -180,8 +178,8 @@ class MemoryStore(Displayable, MemoryReads):
         taken = None
         if job_id is not None:
             job = index.jobs[job_id]
-            self._state.commit(job, lifecycle.take(job, worker_id, lock_duration, now), now)
-            taken = copy_out(job)
+            change = lifecycle.take(job, worker_id, lock_duration, now)
+            taken = self._state.commit(job, change, now)
         self._flush()
         return taken
 
@@ -190,10 +188,9 @@ class MemoryStore(Displayable, MemoryReads):
     ) -> JobData:
         job = self._state.find(queue_name, job_id)
         now = self.clock.now()
-        self._state.commit(job, self._decide(job, action, lock, now), now)
-        after = copy_out(job)
+        changed = self._state.commit(job, self._decide(job, action, lock, now), now)
         self._flush()
-        return after
+        return changed
 
     async def update_job(
         self,
@@ -215,9 +212,9 @@ class MemoryStore(Displayable, MemoryReads):
         wanted = [_UPDATES[name](value) for name, value in changes.items()]
         decided = [self._decide(job, action, None, now) for action in wanted]
         for change in decided:
-            self._state.commit(job, change, now)
+            job = self._state.commit(job, change, now)
         self._flush()
-        return copy_out(job)
+        return job
 
     async def remove_job(self, queue_name: str, job_id: str) -> bool:
         job = self._state.look(queue_name).jobs.get(job_id)
@@ -270,7 +267,7 @@ class MemoryStore(Displayable, MemoryReads):
     async def obliterate(self, queue_name: str, *, force: bool = False) -> int:
         index = self._state.look(queue_name)
         if index.active and not force:
-            job = next(iter(index.active.values()))
+            [job] = index.page(JobState.ACTIVE, 0, 1)
             raise InvalidJobStateError(job.id, job.state, sorted(set(JobState) - {job.state}))
         now = self.clock.now()
         for key in [key for key in self._state.schedulers if key[0] == queue_name]:
@@ -358,7 +355,9 @@ class MemoryStore(Displayable, MemoryReads):
     def _apply_to_all(self, queue_name: str, state: JobState, action: actions.Action) -> int:
         jobs = self._state.look(queue_name).page(state, 0, None)
         now = self.clock.now()
-        for job in jobs:
+        for listed in jobs:
+            # as it is now: what was done to one of a flow may have changed another
+            job = self._state.find(queue_name, listed.id)
             self._state.commit(job, self._decide(job, action, None, now), now)
         self._flush()
         return len(jobs)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
+
+from msgspec.structs import replace
 
 from conveyor_nb.checks import to_instant
 from conveyor_nb.errors import MetricsDisabledError
@@ -25,7 +26,7 @@ from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.stores.memory_state import MemoryState
 from conveyor_nb.stores.metrics import Metrics
 
-__all__ = ["MemoryReads", "copy_out", "scheduler_out"]
+__all__ = ["MemoryReads", "scheduler_out"]
 
 
 class MemoryReads(StoreInterface):
@@ -36,18 +37,16 @@ class MemoryReads(StoreInterface):
     # -- look-ups -----------------------------------------------------------------------------
 
     async def get_job(self, queue_name: str, job_id: str) -> JobData | None:
-        job = self._state.look(queue_name).jobs.get(job_id)
-        return copy_out(job) if job else None
+        return self._state.look(queue_name).jobs.get(job_id)
 
     async def find_job_by_id(self, job_id: str) -> JobData | None:
         for index in self._state.queues.values():
             if (job := index.jobs.get(job_id)) is not None:
-                return copy_out(job)
+                return job
         return None
 
     async def find_by_deduplication_key(self, queue_name: str, key: str) -> JobData | None:
-        job = self._state.look(queue_name).holder_of(key, self.clock.now())
-        return copy_out(job) if job else None
+        return self._state.look(queue_name).holder_of(key, self.clock.now())
 
     async def list_jobs(
         self, queue_name: str, state: JobState | None = None, start: int = 0, end: int | None = None
@@ -80,15 +79,9 @@ class MemoryReads(StoreInterface):
         state: JobState | None = None,
         start: int = 0,
         end: int | None = None,
-        *,
-        payloads: bool = True,
     ) -> list[JobData]:
-        """What :meth:`list_jobs` gives, without waiting.
-
-        Without ``payloads``, which may be large, ``data`` and ``returnvalue`` are ``None``.
-        """
-        copy = copy_out if payloads else copy_without_payloads
-        return [copy(job) for job in self._state.look(queue_name).page(state, start, end)]
+        """What :meth:`list_jobs` gives, without waiting."""
+        return self._state.look(queue_name).page(state, start, end)
 
     def counts(self, queue_name: str) -> dict[JobState, int]:
         """What :meth:`get_job_counts` gives, without waiting."""
@@ -150,7 +143,7 @@ class MemoryReads(StoreInterface):
         end: int | None = 100,
     ) -> JobPage:
         def fits(job: JobData) -> bool:
-            data = thaw(job.data)
+            data = job.data
             return isinstance(data, Mapping) and all(
                 key in data and data[key] == value for key, value in fields.items()
             )
@@ -161,7 +154,7 @@ class MemoryReads(StoreInterface):
         self, queue_name: str | None, fits: Callable[[JobData], bool], start: int, end: int | None
     ) -> JobPage:
         found = [job for job in self._jobs(queue_name) if fits(job)]
-        return JobPage([copy_out(job) for job in found[start:end]], len(found))
+        return JobPage(found[start:end], len(found))
 
     def _jobs(self, queue_name: str | None) -> Iterator[JobData]:
         names = self.queue_names() if queue_name is None else [queue_name]
@@ -208,7 +201,7 @@ class MemoryReads(StoreInterface):
     async def get_children_jobs(self, queue_name: str, parent_id: str) -> list[JobData]:
         keys = self._state.families.children((queue_name, parent_id))
         found = (self._state.look(queue).jobs.get(child_id) for queue, child_id in keys)
-        return [copy_out(job) for job in found if job is not None]
+        return [job for job in found if job is not None]
 
     async def get_children_values(self, queue_name: str, parent_id: str) -> dict[str, Any]:
         children = self._state.families.children((queue_name, parent_id))
@@ -219,7 +212,7 @@ class MemoryReads(StoreInterface):
         }
 
     async def list_flow_parents(self, queue_name: str | None = None) -> list[JobData]:
-        return [copy_out(job) for job in self._jobs(queue_name) if job.children_ids]
+        return [job for job in self._jobs(queue_name) if job.children_ids]
 
     # -- schedulers and time ------------------------------------------------------------------
 
@@ -243,30 +236,14 @@ class MemoryReads(StoreInterface):
 
     async def get_stalled_jobs(self, queue_name: str) -> list[JobData]:
         now = self.clock.now()
-        active = self._state.look(queue_name).active.values()
-        return [copy_out(job) for job in active if job.lock_until and job.lock_until <= now]
+        active = self._state.look(queue_name).page(JobState.ACTIVE, 0, None)
+        return [job for job in active if job.lock_until and job.lock_until <= now]
 
     async def get_paused_job_names(self, queue_name: str) -> frozenset[str]:
         return self.paused_names(queue_name)
 
     async def list_workers(self, queue_name: str | None = None) -> list[WorkerInfo]:
         return self.workers(queue_name)
-
-
-def copy_out(job: JobData) -> JobData:
-    """What leaves the store: nothing of it is shared with the record that stays."""
-    copy = job.copy()
-    if copy.data is not None:
-        copy.data = thaw(copy.data)
-    if copy.returnvalue is not None:
-        copy.returnvalue = thaw(copy.returnvalue)
-    return copy
-
-
-def copy_without_payloads(job: JobData) -> JobData:
-    copy = job.copy()
-    copy.data = copy.returnvalue = None
-    return copy
 
 
 def _instant(value: datetime | None, what: str) -> datetime | None:

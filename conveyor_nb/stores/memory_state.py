@@ -12,8 +12,9 @@ import random
 import uuid
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from conveyor_nb import lifecycle, schedule
 from conveyor_nb.errors import GroupFullError, JobNotFoundError
@@ -97,8 +98,7 @@ class MemoryState:
         record = self._record_of(job, "data")
         if record.opts.group is not None:
             self._take_room(record, {})
-        self.admit(record, now)
-        return record
+        return self.admit(record, now)
 
     def save_all(self, jobs: Sequence[JobData], now: datetime) -> list[JobData]:
         """Take in copies of jobs, all or none; as :meth:`save_one`, within the batch too."""
@@ -126,9 +126,8 @@ class MemoryState:
                     error.add_note(f"It is item {position} of {len(jobs)}; none was added.")
                     raise
             chosen.append(existing)
-        for job in fresh:
-            self.admit(job, now)
-        return chosen
+        admitted = {key_of(job): self.admit(job, now) for job in fresh}
+        return [admitted.get(key_of(job), job) for job in chosen]
 
     def _existing(self, job: JobData, now: datetime) -> JobData | None:
         """The job in the store that a new one gives way to."""
@@ -142,33 +141,32 @@ class MemoryState:
 
     def _record_of(self, job: JobData, what: str, reserved: Collection[Key] = ()) -> JobData:
         """The store's own record of a new job; ``reserved`` are ids not to be given to it."""
-        record = job.copy()
-        record.data = freeze(job.data, what)
-        while not record.id or (not job.id and key_of(record) in reserved):
-            record.id = self.new_id(job.queue_name)
+        job_id = job.id
+        while not job_id or (not job.id and (job.queue_name, job_id) in reserved):
+            job_id = self.new_id(job.queue_name)
+        return replace(job, id=job_id, data=freeze(job.kept_data, what))
+
+    def admit(self, job: JobData, now: datetime) -> JobData:
+        """Take in a new job whose payload is frozen; returns the record of it."""
+        updates, events = lifecycle.admit(job, now)
+        index = self.queue(job.queue_name)
+        record = replace(job, priority=job.opts.priority, sequence=index.next_sequence(), **updates)
+        index.add(record)
+        for kind, data in events:
+            self.outbox.append(StoreEvent(kind, job.queue_name, job.id, data, now))
         return record
 
-    def admit(self, job: JobData, now: datetime) -> None:
-        """Take in the store's own record of a new job."""
-        change = lifecycle.admit(job, now)
-        job.priority = job.opts.priority
-        for name, value in change.updates.items():
-            setattr(job, name, value)
-        self.queue(job.queue_name).add(job)
-        for kind, data in change.events:
-            self.outbox.append(StoreEvent(kind, job.queue_name, job.id, data, now))
-
-    def commit(self, job: JobData, change: lifecycle.Change, now: datetime) -> None:
-        """Make a decided change of a job, and all that follows from it."""
-        self._change(job, change, now)
+    def commit(self, job: JobData, change: lifecycle.Change, now: datetime) -> JobData:
+        """Make a decided change of a job, and all that follows from it; returns its record."""
+        changed = self._change(job, change, now)
         self._follow_up(now)
+        return changed
 
     def remove(self, jobs: Iterable[JobData], now: datetime) -> int:
         """Remove jobs; returns how many. An unsettled child counts as failed for its parent."""
         removed = 0
         for job in jobs:
-            self._remove(job, now)
-            removed += 1
+            removed += self._remove(job.queue_name, job.id, now)
         self._follow_up(now)
         return removed
 
@@ -184,10 +182,10 @@ class MemoryState:
 
     def save_flow(self, jobs: Sequence[JobData], now: datetime) -> list[JobData]:
         """Take in copies of the jobs of a flow, all or none; returns the store's own records."""
-        records = [job.copy() for job in jobs]
+        records: list[JobData] = []
         seen: set[Key] = set()
         room: dict[Key, int] = {}
-        for record in records:
+        for record in jobs:
             if key_of(record) in seen or record.id in self.look(record.queue_name).jobs:
                 raise ValueError(
                     f"a job {record.id!r} is in queue {record.queue_name!r} already; "
@@ -196,12 +194,12 @@ class MemoryState:
             seen.add(key_of(record))
             if not record.pending_children_count:
                 self._take_room(record, room)
-            record.data = freeze(record.data, f"data of {record.name!r}")
+            data = freeze(record.kept_data, f"data of {record.name!r}")
+            records.append(replace(record, data=data))
         for record in records:
-            self.admit(record, now)
             if (parent_key := parent_key_of(record)) is not None:
                 self.families.add_child(parent_key, key_of(record))
-        return records
+        return [self.admit(record, now) for record in records]
 
     def tell_parent(self, child: JobData, now: datetime) -> bool:
         """Tell the parent how a child settled; returns whether that was news to it."""
@@ -300,20 +298,25 @@ class MemoryState:
 
     # -- what follows from a step -------------------------------------------------------------
 
-    def _change(self, job: JobData, change: lifecycle.Change, now: datetime) -> None:
-        before = job.state
-        if before in lifecycle.SETTLED and "state" in change.updates:
+    def _change(self, job: JobData, change: lifecycle.Change, now: datetime) -> JobData:
+        was_settled = job.state in lifecycle.SETTLED
+        if was_settled and "state" in change.updates:
             self.retention.forget(job)
-        self.queues[job.queue_name].change(job, change.updates)
+        changed = self.queues[job.queue_name].change(job, change.updates)
         for kind, data in change.events:
             self.outbox.append(StoreEvent(kind, job.queue_name, job.id, data, now))
-        if job.state in lifecycle.SETTLED and before not in lifecycle.SETTLED:
-            self._settled.append(job)
-        elif before in lifecycle.SETTLED and job.state not in lifecycle.SETTLED:
-            self._after_restart(job, now)
+        if (changed.state in lifecycle.SETTLED) is not was_settled:
+            if was_settled:
+                self._after_restart(changed, now)
+            else:
+                self._settled.append(changed)
+        return changed
 
-    def _remove(self, job: JobData, now: datetime) -> None:
-        index = self.queues[job.queue_name]
+    def _remove(self, queue_name: str, job_id: str, now: datetime) -> bool:
+        index = self.queues[queue_name]
+        job = index.jobs.get(job_id)
+        if job is None:  # gone already, by what followed from another
+            return False
         index.remove(job)
         self.families.forget(key_of(job))
         data = {"name": job.name, "previous": job.state, "worker_id": job.locked_by}
@@ -323,6 +326,7 @@ class MemoryState:
         else:
             self._tell(job, now)
             self._plan_next_run(job, now)
+        return True
 
     def _follow_up(self, now: datetime) -> None:
         """Do what follows from jobs that settled; a loop, for a flow may be any number deep."""
@@ -335,10 +339,10 @@ class MemoryState:
             index = self.queues[job.queue_name]
             keep = keep_of(job)
             if keep is True:
-                self._remove(job, now)
+                self._remove(index.name, job.id, now)
             elif isinstance(keep, Keep):
                 for job_id in self.retention.note_settled(job, keep):
-                    self._remove(index.jobs[job_id], now)
+                    self._remove(index.name, job_id, now)
             if not index.waiting and not index.active:
                 self.note(EventType.DRAINED, index.name, None, now)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec.structs import replace
 from sortedcontainers import SortedList
 
 from conveyor_nb.durations import to_seconds
@@ -17,8 +18,8 @@ from conveyor_nb.stores.waiting import WaitingIndex
 
 __all__ = ["QueueIndex"]
 
-_POSITION_FIELDS = frozenset({"state", "delay_until", "priority"})
-"""A change of one of these moves a job to another place in the indexes."""
+_PLACING_FIELDS = frozenset({"delay_until", "priority"})
+"""A change of one of these, as of the state, moves a job to another place in the indexes."""
 
 
 class QueueIndex:
@@ -31,12 +32,12 @@ class QueueIndex:
         self.name = name
         self.jobs: dict[str, JobData] = {}
         self.waiting = WaitingIndex()
-        self.active: dict[str, JobData] = {}
+        self.active: dict[str, None] = {}
         self.starts = SlidingWindow()
         self._sequence = itertools.count(1)
         self._delayed: Any = SortedList()
         # the other states are dicts: who came to a state first stands first in it
-        self._in_order: dict[JobState, dict[str, JobData]] = {
+        self._in_order: dict[JobState, dict[str, None]] = {
             JobState.ACTIVE: self.active,
             JobState.WAITING_CHILDREN: {},
             JobState.COMPLETED: {},
@@ -44,33 +45,36 @@ class QueueIndex:
         }
         self._keys: dict[str, tuple[str, ...]] = {}
 
+    def next_sequence(self) -> int:
+        """The place in line of the next new job."""
+        return next(self._sequence)
+
     def add(self, job: JobData) -> None:
-        """Take in a new job, which gets the next place in line."""
-        job.sequence = next(self._sequence)
+        """Take in a new job."""
         self.jobs[job.id] = job
-        self._hold_key(job)
+        if job.deduplication_key is not None:
+            self._hold_key(job.deduplication_key, job.id)
         self._index(job)
 
     def remove(self, job: JobData) -> None:
         """Let go of a job."""
         del self.jobs[job.id]
         self._unindex(job)
-        self._release_key(job)
+        if job.deduplication_key is not None:
+            self._release_key(job.deduplication_key, job.id)
 
-    def change(self, job: JobData, updates: Mapping[str, Any]) -> None:
-        """Give a job new values, and the place that follows from them."""
-        moves = "state" in updates or (
-            job.state is not JobState.ACTIVE and not _POSITION_FIELDS.isdisjoint(updates)
-        )
-        was_settled = job.state in SETTLED
-        if moves:
+    def change(self, job: JobData, updates: Mapping[str, Any]) -> JobData:
+        """Replace a job by one with new values, at the place that follows from them."""
+        changed = replace(job, **updates)
+        self.jobs[job.id] = changed
+        if "state" in updates or (
+            job.state is not JobState.ACTIVE and not _PLACING_FIELDS.isdisjoint(updates)
+        ):
             self._unindex(job)
-        for name, value in updates.items():
-            setattr(job, name, value)
-        if moves:
-            self._index(job)
-            if (job.state in SETTLED) is not was_settled:
-                (self._share_key if was_settled else self._release_key)(job)
+            self._index(changed)
+            if job.deduplication_key is not None:
+                self._pass_key(job.deduplication_key, job, changed)
+        return changed
 
     def holder_of(self, key: str, now: datetime) -> JobData | None:
         """The unfinished job that holds a deduplication key and is younger than its ttl."""
@@ -95,7 +99,8 @@ class QueueIndex:
             return [self.jobs[one] for one in itertools.islice(self.waiting, start, end)]
         if state is JobState.DELAYED:
             return [self.jobs[key[-1]] for key in self._delayed[start:end]]
-        return _page_of(self.jobs if state is None else self._in_order[state], start, end)
+        ids = _page_of(self.jobs if state is None else self._in_order[state], start, end)
+        return [self.jobs[job_id] for job_id in ids]
 
     def due(self, now: datetime) -> list[JobData]:
         """The delayed jobs whose time has come, the earliest first."""
@@ -116,7 +121,7 @@ class QueueIndex:
         elif job.state is JobState.DELAYED:
             self._delayed.add(_due_key(job))
         else:
-            self._in_order[job.state][job.id] = job
+            self._in_order[job.state][job.id] = None
         if job.state is JobState.ACTIVE:
             assert job.processed_at is not None
             self.waiting.note_start(job.group_id, job.processed_at)
@@ -132,25 +137,26 @@ class QueueIndex:
         if job.state is JobState.ACTIVE:
             self.waiting.note_end(job.group_id)
 
-    def _hold_key(self, job: JobData) -> None:
-        if (key := job.deduplication_key) is not None:
-            self._keys[key] = (*self._keys.get(key, ()), job.id)
+    def _hold_key(self, key: str, job_id: str) -> None:
+        self._keys[key] = (*self._keys.get(key, ()), job_id)
 
-    def _share_key(self, job: JobData) -> None:
-        """A job that starts afresh leaves its key to the one that has it now, if one has."""
-        if (key := job.deduplication_key) is not None:
-            self._keys[key] = (job.id, *self._keys.get(key, ()))
-
-    def _release_key(self, job: JobData) -> None:
-        """Let the key pass to another unfinished job that has it, if there is one."""
-        key = job.deduplication_key
-        if key is None or job.id not in self._keys.get(key, ()):
+    def _pass_key(self, key: str, before: JobData, after: JobData) -> None:
+        """Only an unfinished job holds its key."""
+        was_settled = before.state in SETTLED
+        if was_settled is (after.state in SETTLED):
             return
-        others = tuple(one for one in self._keys[key] if one != job.id)
+        if was_settled:  # one that starts afresh leaves the key to whoever has it now
+            self._keys[key] = (after.id, *self._keys.get(key, ()))
+        else:
+            self._release_key(key, after.id)
+
+    def _release_key(self, key: str, job_id: str) -> None:
+        """Let the key pass to another unfinished job that has it, if there is one."""
+        others = tuple(one for one in self._keys.get(key, ()) if one != job_id)
         if others:
             self._keys[key] = others
         else:
-            del self._keys[key]
+            self._keys.pop(key, None)
 
 
 def _due_key(job: JobData) -> tuple[datetime, int, str]:
@@ -171,11 +177,11 @@ def _entered_at(job: JobData) -> datetime:
     return instant or EPOCH
 
 
-def _page_of(jobs: dict[str, JobData], start: int, end: int | None) -> list[JobData]:
-    """A page of a dict, which can only be walked; from its end, if that is nearer."""
-    size = len(jobs)
+def _page_of(ids: dict[str, Any], start: int, end: int | None) -> list[str]:
+    """A page of a dict's keys, which can only be walked; from their end, if that is nearer."""
+    size = len(ids)
     end = size if end is None else min(end, size)
     if start <= size - end:
-        return list(itertools.islice(jobs.values(), start, end))
-    newest_first = itertools.islice(reversed(jobs.values()), size - end, max(size - start, 0))
+        return list(itertools.islice(ids, start, end))
+    newest_first = itertools.islice(reversed(ids), size - end, max(size - start, 0))
     return list(newest_first)[::-1]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from conveyor_nb.actions import Action, Complete, Fail, Stall
 from conveyor_nb.clock import VirtualClock
 from conveyor_nb.model import FetchOptions, JobData, JobState, Lock
@@ -164,8 +166,7 @@ async def in_state(store: StoreInterface, state: JobState, job_id: str = "a") ->
     match state:
         case JobState.WAITING_CHILDREN:
             parent = new_job(job_id, attempts=2)
-            parent.pending_children_count = 1
-            return await store.save_job(parent)
+            return await store.save_job(replace(parent, pending_children_count=1))
         case JobState.DELAYED:
             return await add(store, job_id, attempts=2, delay=60)
         case _:

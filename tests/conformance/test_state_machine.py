@@ -26,6 +26,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from msgspec.structs import replace
 
 from conveyor_nb import (
     Deduplication,
@@ -143,8 +144,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert kept.id in holders
         else:
             assert kept.id not in self.queue.jobs
-            given.id = kept.id
-            self.queue.add(given, now)
+            self.queue.add(replace(given, id=kept.id), now)
 
     # -- work ---------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from conveyor_nb import Backoff, InvalidJobStateError, JobData, JobOptions, LostLockError
 from conveyor_nb import actions as do
@@ -38,29 +38,38 @@ CHILDREN, DELAYED, WAITING, ACTIVE, COMPLETED, FAILED = (
 )
 
 
+FIELDS: dict[JobState, dict[str, Any]] = {
+    DELAYED: {"delay_until": LATER},
+    ACTIVE: {
+        "locked_by": "w1",
+        "lock_until": EARLIER,
+        "processed_at": EARLIER,
+        "attempt_logs": (AttemptRecord(1, "w1", EARLIER),),
+    },
+    COMPLETED: {
+        "returnvalue": "done",
+        "completed_at": EARLIER,
+        "progress": 100,
+        "discarded": True,
+    },
+    FAILED: {
+        "failed_reason": "cancelled",
+        "failed_at": EARLIER,
+        "attempts_made": 2,
+        "cancelled_at": EARLIER,
+    },
+}
+
+
 def job_in(state: JobState, **fields: Any) -> JobData:
     """A job in a state, with two attempts; if active, then locked until an hour ago."""
     job = JobData("a", "send", "emails", {"to": "ada"}, state, opts=JobOptions(attempts=2))
-    job.created_at = EARLIER
-    if state is DELAYED:
-        job.delay_until = LATER
-    if state is ACTIVE:
-        job.locked_by, job.lock_until, job.processed_at = "w1", EARLIER, EARLIER
-        job.attempt_logs = (AttemptRecord(1, "w1", EARLIER),)
-    if state is COMPLETED:
-        job.returnvalue, job.completed_at, job.progress = "done", EARLIER, 100
-        job.discarded = True
-    if state is FAILED:
-        job.failed_reason, job.failed_at, job.attempts_made = "cancelled", EARLIER, 2
-        job.cancelled_at = EARLIER
-    for name, value in fields.items():
-        setattr(job, name, value)
-    return job
+    return replace(job, **({"created_at": EARLIER} | FIELDS.get(state, {}) | fields))
 
 
 def after(job: JobData, change: Change) -> JobData:
     """The job with a change made."""
-    return dataclasses.replace(job, **change.updates)
+    return replace(job, **change.updates)
 
 
 def outcome(job: JobData, action: do.Action, lock: Lock | None = None) -> str:
@@ -260,7 +269,7 @@ def test_an_action_changes_this_and_nothing_else(
     job = job_in(state)
     lock = LOCK if state is ACTIVE else None
     changed = after(job, decide(job, action, now=NOW, lock=lock))
-    assert changed == dataclasses.replace(job, **updates)
+    assert changed == replace(job, **updates)
 
 
 @pytest.mark.parametrize("action", ALL_ACTIONS, ids=repr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from conveyor_nb import Backoff, InvalidJobStateError, JobData, JobOptions
 from conveyor_nb.lifecycle import (
@@ -36,17 +36,13 @@ CHILDREN, DELAYED, WAITING, ACTIVE, FAILED = (
 
 def job_in(state: JobState, **fields: Any) -> JobData:
     """A job in a state."""
-    job = JobData("a", "send", "emails", state=state)
-    if state is DELAYED:
-        job.delay_until = LATER
-    for name, value in fields.items():
-        setattr(job, name, value)
-    return job
+    until = LATER if state is DELAYED else None
+    return replace(JobData("a", "send", "emails", state=state, delay_until=until), **fields)
 
 
 def after(job: JobData, change: Change) -> JobData:
     """The job with a change made."""
-    return dataclasses.replace(job, **change.updates)
+    return replace(job, **change.updates)
 
 
 # -- entering, falling due, being taken -------------------------------------------------------
@@ -79,7 +75,7 @@ def test_a_new_job_begins_in_one_state(
 def test_only_a_delayed_job_falls_due(state: JobState) -> None:
     job = job_in(state)
     if state is DELAYED:
-        assert after(job, due(job)) == dataclasses.replace(job, state=WAITING, delay_until=None)
+        assert after(job, due(job)) == replace(job, state=WAITING, delay_until=None)
     elif WAITING not in TRANSITIONS[state]:
         with pytest.raises(InvalidJobStateError):
             due(job)
@@ -132,7 +128,7 @@ def test_a_child_that_settles_moves_its_parent_by_the_policy(
 def test_a_parent_that_waits_no_more_is_not_moved(state: JobState) -> None:
     parent = job_in(state, pending_children_count=1)
     change = child_settled(parent, "x", failed=True, pending=0, now=NOW)
-    assert after(parent, change) == dataclasses.replace(parent, pending_children_count=0)
+    assert after(parent, change) == replace(parent, pending_children_count=0)
     assert change.events == ()
 
 

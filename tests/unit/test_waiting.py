@@ -84,8 +84,15 @@ class WaitingMachine(RuleBasedStateMachine):
     def add(self, lanes: list[tuple[str, str | None]], priority: float, lifo: bool) -> None:
         for name, group in lanes:
             self.places += 1
-            job = JobData(f"job-{self.places}", name, "emails", opts=JobOptions(lifo=lifo))
-            job.group_id, job.priority, job.sequence = group, priority, self.places
+            job = JobData(
+                f"job-{self.places}",
+                name,
+                "emails",
+                opts=JobOptions(lifo=lifo),
+                group_id=group,
+                priority=priority,
+                sequence=self.places,
+            )
             self._wait(job)
 
     def _wait(self, job: JobData) -> None:

@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from conveyor_nb.errors import GroupFullError, InvalidJobStateError, JobNotFoundError, PayloadError
 from conveyor_nb.model import JobData, JobState
@@ -40,10 +41,10 @@ FAMILY = {"p": JobState.WAITING_CHILDREN, "a": JobState.WAITING, "b": JobState.W
 def family(parent: JobData, *children: list[JobData] | JobData) -> list[JobData]:
     """The jobs of a flow as ``save_flow`` takes them; a child may be such a list itself."""
     branches = [child if isinstance(child, list) else [child] for child in children]
-    for head, *_ in branches:
-        head.parent_id, head.parent_queue_name = parent.id, parent.queue_name
-    parent.children_ids = tuple(head.id for head, *_ in branches)
-    parent.pending_children_count = len(branches)
+    for branch in branches:
+        branch[0] = replace(branch[0], parent_id=parent.id, parent_queue_name=parent.queue_name)
+    ids = tuple(head.id for head, *_ in branches)
+    parent = replace(parent, children_ids=ids, pending_children_count=len(ids))
     return [parent, *(job for branch in branches for job in branch)]
 
 
@@ -109,7 +110,7 @@ class FlowTests(StoreTests):
         self, store: StoreInterface, bad: int
     ) -> None:
         jobs = family(new_job("r"), family(new_job("m"), child("a"), child("b")))
-        jobs[bad].data = {"to": threading.Lock()}
+        jobs[bad] = replace(jobs[bad], data={"to": threading.Lock()})
         with capture_events(store, None) as events, pytest.raises(PayloadError):
             await store.save_flow(jobs)
         assert await states(store) == {}

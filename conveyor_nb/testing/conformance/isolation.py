@@ -118,24 +118,20 @@ class IsolationTests(StoreTests):
         job = new_job("a", data=given)
         await store.save_job(job)
         scribble(given)
-        job.state, job.name = JobState.FAILED, "other"
         kept = await get(store, "a")
         assert kept.data == letter()
         assert (kept.state, kept.name) == (JobState.WAITING, "send")
 
     async def test_saving_leaves_what_was_given_as_it_is(self, store: StoreInterface) -> None:
         job = new_job(data=letter())
-        before = job.copy()
+        before = repr(job)
         await store.save_job(job)
-        assert job == before
+        assert repr(job) == before
 
     async def test_changing_what_save_returned_changes_nothing(self, store: StoreInterface) -> None:
         saved = await add(store, "a", data=letter())
         scribble(saved.data)
-        saved.state = JobState.FAILED
-        kept = await get(store, "a")
-        assert kept.data == letter()
-        assert kept.state is JobState.WAITING
+        assert (await get(store, "a")).data == letter()
 
     async def test_what_save_returns_does_not_share_with_what_it_was_given(
         self, store: StoreInterface
@@ -152,13 +148,10 @@ class IsolationTests(StoreTests):
         await add(store, "a", data=letter(), deduplication=Deduplication(key="daily"))
         out = await READS[read](store)
         assert out is not None
-        state = out.state
         scribble(out.data)
-        out.state, out.progress = JobState.FAILED, 99
-        kept = await get(store, "a")
-        assert kept.data == letter()
-        assert kept.state is state
-        assert kept.progress != 99
+        with pytest.raises(AttributeError):
+            out.state = JobState.FAILED  # type: ignore[misc]
+        assert (await get(store, "a")).data == letter()
 
     async def test_changing_a_result_that_was_given_changes_nothing(
         self, store: StoreInterface

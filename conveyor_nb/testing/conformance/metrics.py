@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from conveyor_nb.actions import Cancel
 from conveyor_nb.clock import VirtualClock
@@ -136,9 +137,10 @@ class MetricsTests(StoreTests):
     async def test_a_parent_that_its_child_fails_is_counted(
         self, metrics: StoreInterface, clock: VirtualClock
     ) -> None:
-        parent, child = new_job("p", queue="reports"), new_job("a")
-        parent.pending_children_count, parent.children_ids = 1, ("a",)
-        child.parent_id, child.parent_queue_name = "p", "reports"
+        parent = replace(
+            new_job("p", queue="reports"), pending_children_count=1, children_ids=("a",)
+        )
+        child = replace(new_job("a"), parent_id="p", parent_queue_name="reports")
         await metrics.save_flow([parent, child])
         await fail(metrics, await take(metrics))
         [point] = await metrics.get_metrics("reports")

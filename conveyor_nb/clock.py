@@ -11,6 +11,7 @@ import heapq
 import itertools
 import math
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,9 @@ __all__ = [
 
 Callback = Callable[[], object]
 
+_LONG_TURN = 0.005
+"""For how many real seconds, in a turn of the loop, those who work on and on may keep it."""
+
 _SHORTEST = 1e-6
 """The shortest sleep, in seconds."""
 
@@ -50,6 +54,8 @@ async def checkpoint() -> None:
 class Clock(ABC):
     """What the engine asks of time."""
 
+    _turn: tuple[asyncio.AbstractEventLoop, float] | None = None
+
     @abstractmethod
     def now(self) -> datetime:
         """The current instant, in UTC."""
@@ -61,6 +67,21 @@ class Clock(ABC):
     def call_later(self, delay: Duration, callback: Callback) -> TimerHandle:
         """Call ``callback`` on the running loop after ``delay``."""
         return self.call_at(self.now() + timedelta(seconds=to_seconds(delay)), callback)
+
+    def overdue(self) -> bool:
+        """Whether those who ask have kept the loop for so long that others should have a turn.
+
+        Who is told so awaits :func:`checkpoint`. The time counts from the first time that one
+        of them asked in this turn of the loop, and all of them share it.
+        """
+        loop = asyncio.get_running_loop()
+        if self._turn is None or self._turn[0] is not loop:
+            self._turn = (loop, time.perf_counter() + _LONG_TURN)
+            loop.call_soon(self._end_turn)
+        return time.perf_counter() > self._turn[1]
+
+    def _end_turn(self) -> None:
+        self._turn = None
 
     async def sleep(self, delay: Duration) -> None:
         """Wait for ``delay``, a duration, as this clock measures it."""
@@ -208,6 +229,7 @@ class VirtualClock(Clock):
         self._now = to_instant(start, what="start")
         self._timers: list[_VirtualTimer] = []
         self._order = itertools.count()
+        self._asked = 0
         self._off_loop = 0
         self._ended_off_loop = 0
         self._change_off_loop: asyncio.Future[Any] | None = None
@@ -217,6 +239,11 @@ class VirtualClock(Clock):
 
     def now(self) -> datetime:
         return self._now
+
+    def overdue(self) -> bool:
+        """Counts how often it is asked, as what happens may not depend on the real time."""
+        self._asked += 1
+        return self._asked % _LONG_TURN_ASKED == 0
 
     def call_at(self, when: datetime, callback: Callback) -> TimerHandle:
         timer = _VirtualTimer(max(when, self._now), next(self._order), callback)
@@ -362,6 +389,9 @@ class _VirtualTimer:
     def __lt__(self, other: _VirtualTimer) -> bool:
         return (self.when, self.order) < (other.when, other.order)
 
+
+_LONG_TURN_ASKED = 100
+"""How often it is asked before a virtual clock lets others have a turn."""
 
 _QUIET_TURNS = 50
 """How many turns the loop is given for each timer when patience has run out."""

@@ -1,28 +1,25 @@
 """The engine room of a worker: takes jobs into free slots, and reports what came of them.
 
-One loop reports the executions that ended, fills the free slots, then sleeps until an event of
-the store, the end of an execution or a timer wakes it. Handlers run in tasks of their own
-(``execution``); locks are looked after by ``locks``.
+Each slot is a task that takes a job, runs the handler, reports, and takes the next, until none is
+left; the store's events and a timer start such tasks. Locks are looked after by ``locks``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
 from conveyor_nb.actions import Action, Fail, Release
 from conveyor_nb.alarm import Alarm
+from conveyor_nb.clock import checkpoint
 from conveyor_nb.errors import JobNotFoundError, LostLockError, PayloadError
-from conveyor_nb.execution import (
-    Execution,
-    Verdict,
-    describe,
-    format_traceback,
-)
+from conveyor_nb.execution import Execution, Verdict, describe, format_traceback
+from conveyor_nb.faults import Chores, FaultReporter
 from conveyor_nb.job import Job
 from conveyor_nb.locks import LockKeeper
 from conveyor_nb.model import EventType, FetchOptions, Lock, StoreEvent
@@ -32,9 +29,6 @@ from conveyor_nb.slots import Slots
 from conveyor_nb.stores import StoreInterface
 
 __all__ = ["Dispatcher"]
-
-_WAKING = frozenset({EventType.WAITING, EventType.DELAYED, EventType.RESUMED})
-_FREEING = frozenset({EventType.COMPLETED, EventType.FAILED, EventType.REMOVED})
 
 _ERROR_PAUSE = timedelta(seconds=1)
 """The time between tries when the store itself fails."""
@@ -50,7 +44,7 @@ class Dispatcher:
         handler: what runs them.
         options: the worker's options.
         logger: where faults of the store and handlers that don't stop are reported.
-        on_turn: awaited at the begin of each turn of the loop.
+        on_turn: awaited each time that the worker's status may have changed.
     """
 
     def __init__(
@@ -72,65 +66,102 @@ class Dispatcher:
         self._queue_name = queue_name
         self._worker_id = worker_id
         self._runner = runner_for(handler, options, store.clock, name=worker_id)
-        self._options = options
+        self._is_batch = options.batch is not None
+        self._most = options.batch.size if options.batch else 1
+        self._captures = options.capture
+        self._lock_duration = options.lock_seconds
         self._fetch_options = FetchOptions(
             options.lifo, options.limiter, options.max_global_concurrency, options.group
         )
-        needs_freeing = options.max_global_concurrency is not None or options.group is not None
-        self._waking = _WAKING | _FREEING if needs_freeing else _WAKING
         self._logger = logger
         self._on_turn = on_turn
+        self._runs = False
+        self._news = 0
+        self._context = contextvars.copy_context()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
+        self._again = asyncio.Event()
         self._stepping = asyncio.Lock()
-        self._alarm = Alarm(store.clock, self._wake.set)
-        self._chores: set[asyncio.Task[None]] = set()
-        self._told: dict[str, str] = {}  # where a fault is that was told, and which
+        self._alarm = Alarm(store.clock, self.wake)
+        self._retry = Alarm(store.clock, self.wake)
+        self._faults = FaultReporter(store, queue_name, worker_id, logger)
+        self._chores = Chores(self._faults)
         self._locks = LockKeeper(
             store,
             queue_name,
-            lock_duration=options.lock_seconds,
+            lock_duration=self._lock_duration,
             stalled_interval=options.stalled_seconds,
             running=self.slots.jobs,
             on_lost=self._lose,
-            spawn=self._spawn,
+            spawn=self._chores.spawn,
         )
+        self._reactions = self._reactions_to_events(options)
+
+    # -- being told ---------------------------------------------------------------------------
 
     def wake(self) -> None:
-        """Let the loop look again at what there is to do."""
+        """Look again at what there is to do."""
         self._idle.clear()
         self._wake.set()
+        self._again.set()
+        self._open_slot(all_of_them=True)
 
     def hear(self, event: StoreEvent) -> None:
         """Take note of an event of the queue."""
-        kind = event.type
-        if kind in self._waking:
-            self._wake.set()
-        elif kind == EventType.ACTIVE:
-            self._locks.watch()
-        elif kind == EventType.CANCELLED and event.job_id is not None:
-            self.slots.stop(event.job_id, Verdict.CANCELLED)
-        if kind == EventType.REMOVED and event.job_id is not None:
-            self.slots.stop(event.job_id, Verdict.LOST)
+        react = self._reactions.get(event.type)
+        if react is not None:
+            react(event)
+
+    def _reactions_to_events(
+        self, options: WorkerOptions
+    ) -> dict[str, Callable[[StoreEvent], object]]:
+        reactions: dict[str, Callable[[StoreEvent], object]] = {
+            EventType.WAITING: lambda _: self._open_slot(),
+            EventType.DELAYED: lambda _: self._open_slot(),  # which finds out when it is due
+            EventType.RESUMED: lambda _: self._open_slot(all_of_them=True),
+            EventType.ACTIVE: lambda _: self._locks.watch(),
+            EventType.CANCELLED: lambda event: self._stop(event, Verdict.CANCELLED),
+            EventType.REMOVED: lambda event: self._stop(event, Verdict.LOST),
+        }
+        if options.max_global_concurrency is not None or options.group is not None:
+            for kind in (EventType.COMPLETED, EventType.FAILED):
+                reactions[kind] = lambda _: self._open_slot()
+        return reactions
+
+    def _stop(self, event: StoreEvent, verdict: Verdict) -> None:
+        assert event.job_id is not None, "it is of a job"
+        self.slots.stop(event.job_id, verdict)
+        if verdict is Verdict.LOST:  # it may have kept others from starting
+            self._open_slot()
+
+    # -- running ------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Take, run and report, until it is neither to stay on nor has anything left to report."""
+        """Stay until it is neither to stay on nor has anything left to report."""
         self._locks.watch()
-        while True:
-            self._wake.clear()
-            try:
-                await self._on_turn()
-                await self._report_ended()
-                await self._fill_slots()
-                self._told.pop("loop", None)
-            except Exception as error:  # the store's fault; go on when it can
-                await self._report_fault("loop", error)
-                self._alarm.set(self._store.clock.now() + _ERROR_PAUSE)
-            if not self.slots.executions:
-                self._idle.set()
-                if not self.stays_on:
-                    return
-            await self._wake.wait()
+        self._context = contextvars.copy_context()
+        try:
+            while True:
+                self._wake.clear()
+                try:
+                    await self._on_turn()
+                    self._faults.all_is_well("status")
+                except Exception as error:  # the store's fault; go on when it can
+                    await self._pause_after("status", error)
+                else:
+                    self._begin()
+                if not self.slots.holders:
+                    self._idle.set()
+                    if not self.stays_on:
+                        return
+                await self._wake.wait()
+        finally:
+            self._runs = False
+
+    def _begin(self) -> None:
+        if not self._runs:
+            self._runs = True
+            self._open_slot(all_of_them=True)
 
     async def until_idle(self) -> None:
         """Wait until nothing is running and nothing can start."""
@@ -139,23 +170,21 @@ class Dispatcher:
 
     async def step(self) -> Job | None:
         """Take and run exactly one job, now or when a slot is free; ``None``: there is none."""
+        taken: list[Job] = []
         async with self._stepping:  # one step at a time takes the next free slot
             await self.slots.wait_for_room()
-            jobs = [] if self.is_closing else await self._fetch(1)
-            if not jobs:
+            if self.is_closing:
                 return None
-            ended = asyncio.get_running_loop().create_future()
-            execution = self._execute(jobs, on_end=ended.set_result)
-        try:
-            await ended
-            await self._report(execution)
-        finally:
-            self.slots.release(execution, self._wake.set)
-        return jobs[0]
+            holder = asyncio.get_running_loop().create_task(self._step(taken))
+            self.slots.holders.add(holder)
+        await self.slots.wait_for_leave(holder)
+        if holder.done():  # if not, it was abandoned
+            holder.result()
+        return taken[0] if taken else None
 
     def stop_handlers(self) -> None:
         """Cancel what runs, to be put back."""
-        for execution in self.slots.executions:
+        for execution in tuple(self.slots.executions):
             execution.stop_all(Verdict.RELEASED)
 
     async def abandon(self) -> None:
@@ -165,38 +194,92 @@ class Dispatcher:
                 self._logger.warning("the handler of job %r did not stop when cancelled", job.id)
                 with contextlib.suppress(LostLockError, JobNotFoundError):  # it is not ours
                     await job.apply(Release())
-            execution.abandon()
+            self.slots.remove(execution)
+            if (holder := execution.abandon()) is not None:
+                self._leave_slot(holder)
 
     async def close(self) -> None:
-        """Let go of timers, chores, threads and processes."""
+        """Let go of timers, tasks, threads and processes."""
         self._locks.close()
         self._alarm.cancel()
-        for chore in self._chores:
-            chore.cancel()
-        await asyncio.gather(*self._chores, return_exceptions=True)
+        self._retry.cancel()
+        for holder in self.slots.holders:
+            holder.cancel()
+        await asyncio.gather(*self.slots.holders, return_exceptions=True)
+        await self._chores.close()
         await self._runner.close()
 
-    # -- taking -------------------------------------------------------------------------------
+    # -- slots --------------------------------------------------------------------------------
 
-    async def _fill_slots(self) -> None:
-        most = self._options.batch.size if self._options.batch else 1
-        while self.takes_jobs and self.slots.free:
-            asked_at = self._store.clock.now()
-            jobs = await self._fetch(most)
+    def _open_slot(self, *, all_of_them: bool = False) -> None:
+        """Let a free slot, if there is one, look for a job; with ``all_of_them`` each in turn."""
+        self._news += 1
+        if self._runs and self.takes_jobs and self.slots.free:
+            # each in the context that the worker was started in, whoever made the event
+            task = asyncio.get_running_loop().create_task(
+                self._work(all_of_them), context=self._context.copy()
+            )
+            self.slots.holders.add(task)
+
+    async def _step(self, taken: list[Job]) -> None:
+        """Take and run one job, in a slot."""
+        holder = asyncio.current_task()
+        assert holder is not None
+        try:
+            taken += await self._fetch(1)
+            if taken:
+                await self._run_jobs(taken, report=self._settle)  # whose fault is the caller's
+        finally:
+            self._leave_slot(holder)
+
+    def _leave_slot(self, holder: asyncio.Task[Any]) -> None:
+        self.slots.leave(holder)
+        if not self.slots.holders:
+            self._wake.set()
+
+    async def _work(self, all_of_them: bool) -> None:
+        """Take and run jobs in a slot, one after the other, until there is none."""
+        holder = asyncio.current_task()
+        assert holder is not None
+        goes_on = True
+        try:
+            while goes_on and self.takes_jobs:
+                jobs = await self._next_jobs()
+                if not jobs:
+                    return
+                if all_of_them:
+                    self._open_slot(all_of_them=True)
+                    all_of_them = False
+                goes_on = await self._run_jobs(jobs, report=self._report)
+                if self._store.clock.overdue():
+                    await checkpoint()
+        except Exception as error:  # the store's fault; go on when it can
+            await self._pause_after("work", error)
+        finally:
+            self._leave_slot(holder)
+        if not goes_on:
+            self._open_slot()
+
+    async def _next_jobs(self) -> list[Job]:
+        """Take jobs; if there is none now, see to it that one is looked for when there may be."""
+        while True:
+            asked_at, news = self._store.clock.now(), self._news
+            jobs = await self._fetch(self._most)
             if not jobs:
-                self._alarm.set(
-                    await self._store.next_fetch_at(
-                        self._queue_name, self._fetch_options, after=asked_at
-                    )
+                due = await self._store.next_fetch_at(
+                    self._queue_name, self._fetch_options, after=asked_at
                 )
-                return
-            self._execute(jobs, on_end=self._note_end)
+                if news != self._news:  # there may be one now
+                    continue
+                self._alarm.set(due)
+            self._faults.all_is_well("work")
+            return jobs
 
     async def _fetch(self, most: int) -> list[Job]:
         jobs: list[Job] = []
         while len(jobs) < most:
             data = await self._store.fetch_next_job(
-                self._queue_name, self._worker_id, self._options.lock_seconds, self._fetch_options
+                self._queue_name, self._worker_id, self._lock_duration, self._fetch_options
             )
             if data is None:
                 break
@@ -204,36 +287,50 @@ class Dispatcher:
             jobs.append(Job(data, self._store, lock=lock))
         return jobs
 
-    def _execute(self, jobs: list[Job], on_end: Callable[[Execution], None]) -> Execution:
+    async def _run_jobs(
+        self, jobs: list[Job], *, report: Callable[[Job, Action], Awaitable[None]]
+    ) -> bool:
+        """Run the handler over jobs and report; returns whether its task may run others."""
         execution = Execution(
             jobs,
             self._runner,
-            batch=self._options.batch is not None,
+            batch=self._is_batch,
             clock=self._store.clock,
-            captured=self._options.capture,
+            captured=self._captures,
         )
         self.slots.add(execution)
         self._locks.keep()
-        execution.start(on_end)
-        return execution
+        try:
+            is_as_before = await execution.run()
+            for job, action in execution.outcomes():
+                await report(job, action)
+        finally:
+            self.slots.remove(execution)
+        background = execution.background
+        if background is not None and not background.done():
+            self.slots.leave_behind(background, self._open_slot)
+            return False
+        return is_as_before
 
     # -- reporting ----------------------------------------------------------------------------
 
-    def _note_end(self, execution: Execution) -> None:
-        self.slots.ended.append(execution)
-        self._wake.set()
-
-    async def _report_ended(self) -> None:
-        ended = self.slots.ended
-        while ended:
-            # taken off when it is reported, so that a failing store does not lose an outcome
-            await self._report(ended[0])
-            self.slots.release(ended.popleft(), self._wake.set)
-
-    async def _report(self, execution: Execution) -> None:
-        for job, action in execution.outcomes():
-            if action is not None:
+    async def _report(self, job: Job, action: Action) -> None:
+        """Report an outcome, however long it takes until the store can keep it."""
+        while True:
+            try:
                 await self._settle(job, action)
+            except Exception as error:  # the store's fault; go on when it can
+                self._again.clear()
+                await self._pause_after("report", error)
+                await self._again.wait()
+            else:
+                self._faults.all_is_well("report")
+                return
+
+    async def _pause_after(self, where: str, error: Exception) -> None:
+        """Report a fault, and wake up when it is time to try again."""
+        await self._faults.report(where, error)
+        self._retry.set(self._store.clock.now() + _ERROR_PAUSE)
 
     async def _settle(self, job: Job, action: Action) -> None:
         try:
@@ -242,43 +339,8 @@ class Dispatcher:
             except PayloadError as error:  # the handler's result can't be kept
                 await job.apply(Fail(describe(error), format_traceback(error)))
         except (LostLockError, JobNotFoundError) as error:
-            await self._publish_error(error, job.id)
+            await self._faults.publish(error, job.id)
 
     def _lose(self, job: Job) -> None:
         self.slots.stop(job.id, Verdict.LOST)
-        self._spawn(self._publish_error(LostLockError(job.id, self._worker_id), job.id))
-
-    async def _report_fault(self, where: str, error: Exception) -> None:
-        """Report a fault once, however often it comes again until all is well there."""
-        if self._told.get(where) == describe(error):
-            return
-        self._told[where] = describe(error)
-        self._logger.error(
-            "worker %s: the store failed; it goes on trying", self._worker_id, exc_info=error
-        )
-        try:
-            await self._publish_error(error, None)
-        except Exception as again:  # then the log must do
-            self._logger.error("worker %s: no event either", self._worker_id, exc_info=again)
-
-    async def _publish_error(self, error: Exception, job_id: str | None) -> None:
-        data = {"worker_id": self._worker_id, "error": describe(error)}
-        now = self._store.clock.now()
-        event = StoreEvent(EventType.ERROR, self._queue_name, job_id, data, now)
-        await self._store.publish(event)
-
-    def _spawn(self, chore: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(chore)
-        self._chores.add(task)
-        task.add_done_callback(self._note_chore)
-
-    def _note_chore(self, task: asyncio.Task[None]) -> None:
-        self._chores.discard(task)
-        if task.cancelled():
-            return
-        where = getattr(task.get_coro(), "__qualname__", "")
-        error = task.exception()
-        if isinstance(error, Exception):
-            self._spawn(self._report_fault(where, error))
-        else:
-            self._told.pop(where, None)
+        self._chores.spawn(self._faults.publish(LostLockError(job.id, self._worker_id), job.id))

@@ -1,23 +1,24 @@
 """One run of a handler: over one job, or over the jobs of a batch.
 
-An execution starts the handler in a task of its own, stops it when told to, and says at the end
-what came of each job. It reports nothing itself: that is the worker's part.
+An execution calls the handler, stops it when told to, and says at the end what came of each job.
+It reports nothing itself: that is the worker's part.
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
+import contextvars
 import functools
 import traceback
-from collections.abc import Callable, Sequence
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from conveyor_nb.actions import Action, Complete, Fail, Release
-from conveyor_nb.clock import Clock, TimerHandle
+from conveyor_nb.clock import Clock, TimerHandle, checkpoint
 from conveyor_nb.current import Run, enter_run
 from conveyor_nb.durations import format_seconds, to_seconds
 from conveyor_nb.job import Job
@@ -38,7 +39,7 @@ class Verdict(Enum):
 
 
 class Execution:
-    """A handler at work on some jobs.
+    """A handler at work on some jobs, in the task that awaits :meth:`run`.
 
     Args:
         jobs: the jobs, each with its lock.
@@ -48,16 +49,23 @@ class Execution:
         captured: whether what the handler prints may be taken for the jobs' logs.
     """
 
+    __slots__ = (
+        "_batch",
+        "_captured",
+        "_clock",
+        "_gave",
+        "_is_over",
+        "_runner",
+        "_task",
+        "_verdicts",
+        "background",
+        "jobs",
+    )
+
     def __init__(
-        self,
-        jobs: Sequence[Job],
-        runner: Runner,
-        *,
-        batch: bool,
-        clock: Clock,
-        captured: bool = True,
+        self, jobs: list[Job], runner: Runner, *, batch: bool, clock: Clock, captured: bool = True
     ) -> None:
-        self.jobs = list(jobs)
+        self.jobs = jobs
         self.background: Background | None = None
         """What works for it outside of the loop, and may go on for a while after its end."""
         self._runner = runner
@@ -65,30 +73,42 @@ class Execution:
         self._clock = clock
         self._captured = captured
         self._verdicts: dict[str, Verdict] = {}
-        self._timers: list[TimerHandle] = []
-        self._task: asyncio.Task[None] | None = None
-        # what stands if the handler is cancelled before its first line
-        self._gave: Result = (None, asyncio.CancelledError())
-        self._on_end: Callable[[Execution], None] | None = None
-        self._abandoned = False
+        self._task: asyncio.Task[Any] | None = None
+        self._gave: Result | None = None
+        self._is_over = False
 
-    def start(self, on_end: Callable[[Execution], None]) -> None:
-        """Start the handler; ``on_end`` is called when it has ended, in whatever way."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
-        self._on_end = on_end
-        self._task.add_done_callback(lambda _: self._end())
-        for job in self.jobs:
-            if job.opts.timeout is not None:
-                expire = functools.partial(self.stop, job, Verdict.TIMED_OUT)
-                self._timers.append(self._clock.call_later(job.opts.timeout, expire))
+    async def run(self) -> bool:
+        """Call the handler, to its end; whatever it raises is an outcome too.
+
+        Returns:
+            Whether it left the task as it was, fit for another job: not cancelled, and with no
+            context variable changed.
+        """
+        task = self._task = asyncio.current_task()
+        assert task is not None
+        timers = self._start_timers()
+        enter_run(Run(tuple(self.jobs), self._captured, task.get_loop()))
+        context = contextvars.copy_context()
+        try:
+            argument = self.jobs if self._batch else self.jobs[0]
+            self._gave = await self._runner.call(argument, self._keep)
+        except BaseException as error:  # KeyboardInterrupt and SystemExit fail a job like others
+            self._gave = (None, error)
+        self._is_over = True
+        for timer in timers:
+            timer.cancel()
+        if task.cancelling():
+            await self._take_in_cancellation(task)
+            return False
+        return _is_current(context)
 
     def stop(self, job: Job, verdict: Verdict) -> None:
         """Stop the run of a job: the handler is cancelled when none of its jobs is left."""
-        if self._task is None or self._task.done():
+        if self._is_over:
             return
         self._verdicts.setdefault(job.id, verdict)
         job.request_stop()
-        if all(one.id in self._verdicts for one in self.jobs):
+        if self._task is not None and all(one.id in self._verdicts for one in self.jobs):
             self._task.cancel()
 
     def stop_all(self, verdict: Verdict) -> None:
@@ -96,51 +116,53 @@ class Execution:
         for job in self.jobs:
             self.stop(job, verdict)
 
-    def outcomes(self) -> list[tuple[Job, Action | None]]:
-        """What came of each job, to be reported; ``None``: nothing is to be."""
-        if self._abandoned:
-            return [(job, None) for job in self.jobs]
-        return [
+    def outcomes(self) -> list[tuple[Job, Action]]:
+        """What came of each job that something is to be reported of."""
+        if self._gave is None:
+            return []
+        decided = [
             (job, self._outcome(job, *result))
-            for job, result in zip(self.jobs, self._results(), strict=True)
+            for job, result in zip(self.jobs, self._results(*self._gave), strict=True)
         ]
+        return [(job, action) for job, action in decided if action is not None]
 
-    def abandon(self) -> None:
-        """Look at the handler no more, though it has not stopped: nothing is to be reported."""
-        self._abandoned = True
+    def abandon(self) -> asyncio.Task[Any] | None:
+        """Look at the handler no more, though it has not stopped: nothing is to be reported.
+
+        Returns:
+            The task that it goes on in.
+        """
+        self._is_over = True
+        for job in self.jobs:
+            self._verdicts[job.id] = Verdict.LOST
         if self._task is not None:
             # asyncio's own way; the worker has warned of it by name
             self._task._log_destroy_pending = False  # type: ignore[attr-defined]
-        self._end()
+        return self._task
 
-    async def _run(self) -> None:
-        """Call the handler; whatever it raises is an outcome too.
+    def _start_timers(self) -> list[TimerHandle]:
+        return [
+            self._clock.call_later(
+                job.opts.timeout, functools.partial(self.stop, job, Verdict.TIMED_OUT)
+            )
+            for job in self.jobs
+            if job.opts.timeout is not None
+        ]
 
-        The outcome is noted here, not returned: the task may be marked cancelled all the same.
-        """
-        enter_run(Run(tuple(self.jobs), self._captured, asyncio.get_running_loop()))
-        try:
-            argument = self.jobs if self._batch else self.jobs[0]
-            self._gave = await self._runner.call(argument, self._keep)
-        except BaseException as error:  # KeyboardInterrupt and SystemExit fail a job like others
-            self._gave = (None, error)
+    async def _take_in_cancellation(self, task: asyncio.Task[Any]) -> None:
+        """Let what follows in this task go undisturbed, whoever cancelled it."""
+        with contextlib.suppress(asyncio.CancelledError):  # it may not have been raised yet
+            await checkpoint()
+        while task.uncancel():
+            pass
+        if not self._verdicts and self._gave is not None and self._gave[1] is None:
+            self._gave = (None, asyncio.CancelledError())  # the handler did so itself
 
     def _keep(self, background: Background) -> None:
         self.background = background
 
-    def _end(self) -> None:
-        for timer in self._timers:
-            timer.cancel()
-        on_end, self._on_end = self._on_end, None
-        if on_end is not None:
-            on_end(self)
-
-    def _results(self) -> list[Result]:
+    def _results(self, value: Any, error: BaseException | None) -> list[Result]:
         """What the handler gave, or what it raised, for each job."""
-        assert self._task is not None
-        value, error = self._gave
-        if error is None and self._task.cancelled():  # it did so itself, and went on to its end
-            error = asyncio.CancelledError()
         if error is not None or not self._batch:
             return [(value, error)] * len(self.jobs)
         if isinstance(value, (list, tuple)) and len(value) == len(self.jobs):
@@ -169,6 +191,14 @@ class Execution:
         if error is None:
             return Complete(value)
         return Fail(describe(error), format_traceback(error))
+
+
+def _is_current(context: contextvars.Context) -> bool:
+    """Whether no context variable has been set since ``context`` was copied."""
+    try:
+        return contextvars.copy_context() == context
+    except Exception:  # the values are compared, and may be anything
+        return False
 
 
 class RemoteError(Exception):

@@ -174,6 +174,7 @@ class JobData(_JobFields, frozen=True, gc=False):
     the job changes (``msgspec.structs.replace``). A payload that is kept frozen, see ``payload``,
     is thawed anew each time that ``data`` or ``returnvalue`` is read.
 
+    >>> from conveyor_nb.payload import freeze
     >>> job = JobData("emails-1", "send", "emails", freeze({"to": "ada"}, "data"))
     >>> job.data["to"] = "eve"
     >>> job.data

@@ -1,10 +1,10 @@
-"""What a worker is at work on: its executions, found by job."""
+"""The slots of a worker: who has one, and what is at work in them, found by job."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from conveyor_nb.execution import Execution, Verdict
 from conveyor_nb.job import Job
@@ -12,46 +12,71 @@ from conveyor_nb.runners import Background
 
 __all__ = ["Slots"]
 
+Holder = asyncio.Task[Any]
+"""The task that works in a slot."""
+
 
 class Slots:
     """The slots of a worker, and what is in them.
 
-    An execution takes a slot until it is reported; if its handler runs in a thread that could
-    not be stopped, or in a process that is still ending, the slot stays taken until that is done.
+    A slot is held by a task. If the handler that ran in it went on in a thread that could not be
+    stopped, or in a process that is still ending, the slot stays taken until that is done.
 
     Args:
-        size: how many executions there may be at once.
+        size: how many slots there are.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.holders: set[Holder] = set()
         self.executions: set[Execution] = set()
-        self.ended: deque[Execution] = deque()
         self.ended_count = 0
-        self._room = asyncio.Event()
+        """How many jobs were at work here and are no longer."""
         self._by_job: dict[str, Execution] = {}
         self._left_behind: set[Background] = set()
+        self._left = asyncio.Event()
 
     @property
     def free(self) -> bool:
-        """Whether there is room for one more execution."""
-        return len(self.executions) + len(self._left_behind) < self.size
+        """Whether a slot is free."""
+        return len(self.holders) + len(self._left_behind) < self.size
 
     def jobs(self) -> Iterator[Job]:
         """The jobs that are being run."""
         return (job for execution in self.executions for job in execution.jobs)
 
     async def wait_for_room(self) -> None:
-        """Wait until there is room for one more execution."""
+        """Wait until a slot is free."""
         while not self.free:
-            self._room.clear()
-            await self._room.wait()
+            self._left.clear()
+            await self._left.wait()
+
+    async def wait_for_leave(self, holder: Holder) -> None:
+        """Wait until a task has given back its slot."""
+        while holder in self.holders:
+            self._left.clear()
+            await self._left.wait()
+
+    def leave(self, holder: Holder) -> None:
+        """Give a slot back; harmless if that was done."""
+        self.holders.discard(holder)
+        self._left.set()
 
     def add(self, execution: Execution) -> None:
-        """Take a slot."""
+        """Note what is at work now."""
         self.executions.add(execution)
         for job in execution.jobs:
             self._by_job[job.id] = execution
+
+    def remove(self, execution: Execution) -> None:
+        """Note that it is at work no longer; harmless if that was done."""
+        if execution not in self.executions:
+            return
+        self.executions.remove(execution)
+        self.ended_count += len(execution.jobs)
+        for job in execution.jobs:
+            if self._by_job.get(job.id) is execution:
+                del self._by_job[job.id]
 
     def stop(self, job_id: str, verdict: Verdict) -> None:
         """Stop the run of a job, if it is being run here."""
@@ -61,26 +86,18 @@ class Slots:
                 if job.id == job_id:
                     execution.stop(job, verdict)
 
-    def release(self, execution: Execution, on_free: Callable[[], None]) -> None:
-        """Give a slot back; ``on_free`` is called when it is free, if that is not now."""
-        self.executions.discard(execution)
-        self.ended_count += len(execution.jobs)
-        for job in execution.jobs:
-            if self._by_job.get(job.id) is execution:
-                del self._by_job[job.id]
-        self._room.set()
-        background = execution.background
-        if background is not None and not background.done():
-            self._left_behind.add(background)
-            loop = asyncio.get_running_loop()
+    def leave_behind(self, background: Background, on_free: Callable[[], None]) -> None:
+        """Count one more slot as taken until ``background`` is done; then call ``on_free``."""
+        self._left_behind.add(background)
+        loop = asyncio.get_running_loop()
 
-            def free(_: object) -> None:
-                if not loop.is_closed():
-                    loop.call_soon_threadsafe(self._forget, background, on_free)
+        def free(_: object) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._forget, background, on_free)
 
-            background.add_done_callback(free)
+        background.add_done_callback(free)
 
     def _forget(self, background: Background, on_free: Callable[[], None]) -> None:
         self._left_behind.discard(background)
-        self._room.set()
+        self._left.set()
         on_free()

@@ -37,7 +37,7 @@ ROOMS = {
     "stores": Room("stores", "data rules interface memory"),
     "memory": Room("stores.*", "data rules interface memory display"),
     "engine": Room(
-        "queue job worker dispatcher execution runners processes process_child process_pickle "
+        "queue job worker dispatcher execution faults runners processes process_child process_pickle "
         "threads blocking current locks slots registry flow observable intake",
         "data rules interface stores engine display",
     ),

@@ -6,9 +6,10 @@ atomic step (``StoreInterface.apply``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct
 
 __all__ = [
     "Action",
@@ -31,15 +32,13 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Complete:
+class Complete(Struct, frozen=True):
     """The handler returned. Needs the lock."""
 
     returnvalue: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Fail:
+class Fail(Struct, frozen=True):
     """The attempt failed. Needs the lock; ``final`` rules out a retry."""
 
     reason: str
@@ -47,29 +46,25 @@ class Fail:
     final: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(Struct, frozen=True):
     """The worker gives the job back unfinished: no attempt is spent. Needs the lock."""
 
     reason: str = "the worker was closed"
 
 
-@dataclass(frozen=True, slots=True)
-class MoveToDelayed:
+class MoveToDelayed(Struct, frozen=True):
     """The handler puts its job off until an instant: no attempt is spent. Needs the lock."""
 
     until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ExtendLock:
+class ExtendLock(Struct, frozen=True):
     """Hold the lock for ``duration`` seconds from now. Needs the lock."""
 
     duration: float
 
 
-@dataclass(frozen=True, slots=True)
-class Stall:
+class Stall(Struct, frozen=True):
     """The lock ran out with nobody to renew it: the attempt counts as failed.
 
     With ``lock_until``, only if the lock still is the one that ran out then.
@@ -78,64 +73,54 @@ class Stall:
     lock_until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(Struct, frozen=True):
     """Stop the job, whatever it waits for; of a settled job: no effect."""
 
 
-@dataclass(frozen=True, slots=True)
-class Promote:
+class Promote(Struct, frozen=True):
     """Let a delayed job run now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(Struct, frozen=True):
     """Run a settled job again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Discard:
+class Discard(Struct, frozen=True):
     """No retry after the attempt under way, or after the next one."""
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateData:
+class UpdateData(Struct, frozen=True):
     """Replace the payload."""
 
     data: Any
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeDelay:
+class ChangeDelay(Struct, frozen=True):
     """Let a delayed job become due ``delay`` seconds from now."""
 
     delay: float
 
 
-@dataclass(frozen=True, slots=True)
-class ChangePriority:
+class ChangePriority(Struct, frozen=True):
     """Give a job that has not settled another priority."""
 
     priority: float
 
 
-@dataclass(frozen=True, slots=True)
-class SetProgress:
+class SetProgress(Struct, frozen=True):
     """Say how far the job is, in percent."""
 
     value: float
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(Struct, frozen=True):
     """Add a line to the job's log, and to that of the attempt under way; then ``more`` lines."""
 
     line: str
     more: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ClearLogs:
+class ClearLogs(Struct, frozen=True):
     """Empty the job's log."""
 
 

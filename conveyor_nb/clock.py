@@ -74,11 +74,16 @@ class Clock(ABC):
         Who is told so awaits :func:`checkpoint`. The time counts from the first time that one
         of them asked in this turn of the loop, and all of them share it.
         """
+        now = time.perf_counter()
+        if self._turn is not None:
+            loop, ends = self._turn
+            # asked for last, as CPython 3.11 makes a system call to tell which loop runs
+            if now <= ends or loop is asyncio.get_running_loop():
+                return now > ends
         loop = asyncio.get_running_loop()
-        if self._turn is None or self._turn[0] is not loop:
-            self._turn = (loop, time.perf_counter() + _LONG_TURN)
-            loop.call_soon(self._end_turn)
-        return time.perf_counter() > self._turn[1]
+        self._turn = (loop, now + _LONG_TURN)
+        loop.call_soon(self._end_turn)
+        return False
 
     def _end_turn(self) -> None:
         self._turn = None
@@ -102,8 +107,6 @@ class Clock(ABC):
 
         The future is neither cancelled nor asked for its result.
         """
-        if timeout is None:
-            await asyncio.wait([future])
         if future.done():
             return True
         reached = asyncio.get_running_loop().create_future()
@@ -112,12 +115,14 @@ class Clock(ABC):
             _resolve(reached, True)
 
         future.add_done_callback(settle)
-        timer = timeout is not None and self.call_later(timeout, lambda: _resolve(reached, False))
+        timer = None
+        if timeout is not None:
+            timer = self.call_later(timeout, lambda: _resolve(reached, False))
         try:
             await reached
         finally:
             future.remove_done_callback(settle)
-            if timer:
+            if timer is not None:
                 timer.cancel()
         return future.done()
 

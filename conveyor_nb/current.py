@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from conveyor_nb.blocking import BlockingJob
 from conveyor_nb.job import Job
@@ -12,8 +14,7 @@ from conveyor_nb.job import Job
 __all__ = ["Run", "current_job", "current_run", "enter_run"]
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
+class Run(Struct, frozen=True, eq=False):
     """One run of a handler.
 
     Args:
@@ -22,7 +23,7 @@ class Run:
         loop: where the jobs' methods run.
     """
 
-    jobs: tuple[Job, ...]
+    jobs: Sequence[Job]
     captured: bool
     loop: asyncio.AbstractEventLoop
 
@@ -30,9 +31,8 @@ class Run:
 _current: ContextVar[Run | None] = ContextVar("conveyor_nb.current_run", default=None)
 
 
-def enter_run(run: Run) -> None:
-    """Let all that is called from here on, in this task and what it starts, belong to a run."""
-    _current.set(run)
+enter_run: Callable[[Run], object] = _current.set
+"""Let all that is called from here on, in this task and what it starts, belong to a run."""
 
 
 def current_run() -> Run | None:

@@ -11,7 +11,7 @@ import contextlib
 import contextvars
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from conveyor_nb.actions import Action, Fail, Release
@@ -116,8 +116,8 @@ class Dispatcher:
         self, options: WorkerOptions
     ) -> dict[str, Callable[[StoreEvent], object]]:
         reactions: dict[str, Callable[[StoreEvent], object]] = {
-            EventType.WAITING: lambda _: self._open_slot(),
-            EventType.DELAYED: lambda _: self._open_slot(),  # which finds out when it is due
+            EventType.WAITING: self._open_slot,
+            EventType.DELAYED: self._open_slot,  # which finds out when it is due
             EventType.RESUMED: lambda _: self._open_slot(all_of_them=True),
             EventType.ACTIVE: lambda _: self._locks.watch(),
             EventType.CANCELLED: lambda event: self._stop(event, Verdict.CANCELLED),
@@ -125,7 +125,7 @@ class Dispatcher:
         }
         if options.max_global_concurrency is not None or options.group is not None:
             for kind in (EventType.COMPLETED, EventType.FAILED):
-                reactions[kind] = lambda _: self._open_slot()
+                reactions[kind] = self._open_slot
         return reactions
 
     def _stop(self, event: StoreEvent, verdict: Verdict) -> None:
@@ -176,7 +176,7 @@ class Dispatcher:
             if self.is_closing:
                 return None
             holder = asyncio.get_running_loop().create_task(self._step(taken))
-            self.slots.holders.add(holder)
+            self.slots.take(holder)
         await self.slots.wait_for_leave(holder)
         if holder.done():  # if not, it was abandoned
             holder.result()
@@ -184,19 +184,19 @@ class Dispatcher:
 
     def stop_handlers(self) -> None:
         """Cancel what runs, to be put back."""
-        for execution in tuple(self.slots.executions):
+        for execution in self.slots.executions:
             execution.stop_all(Verdict.RELEASED)
 
     async def abandon(self) -> None:
         """Put back the jobs of handlers that did not stop when they were cancelled."""
-        for execution in tuple(self.slots.executions):
+        for execution in self.slots.executions:
             for job in execution.jobs:
                 self._logger.warning("the handler of job %r did not stop when cancelled", job.id)
                 with contextlib.suppress(LostLockError, JobNotFoundError):  # it is not ours
                     await job.apply(Release())
-            self.slots.remove(execution)
-            if (holder := execution.abandon()) is not None:
-                self._leave_slot(holder)
+            holder = execution.abandon()
+            self.slots.end(holder, execution)
+            self._leave_slot(holder)
 
     async def close(self) -> None:
         """Let go of timers, tasks, threads and processes."""
@@ -211,7 +211,7 @@ class Dispatcher:
 
     # -- slots --------------------------------------------------------------------------------
 
-    def _open_slot(self, *, all_of_them: bool = False) -> None:
+    def _open_slot(self, _: StoreEvent | None = None, *, all_of_them: bool = False) -> None:
         """Let a free slot, if there is one, look for a job; with ``all_of_them`` each in turn."""
         self._news += 1
         if self._runs and self.takes_jobs and self.slots.free:
@@ -219,7 +219,7 @@ class Dispatcher:
             task = asyncio.get_running_loop().create_task(
                 self._work(all_of_them), context=self._context.copy()
             )
-            self.slots.holders.add(task)
+            self.slots.take(task)
 
     async def _step(self, taken: list[Job]) -> None:
         """Take and run one job, in a slot."""
@@ -228,7 +228,7 @@ class Dispatcher:
         try:
             taken += await self._fetch(1)
             if taken:
-                await self._run_jobs(taken, report=self._settle)  # whose fault is the caller's
+                await self._run_jobs(holder, taken, keep_trying=False)
         finally:
             self._leave_slot(holder)
 
@@ -244,13 +244,17 @@ class Dispatcher:
         goes_on = True
         try:
             while goes_on and self.takes_jobs:
-                jobs = await self._next_jobs()
+                asked_at, news = self._store.clock.now(), self._news
+                jobs = await self._fetch(self._most)
                 if not jobs:
-                    return
+                    if await self._is_over_till_later(asked_at, news):
+                        return
+                    continue
                 if all_of_them:
                     self._open_slot(all_of_them=True)
                     all_of_them = False
-                goes_on = await self._run_jobs(jobs, report=self._report)
+                self._faults.all_is_well("work")
+                goes_on = await self._run_jobs(holder, jobs)
                 if self._store.clock.overdue():
                     await checkpoint()
         except Exception as error:  # the store's fault; go on when it can
@@ -260,37 +264,35 @@ class Dispatcher:
         if not goes_on:
             self._open_slot()
 
-    async def _next_jobs(self) -> list[Job]:
-        """Take jobs; if there is none now, see to it that one is looked for when there may be."""
-        while True:
-            asked_at, news = self._store.clock.now(), self._news
-            jobs = await self._fetch(self._most)
-            if not jobs:
-                due = await self._store.next_fetch_at(
-                    self._queue_name, self._fetch_options, after=asked_at
-                )
-                if news != self._news:  # there may be one now
-                    continue
-                self._alarm.set(due)
-            self._faults.all_is_well("work")
-            return jobs
+    async def _is_over_till_later(self, asked_at: datetime, news: int) -> bool:
+        """See to it that a job is looked for when there may be one; ``False``: that is now."""
+        due = await self._store.next_fetch_at(self._queue_name, self._fetch_options, after=asked_at)
+        if news != self._news:
+            return False
+        self._alarm.set(due)
+        self._faults.all_is_well("work")
+        return True
 
     async def _fetch(self, most: int) -> list[Job]:
         jobs: list[Job] = []
+        store, worker_id = self._store, self._worker_id
         while len(jobs) < most:
-            data = await self._store.fetch_next_job(
-                self._queue_name, self._worker_id, self._lock_duration, self._fetch_options
+            data = await store.fetch_next_job(
+                self._queue_name, worker_id, self._lock_duration, self._fetch_options
             )
             if data is None:
                 break
-            lock = Lock(self._worker_id, len(data.attempt_logs))
-            jobs.append(Job(data, self._store, lock=lock))
+            jobs.append(Job(data, store, lock=Lock(worker_id, len(data.attempt_logs))))
         return jobs
 
     async def _run_jobs(
-        self, jobs: list[Job], *, report: Callable[[Job, Action], Awaitable[None]]
+        self, holder: asyncio.Task[Any], jobs: list[Job], *, keep_trying: bool = True
     ) -> bool:
-        """Run the handler over jobs and report; returns whether its task may run others."""
+        """Run the handler over jobs and report; returns whether its task may run others.
+
+        A store that fails is asked again until it can keep the outcome, or raises if we are not
+        to ``keep_trying``.
+        """
         execution = Execution(
             jobs,
             self._runner,
@@ -298,14 +300,19 @@ class Dispatcher:
             clock=self._store.clock,
             captured=self._captures,
         )
-        self.slots.add(execution)
+        self.slots.begin(holder, execution)
         self._locks.keep()
         try:
-            is_as_before = await execution.run()
+            is_as_before = await execution.run(holder)
             for job, action in execution.outcomes():
-                await report(job, action)
+                try:
+                    await self._settle(job, action)
+                except Exception as error:
+                    if not keep_trying:
+                        raise
+                    await self._settle_later(job, action, error)
         finally:
-            self.slots.remove(execution)
+            self.slots.end(holder, execution)
         background = execution.background
         if background is not None and not background.done():
             self.slots.leave_behind(background, self._open_slot)
@@ -314,15 +321,16 @@ class Dispatcher:
 
     # -- reporting ----------------------------------------------------------------------------
 
-    async def _report(self, job: Job, action: Action) -> None:
+    async def _settle_later(self, job: Job, action: Action, error: Exception) -> None:
         """Report an outcome, however long it takes until the store can keep it."""
         while True:
+            self._again.clear()
+            await self._pause_after("report", error)
+            await self._again.wait()
             try:
                 await self._settle(job, action)
-            except Exception as error:  # the store's fault; go on when it can
-                self._again.clear()
-                await self._pause_after("report", error)
-                await self._again.wait()
+            except Exception as again:  # the store's fault; go on when it can
+                error = again
             else:
                 self._faults.all_is_well("report")
                 return

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, overload
 
+from msgspec.structs import replace
+
 from conveyor_nb.checks import check_count
 from conveyor_nb.model import EventType, StoreEvent
 
@@ -134,7 +136,7 @@ class EventBus:
             "event": event,
             "reason": f"a handler raised {type(error).__name__}",
         }
-        self.emit(event._replace(type=EventType.ERROR, data=data))
+        self.emit(replace(event, type=EventType.ERROR, data=data))
 
     def _check(self, name: str) -> None:
         if name not in self._names:

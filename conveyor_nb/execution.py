@@ -20,11 +20,11 @@ from typing import Any
 from conveyor_nb.actions import Action, Complete, Fail, Release
 from conveyor_nb.clock import Clock, TimerHandle, checkpoint
 from conveyor_nb.current import Run, enter_run
-from conveyor_nb.durations import format_seconds, to_seconds
+from conveyor_nb.durations import Duration, format_seconds, to_seconds
 from conveyor_nb.job import Job
 from conveyor_nb.lifecycle import CANCELLED
 from conveyor_nb.model import JobState
-from conveyor_nb.runners import Background, Result, Runner
+from conveyor_nb.runners import Background, Raised, Runner
 
 __all__ = ["Execution", "RemoteError", "Verdict", "describe", "format_traceback"]
 
@@ -57,6 +57,7 @@ class Execution:
         "_is_over",
         "_runner",
         "_task",
+        "_timers",
         "_verdicts",
         "background",
         "jobs",
@@ -74,29 +75,35 @@ class Execution:
         self._captured = captured
         self._verdicts: dict[str, Verdict] = {}
         self._task: asyncio.Task[Any] | None = None
-        self._gave: Result | None = None
+        self._gave: Any = None
         self._is_over = False
+        self._timers: tuple[TimerHandle, ...] = ()
 
-    async def run(self) -> bool:
+    async def run(self, task: asyncio.Task[Any]) -> bool:
         """Call the handler, to its end; whatever it raises is an outcome too.
+
+        Args:
+            task: the one that awaits this.
 
         Returns:
             Whether it left the task as it was, fit for another job: not cancelled, and with no
             context variable changed.
         """
-        task = self._task = asyncio.current_task()
-        assert task is not None
-        timers = self._start_timers()
-        enter_run(Run(tuple(self.jobs), self._captured, task.get_loop()))
+        self._task = task
+        for job in self.jobs:
+            if job.opts.timeout is not None:
+                self._time_out_after(job, job.opts.timeout)
+        enter_run(Run(self.jobs, self._captured, task.get_loop()))
         context = contextvars.copy_context()
         try:
             argument = self.jobs if self._batch else self.jobs[0]
             self._gave = await self._runner.call(argument, self._keep)
         except BaseException as error:  # KeyboardInterrupt and SystemExit fail a job like others
-            self._gave = (None, error)
+            self._gave = Raised(error)
         self._is_over = True
-        for timer in timers:
+        for timer in self._timers:
             timer.cancel()
+        self._timers = ()
         if task.cancelling():
             await self._take_in_cancellation(task)
             return False
@@ -118,15 +125,17 @@ class Execution:
 
     def outcomes(self) -> list[tuple[Job, Action]]:
         """What came of each job that something is to be reported of."""
-        if self._gave is None:
-            return []
+        gave = self._gave
+        if not self._batch and not self._verdicts and type(gave) is not Raised:  # as it should be
+            [job] = self.jobs
+            return [(job, Complete(gave))] if job.state is JobState.ACTIVE else []
         decided = [
-            (job, self._outcome(job, *result))
-            for job, result in zip(self.jobs, self._results(*self._gave), strict=True)
+            (job, self._outcome(job, result))
+            for job, result in zip(self.jobs, self._results(), strict=True)
         ]
         return [(job, action) for job, action in decided if action is not None]
 
-    def abandon(self) -> asyncio.Task[Any] | None:
+    def abandon(self) -> asyncio.Task[Any]:
         """Look at the handler no more, though it has not stopped: nothing is to be reported.
 
         Returns:
@@ -135,19 +144,14 @@ class Execution:
         self._is_over = True
         for job in self.jobs:
             self._verdicts[job.id] = Verdict.LOST
-        if self._task is not None:
-            # asyncio's own way; the worker has warned of it by name
-            self._task._log_destroy_pending = False  # type: ignore[attr-defined]
+        assert self._task is not None, "it was begun"
+        # asyncio's own way; the worker has warned of it by name
+        self._task._log_destroy_pending = False  # type: ignore[attr-defined]
         return self._task
 
-    def _start_timers(self) -> list[TimerHandle]:
-        return [
-            self._clock.call_later(
-                job.opts.timeout, functools.partial(self.stop, job, Verdict.TIMED_OUT)
-            )
-            for job in self.jobs
-            if job.opts.timeout is not None
-        ]
+    def _time_out_after(self, job: Job, limit: Duration) -> None:
+        expire = functools.partial(self.stop, job, Verdict.TIMED_OUT)
+        self._timers = (*self._timers, self._clock.call_later(limit, expire))
 
     async def _take_in_cancellation(self, task: asyncio.Task[Any]) -> None:
         """Let what follows in this task go undisturbed, whoever cancelled it."""
@@ -155,26 +159,28 @@ class Execution:
             await checkpoint()
         while task.uncancel():
             pass
-        if not self._verdicts and self._gave is not None and self._gave[1] is None:
-            self._gave = (None, asyncio.CancelledError())  # the handler did so itself
+        if not self._verdicts and type(self._gave) is not Raised:
+            self._gave = Raised(asyncio.CancelledError())  # the handler did so itself
 
     def _keep(self, background: Background) -> None:
         self.background = background
 
-    def _results(self, value: Any, error: BaseException | None) -> list[Result]:
-        """What the handler gave, or what it raised, for each job."""
-        if error is not None or not self._batch:
-            return [(value, error)] * len(self.jobs)
-        if isinstance(value, (list, tuple)) and len(value) == len(self.jobs):
-            return [(None, one) if isinstance(one, BaseException) else (one, None) for one in value]
-        got = f"{len(value)}" if isinstance(value, (list, tuple)) else f"a {type(value).__name__}"
+    def _results(self) -> list[Any]:
+        """What the handler gave for each job, or what it raised."""
+        gave = self._gave
+        if type(gave) is Raised or not self._batch:
+            return [gave] * len(self.jobs)
+        if isinstance(gave, (list, tuple)) and len(gave) == len(self.jobs):
+            return [Raised(one) if isinstance(one, BaseException) else one for one in gave]
+        got = f"{len(gave)}" if isinstance(gave, (list, tuple)) else f"a {type(gave).__name__}"
         wrong = ValueError(
             f"a batch handler returns a list with one result for each of its {len(self.jobs)} "
             f"jobs, not {got}"
         )
-        return [(None, wrong)] * len(self.jobs)
+        return [Raised(wrong)] * len(self.jobs)
 
-    def _outcome(self, job: Job, value: Any, error: BaseException | None) -> Action | None:
+    def _outcome(self, job: Job, result: Any) -> Action | None:
+        error = result.error if type(result) is Raised else None
         verdict = self._verdicts.get(job.id)
         if verdict is Verdict.LOST or job.state is not JobState.ACTIVE:
             return None  # it is no longer ours: taken away, or moved by the handler itself
@@ -189,7 +195,7 @@ class Execution:
                 stacktrace = format_traceback(error) if error else None
                 return Fail(f"timed out after {limit}", stacktrace)
         if error is None:
-            return Complete(value)
+            return Complete(result)
         return Fail(describe(error), format_traceback(error))
 
 

@@ -36,7 +36,7 @@ def new_job(queue_name: str, name: str, data: Any, opts: JobOptions) -> JobData:
         queue_name=queue_name,
         data=data,
         opts=opts,
-        deduplication_key=_deduplication_key(data, opts),
+        deduplication_key=_deduplication_key(data, opts) if opts.deduplication else None,
         group_id=opts.group.id if opts.group else None,
     )
 
@@ -134,8 +134,9 @@ def paused_name(job_name: str | None) -> str:
 
 def _deduplication_key(data: Any, opts: JobOptions) -> str | None:
     rule = opts.deduplication
-    if rule is None or rule.key is not None:
-        return rule.key if rule else None
+    assert rule is not None
+    if rule.key is not None:
+        return rule.key
     try:
         canonical = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     except (TypeError, ValueError) as error:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, Self
 
 from msgspec.structs import replace
@@ -50,7 +51,7 @@ def _payload(name: str) -> Any:
     def read(job: Job) -> Any:
         copies = job._copies
         if name not in copies:
-            copies[name] = getattr(job._data, name)
+            job._copies = copies = {**copies, name: getattr(job._data, name)}
         return copies[name]
 
     return property(read, _refusal(name))
@@ -97,13 +98,14 @@ class Job(Displayable):
     scheduler_id: str | None = _field("scheduler_id")
     planned_at: datetime | None = _field("planned_at")
 
+    _copies: Mapping[str, Any] = MappingProxyType({})
+    _cancel_requested = False
+    _preparations: tuple[Preparation, ...] = ()
+
     def __init__(self, data: JobData, store: StoreInterface, *, lock: Lock | None = None) -> None:
         self._data = data
-        self._copies: dict[str, Any] = {}
         self._store = store
         self._lock = lock
-        self._cancel_requested = False
-        self._preparations: tuple[Preparation, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.name!r}: {self._summary()}>"
@@ -158,7 +160,7 @@ class Job(Displayable):
 
     def _show(self, data: JobData) -> None:
         self._data = data
-        self._copies.clear()
+        self._copies = {}
 
     # -- from within a handler ----------------------------------------------------------------
 
@@ -278,7 +280,7 @@ class Job(Displayable):
         """
         if timeout is not None:
             timeout = to_seconds(timeout, what="timeout")
-        if await self._has_settled():
+        if (await self.refresh()).state in SETTLED:
             return _result(self._data, self._data.cancelled_at is not None)
         settled: asyncio.Future[StoreEvent] = asyncio.get_running_loop().create_future()
 
@@ -288,18 +290,16 @@ class Job(Displayable):
 
         self._store.subscribe(self.queue_name, notice, job_id=self.id)
         try:
-            if not settled.done() and await self._has_settled():  # before we subscribed
+            if not settled.done() and (await self.refresh()).state in SETTLED:  # meanwhile
                 return _result(self._data, self._data.cancelled_at is not None)
-            if not await self._store.clock.wait(settled, timeout):
+            if timeout is None:
+                await settled
+            elif not await self._store.clock.wait(settled, timeout):
                 limit = f"within {timeout:g}s ({self.state})"
                 raise TimeoutError(f"job {self.id!r} has not finished {limit}")
         finally:
             self._store.unsubscribe(self.queue_name, notice, job_id=self.id)
         return await self.take_end(settled.result())
-
-    async def _has_settled(self) -> bool:
-        """Read the job anew: has it settled?"""
-        return (await self.refresh()).state in SETTLED
 
     async def take_end(self, event: StoreEvent) -> Any:
         """Show the job as it is after the event of its end, and return or raise what that tells.
@@ -339,10 +339,10 @@ class Job(Displayable):
             self.queue_name, self.id, action, lock=self._lock if fenced else None
         )
         self._data = changed
-        self._copies.pop("returnvalue", None)
-        # a handler may work in its own copy of the payload, which another call must not undo
-        if isinstance(action, actions.UpdateData):
-            self._copies.clear()
+        if self._copies:
+            # a handler may work in its own copy of the payload, which another call must not undo
+            stays = "data" in self._copies and not isinstance(action, actions.UpdateData)
+            self._copies = {"data": self._copies["data"]} if stays else {}
 
 
 _END_EVENTS = frozenset({EventType.COMPLETED, EventType.FAILED, EventType.REMOVED})

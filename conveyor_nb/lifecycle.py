@@ -9,8 +9,9 @@ from __future__ import annotations
 import random as random_module
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, assert_never
+from typing import Any, assert_never
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from conveyor_nb import actions
@@ -70,7 +71,7 @@ STATE_EVENTS: Mapping[JobState, EventType] = {
 Event = tuple[EventType, Mapping[str, Any]]
 
 
-class Change(NamedTuple):
+class Change(Struct, frozen=True):
     """A decision: the job's fields that get new values, and the events to publish, in order."""
 
     updates: dict[str, Any]

@@ -91,7 +91,7 @@ class EventType(StrEnum):
     MISSED = "stream:missed"
 
 
-class StoreEvent(NamedTuple):
+class StoreEvent(Struct, frozen=True):
     """One thing that happened in a store; published after the change is visible there.
 
     ``data`` is shared by all subscribers: read it, don't change it.
@@ -104,7 +104,7 @@ class StoreEvent(NamedTuple):
     timestamp: datetime
 
 
-class Lock(NamedTuple):
+class Lock(Struct, frozen=True, gc=False):
     """Proof that a worker took a job, and for which attempt: what fences late reports off."""
 
     worker_id: str

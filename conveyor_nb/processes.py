@@ -28,7 +28,7 @@ from conveyor_nb.execution import RemoteError
 from conveyor_nb.job import Job
 from conveyor_nb.process_child import CALLS, FIELDS
 from conveyor_nb.process_pickle import pack_data, pack_error, pack_handler, unpack_result
-from conveyor_nb.runners import Argument, Background, Handler, Result, Runner
+from conveyor_nb.runners import Argument, Background, Handler, Raised, Runner
 
 __all__ = ["ProcessRunner"]
 
@@ -63,7 +63,7 @@ class ProcessRunner(Runner):
         self._idle: list[_Child] = []
         self._children: set[_Child] = set()
 
-    async def call(self, argument: Argument, keep: Callable[[Background], None]) -> Result:
+    async def call(self, argument: Argument, keep: Callable[[Background], None]) -> Any:
         """Call the handler in a child, and do what it asks for meanwhile."""
         jobs = argument if isinstance(argument, list) else [argument]
         packed = await self._off_loop(_pack_jobs, jobs, isinstance(argument, list))
@@ -76,12 +76,12 @@ class ProcessRunner(Runner):
             with self._clock.off_loop():
                 await asyncio.wrap_future(child.ended)
             if isinstance(error, asyncio.CancelledError):
-                return None, RemoteError("its process was ended", "its process was ended\n")
+                return Raised(RemoteError("its process was ended", "its process was ended\n"))
             raise
         self._idle.append(child)
         if kind == "failed":
-            return None, RemoteError(*told)
-        return await self._off_loop(unpack_result, *told), None
+            return Raised(RemoteError(*told))
+        return await self._off_loop(unpack_result, *told)
 
     async def close(self) -> None:
         """End every child: at once, but for the little time an idle one takes to go by itself."""

@@ -8,8 +8,8 @@ import contextvars
 import inspect
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
 
 from conveyor_nb.blocking import BlockingJob
 from conveyor_nb.clock import Clock
@@ -17,15 +17,19 @@ from conveyor_nb.job import Job
 from conveyor_nb.options import WorkerOptions
 from conveyor_nb.threads import ThreadPool
 
-__all__ = ["Handler", "Result", "Runner", "check_handler", "runner_for"]
+__all__ = ["Handler", "Raised", "Runner", "check_handler", "runner_for"]
 
 Handler = Callable[[Any], Any]
 """Takes a ``Job``, or a list of them for a batch; plain or async."""
 
 Argument = Job | list[Job]
 
-Result = tuple[Any, BaseException | None]
-"""What a handler gave, and None; or None, and what it raised."""
+
+class Raised(NamedTuple):
+    """What a handler raised, as a value: not every exception can be raised out of a coroutine."""
+
+    error: BaseException
+
 
 Background = concurrent.futures.Future[Any]
 """What is done when a thread or a process has ended."""
@@ -35,8 +39,8 @@ class Runner(ABC):
     """Calls the handler of a worker: one for each worker, from its start to its end."""
 
     @abstractmethod
-    async def call(self, argument: Argument, keep: Callable[[Background], None]) -> Result:
-        """Call the handler; what it raises is raised, or handed over as a value.
+    def call(self, argument: Argument, keep: Callable[[Background], None]) -> Awaitable[Any]:
+        """Call the handler; gives what it returns. What it raises is raised, or comes ``Raised``.
 
         Args:
             argument: the job, or the jobs of a batch.
@@ -54,8 +58,9 @@ class TaskRunner(Runner):
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
 
-    async def call(self, argument: Argument, keep: Callable[[Background], None]) -> Result:
-        return await self._handler(argument), None
+    def call(self, argument: Argument, keep: Callable[[Background], None]) -> Awaitable[Any]:
+        called: Awaitable[Any] = self._handler(argument)
+        return called
 
 
 class ThreadRunner(Runner):
@@ -72,7 +77,7 @@ class ThreadRunner(Runner):
         self._clock = clock
         self._threads = ThreadPool(size, f"conveyor_nb-{name}")
 
-    async def call(self, argument: Argument, keep: Callable[[Background], None]) -> Result:
+    async def call(self, argument: Argument, keep: Callable[[Background], None]) -> Any:
         loop = asyncio.get_running_loop()
         blocking = (
             [BlockingJob(job, loop) for job in argument]
@@ -83,10 +88,10 @@ class ThreadRunner(Runner):
         thread = self._threads.submit(context.run, _call, self._handler, blocking)
         keep(thread)
         with self._clock.off_loop():
-            value, error = await asyncio.wrap_future(thread)
+            value = await asyncio.wrap_future(thread)
         if inspect.isawaitable(value):  # such as from ``lambda job: send(job)``
             value = await value
-        return value, error
+        return value
 
     async def close(self) -> None:
         """Let the threads go; one that is busy ends when its handler returns."""
@@ -134,12 +139,9 @@ def is_async(handler: Handler) -> bool:
     )
 
 
-def _call(handler: Handler, argument: Any) -> Result:
-    """Call a plain handler in its thread.
-
-    What it raises is handed over as a value: not every exception can be set on a future.
-    """
+def _call(handler: Handler, argument: Any) -> Any:
+    """Call a plain handler in its thread; what it raises comes ``Raised``."""
     try:
-        return handler(argument), None
+        return handler(argument)
     except BaseException as error:  # KeyboardInterrupt and SystemExit fail a job like others
-        return None, error
+        return Raised(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from conveyor_nb.execution import Execution, Verdict
@@ -28,8 +28,8 @@ class Slots:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.holders: set[Holder] = set()
-        self.executions: set[Execution] = set()
+        self.holders: dict[Holder, Execution | None] = {}
+        """Who has a slot, and what is at work in it."""
         self.ended_count = 0
         """How many jobs were at work here and are no longer."""
         self._by_job: dict[str, Execution] = {}
@@ -41,9 +41,14 @@ class Slots:
         """Whether a slot is free."""
         return len(self.holders) + len(self._left_behind) < self.size
 
-    def jobs(self) -> Iterator[Job]:
+    @property
+    def executions(self) -> list[Execution]:
+        """What is at work."""
+        return [execution for execution in self.holders.values() if execution is not None]
+
+    def jobs(self) -> list[Job]:
         """The jobs that are being run."""
-        return (job for execution in self.executions for job in execution.jobs)
+        return [job for execution in self.executions for job in execution.jobs]
 
     async def wait_for_room(self) -> None:
         """Wait until a slot is free."""
@@ -57,22 +62,26 @@ class Slots:
             self._left.clear()
             await self._left.wait()
 
+    def take(self, holder: Holder) -> None:
+        """Give a slot to a task."""
+        self.holders[holder] = None
+
     def leave(self, holder: Holder) -> None:
         """Give a slot back; harmless if that was done."""
-        self.holders.discard(holder)
+        self.holders.pop(holder, None)
         self._left.set()
 
-    def add(self, execution: Execution) -> None:
-        """Note what is at work now."""
-        self.executions.add(execution)
+    def begin(self, holder: Holder, execution: Execution) -> None:
+        """Note what is at work in a slot."""
+        self.holders[holder] = execution
         for job in execution.jobs:
             self._by_job[job.id] = execution
 
-    def remove(self, execution: Execution) -> None:
-        """Note that it is at work no longer; harmless if that was done."""
-        if execution not in self.executions:
+    def end(self, holder: Holder, execution: Execution) -> None:
+        """Note that it is at work no longer; harmless if the slot was given back."""
+        if holder not in self.holders:
             return
-        self.executions.remove(execution)
+        self.holders[holder] = None
         self.ended_count += len(execution.jobs)
         for job in execution.jobs:
             if self._by_job.get(job.id) is execution:

@@ -16,6 +16,7 @@ from typing import Any, TypeGuard
 
 from IPython.core.async_helpers import get_asyncio_loop
 from IPython.core.interactiveshell import InteractiveShell
+from msgspec.structs import replace
 
 from conveyor_nb.clock import SystemClock, VirtualClock
 from conveyor_nb.model import StoreEvent
@@ -179,7 +180,7 @@ class Session:
         """Keep an event, without the job's result: it may be large, and the job has it."""
         if "returnvalue" in event.data:
             told = {name: value for name, value in event.data.items() if name != "returnvalue"}
-            event = event._replace(data=told)
+            event = replace(event, data=told)
         self.events.append(event)
 
     def _note_end(self, task: asyncio.Task[Any]) -> None:

@@ -17,22 +17,21 @@ class SlidingWindow:
     Starts are noted from the first time a limiter asks: without one, nothing is kept.
     """
 
-    __slots__ = ("_capacity", "_starts")
+    __slots__ = ("_starts", "is_asked_for")
 
     def __init__(self) -> None:
-        self._starts: deque[datetime] = deque()
-        self._capacity = 0
+        self.is_asked_for = False
+        self._starts: deque[datetime] = deque(maxlen=0)
 
     def opens_at(self, limiter: Limiter) -> datetime | None:
         """When one more may start, by the limiter; ``None``: at any time."""
-        self._capacity = max(self._capacity, limiter.max)
+        self.is_asked_for = True
+        if limiter.max > (self._starts.maxlen or 0):
+            self._starts = deque(self._starts, maxlen=limiter.max)
         if len(self._starts) < limiter.max:
             return None
         return self._starts[-limiter.max] + timedelta(seconds=to_seconds(limiter.duration))
 
     def note_start(self, now: datetime) -> None:
         """Note that a job started."""
-        if self._capacity:
-            self._starts.append(now)
-            if len(self._starts) > self._capacity:
-                self._starts.popleft()
+        self._starts.append(now)

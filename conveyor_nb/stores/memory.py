@@ -173,13 +173,16 @@ class MemoryStore(Displayable, MemoryReads):
             return None
         now = self.clock.now()
         options = options or _NO_OPTIONS
-        self._state.promote_due(index, now)
-        job_id = index.waiting.next_id(options, now) if _may_start(index, options, now) else None
+        state = self._state
+        if index.next_due is not None:
+            state.promote_due(index, now)
         taken = None
-        if job_id is not None:
-            job = index.jobs[job_id]
-            change = lifecycle.take(job, worker_id, lock_duration, now)
-            taken = self._state.commit(job, change, now)
+        if _may_start(index, options, now):
+            job_id = index.waiting.next_id(options, now)
+            if job_id is not None:
+                job = index.jobs[job_id]
+                change = lifecycle.take(job, worker_id, lock_duration, now)
+                taken = state.commit(job, change, now)
         self._flush()
         return taken
 
@@ -369,9 +372,11 @@ class MemoryStore(Displayable, MemoryReads):
     def _flush(self) -> None:
         """Publish what the step noted, now that the whole of it can be seen."""
         state = self._state
-        events, state.outbox = state.outbox, []
-        for event in events:
-            self._subscriptions.publish(event)
+        if state.outbox:
+            events, state.outbox = state.outbox, []
+            publish = self._subscriptions.publish
+            for event in events:
+                publish(event)
         if state.retention.has_changed:
             state.retention.has_changed = False
             self._expiry_alarm.set(state.retention.next_expiry())

@@ -224,7 +224,7 @@ class MemoryReads(StoreInterface):
         self, queue_name: str, options: FetchOptions | None = None, *, after: datetime
     ) -> datetime | None:
         index = self._state.look(queue_name)
-        instants = [index.next_due()]
+        instants = [index.next_due]
         if index.waiting:
             instants.append(index.waiting.next_opening())
             if options and options.limiter:
@@ -232,7 +232,7 @@ class MemoryReads(StoreInterface):
         return min((one for one in instants if one is not None and one > after), default=None)
 
     async def get_next_delayed_timestamp(self, queue_name: str) -> datetime | None:
-        return self._state.look(queue_name).next_due()
+        return self._state.look(queue_name).next_due
 
     async def get_stalled_jobs(self, queue_name: str) -> list[JobData]:
         now = self.clock.now()

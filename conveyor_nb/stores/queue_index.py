@@ -34,8 +34,11 @@ class QueueIndex:
         self.waiting = WaitingIndex()
         self.active: dict[str, None] = {}
         self.starts = SlidingWindow()
-        self._sequence = itertools.count(1)
+        self.sequence = itertools.count(1)
+        """The places in line of new jobs."""
         self._delayed: Any = SortedList()
+        self.next_due: datetime | None = None
+        """When the next delayed job falls due."""
         # the other states are dicts: who came to a state first stands first in it
         self._in_order: dict[JobState, dict[str, None]] = {
             JobState.ACTIVE: self.active,
@@ -44,10 +47,6 @@ class QueueIndex:
             JobState.FAILED: {},
         }
         self._keys: dict[str, tuple[str, ...]] = {}
-
-    def next_sequence(self) -> int:
-        """The place in line of the next new job."""
-        return next(self._sequence)
 
     def add(self, job: JobData) -> None:
         """Take in a new job."""
@@ -107,35 +106,36 @@ class QueueIndex:
         end = self._delayed.bisect_right((now, float("inf")))
         return [self.jobs[key[-1]] for key in self._delayed[:end]]
 
-    def next_due(self) -> datetime | None:
-        """When the next delayed job falls due."""
-        return self._delayed[0][0] if self._delayed else None
-
     def since(self, state: JobState, instant: datetime) -> list[JobData]:
         """The jobs that settled or started at ``instant`` or before; others: were created."""
         return [job for job in self.page(state, 0, None) if _entered_at(job) <= instant]
 
     def _index(self, job: JobData) -> None:
-        if job.state is JobState.WAITING:
+        state = job.state
+        if state is JobState.WAITING:
             self.waiting.add(job)
-        elif job.state is JobState.DELAYED:
+        elif state is JobState.DELAYED:
             self._delayed.add(_due_key(job))
+            self.next_due = self._delayed[0][0]
         else:
-            self._in_order[job.state][job.id] = None
-        if job.state is JobState.ACTIVE:
-            assert job.processed_at is not None
-            self.waiting.note_start(job.group_id, job.processed_at)
-            self.starts.note_start(job.processed_at)
+            self._in_order[state][job.id] = None
+            if state is JobState.ACTIVE:
+                assert job.processed_at is not None
+                self.waiting.note_start(job.group_id, job.processed_at)
+                if self.starts.is_asked_for:
+                    self.starts.note_start(job.processed_at)
 
     def _unindex(self, job: JobData) -> None:
-        if job.state is JobState.WAITING:
+        state = job.state
+        if state is JobState.WAITING:
             self.waiting.remove(job)
-        elif job.state is JobState.DELAYED:
+        elif state is JobState.DELAYED:
             self._delayed.remove(_due_key(job))
+            self.next_due = self._delayed[0][0] if self._delayed else None
         else:
-            del self._in_order[job.state][job.id]
-        if job.state is JobState.ACTIVE:
-            self.waiting.note_end(job.group_id)
+            del self._in_order[state][job.id]
+            if state is JobState.ACTIVE:
+                self.waiting.note_end(job.group_id)
 
     def _hold_key(self, key: str, job_id: str) -> None:
         self._keys[key] = (*self._keys.get(key, ()), job_id)

@@ -7,6 +7,7 @@ import itertools
 import logging
 from collections.abc import Callable
 from operator import itemgetter
+from typing import TypeVar
 
 from conveyor_nb.model import StoreEvent
 from conveyor_nb.stores.interface import EventCallback
@@ -15,11 +16,9 @@ __all__ = ["EventHandlerErrorCallback", "Subscriptions"]
 
 EventHandlerErrorCallback = Callable[[BaseException, StoreEvent], None]
 
-_Address = tuple[str | None, str | None]
-"""Queue name (``None``: every queue) and job id (``None``: every job of the queue)."""
+_Callbacks = dict[EventCallback, int]
+"""Each callback with its place among all: they are called in the order they subscribed."""
 
-
-_NOBODY: dict[EventCallback, int] = {}
 _by_place = itemgetter(1)
 
 
@@ -31,12 +30,13 @@ class Subscriptions:
     ) -> None:
         self._logger = logger
         self._on_error = on_error
-        # each callback with its place among all: they are called in the order they subscribed
-        self._callbacks: dict[_Address, dict[EventCallback, int]] = {}
-        self._order = itertools.count()
+        self._of_queues: dict[str | None, _Callbacks] = {}  # None: of every queue
+        self._of_jobs: dict[tuple[str, str], _Callbacks] = {}
+        self._in_order: dict[str, tuple[EventCallback, ...]] = {}  # by queue, made when needed
+        self._places = itertools.count()
 
     def __len__(self) -> int:
-        return sum(map(len, self._callbacks.values()))
+        return sum(map(len, (*self._of_queues.values(), *self._of_jobs.values())))
 
     def add(self, queue_name: str | None, callback: EventCallback, job_id: str | None) -> None:
         """Call ``callback`` from now on; a second time for the same address has no effect."""
@@ -47,48 +47,56 @@ class Subscriptions:
                 f"{callback.__qualname__} is async, but a store calls its subscribers directly; "
                 "give a plain function, or use queue.on(...), which takes async handlers"
             )
-        if queue_name is None and job_id is not None:
+        if job_id is None:
+            callbacks = self._of_queues.setdefault(queue_name, {})
+            self._in_order.clear()
+        elif queue_name is None:
             raise ValueError(f"events of job {job_id!r}: say of which queue it is")
-        callbacks = self._callbacks.setdefault((queue_name, job_id), {})
-        callbacks.setdefault(callback, next(self._order))
+        else:
+            callbacks = self._of_jobs.setdefault((queue_name, job_id), {})
+        callbacks.setdefault(callback, next(self._places))
 
     def remove(
         self, queue_name: str | None, callback: EventCallback | None, job_id: str | None
     ) -> None:
         """Stop calling ``callback``, or with ``None`` every callback of the address."""
-        address = (queue_name, job_id)
-        callbacks = self._callbacks.get(address, {})
-        if callback is None:
-            callbacks.clear()
-        else:
-            callbacks.pop(callback, None)
-        if not callbacks:
-            self._callbacks.pop(address, None)
+        if job_id is None:
+            _take_out(self._of_queues, queue_name, callback)
+            self._in_order.clear()
+        elif queue_name is not None:
+            _take_out(self._of_jobs, (queue_name, job_id), callback)
 
     def clear(self) -> None:
         """Forget every callback."""
-        self._callbacks.clear()
+        self._of_queues.clear()
+        self._of_jobs.clear()
+        self._in_order.clear()
 
     def publish(self, event: StoreEvent) -> None:
         """Call those of the event's queue, of its job and of all queues, as they subscribed."""
-        get = self._callbacks.get
-        found = list(get((event.queue_name, None), _NOBODY).items())
-        of_queue = len(found)
-        if event.job_id is not None:
-            found += get((event.queue_name, event.job_id), _NOBODY).items()
-        found += get((None, None), _NOBODY).items()
-        if len(found) > of_queue > 0:
-            found.sort(key=_by_place)
-        for callback, _ in found:  # a copy: a callback may subscribe or unsubscribe meanwhile
-            self._call(callback, event)
+        queue_name = event.queue_name
+        callbacks = self._in_order.get(queue_name)
+        if callbacks is None:
+            callbacks = self._in_order[queue_name] = self._sorted(queue_name, None)
+        if self._of_jobs and event.job_id is not None:
+            of_job = self._of_jobs.get((queue_name, event.job_id))
+            if of_job:
+                callbacks = self._sorted(queue_name, of_job)
+        for callback in callbacks:
+            try:
+                callback(event)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # must not reach other subscribers or the store
+                self._report(error, event)
 
-    def _call(self, callback: EventCallback, event: StoreEvent) -> None:
-        try:
-            callback(event)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # a subscriber's fault must not reach others or the store
-            self._report(error, event)
+    def _sorted(self, queue_name: str, of_job: _Callbacks | None) -> tuple[EventCallback, ...]:
+        """Those of a queue and of all queues, and of a job, as they subscribed."""
+        found = [*self._of_queues.get(queue_name, {}).items()]
+        found += self._of_queues.get(None, {}).items()
+        if of_job:
+            found += of_job.items()
+        return tuple(callback for callback, _ in sorted(found, key=_by_place))
 
     def _report(self, error: BaseException, event: StoreEvent) -> None:
         if self._on_error is not None:
@@ -101,3 +109,18 @@ class Subscriptions:
         self._logger.warning(
             "a subscriber raised for %s of queue %r", event.type, event.queue_name, exc_info=error
         )
+
+
+_Address = TypeVar("_Address")
+
+
+def _take_out(
+    callbacks_of: dict[_Address, _Callbacks], address: _Address, callback: EventCallback | None
+) -> None:
+    callbacks = callbacks_of.get(address)
+    if callbacks is None:
+        return
+    if callback is not None:
+        callbacks.pop(callback, None)
+    if callback is None or not callbacks:
+        del callbacks_of[address]

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
 
 from sortedcontainers import SortedList
 
@@ -43,7 +43,10 @@ class WaitingIndex:
         # The groups that offer a job, by how many of their jobs are active: a cap on that rules
         # out whole shelves, and the top of each other shelf is its next in turn.
         self._shelves: dict[int, list[tuple[int, int, _Group]]] = {}
+        self._moved: set[_Group] = set()  # those to be put on another shelf, when one is looked for
         self._held: list[tuple[datetime, int, _Group]] = []
+        self._only: _Group | None = None
+        """The jobs without a group, as long as there are no others: no limit holds for them."""
         self._count = 0
 
     def __len__(self) -> int:
@@ -59,14 +62,14 @@ class WaitingIndex:
         group = self._group(job.group_id)
         group.add(job.name, place_of(job))
         self._count += 1
-        self._shelve(group)
+        self._moved.add(group)
 
     def remove(self, job: JobData) -> None:
         """Take a job out, by the place that it was added with."""
         group = self._groups[job.group_id]
         group.remove(job.name, place_of(job))
         self._count -= 1
-        self._shelve(group)
+        self._moved.add(group)
 
     def count_in_group(self, group_id: str | None) -> int:
         """How many jobs of a group wait."""
@@ -93,24 +96,24 @@ class WaitingIndex:
         group = self._group(group_id)
         group.active += 1
         group.served = next(self._turns)
-        group.window.note_start(now)
-        self._shelve(group)
+        if group.window.is_asked_for:
+            group.window.note_start(now)
+        self._moved.add(group)
 
     def note_end(self, group_id: str | None) -> None:
         """A job of the group is no longer active."""
         group = self._groups[group_id]
         group.active -= 1
-        if group_id is not None:
-            self._shelve(group)
+        self._moved.add(group)
 
     def next_id(self, options: FetchOptions, now: datetime) -> str | None:
         """The job to serve now, or ``None``; the job stays where it is."""
         if ALL_NAMES in self.paused_names:
             return None
-        group = self._next_group(options.group, now)
-        if group is None:
+        group = self._only or self._next_group(options.group, now)
+        if group is None or not group.offers():
             return None
-        return group.newest() if options.lifo else group.first()
+        return group.newest() if options.lifo else group.offered[0][0][2]
 
     def next_opening(self) -> datetime | None:
         """When the first of the groups that a rate limit held back may be served again."""
@@ -120,7 +123,7 @@ class WaitingIndex:
         while self._held and self._held[0][0] <= now:
             reopened = heapq.heappop(self._held)[2]
             reopened.is_held = False
-            self._shelve(reopened)
+            self._moved.add(reopened)
         cap = limits.concurrency if limits else None
         limiter = limits.limiter if limits else None
         while True:
@@ -132,10 +135,12 @@ class WaitingIndex:
                 return group
             group.is_held = True
             heapq.heappush(self._held, (opens, group.order, group))
-            self._shelve(group)
+            self._moved.add(group)
 
     def _first_in_turn(self, cap: int | None) -> _Group | None:
         """The group that was served least recently of those with fewer active jobs than ``cap``."""
+        while self._moved:
+            self._shelve(self._moved.pop())
         best: tuple[int, int, _Group] | None = None
         for active in list(self._shelves):
             if cap is not None and active >= cap:
@@ -154,13 +159,14 @@ class WaitingIndex:
         if group is None:
             group = _Group(group_id, len(self._groups), self.paused_names)
             self._groups[group_id] = group
+            self._only = group if group_id is None and len(self._groups) == 1 else None
         return group
 
     def _reoffer(self, name: str) -> None:
         for group in self._groups.values():
             if name in group.lanes:
                 group.offer(name)
-                self._shelve(group)
+                self._moved.add(group)
 
     def _shelve(self, group: _Group) -> None:
         """Put a group where what it offers, how busy it is and its last turn say."""
@@ -196,7 +202,7 @@ class _Group:
         self.id = group_id
         self.order = order
         self.paused_names = paused_names
-        self.lanes: dict[str, Any] = {}
+        self.lanes: dict[str, deque[Place] | SortedList] = {}
         self.heads: dict[str, Place] = {}
         self.offered: list[tuple[Place, str]] = []
         self.active = 0
@@ -208,18 +214,24 @@ class _Group:
     def add(self, name: str, place: Place) -> None:
         lane = self.lanes.get(name)
         if lane is None:
-            lane = self.lanes[name] = SortedList()
+            self.lanes[name] = deque((place,))
             self._lead(name, place)
-        elif place < self.heads[name]:
-            self._lead(name, place)
-        lane.add(place)
+        elif isinstance(lane, deque) and place > lane[-1]:
+            lane.append(place)
+        else:
+            self._sorted(name).add(place)
+            if place < self.heads[name]:
+                self._lead(name, place)
 
     def remove(self, name: str, place: Place) -> None:
         lane = self.lanes[name]
         if self.heads[name] != place:
-            lane.remove(place)
+            self._sorted(name).remove(place)
             return
-        del lane[0]
+        if isinstance(lane, deque):
+            lane.popleft()
+        else:
+            lane.pop(0)
         if lane:
             self._lead(name, lane[0])
         else:
@@ -239,18 +251,25 @@ class _Group:
             heapq.heappop(offered)
         return False
 
-    def first(self) -> str:
-        return self.offered[0][0][2]
-
     def newest(self) -> str:
         """The youngest job of the best priority that is offered."""
         best = self.offered[0][0][0]
         candidates: list[Place] = []
         for name, head in self.heads.items():
             if head[0] == best and name not in self.paused_names:
-                lane = self.lanes[name]
+                lane = self._sorted(name)
                 candidates += (head, lane[lane.bisect_right((best, float("inf"))) - 1])
         return max(candidates, key=lambda place: abs(place[1]))[2]
+
+    def _sorted(self, name: str) -> SortedList:
+        """A lane that something happens to elsewhere than at its ends; it stays sorted from then.
+
+        Most lanes are added to at one end and taken from at the other, which a deque does best.
+        """
+        lane = self.lanes[name]
+        if isinstance(lane, deque):
+            lane = self.lanes[name] = SortedList(lane)
+        return lane
 
     def _lead(self, name: str, place: Place) -> None:
         """Note the first job of a lane."""

@@ -242,7 +242,7 @@ class StoreMachine(RuleBasedStateMachine):
         late = [
             (job_id, lock)
             for job_id, lock in self.old_locks
-            if job_id in jobs and (jobs[job_id].worker, jobs[job_id].takes) != lock
+            if job_id in jobs and Lock(str(jobs[job_id].worker), jobs[job_id].takes) != lock
         ]
         return [old for old in late if jobs[old[0]].worker == old[1].worker_id] or late
 

@@ -37,8 +37,8 @@ ROOMS = {
     "stores": Room("stores", "data rules interface memory"),
     "memory": Room("stores.*", "data rules interface memory display"),
     "engine": Room(
-        "queue job worker dispatcher execution faults runners processes process_child process_pickle "
-        "threads blocking current locks slots registry flow observable intake",
+        "queue job worker dispatcher execution faults runners processes process_child "
+        "process_pickle threads blocking current locks slots registry flow observable intake",
         "data rules interface stores engine display",
     ),
     # The one door from the engine to the notebook, open only while someone goes through it.

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from conveyor_nb import actions
 from conveyor_nb.checks import check_number, check_percent, to_instant
+from conveyor_nb.clock import checkpoint
 from conveyor_nb.display import Displayable
 from conveyor_nb.durations import Duration, to_seconds
 from conveyor_nb.errors import JobCancelledError, JobFailedError, JobNotFoundError
@@ -281,6 +282,8 @@ class Job(Displayable):
         if timeout is not None:
             timeout = to_seconds(timeout, what="timeout")
         if (await self.refresh()).state in SETTLED:
+            if self._store.clock.overdue():  # whoever waits for many that have settled
+                await checkpoint()
             return _result(self._data, self._data.cancelled_at is not None)
         settled: asyncio.Future[StoreEvent] = asyncio.get_running_loop().create_future()
 

@@ -12,15 +12,21 @@ import pickle
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from msgspec import Struct
+
 from conveyor_nb.errors import PayloadError
 
 __all__ = ["Frozen", "freeze", "thaw"]
 
 
-class Frozen(bytes):
-    """The pickle of a payload."""
+class Frozen(Struct, frozen=True, gc=False):
+    """A payload as a store keeps it; the collector, which has nothing to find there, passes it by.
 
-    __slots__ = ()
+    Args:
+        pickle: the payload's pickle.
+    """
+
+    pickle: bytes
 
 
 _KEPT_AS_IT_IS = frozenset({type(None), bool, int, float, str, Frozen})
@@ -56,7 +62,7 @@ def freeze(value: Any, what: str) -> Any:
 
 def thaw(frozen: Any) -> Any:
     """A new copy of what :func:`freeze` was given; what is not frozen is returned as it is."""
-    return pickle.loads(frozen) if type(frozen) is Frozen else frozen
+    return pickle.loads(frozen.pickle) if type(frozen) is Frozen else frozen
 
 
 def _pack(value: Any) -> Frozen:

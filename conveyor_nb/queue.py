@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from conveyor_nb.checks import check_name
+from conveyor_nb.clock import checkpoint
 from conveyor_nb.display import Displayable, describe_queue, rows_of
 from conveyor_nb.durations import Duration, to_seconds
 from conveyor_nb.errors import QueueClosedError
@@ -37,6 +39,11 @@ if TYPE_CHECKING:
     from conveyor_nb.worker import Handler, Worker
 
 __all__ = ["Queue"]
+
+T = TypeVar("T")
+
+_SLICE = 256
+"""How many jobs are made from one look at the clock to the next."""
 
 _QUEUE_EVENTS = [kind for kind in EventType if not kind.startswith("worker:")]
 
@@ -113,7 +120,10 @@ class Queue(Displayable):
         if opts.repeat is not None:
             scheduler_id = scheduler_id_for(name, data, opts)
             return await self._save_scheduler(scheduler_id, opts.repeat, name, data, opts)
-        return self._job(await self.store.save_job(new_job(self.name, name, data, opts)))
+        job = Job(await self.store.save_job(new_job(self.name, name, data, opts)), self.store)
+        if self.store.clock.overdue():
+            await checkpoint()
+        return job
 
     async def add_bulk(self, jobs: Iterable[Mapping[str, Any]]) -> list[Job]:
         """Add many jobs, all or none.
@@ -128,11 +138,10 @@ class Queue(Displayable):
             QueueClosedError: the queue was closed.
         """
         self._require_open()
-        built = [
+        return await self._save_bulk(
             bulk_job(self.name, item, position, self.default_job_options)
-            for position, item in enumerate(jobs)
-        ]
-        return [self._job(saved) for saved in await self.store.save_bulk(built)]
+            for position, item in enumerate(list(jobs))
+        )
 
     async def add_frame(self, frame: DataFrame, name: str, **options: Any) -> list[Job]:
         """Add a job for each row of a pandas DataFrame, all or none.
@@ -157,8 +166,11 @@ class Queue(Displayable):
             if option in options:
                 raise TypeError(f"{option} is for one job; add_frame makes one for each row")
         opts = JobOptions.of(options, defaults=self.default_job_options)
-        built = [new_job(self.name, name, row, opts) for row in rows_of(frame)]
-        return [self._job(saved) for saved in await self.store.save_bulk(built)]
+        return await self._save_bulk(new_job(self.name, name, row, opts) for row in rows_of(frame))
+
+    async def _save_bulk(self, jobs: Iterator[JobData]) -> list[Job]:
+        built = await self._in_slices(jobs)
+        return await self._in_slices(map(self._job, await self.store.save_bulk(built)))
 
     async def schedule(self, delay: Duration, name: str, data: Any = None, **options: Any) -> Job:
         """Add a job that starts after ``delay``: a duration, also as ``"in 10 minutes"``."""
@@ -281,7 +293,7 @@ class Queue(Displayable):
         """
         self._require_open()
         found = await self.store.list_jobs(self.name, to_state(state), start, end)
-        return [self._job(data) for data in found]
+        return await self._in_slices(map(self._job, found))
 
     async def count(self, state: JobState | str | None = None) -> int:
         """How many jobs are in a state, or in the queue."""
@@ -453,6 +465,15 @@ class Queue(Displayable):
         except TypeError:
             return JobOptions.of(options, defaults=self.default_job_options)
         return self._known_options(items)
+
+    async def _in_slices(self, items: Iterator[T]) -> list[T]:
+        """Make a list that may be long, and let other tasks have their turns meanwhile."""
+        made: list[T] = []
+        while some := list(itertools.islice(items, _SLICE)):
+            made += some
+            if len(some) == _SLICE and self.store.clock.overdue():
+                await checkpoint()
+        return made
 
     def _job(self, data: JobData) -> Job:
         return Job(data, self.store)

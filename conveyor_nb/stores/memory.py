@@ -7,8 +7,8 @@ methods ever waits, so each is one atomic step of the event loop.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from conveyor_nb import actions, lifecycle
@@ -28,11 +28,19 @@ from conveyor_nb.model import (
     WorkerInfo,
     WorkerStatus,
 )
-from conveyor_nb.payload import freeze, thaw
+from conveyor_nb.stores import long_steps
 from conveyor_nb.stores.interface import EventCallback
-from conveyor_nb.stores.memory_reads import MemoryReads, scheduler_out
+from conveyor_nb.stores.memory_bulk import MemoryBulk
+from conveyor_nb.stores.memory_reads import scheduler_out
+from conveyor_nb.stores.memory_schedulers import (
+    pause_scheduler,
+    remove_scheduler,
+    resume_scheduler,
+    save_scheduler,
+)
 from conveyor_nb.stores.memory_state import MemoryState
 from conveyor_nb.stores.queue_index import QueueIndex
+from conveyor_nb.stores.slices import SLICE, Slices, in_turn
 from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback, Subscriptions
 
 __all__ = ["MemoryStore"]
@@ -52,7 +60,7 @@ _UPDATES: Mapping[str, Callable[[Any], actions.Action]] = {
 }
 
 
-class MemoryStore(Displayable, MemoryReads):
+class MemoryStore(Displayable, MemoryBulk):
     """Keeps jobs in memory, for as long as the process lives.
 
     Args:
@@ -96,6 +104,7 @@ class MemoryStore(Displayable, MemoryReads):
             logger or logging.getLogger("conveyor_nb"), on_event_handler_error
         )
         self._state = self._empty_state()
+        self._slices = Slices(self.clock, self._flush)
         self._expiry_alarm = Alarm(self.clock, self._remove_expired)
 
     def __repr__(self) -> str:
@@ -108,6 +117,7 @@ class MemoryStore(Displayable, MemoryReads):
     async def connect(self) -> None:
         """Nothing to do: memory is always there."""
 
+    @in_turn
     async def disconnect(self) -> None:
         """Forget every job, counter, paused name, worker and subscriber."""
         self._state = self._empty_state()
@@ -123,41 +133,39 @@ class MemoryStore(Displayable, MemoryReads):
         return self._state.new_worker_id(name)
 
     async def save_job(self, job: JobData) -> JobData:
+        if self._slices.under_way is not None:  # as in_turn does, without its cost
+            await self._slices.all_over()
         saved = self._state.save_one(job, self.clock.now())
         self._flush()
         return saved
 
-    async def save_bulk(self, jobs: Sequence[JobData]) -> list[JobData]:
-        saved = self._state.save_all(jobs, self.clock.now())
-        self._flush()
-        return saved
-
-    async def save_flow(self, jobs: Sequence[JobData]) -> list[JobData]:
-        saved = self._state.save_flow(jobs, self.clock.now())
-        self._flush()
-        return saved
-
+    @in_turn
     async def notify_child_completed(self, queue_name: str, child_id: str) -> bool:
         return self._tell_parent(queue_name, child_id, JobState.COMPLETED)
 
+    @in_turn
     async def fail_parent_on_child_failure(self, queue_name: str, child_id: str) -> bool:
         return self._tell_parent(queue_name, child_id, JobState.FAILED)
 
     # -- schedulers ---------------------------------------------------------------------------
 
+    @in_turn
     async def upsert_job_scheduler(self, scheduler: JobScheduler) -> JobScheduler:
-        saved = self._state.save_scheduler(scheduler, self.clock.now())
+        saved = save_scheduler(self._state, scheduler, self.clock.now())
         self._flush()
         return scheduler_out(saved)
 
+    @in_turn
     async def pause_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
-        return self._with_scheduler(queue_name, scheduler_id, self._state.pause_scheduler)
+        return self._with_scheduler(queue_name, scheduler_id, pause_scheduler)
 
+    @in_turn
     async def resume_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
-        return self._with_scheduler(queue_name, scheduler_id, self._state.resume_scheduler)
+        return self._with_scheduler(queue_name, scheduler_id, resume_scheduler)
 
+    @in_turn
     async def remove_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
-        return self._with_scheduler(queue_name, scheduler_id, self._state.remove_scheduler)
+        return self._with_scheduler(queue_name, scheduler_id, remove_scheduler)
 
     # -- work ---------------------------------------------------------------------------------
 
@@ -168,14 +176,17 @@ class MemoryStore(Displayable, MemoryReads):
         lock_duration: float,
         options: FetchOptions | None = None,
     ) -> JobData | None:
+        if self._slices.under_way is not None:
+            await self._slices.all_over()
         index = self._state.queues.get(queue_name)
         if index is None:
             return None
         now = self.clock.now()
         options = options or _NO_OPTIONS
         state = self._state
-        if index.next_due is not None:
-            state.promote_due(index, now)
+        if index.next_due is not None and index.next_due <= now:
+            await self._slices.take(long_steps.promote_due(state, index, now))
+            return await self.fetch_next_job(queue_name, worker_id, lock_duration, options)
         taken = None
         if _may_start(index, options, now):
             job_id = index.waiting.next_id(options, now)
@@ -189,12 +200,15 @@ class MemoryStore(Displayable, MemoryReads):
     async def apply(
         self, queue_name: str, job_id: str, action: actions.Action, *, lock: Lock | None = None
     ) -> JobData:
+        if self._slices.under_way is not None:
+            await self._slices.all_over()
         job = self._state.find(queue_name, job_id)
         now = self.clock.now()
-        changed = self._state.commit(job, self._decide(job, action, lock, now), now)
+        changed = self._state.commit(job, self._state.decide(job, action, lock, now), now)
         self._flush()
         return changed
 
+    @in_turn
     async def update_job(
         self,
         queue_name: str,
@@ -213,77 +227,41 @@ class MemoryStore(Displayable, MemoryReads):
             raise InvalidJobStateError(job_id, job.state, [expected_state])
         now = self.clock.now()
         wanted = [_UPDATES[name](value) for name, value in changes.items()]
-        decided = [self._decide(job, action, None, now) for action in wanted]
+        decided = [self._state.decide(job, action, None, now) for action in wanted]
         for change in decided:
             job = self._state.commit(job, change, now)
         self._flush()
         return job
 
+    @in_turn
     async def remove_job(self, queue_name: str, job_id: str) -> bool:
         job = self._state.look(queue_name).jobs.get(job_id)
         if job is not None:
-            self._state.remove([job], self.clock.now())
+            now = self.clock.now()
+            self._state.remove(queue_name, job_id, now)
+            self._state.follow_up(now)
             self._flush()
         return job is not None
 
-    async def promote_delayed_jobs(self, queue_name: str) -> int:
-        promoted = self._state.promote_due(self._state.look(queue_name), self.clock.now())
-        self._flush()
-        return promoted
+    # -- paused names -------------------------------------------------------------------------
 
-    # -- whole queues -------------------------------------------------------------------------
-
+    @in_turn
     async def pause_job_name(self, queue_name: str, name: str) -> None:
         waiting = self._state.queue(queue_name).waiting
         if name not in waiting.paused_names:
             waiting.pause(name)
             self._tell_queue(EventType.PAUSED, queue_name, job_name=name)
 
+    @in_turn
     async def resume_job_name(self, queue_name: str, name: str) -> None:
         waiting = self._state.queue(queue_name).waiting
         if name in waiting.paused_names:
             waiting.resume(name)
             self._tell_queue(EventType.RESUMED, queue_name, job_name=name)
 
-    async def promote_jobs(self, queue_name: str) -> int:
-        return self._apply_to_all(queue_name, JobState.DELAYED, actions.Promote())
-
-    async def retry_jobs(self, queue_name: str, state: JobState = JobState.FAILED) -> int:
-        return self._apply_to_all(queue_name, state, actions.Retry())
-
-    async def drain(self, queue_name: str) -> int:
-        index = self._state.look(queue_name)
-        now = self.clock.now()
-        jobs = index.page(JobState.WAITING, 0, None) + index.page(JobState.DELAYED, 0, None)
-        removed = self._state.remove(jobs, now)
-        self._state.note(EventType.DRAINED, queue_name, None, now)
-        self._flush()
-        return removed
-
-    async def clean(self, queue_name: str, state: JobState, grace: float = 0.0) -> int:
-        now = self.clock.now()
-        jobs = self._state.look(queue_name).since(state, now - timedelta(seconds=grace))
-        removed = self._state.remove(jobs, now)
-        self._flush()
-        return removed
-
-    async def obliterate(self, queue_name: str, *, force: bool = False) -> int:
-        index = self._state.look(queue_name)
-        if index.active and not force:
-            [job] = index.page(JobState.ACTIVE, 0, 1)
-            raise InvalidJobStateError(job.id, job.state, sorted(set(JobState) - {job.state}))
-        now = self.clock.now()
-        for key in [key for key in self._state.schedulers if key[0] == queue_name]:
-            del self._state.schedulers[key]
-        removed = self._state.remove(index.page(None, 0, None), now)
-        for name in sorted(index.waiting.paused_names):
-            self._state.note(EventType.RESUMED, queue_name, None, now, job_name=name)
-        self._state.queues.pop(queue_name, None)
-        self._flush()
-        return removed
-
     # -- workers ------------------------------------------------------------------------------
 
+    @in_turn
     async def save_worker(self, worker: WorkerInfo) -> None:
         if worker.status in (WorkerStatus.CLOSED, WorkerStatus.STOPPED):
             self._state.workers.pop(worker.id, None)
@@ -319,22 +297,6 @@ class MemoryStore(Displayable, MemoryReads):
             sequential_ids=self._sequential_ids, seed=self._seed, metrics=self._collects_metrics
         )
 
-    def _decide(
-        self, job: JobData, action: actions.Action, lock: Lock | None, now: datetime
-    ) -> lifecycle.Change:
-        """Decide what an action changes; payloads are copied on the way in."""
-        field, frozen = "", None
-        if isinstance(action, actions.Complete):
-            field, frozen = "returnvalue", freeze(action.returnvalue, "the job's result")
-            if frozen is not action.returnvalue:  # the event tells of a copy as well
-                action = actions.Complete(thaw(frozen))
-        elif isinstance(action, actions.UpdateData):
-            field, frozen = "data", freeze(action.data, "data")
-        change = lifecycle.decide(job, action, now=now, lock=lock, random=self._state.random)
-        if field in change.updates:
-            change.updates[field] = frozen
-        return change
-
     def _tell_parent(self, queue_name: str, child_id: str, state: JobState) -> bool:
         child = self._state.find(queue_name, child_id)
         if child.state is not state:
@@ -347,23 +309,13 @@ class MemoryStore(Displayable, MemoryReads):
         self,
         queue_name: str,
         scheduler_id: str,
-        step: Callable[[JobScheduler, datetime], None],
+        step: Callable[[MemoryState, JobScheduler, datetime], None],
     ) -> bool:
         scheduler = self._state.schedulers.get((queue_name, scheduler_id))
         if scheduler is not None:
-            step(scheduler, self.clock.now())
+            step(self._state, scheduler, self.clock.now())
             self._flush()
         return scheduler is not None
-
-    def _apply_to_all(self, queue_name: str, state: JobState, action: actions.Action) -> int:
-        jobs = self._state.look(queue_name).page(state, 0, None)
-        now = self.clock.now()
-        for listed in jobs:
-            # as it is now: what was done to one of a flow may have changed another
-            job = self._state.find(queue_name, listed.id)
-            self._state.commit(job, self._decide(job, action, None, now), now)
-        self._flush()
-        return len(jobs)
 
     def _tell_queue(self, kind: EventType, queue_name: str, **data: object) -> None:
         self._state.note(kind, queue_name, None, self.clock.now(), **data)
@@ -382,11 +334,13 @@ class MemoryStore(Displayable, MemoryReads):
             self._expiry_alarm.set(state.retention.next_expiry())
 
     def _remove_expired(self) -> None:
-        """Remove what has been kept long enough."""
-        now = self.clock.now()
-        expired = self._state.retention.expired(now)
-        self._state.remove([self._state.find(*key) for key in expired], now)
-        self._state.retention.has_changed = True  # it rang, perhaps a little early
+        """Remove what has been kept long enough; of much of it a part, as the alarm rings again."""
+        retention, now = self._state.retention, self.clock.now()
+        if self._slices.under_way is None:
+            for queue_name, job_id in retention.expired(now, SLICE):
+                self._state.remove(queue_name, job_id, now)
+            self._state.follow_up(now)
+        retention.has_changed = True  # it rang, perhaps a little early
         self._flush()
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +24,7 @@ from conveyor_nb.payload import thaw
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.stores.memory_state import MemoryState
 from conveyor_nb.stores.metrics import Metrics
+from conveyor_nb.stores.slices import SLICE, Slices, Step, in_turn, sliced
 
 __all__ = ["MemoryReads", "scheduler_out"]
 
@@ -33,41 +33,53 @@ class MemoryReads(StoreInterface):
     """The look-ups of a store in memory, over its state."""
 
     _state: MemoryState
+    _slices: Slices
 
     # -- look-ups -----------------------------------------------------------------------------
 
     async def get_job(self, queue_name: str, job_id: str) -> JobData | None:
+        if self._slices.under_way is not None:  # as in_turn does, without its cost
+            await self._slices.all_over()
         return self._state.look(queue_name).jobs.get(job_id)
 
+    @in_turn
     async def find_job_by_id(self, job_id: str) -> JobData | None:
         for index in self._state.queues.values():
             if (job := index.jobs.get(job_id)) is not None:
                 return job
         return None
 
+    @in_turn
     async def find_by_deduplication_key(self, queue_name: str, key: str) -> JobData | None:
         return self._state.look(queue_name).holder_of(key, self.clock.now())
 
+    @in_turn
     async def list_jobs(
         self, queue_name: str, state: JobState | None = None, start: int = 0, end: int | None = None
     ) -> list[JobData]:
         return self.snapshot(queue_name, state, start, end)
 
+    @in_turn
     async def count_jobs(self, queue_name: str, state: JobState | None = None) -> int:
         return self._state.look(queue_name).count(state)
 
+    @in_turn
     async def get_job_counts(self, queue_name: str) -> dict[JobState, int]:
         return self.counts(queue_name)
 
+    @in_turn
     async def get_active_count(self, queue_name: str) -> int:
         return len(self._state.look(queue_name).active)
 
+    @in_turn
     async def get_group_active_count(self, queue_name: str, group_id: str | None) -> int:
         return self._state.look(queue_name).waiting.active_in_group(group_id)
 
+    @in_turn
     async def get_waiting_group_count(self, queue_name: str, group_id: str | None) -> int:
         return self._state.look(queue_name).waiting.count_in_group(group_id)
 
+    @in_turn
     async def list_queues(self) -> list[str]:
         return self.queue_names()
 
@@ -103,6 +115,7 @@ class MemoryReads(StoreInterface):
 
     # -- searching ----------------------------------------------------------------------------
 
+    @in_turn
     async def search_jobs(
         self,
         queue_name: str | None = None,
@@ -127,14 +140,16 @@ class MemoryReads(StoreInterface):
                 and (created_to is None or job.created_at <= created_to)
             )
 
-        return self._search(queue_name, fits, start, end)
+        return await self._search(queue_name, fits, start, end)
 
+    @in_turn
     async def search_by_name(
         self, queue_name: str | None, text: str, start: int = 0, end: int | None = 100
     ) -> JobPage:
         wanted = text.casefold()
-        return self._search(queue_name, lambda job: wanted in job.name.casefold(), start, end)
+        return await self._search(queue_name, lambda job: wanted in job.name.casefold(), start, end)
 
+    @in_turn
     async def search_by_payload(
         self,
         queue_name: str | None,
@@ -148,22 +163,28 @@ class MemoryReads(StoreInterface):
                 key in data and data[key] == value for key, value in fields.items()
             )
 
-        return self._search(queue_name, fits, start, end)
+        return await self._search(queue_name, fits, start, end)
 
-    def _search(
+    async def _search(
         self, queue_name: str | None, fits: Callable[[JobData], bool], start: int, end: int | None
     ) -> JobPage:
-        found = [job for job in self._jobs(queue_name) if fits(job)]
+        found = await self._slices.take(self._searching(queue_name, fits))
         return JobPage(found[start:end], len(found))
 
-    def _jobs(self, queue_name: str | None) -> Iterator[JobData]:
-        names = self.queue_names() if queue_name is None else [queue_name]
-        return itertools.chain.from_iterable(
-            self._state.look(name).page(None, 0, None) for name in names
-        )
+    def _searching(
+        self, queue_name: str | None, fits: Callable[[JobData], bool]
+    ) -> Step[list[JobData]]:
+        found: list[JobData] = []
+        for name in self.queue_names() if queue_name is None else [queue_name]:
+            for some in sliced(self._state.look(name).page(None, 0, None)):
+                found += [job for job in some if fits(job)]
+                if len(some) == SLICE:
+                    yield
+        return found
 
     # -- metrics ------------------------------------------------------------------------------
 
+    @in_turn
     async def get_metrics(
         self,
         queue_name: str,
@@ -180,6 +201,7 @@ class MemoryReads(StoreInterface):
             self.clock.now(),
         )
 
+    @in_turn
     async def aggregate_metrics(
         self,
         queue_name: str | None = None,
@@ -198,11 +220,13 @@ class MemoryReads(StoreInterface):
 
     # -- flows --------------------------------------------------------------------------------
 
+    @in_turn
     async def get_children_jobs(self, queue_name: str, parent_id: str) -> list[JobData]:
         keys = self._state.families.children((queue_name, parent_id))
         found = (self._state.look(queue).jobs.get(child_id) for queue, child_id in keys)
         return [job for job in found if job is not None]
 
+    @in_turn
     async def get_children_values(self, queue_name: str, parent_id: str) -> dict[str, Any]:
         children = self._state.families.children((queue_name, parent_id))
         return {
@@ -211,15 +235,20 @@ class MemoryReads(StoreInterface):
             if outcome is not None and not outcome.failed
         }
 
+    @in_turn
     async def list_flow_parents(self, queue_name: str | None = None) -> list[JobData]:
-        return [job for job in self._jobs(queue_name) if job.children_ids]
+        return await self._slices.take(
+            self._searching(queue_name, lambda job: bool(job.children_ids))
+        )
 
     # -- schedulers and time ------------------------------------------------------------------
 
+    @in_turn
     async def get_job_schedulers(self, queue_name: str) -> list[JobScheduler]:
         schedulers = self._state.schedulers.values()
         return [scheduler_out(one) for one in schedulers if one.queue_name == queue_name]
 
+    @in_turn
     async def next_fetch_at(
         self, queue_name: str, options: FetchOptions | None = None, *, after: datetime
     ) -> datetime | None:
@@ -231,17 +260,21 @@ class MemoryReads(StoreInterface):
                 instants.append(index.starts.opens_at(options.limiter))
         return min((one for one in instants if one is not None and one > after), default=None)
 
+    @in_turn
     async def get_next_delayed_timestamp(self, queue_name: str) -> datetime | None:
         return self._state.look(queue_name).next_due
 
+    @in_turn
     async def get_stalled_jobs(self, queue_name: str) -> list[JobData]:
         now = self.clock.now()
         active = self._state.look(queue_name).page(JobState.ACTIVE, 0, None)
         return [job for job in active if job.lock_until and job.lock_until <= now]
 
+    @in_turn
     async def get_paused_job_names(self, queue_name: str) -> frozenset[str]:
         return self.paused_names(queue_name)
 
+    @in_turn
     async def list_workers(self, queue_name: str | None = None) -> list[WorkerInfo]:
         return self.workers(queue_name)
 

@@ -12,17 +12,24 @@ import os
 import random
 import uuid
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from msgspec.structs import replace
 
 from conveyor_nb import lifecycle, schedule
+from conveyor_nb.actions import Action, Complete, UpdateData
 from conveyor_nb.errors import GroupFullError, JobNotFoundError
-from conveyor_nb.model import EventType, JobData, JobScheduler, JobState, StoreEvent, WorkerInfo
+from conveyor_nb.model import (
+    EventType,
+    JobData,
+    JobScheduler,
+    Lock,
+    StoreEvent,
+    WorkerInfo,
+)
 from conveyor_nb.options import Keep
-from conveyor_nb.payload import freeze
+from conveyor_nb.payload import freeze, thaw
 from conveyor_nb.stores.families import Families, Key, key_of, parent_key_of
 from conveyor_nb.stores.metrics import Metrics
 from conveyor_nb.stores.queue_index import QueueIndex
@@ -94,55 +101,24 @@ class MemoryState:
 
         If its id or its deduplication key is taken, that is the record of the one that has it.
         """
-        index = self.queue(job.queue_name)
-        existing = _holder_of_place(index, job, now)
+        existing = self.existing(job, now)
         if existing is not None:
             return existing
         data = freeze(job.kept_data, "data")
         if job.opts.group is not None:
-            self._take_room(job, {})
+            self.take_room(job, {})
+        index = self.queue(job.queue_name)
         return self._admit(index, job, job.id or self.new_id(job.queue_name), data, now)
 
-    def save_all(self, jobs: Sequence[JobData], now: datetime) -> list[JobData]:
-        """Take in copies of jobs, all or none; as :meth:`save_one`, within the batch too."""
-        chosen: list[JobData] = []
-        fresh: list[JobData] = []
-        by_id: dict[Key, JobData] = {}
-        by_key: dict[Key, JobData] = {}
-        room: dict[Key, int] = {}
-        reserved = {key_of(job) for job in jobs if job.id}
-        for position, job in enumerate(jobs):
-            existing = self._existing(job, now)
-            if existing is None and job.id:
-                existing = by_id.get(key_of(job))
-            if existing is None and job.deduplication_key is not None:
-                existing = by_key.get((job.queue_name, job.deduplication_key))
-            if existing is None:
-                existing = self._record_of(job, f"item {position}: data", reserved)
-                fresh.append(existing)
-                by_id[key_of(existing)] = existing
-                if existing.deduplication_key is not None:
-                    by_key[(job.queue_name, existing.deduplication_key)] = existing
-                try:
-                    self._take_room(job, room)
-                except GroupFullError as error:
-                    error.add_note(f"It is item {position} of {len(jobs)}; none was added.")
-                    raise
-            chosen.append(existing)
-        admitted = {key_of(job): self.admit(job, now) for job in fresh}
-        return [admitted.get(key_of(job), job) for job in chosen]
-
-    def _existing(self, job: JobData, now: datetime) -> JobData | None:
-        """The job in the store that a new one gives way to."""
+    def existing(self, job: JobData, now: datetime) -> JobData | None:
+        """The job in the store that has the id or the deduplication key of a new one."""
         index = self.queues.get(job.queue_name)
-        return None if index is None else _holder_of_place(index, job, now)
-
-    def _record_of(self, job: JobData, what: str, reserved: Collection[Key] = ()) -> JobData:
-        """The store's own record of a new job; ``reserved`` are ids not to be given to it."""
-        job_id = job.id
-        while not job_id or (not job.id and (job.queue_name, job_id) in reserved):
-            job_id = self.new_id(job.queue_name)
-        return replace(job, id=job_id, data=freeze(job.kept_data, what))
+        if index is None:
+            return None
+        existing = index.jobs.get(job.id)
+        if existing is None and job.deduplication_key is not None:
+            existing = index.holder_of(job.deduplication_key, now)
+        return existing
 
     def admit(self, job: JobData, now: datetime) -> JobData:
         """Take in a new job that has an id and a frozen payload; returns the record of it."""
@@ -169,98 +145,30 @@ class MemoryState:
         """Make a decided change of a job, and all that follows from it; returns its record."""
         changed = self._change(job, change, now)
         if self._settled:
-            self._follow_up(now)
+            self.follow_up(now)
         return changed
 
-    def remove(self, jobs: Iterable[JobData], now: datetime) -> int:
-        """Remove jobs; returns how many. An unsettled child counts as failed for its parent."""
-        removed = 0
-        for job in jobs:
-            removed += self._remove(job.queue_name, job.id, now)
-        self._follow_up(now)
-        return removed
-
-    def promote_due(self, index: QueueIndex, now: datetime) -> int:
-        """Make the delayed jobs that are due wait; returns how many."""
-        if index.next_due is None or index.next_due > now:
-            return 0
-        due = index.due(now)
-        for job in due:
-            self.commit(job, lifecycle.due(job), now)
-        return len(due)
-
-    def save_flow(self, jobs: Sequence[JobData], now: datetime) -> list[JobData]:
-        """Take in copies of the jobs of a flow, all or none; returns the store's own records."""
-        records: list[JobData] = []
-        seen: set[Key] = set()
-        room: dict[Key, int] = {}
-        for record in jobs:
-            if key_of(record) in seen or record.id in self.look(record.queue_name).jobs:
-                raise ValueError(
-                    f"a job {record.id!r} is in queue {record.queue_name!r} already; "
-                    "the jobs of a flow need ids of their own"
-                )
-            seen.add(key_of(record))
-            if not record.pending_children_count:
-                self._take_room(record, room)
-            data = freeze(record.kept_data, f"data of {record.name!r}")
-            records.append(replace(record, data=data))
-        for record in records:
-            if (parent_key := parent_key_of(record)) is not None:
-                self.families.add_child(parent_key, key_of(record))
-        return [self.admit(record, now) for record in records]
+    def decide(
+        self, job: JobData, action: Action, lock: Lock | None, now: datetime
+    ) -> lifecycle.Change:
+        """Decide what an action changes; payloads are frozen on the way in."""
+        field, frozen = "", None
+        if isinstance(action, Complete):
+            field, frozen = "returnvalue", freeze(action.returnvalue, "the job's result")
+            if frozen is not action.returnvalue:  # the event tells of a copy as well
+                action = Complete(thaw(frozen))
+        elif isinstance(action, UpdateData):
+            field, frozen = "data", freeze(action.data, "data")
+        change = lifecycle.decide(job, action, now=now, lock=lock, random=self.random)
+        if field in change.updates:
+            change.updates[field] = frozen
+        return change
 
     def tell_parent(self, child: JobData, now: datetime) -> bool:
         """Tell the parent how a child settled; returns whether that was news to it."""
         told = self._tell(child, now)
-        self._follow_up(now)
+        self.follow_up(now)
         return told
-
-    def save_scheduler(self, wanted: JobScheduler, now: datetime) -> JobScheduler:
-        """Create a scheduler, or change it together with its pending run.
-
-        If only the template changes, the pending run keeps its time; a run that is active is
-        left alone, and the change holds from the next one on.
-        """
-        known = self.schedulers.get((wanted.queue_name, wanted.id))
-        fresh = replace(wanted, data=freeze(wanted.data, "data"))
-        if known is None or (known.pending_job_id is None and not known.paused):
-            return self.plan_run(fresh, schedule.first_run(fresh.repeat, now), now)
-        fresh = replace(fresh, runs=known.runs, last_run=known.last_run, paused=known.paused)
-        pending = self._pending_run(known)
-        if pending is not None and pending.state is JobState.ACTIVE:
-            return self._keep_scheduler(
-                replace(fresh, next_run=known.next_run, pending_job_id=pending.id)
-            )
-        planned = known.next_run
-        if fresh.repeat != known.repeat:
-            planned = schedule.first_run(fresh.repeat, now)
-        fresh = self._drop_pending_run(fresh, pending, now)
-        return self.plan_run(fresh, None if fresh.paused else planned, now)
-
-    def pause_scheduler(self, scheduler: JobScheduler, now: datetime) -> None:
-        """Take back the pending run, and plan no other."""
-        pending = self._pending_run(scheduler)
-        if pending is not None and pending.state is JobState.ACTIVE:
-            self._keep_scheduler(replace(scheduler, paused=True))
-            return
-        self._drop_pending_run(replace(scheduler, paused=True), pending, now)
-
-    def resume_scheduler(self, scheduler: JobScheduler, now: datetime) -> None:
-        """Plan runs again, from now on."""
-        scheduler = replace(scheduler, paused=False)
-        if scheduler.pending_job_id is not None:
-            self._keep_scheduler(scheduler)
-            return
-        planned = schedule.resumed_run(scheduler.repeat, scheduler.last_run, now)
-        self.plan_run(scheduler, planned, now)
-
-    def remove_scheduler(self, scheduler: JobScheduler, now: datetime) -> None:
-        """Forget a scheduler, and take back its pending run unless that is active."""
-        pending = self._pending_run(scheduler)
-        del self.schedulers[(scheduler.queue_name, scheduler.id)]
-        if pending is not None and pending.state is not JobState.ACTIVE:
-            self.remove([pending], now)
 
     def plan_run(
         self, scheduler: JobScheduler, planned: datetime | None, now: datetime
@@ -268,7 +176,7 @@ class MemoryState:
         """Create a run of a scheduler, if one is planned; keep and return the scheduler."""
         limit = scheduler.repeat.limit
         if planned is None or (limit is not None and scheduler.runs >= limit):
-            return self._keep_scheduler(replace(scheduler, next_run=None, pending_job_id=None))
+            return self.keep_scheduler(replace(scheduler, next_run=None, pending_job_id=None))
         job = JobData(
             id=self.new_id(scheduler.queue_name),
             name=scheduler.name,
@@ -280,30 +188,20 @@ class MemoryState:
             planned_at=planned,
         )
         self.admit(job, now)
-        return self._keep_scheduler(
+        return self.keep_scheduler(
             replace(scheduler, runs=scheduler.runs + 1, next_run=planned, pending_job_id=job.id)
         )
 
-    def _keep_scheduler(self, scheduler: JobScheduler) -> JobScheduler:
+    def keep_scheduler(self, scheduler: JobScheduler) -> JobScheduler:
+        """Keep a scheduler as it is now; returns it."""
         self.schedulers[(scheduler.queue_name, scheduler.id)] = scheduler
         return scheduler
 
-    def _pending_run(self, scheduler: JobScheduler) -> JobData | None:
+    def pending_run(self, scheduler: JobScheduler) -> JobData | None:
+        """The run of a scheduler that is to come, or is active."""
         if scheduler.pending_job_id is None:
             return None
         return self.queues[scheduler.queue_name].jobs.get(scheduler.pending_job_id)
-
-    def _drop_pending_run(
-        self, scheduler: JobScheduler, pending: JobData | None, now: datetime
-    ) -> JobScheduler:
-        """Take back a run that has not started: it does not count."""
-        runs = scheduler.runs - (pending is not None)
-        scheduler = self._keep_scheduler(
-            replace(scheduler, runs=runs, next_run=None, pending_job_id=None)
-        )
-        if pending is not None:
-            self.remove([pending], now)
-        return scheduler
 
     # -- what follows from a step -------------------------------------------------------------
 
@@ -321,7 +219,11 @@ class MemoryState:
                 self._settled.append(changed)
         return changed
 
-    def _remove(self, queue_name: str, job_id: str, now: datetime) -> bool:
+    def remove(self, queue_name: str, job_id: str, now: datetime) -> bool:
+        """Remove a job; returns whether it was there. To be followed by :meth:`follow_up`.
+
+        For its parent, an unsettled child that is removed has failed.
+        """
         index = self.queues[queue_name]
         job = index.jobs.get(job_id)
         if job is None:  # gone already, by what followed from another
@@ -337,7 +239,7 @@ class MemoryState:
             self._plan_next_run(job, now)
         return True
 
-    def _follow_up(self, now: datetime) -> None:
+    def follow_up(self, now: datetime) -> None:
         """Do what follows from jobs that settled; a loop, for a flow may be any number deep."""
         while self._settled:
             job = self._settled.popleft()
@@ -357,9 +259,9 @@ class MemoryState:
         """Remove what is not kept, or no longer, as a job has settled."""
         if isinstance(keep, Keep):
             for job_id in self.retention.note_settled(job, keep):
-                self._remove(job.queue_name, job_id, now)
+                self.remove(job.queue_name, job_id, now)
         else:
-            self._remove(job.queue_name, job.id, now)
+            self.remove(job.queue_name, job.id, now)
 
     def _tell(self, child: JobData, now: datetime) -> bool:
         parent_key = parent_key_of(child)
@@ -406,7 +308,12 @@ class MemoryState:
             )
         self.plan_run(scheduler, planned, now)
 
-    def _take_room(self, job: JobData, room: dict[Key, int]) -> None:
+    def take_room(self, job: JobData, room: dict[Key, int]) -> None:
+        """Check that a job's group has room for it, beside what was promised in ``room``.
+
+        Raises:
+            GroupFullError: it has none.
+        """
         group = job.opts.group
         if group is None or group.max_size is None:
             return
@@ -415,14 +322,6 @@ class MemoryState:
         if taken >= group.max_size:
             raise GroupFullError(group.id, group.max_size)
         room[key] = taken + 1
-
-
-def _holder_of_place(index: QueueIndex, job: JobData, now: datetime) -> JobData | None:
-    """The job of a queue that has the id or the deduplication key of a new one."""
-    existing = index.jobs.get(job.id)
-    if existing is None and job.deduplication_key is not None:
-        existing = index.holder_of(job.deduplication_key, now)
-    return existing
 
 
 def _uuid4() -> str:

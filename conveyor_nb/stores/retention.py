@@ -59,10 +59,10 @@ class Retention:
         """When the next job has been kept long enough."""
         return self._by_age[0][0] if self._by_age else None
 
-    def expired(self, now: datetime) -> list[tuple[str, str]]:
-        """Queue name and id of the jobs that have been kept long enough."""
+    def expired(self, now: datetime, most: int) -> list[tuple[str, str]]:
+        """Queue name and id of those jobs that have been kept long enough, at most so many."""
         end = self._by_age.bisect_right((now, _AFTER_ANY_NAME))
-        return [(queue_name, job_id) for _, queue_name, job_id in self._by_age[:end]]
+        return [(queue_name, job_id) for _, queue_name, job_id in self._by_age[: min(end, most)]]
 
 
 _AFTER_ANY_NAME = chr(sys.maxunicode)

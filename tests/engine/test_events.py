@@ -88,7 +88,7 @@ async def test_an_event_comes_when_the_change_can_be_seen(
         ("job:active", "active"),
         ("job:retrying", "delayed"),
         ("job:delayed", "delayed"),
-        ("job:waiting", "active"),  # falling due and being taken are one step
+        ("job:waiting", "waiting"),
         ("job:active", "active"),
         ("job:failed", None),  # so are failing and being removed
         ("job:removed", None),

@@ -1,0 +1,161 @@
+"""The steps of a ``MemoryStore`` that take on many jobs: each may be interrupted where it yields.
+
+Whatever may be refused is refused before anything changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from conveyor_nb import lifecycle
+from conveyor_nb.actions import Action
+from conveyor_nb.errors import GroupFullError
+from conveyor_nb.model import JobData
+from conveyor_nb.payload import freeze
+from conveyor_nb.stores.families import Key, key_of, parent_key_of
+from conveyor_nb.stores.memory_state import MemoryState
+from conveyor_nb.stores.queue_index import QueueIndex
+from conveyor_nb.stores.slices import SLICE, Step, sliced
+
+__all__ = ["apply_to_all", "promote_due", "remove", "save_all", "save_flow"]
+
+
+def save_all(state: MemoryState, jobs: Sequence[JobData], now: datetime) -> Step[list[JobData]]:
+    """Take in copies of jobs, all or none; deduplicated among each other too."""
+    batch = _Batch({key_of(job) for job in jobs if job.id})
+    for some in sliced(jobs):
+        for job in some:
+            try:
+                batch.choose(state, job, now)
+            except GroupFullError as error:
+                position = len(batch.chosen)
+                error.add_note(f"It is item {position} of {len(jobs)}; none was added.")
+                raise
+        if len(some) == SLICE:
+            yield
+    admitted: list[JobData] = []
+    for some in sliced(batch.fresh):
+        admitted += [state.admit(job, now) for job in some]
+        if len(some) == SLICE:
+            yield
+    return [admitted[one] if isinstance(one, int) else one for one in batch.chosen]
+
+
+class _Batch:
+    """Jobs that are to be added together, and what is known of them before any of them is.
+
+    Args:
+        reserved: ids that some of them are to have, so that no other job gets one of these.
+    """
+
+    def __init__(self, reserved: set[Key]) -> None:
+        self.chosen: list[JobData | int] = []
+        """What stands for each job: one that there is, or the position in ``fresh`` of a new one."""
+        self.fresh: list[JobData] = []
+        self._reserved = reserved
+        self._room: dict[Key, int] = {}
+        self._by_id: dict[Key, int] = {}
+        self._by_key: dict[Key, int] = {}
+
+    def choose(self, state: MemoryState, job: JobData, now: datetime) -> None:
+        """Choose what stands for the next job."""
+        chosen: JobData | int | None = state.existing(job, now)
+        if chosen is None:
+            chosen = self._position_of(job)
+        if chosen is None:
+            record = self._record_of(state, job)
+            state.take_room(job, self._room)
+            chosen = self._add(record, has_own_id=bool(job.id))
+        self.chosen.append(chosen)
+
+    def _position_of(self, job: JobData) -> int | None:
+        """Where the new job is that has this one's id or deduplication key."""
+        position = self._by_id.get(key_of(job)) if job.id else None
+        if position is None and job.deduplication_key is not None:
+            position = self._by_key.get((job.queue_name, job.deduplication_key))
+        return position
+
+    def _record_of(self, state: MemoryState, job: JobData) -> JobData:
+        job_id = job.id
+        while not job_id or (not job.id and (job.queue_name, job_id) in self._reserved):
+            job_id = state.new_id(job.queue_name)
+        data = freeze(job.kept_data, f"item {len(self.chosen)}: data")
+        return replace(job, id=job_id, data=data)
+
+    def _add(self, job: JobData, *, has_own_id: bool) -> int:
+        position = len(self.fresh)
+        self.fresh.append(job)
+        if has_own_id:
+            self._by_id[key_of(job)] = position
+        if job.deduplication_key is not None:
+            self._by_key[(job.queue_name, job.deduplication_key)] = position
+        return position
+
+
+def save_flow(state: MemoryState, jobs: Sequence[JobData], now: datetime) -> Step[list[JobData]]:
+    """Take in copies of the jobs of a flow, all or none; returns the store's own records."""
+    records: list[JobData] = []
+    seen: set[Key] = set()
+    room: dict[Key, int] = {}
+    for some in sliced(jobs):
+        for job in some:
+            if key_of(job) in seen or job.id in state.look(job.queue_name).jobs:
+                raise ValueError(
+                    f"a job {job.id!r} is in queue {job.queue_name!r} already; "
+                    "the jobs of a flow need ids of their own"
+                )
+            seen.add(key_of(job))
+            if not job.pending_children_count:
+                state.take_room(job, room)
+            data = freeze(job.kept_data, f"data of {job.name!r}")
+            records.append(replace(job, data=data))
+        if len(some) == SLICE:
+            yield
+    saved: list[JobData] = []
+    for some in sliced(records):
+        for job in some:
+            if (parent_key := parent_key_of(job)) is not None:
+                state.families.add_child(parent_key, key_of(job))
+            saved.append(state.admit(job, now))
+        if len(some) == SLICE:
+            yield
+    return saved
+
+
+def remove(state: MemoryState, jobs: Sequence[JobData], now: datetime) -> Step[int]:
+    """Remove jobs; returns how many. An unsettled child counts as failed for its parent."""
+    removed = 0
+    for some in sliced(jobs):
+        removed += sum(state.remove(job.queue_name, job.id, now) for job in some)
+        state.follow_up(now)
+        if len(some) == SLICE:
+            yield
+    return removed
+
+
+def promote_due(state: MemoryState, index: QueueIndex, now: datetime) -> Step[int]:
+    """Make the delayed jobs that are due wait; returns how many."""
+    due = index.due(now)
+    for some in sliced(due):
+        for job in some:
+            state.commit(job, lifecycle.due(job), now)
+        if len(some) == SLICE:
+            yield
+    return len(due)
+
+
+def apply_to_all(
+    state: MemoryState, jobs: Sequence[JobData], action: Action, now: datetime
+) -> Step[int]:
+    """Apply an action to jobs; returns to how many."""
+    for some in sliced(jobs):
+        for listed in some:
+            # as it is now: what was done to one of a flow may have changed another
+            job = state.find(listed.queue_name, listed.id)
+            state.commit(job, state.decide(job, action, None, now), now)
+        if len(some) == SLICE:
+            yield
+    return len(jobs)

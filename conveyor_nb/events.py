@@ -64,7 +64,8 @@ class EventBus:
         self._names = {local_name(kind) for kind in types} | {ERROR}
         self._logger = logger or logging.getLogger("conveyor_nb")
         self._handlers: dict[str, list[tuple[EventHandler, contextvars.Context]]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.at_work: set[asyncio.Task[None]] = set()
+        """The async handlers that run."""
 
     def __len__(self) -> int:
         return sum(map(len, self._handlers.values()))
@@ -105,7 +106,7 @@ class EventBus:
     def close(self) -> None:
         """Drop every handler, and stop the async ones that still run."""
         self._handlers.clear()
-        for task in self._tasks:
+        for task in self.at_work:
             task.cancel()
 
     def _call(self, handler: EventHandler, event: StoreEvent) -> None:
@@ -118,8 +119,8 @@ class EventBus:
             return
         if inspect.isawaitable(result):
             task = asyncio.get_running_loop().create_task(self._finish(result, event))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self.at_work.add(task)
+            task.add_done_callback(self.at_work.discard)
 
     async def _finish(self, result: Awaitable[None], event: StoreEvent) -> None:
         try:
@@ -162,7 +163,9 @@ class EventSource(Protocol):
 
 
 class EventStream:
-    """Events from the moment it is made until it is closed, for ``async for``.
+    """Events from the moment it is made until it, its queue or its store is closed.
+
+    They are there for ``async for``.
 
     A reader that is slower than the events are made misses the oldest of those he has not read;
     in their place he gets an event ``"stream:missed"`` whose data says how many they were.
@@ -214,6 +217,10 @@ class EventStream:
 
     async def aclose(self) -> None:
         """Take no more events; those unread can still be read."""
+        self.dispose()
+
+    def dispose(self) -> None:
+        """What :meth:`aclose` does, without waiting."""
         self._closed = True
         self._source.unsubscribe(self._queue_name, self._take)
         self._readable.set()
@@ -230,6 +237,9 @@ class EventStream:
         await self.aclose()
 
     def _take(self, event: StoreEvent) -> None:
+        if event.type == EventType.DISCONNECTED:
+            self.dispose()
+            return
         if len(self._unread) == self._unread.maxlen:
             self.missed += 1
             self._missed_now += 1

@@ -276,7 +276,8 @@ class Job(Displayable):
 
         Raises:
             JobFailedError, JobCancelledError: it failed, or was cancelled.
-            JobNotFoundError: it is gone, or was removed before it settled.
+            JobNotFoundError: it is gone, or was removed or its store disconnected before it
+                settled.
             TimeoutError: it has not settled within ``timeout``.
         """
         if timeout is not None:
@@ -309,7 +310,7 @@ class Job(Displayable):
 
         One that is gone, such as by ``remove_on_complete``, is shown as it ended.
         """
-        if event.type == EventType.REMOVED:
+        if event.type in _GONE:
             raise JobNotFoundError(self.id, self.queue_name)
         found = await self._store.get_job(self.queue_name, self.id)
         end = replace(
@@ -348,7 +349,8 @@ class Job(Displayable):
             self._copies = {"data": self._copies["data"]} if stays else {}
 
 
-_END_EVENTS = frozenset({EventType.COMPLETED, EventType.FAILED, EventType.REMOVED})
+_GONE = (EventType.REMOVED, EventType.DISCONNECTED)
+_END_EVENTS = frozenset({EventType.COMPLETED, EventType.FAILED, *_GONE})
 
 
 def _result(job: JobData, cancelled: bool) -> Any:

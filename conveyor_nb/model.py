@@ -88,6 +88,7 @@ class EventType(StrEnum):
     WORKER_STARTED = "worker:started"
     WORKER_PAUSED = "worker:paused"
     WORKER_CLOSED = "worker:closed"
+    DISCONNECTED = "store:disconnected"
     MISSED = "stream:missed"
 
 

@@ -28,7 +28,10 @@ Observer = Callable[..., Awaitable[None] | None]
 
 
 class JobObservable:
-    """Calls back as a job starts, makes progress and ends; then it disposes itself.
+    """Calls back as a job starts, makes progress and ends; then it is disposed.
+
+    Async callbacks may still be at work then: they are left to finish, until the store is
+    disconnected or the queue closed that gave this.
 
     Args:
         store: where the job is.
@@ -98,6 +101,7 @@ class JobObservable:
         if on_failed or on_cancelled:
             bus.on("failed", lambda event: _tell_failure(event, on_failed, on_cancelled))
         self._buses.append(bus)
+        self._store.subscribe(self.queue_name, self._hear, job_id=self.job_id)  # if it had left
         task = asyncio.get_running_loop().create_task(self._catch_up(bus))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -114,15 +118,29 @@ class JobObservable:
         await self._store.cancel_job(self.queue_name, self.job_id)
 
     def dispose(self) -> None:
-        """Call nobody back any more."""
+        """Call nobody back any more, and stop the async callbacks that are at work."""
         self._disposed = True
         self._store.unsubscribe(self.queue_name, self._hear, job_id=self.job_id)
+        for bus in self._buses:
+            bus.close()
         self._buses.clear()
 
     def _hear(self, event: StoreEvent) -> None:
-        for bus in tuple(self._buses):
-            bus.emit(event)
-        if event.type in _ENDS:
+        if event.type == EventType.DISCONNECTED:
+            self.dispose()
+        elif not self._disposed:
+            for bus in tuple(self._buses):
+                bus.emit(event)
+            if event.type in _ENDS:
+                self._end()
+
+    def _end(self) -> None:
+        """Take no more events of the job, and leave when no callback is at work any more."""
+        self._disposed = True
+        at_work = [task for bus in self._buses for task in bus.at_work]
+        if at_work:
+            at_work[0].add_done_callback(lambda _: self._end())
+        else:
             self.dispose()
 
     async def _catch_up(self, bus: EventBus) -> None:
@@ -132,7 +150,7 @@ class JobObservable:
             return
         if job is not None:
             bus.emit(_end_of(job, self._store))
-        self.dispose()
+        self._end()
 
 
 def _connect(

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from weakref import WeakSet
 
 from conveyor_nb.checks import check_name
 from conveyor_nb.clock import checkpoint
@@ -89,6 +90,7 @@ class Queue(Displayable):
             )
         )
         self._bus = EventBus(_QUEUE_EVENTS, logger)
+        self._followers: WeakSet[JobObservable | EventStream] = WeakSet()
         self._closed = False
 
     def __repr__(self) -> str:
@@ -398,7 +400,9 @@ class Queue(Displayable):
     def observe(self, job_id: str) -> JobObservable:
         """Follow one job: its start, its progress and its end."""
         self._require_open()
-        return JobObservable(self.store, self.name, job_id)
+        observable = JobObservable(self.store, self.name, job_id)
+        self._followers.add(observable)
+        return observable
 
     def events(self, size: int = 1_000) -> EventStream:
         """The events of this queue from now on, for ``async for``.
@@ -408,7 +412,9 @@ class Queue(Displayable):
                 the oldest, and is told so by an event ``"stream:missed"``.
         """
         self._require_open()
-        return EventStream(self.store, self.name, size)
+        stream = EventStream(self.store, self.name, size)
+        self._followers.add(stream)
+        return stream
 
     def on(self, name: str, handler: EventHandler | None = None) -> Any:
         """Call ``handler(event)`` for each event of this queue with this local name.
@@ -432,8 +438,13 @@ class Queue(Displayable):
         return self._closed
 
     async def close(self) -> None:
-        """Take no more calls and drop the event handlers; the jobs stay in the store."""
+        """Take no more calls, and call nobody any more; the jobs stay in the store.
+
+        What :meth:`observe` and :meth:`events` gave ends as well.
+        """
         self._closed = True
+        for follower in tuple(self._followers):
+            follower.dispose()
         self.store.unsubscribe(self.name, self._bus.emit)
         self._bus.close()
 
@@ -498,5 +509,6 @@ _MAY_END_WORK = frozenset(
         EventType.REMOVED,
         EventType.CANCELLED,
         EventType.DRAINED,
+        EventType.DISCONNECTED,
     }
 )

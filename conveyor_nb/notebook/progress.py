@@ -172,6 +172,10 @@ class _Watch:
                 self._note(_key(job.store, job.queue_name, job.id), None, failed=failed)
 
     def _hear(self, store: StoreInterface, event: StoreEvent) -> None:
+        if event.type == EventType.DISCONNECTED:
+            for key in [key for key in self._pending if key[0] == id(store)]:
+                self._note(key, None, failed=True)
+            return
         if event.type in _ENDS and event.job_id is not None:
             key = _key(store, event.queue_name, event.job_id)
             self._note(key, event, failed=event.type != EventType.COMPLETED)

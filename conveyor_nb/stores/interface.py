@@ -55,7 +55,11 @@ class StoreInterface(ABC):
 
     @abstractmethod
     async def disconnect(self) -> None:
-        """Let go of every resource and every subscriber; may be called again."""
+        """Let go of every resource and every subscriber; may be called again.
+
+        Each subscriber is told so by an event ``store:disconnected``, the last one he gets: who
+        waits for something of the store waits no longer.
+        """
 
     async def __aenter__(self) -> Self:
         await self.connect()

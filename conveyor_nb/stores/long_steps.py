@@ -53,7 +53,7 @@ class _Batch:
 
     def __init__(self, reserved: set[Key]) -> None:
         self.chosen: list[JobData | int] = []
-        """What stands for each job: one that there is, or the position in ``fresh`` of a new one."""
+        """What stands for each job: one that there is, or the place in ``fresh`` of a new one."""
         self.fresh: list[JobData] = []
         self._reserved = reserved
         self._room: dict[Key, int] = {}

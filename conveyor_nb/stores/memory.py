@@ -121,8 +121,8 @@ class MemoryStore(Displayable, MemoryBulk):
     async def disconnect(self) -> None:
         """Forget every job, counter, paused name, worker and subscriber."""
         self._state = self._empty_state()
-        self._subscriptions.clear()
         self._expiry_alarm.cancel()
+        self._subscriptions.disconnect(self.clock.now())
 
     # -- jobs in ------------------------------------------------------------------------------
 

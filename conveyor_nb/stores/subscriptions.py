@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from operator import itemgetter
 from typing import TypeVar
 
-from conveyor_nb.model import StoreEvent
+from conveyor_nb.model import EventType, StoreEvent
 from conveyor_nb.stores.interface import EventCallback
 
 __all__ = ["EventHandlerErrorCallback", "Subscriptions"]
@@ -20,6 +21,7 @@ _Callbacks = dict[EventCallback, int]
 """Each callback with its place among all: they are called in the order they subscribed."""
 
 _by_place = itemgetter(1)
+_DISCONNECTED = EventType.DISCONNECTED
 
 
 class Subscriptions:
@@ -66,11 +68,15 @@ class Subscriptions:
         elif queue_name is not None:
             _take_out(self._of_jobs, (queue_name, job_id), callback)
 
-    def clear(self) -> None:
-        """Forget every callback."""
-        self._of_queues.clear()
-        self._of_jobs.clear()
+    def disconnect(self, now: datetime) -> None:
+        """Forget every callback, and call each for the last time."""
+        of_queues, self._of_queues = self._of_queues, {}
+        of_jobs, self._of_jobs = self._of_jobs, {}
         self._in_order.clear()
+        for queue_name, callbacks in of_queues.items():
+            self._call(callbacks, StoreEvent(_DISCONNECTED, queue_name or "", None, {}, now))
+        for (queue_name, job_id), callbacks in of_jobs.items():
+            self._call(callbacks, StoreEvent(_DISCONNECTED, queue_name, job_id, {}, now))
 
     def publish(self, event: StoreEvent) -> None:
         """Call those of the event's queue, of its job and of all queues, as they subscribed."""
@@ -82,6 +88,9 @@ class Subscriptions:
             of_job = self._of_jobs.get((queue_name, event.job_id))
             if of_job:
                 callbacks = self._sorted(queue_name, of_job)
+        self._call(callbacks, event)
+
+    def _call(self, callbacks: Iterable[EventCallback], event: StoreEvent) -> None:
         for callback in callbacks:
             try:
                 callback(event)

@@ -375,8 +375,7 @@ async def test_a_subscriber_of_the_store_that_raises(
             assert (await job.refresh()).returnvalue == "done"
 
         await Queue("other", store=store).add("send")
-
-    assert reported.pop() == ("a listener must not end the program", "job:waiting")
+        assert reported.pop() == ("a listener must not end the program", "job:waiting")
     assert ("a listener's own fault", "job:completed") in reported
-    assert [kind for _, kind in reported] == after
+    assert [kind for _, kind in reported if kind != "store:disconnected"] == after[:-1]
     assert "on_event_handler_error raised for job:active" in caplog.text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from conveyor_nb import (
     FlowJob,
     FlowProducer,
     Job,
+    JobNotFoundError,
     MemoryStore,
     Queue,
     StoreEvent,
@@ -325,6 +326,7 @@ async def test_after_close_and_disconnect_no_task_and_no_thread_is_left() -> Non
     await queue.every("1 minute", "report", "fine")
     await queue.cron("0 3 * * *", "backup", "fail", attempts=3, backoff="1 hour")
     jobs = await queue.add_bulk([{"name": "send", "data": "hang"}] * 5)
+    jobs.append(await queue.add("send", "fail"))
     await FlowProducer(store=store).add(FlowJob("a", "sums", children=[FlowJob("b", "emails")]))
     stream = queue.events()
     late = asyncio.create_task(anext(stream))
@@ -332,7 +334,8 @@ async def test_after_close_and_disconnect_no_task_and_no_thread_is_left() -> Non
         job.observe().subscribe(on_failed=tell)
     await clock.advance("4 hours")
     await workers[2].run_once()
-    waiting = asyncio.create_task(jobs[0].wait_until_finished(timeout="1 year"))
+    tomorrow = await queue.add("send", delay="1 day")
+    waiting = asyncio.create_task(tomorrow.wait_until_finished(timeout="400 days"))
     await clock.settle()
     assert told
     assert len(asyncio.all_tasks()) > len(tasks) + 2
@@ -340,12 +343,65 @@ async def test_after_close_and_disconnect_no_task_and_no_thread_is_left() -> Non
     for worker in workers:
         await worker.close(timeout=0)
     await queue.close()
-    await stream.aclose()
     await store.disconnect()
-    waiting.cancel()
-    await asyncio.gather(late, waiting, return_exceptions=True)
+    with pytest.raises(JobNotFoundError):
+        await waiting
+    await late
+    assert [event.type async for event in stream], "what was not read yet"
     await clock.settle()
     assert asyncio.all_tasks() == tasks
     for thread in set(threading.enumerate()) - threads:
         thread.join(2)
         assert not thread.is_alive()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("how", ["close", "disconnect"])
+async def test_callbacks_at_work_finish_when_the_job_ends_and_stop_with_the_queue_or_store(
+    how: str, queue: Queue, clock: VirtualClock
+) -> None:
+    began: list[str] = []
+    ended: list[str] = []
+
+    def teller(name: str, delay: str) -> Callable[[str], Awaitable[None]]:
+        async def tell(reason: str) -> None:
+            began.append(name)
+            await clock.sleep(delay)
+            ended.append(name)
+
+        return tell
+
+    before = asyncio.all_tasks()
+    async with Worker("emails", obey, store=queue.store):
+        job = await queue.add("send", "fail")
+        observable = queue.observe(job.id)
+        observable.subscribe(on_failed=teller("short", "1 hour"))
+        observable.subscribe(on_failed=teller("long", "1 day"))
+        await clock.advance("2 hours")
+        assert observable.disposed
+        observable.subscribe(on_failed=teller("late", "1 day"))
+        await clock.settle()
+    await (queue.close() if how == "close" else queue.store.disconnect())
+    await clock.settle()
+    assert (began, ended) == (["short", "long", "late"], ["short"])
+    assert asyncio.all_tasks() == before
+
+
+@pytest.mark.asyncio
+async def test_nobody_waits_for_a_store_that_is_disconnected(
+    queue: Queue, clock: VirtualClock
+) -> None:
+    job = await queue.add("send", "hang")
+    stream = queue.events()
+    result = asyncio.create_task(job.wait_until_finished())
+    joined = asyncio.create_task(queue.join())
+    event = asyncio.create_task(anext(stream))
+    await clock.settle()
+    await queue.store.disconnect()
+    await clock.settle()
+    assert all(task.done() for task in (result, joined, event))
+    with pytest.raises(JobNotFoundError):
+        await result
+    await joined
+    with pytest.raises(StopAsyncIteration):
+        await event

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from conveyor_nb.clock import VirtualClock
-from conveyor_nb.model import ALL_NAMES, StoreEvent, WorkerInfo, WorkerStatus
+from conveyor_nb.model import ALL_NAMES, EventType, StoreEvent, WorkerInfo, WorkerStatus
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import EventLog, capture_events
@@ -203,12 +203,27 @@ class SubscribingTests(StoreTests):
         store.subscribe(None, of_all.append)
         await add(store, "a", remove_on_complete=10)
         await complete(store, await take(store))
+        await store.disconnect()
         events.clear()
         of_all.clear()
-        await store.disconnect()
         await clock.advance(10)
         await store.connect()
         await add(store, "b")
         await store.save_worker(WorkerInfo("w1", "w", QUEUE, 1, WorkerStatus.RUNNING, clock.now()))
         assert (events, of_all) == ([], [])
         assert "b" in await ids_in(store)
+
+    async def test_every_subscriber_is_told_that_the_store_disconnects(
+        self, store: StoreInterface
+    ) -> None:
+        of_queue, of_job, of_all = EventLog(), EventLog(), EventLog()
+        await add(store, "a")
+        store.subscribe(QUEUE, of_queue.append)
+        store.subscribe(QUEUE, of_job.append, job_id="a")
+        store.subscribe(None, of_all.append)
+        await store.disconnect()
+        told = [[(event.type, event.queue_name) for event in log] for log in (of_queue, of_job)]
+        assert told == [[(EventType.DISCONNECTED, QUEUE)]] * 2
+        assert [event.type for event in of_all] == [EventType.DISCONNECTED]
+        await store.disconnect()
+        assert len(of_queue) == len(of_job) == len(of_all) == 1

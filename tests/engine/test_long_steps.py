@@ -1,0 +1,256 @@
+"""Steps over many jobs: the loop's other tasks have their turns, and see all of it or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+import pytest_asyncio
+
+from conveyor_nb import (
+    FlowJob,
+    FlowProducer,
+    Job,
+    JobState,
+    MemoryStore,
+    PayloadError,
+    Queue,
+    VirtualClock,
+    Worker,
+)
+from conveyor_nb.clock import checkpoint
+from conveyor_nb.stores.slices import SLICE
+
+MANY = 4 * SLICE
+LONG = {"name": "send", "data": {"to": "ada"}}
+
+
+class ImpatientClock(VirtualClock):
+    """Always says that others should have a turn."""
+
+    def overdue(self) -> bool:
+        return True
+
+
+@pytest_asyncio.fixture
+async def store() -> AsyncIterator[MemoryStore]:
+    async with MemoryStore(clock=ImpatientClock(), ids="sequential") as store:
+        yield store
+
+
+@pytest.fixture
+def queue(store: MemoryStore) -> Queue:
+    return Queue("emails", store=store)
+
+
+async def no_op(_: Job) -> str:
+    return "done"
+
+
+async def turns_during(work: Awaitable[object]) -> int:
+    """How many turns another task of the loop gets meanwhile."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await checkpoint()
+            turns += 1
+
+    counting = asyncio.create_task(count())
+    await checkpoint()
+    turns = 0
+    await work
+    counting.cancel()
+    return turns
+
+
+async def add(queue: Queue, **options: object) -> None:
+    await queue.add_bulk([LONG | options] * MANY)
+
+
+async def settle(queue: Queue, *, failed: bool = False) -> None:
+    async def handle(_: Job) -> None:
+        if failed:
+            raise ValueError("no")
+
+    await add(queue)
+    async with Worker("emails", handle, store=queue.store, concurrency=10) as worker:
+        await worker.run_until_idle()
+
+
+async def flow(queue: Queue) -> None:
+    leaves = [FlowJob("leaf", "emails") for _ in range(MANY - 1)]
+    await FlowProducer(store=queue.store).add(FlowJob("root", "emails", children=leaves))
+
+
+async def nothing(_: Queue) -> None:
+    """Nothing is there before."""
+
+
+Prepare = Callable[[Queue], Awaitable[None]]
+Work = Callable[[Queue], Awaitable[object]]
+
+STEPS: dict[str, tuple[Prepare, Work, JobState | None]] = {
+    "add_bulk": (nothing, add, JobState.WAITING),
+    "flow": (nothing, flow, None),
+    "drain": (add, lambda queue: queue.drain(), JobState.WAITING),
+    "clean": (settle, lambda queue: queue.clean("completed"), JobState.COMPLETED),
+    "obliterate": (add, lambda queue: queue.obliterate(), JobState.WAITING),
+    "retry_jobs": (
+        lambda queue: settle(queue, failed=True),
+        lambda queue: queue.retry_jobs(),
+        JobState.WAITING,
+    ),
+    "promote_jobs": (
+        lambda queue: add(queue, delay="1h"),
+        lambda queue: queue.promote_jobs(),
+        JobState.DELAYED,
+    ),
+}
+"""What is there before, the step, and a state in which all jobs are at one end of it."""
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", STEPS)
+async def test_others_have_turns_and_see_all_or_nothing(name: str, queue: Queue) -> None:
+    prepare, work, state = STEPS[name]
+    await prepare(queue)
+    seen: set[int] = set()
+
+    async def look() -> None:
+        while True:
+            seen.add(await queue.count(state))
+            await checkpoint()
+
+    looking = asyncio.create_task(look())
+    turns = await turns_during(work(queue))
+    seen.add(await queue.count(state))
+    looking.cancel()
+    assert turns >= MANY // SLICE - 1
+    assert seen == {0, MANY}
+
+
+@pytest.mark.asyncio
+async def test_a_search_gives_others_their_turns(queue: Queue) -> None:
+    await add(queue)
+    assert await turns_during(queue.store.search_by_name("emails", "send")) >= MANY // SLICE - 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", STEPS)
+async def test_an_interrupted_step_is_not_left_half_done(name: str, queue: Queue) -> None:
+    prepare, work, state = STEPS[name]
+    await prepare(queue)
+    before = await queue.count(state)
+    step = asyncio.ensure_future(work(queue))
+    while not is_under_way(queue):
+        await checkpoint()
+    step.cancel()
+    await asyncio.gather(step, return_exceptions=True)
+    assert is_under_way(queue), "it goes on without whoever waited for it"
+    assert {before, await queue.count(state)} == {0, MANY}
+
+
+def is_under_way(queue: Queue) -> bool:
+    assert isinstance(queue.store, MemoryStore)
+    return queue.store._slices.under_way is not None
+
+
+def test_a_step_is_finished_when_its_loop_is_closed() -> None:
+    store = MemoryStore(clock=ImpatientClock())
+    queue = Queue("emails", store=store)
+
+    async def begin() -> None:
+        adding = asyncio.ensure_future(add(queue))
+        while not is_under_way(queue):
+            await checkpoint()
+        assert not adding.done()
+
+    asyncio.run(begin())
+    assert asyncio.run(queue.count()) == MANY
+
+
+@pytest.mark.asyncio
+async def test_what_is_refused_late_leaves_nothing(queue: Queue) -> None:
+    jobs = [LONG] * MANY + [{"name": "send", "data": {"to": lambda: 0}}]
+    with pytest.raises(PayloadError, match=rf"item {MANY}: data\['to'\]"):
+        await queue.add_bulk(jobs)
+    assert await queue.count() == 0
+    assert not is_under_way(queue)
+    await queue.add("send")
+
+
+@pytest.mark.asyncio
+async def test_few_jobs_are_one_step_without_waiting(queue: Queue) -> None:
+    few = queue.store.save_bulk([])
+    with pytest.raises(StopIteration):
+        few.send(None)
+    job = await queue.add("send")
+    for state in (JobState.WAITING, JobState.COMPLETED):
+        cleaning = queue.store.clean("emails", state)
+        with pytest.raises(StopIteration):
+            cleaning.send(None)
+    assert await queue.get_job(job.id) is None
+
+
+@pytest.mark.asyncio
+async def test_jobs_that_expire_together_are_all_removed(store: MemoryStore, queue: Queue) -> None:
+    await add(queue, remove_on_complete="1h")
+    async with Worker("emails", no_op, store=store, concurrency=10) as worker:
+        await worker.run_until_idle()
+    assert await queue.count("completed") == MANY
+    assert isinstance(store.clock, VirtualClock)
+    await store.clock.advance("1h")
+    assert await queue.count() == 0
+
+
+@pytest.mark.asyncio
+async def test_jobs_that_fall_due_together_are_taken_in_order(
+    store: MemoryStore, queue: Queue
+) -> None:
+    await add(queue, delay="1h", priority=2)
+    await queue.add("first", delay="1h", priority=1)
+    assert isinstance(store.clock, VirtualClock)
+    await store.clock.advance("1h")
+    first = await store.fetch_next_job("emails", "w1", 30)
+    assert first is not None
+    assert first.name == "first"
+    assert await queue.count("waiting") == MANY
+
+
+# -- many short steps -------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_who_adds_on_and_on_gives_others_their_turns(queue: Queue) -> None:
+    async def add_all() -> list[Job]:
+        return [await queue.add("send") for _ in range(10)]
+
+    assert await turns_during(add_all()) >= 10
+
+
+@pytest.mark.asyncio
+async def test_who_waits_for_what_has_ended_gives_others_their_turns(
+    store: MemoryStore, queue: Queue
+) -> None:
+    jobs = [await queue.add("send") for _ in range(10)]
+    async with Worker("emails", no_op, store=store) as worker:
+        await worker.run_until_idle()
+
+    async def wait() -> None:
+        for job in jobs:
+            assert await job.wait_until_finished() == "done"
+
+    assert await turns_during(wait()) >= 10
+
+
+@pytest.mark.asyncio
+async def test_handlers_that_never_wait_give_others_their_turns(
+    store: MemoryStore, queue: Queue
+) -> None:
+    await queue.add_bulk([LONG] * 20)
+    async with Worker("emails", no_op, store=store, concurrency=2) as worker:
+        assert await turns_during(worker.run_until_idle()) >= 10
+    assert await queue.count("completed") == 20

@@ -15,6 +15,7 @@ plain call, which :func:`finish` brings to its end at once.
 from __future__ import annotations
 
 import ast
+import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from types import CodeType
@@ -24,7 +25,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from conveyor_nb.notebook.command_line import Mistake
 
-__all__ = ["CAN_NOT_WAIT", "GIVE", "INSTALL", "SHOW", "CellTransformer", "finish"]
+__all__ = ["CAN_NOT_WAIT", "GIVE", "INSTALL", "SHOW", "CellTransformer", "finish", "require_loop"]
 
 T = TypeVar("T")
 
@@ -61,6 +62,21 @@ def finish(work: Coroutine[Any, Any, T]) -> T:
     raise Mistake(CAN_NOT_WAIT)
 
 
+def require_loop() -> None:
+    """Make sure that there is a loop for a worker to run in.
+
+    Raises:
+        Mistake: there is none, as in a shell that is embedded in a program.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise Mistake(
+            "a worker runs in an event loop, and this cell does not; type %autoawait asyncio, "
+            "and then run it again"
+        ) from None
+
+
 class CellTransformer:
     """Lets the magics in a cell be awaited; goes into the shell's ``input_transformers_post``."""
 
@@ -88,8 +104,8 @@ class CellTransformer:
 
     def _can_await(self) -> bool:
         shell = self._shell
-        runner = shell.loop_runner_map.get("asyncio", (None,))[0]
-        return bool(shell.autoawait) and shell.loop_runner is runner and not _in_a_running_cell()
+        in_loop = str(shell.loop_runner) == "asyncio"  # what runs a cell; trio can't await us
+        return bool(shell.autoawait) and in_loop and not _in_a_running_cell()
 
 
 _CLOSED = (

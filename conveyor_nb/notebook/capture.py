@@ -46,10 +46,19 @@ class Capture:
         self._hooks: WeakSet[_Hook] = WeakSet()
         self._depth = 0  # of cells within cells: how many have begun
         self._closed = False
-        self._watch()
+        self.watch()
         # IPython, `%%capture` and the like put others in their place while a cell runs
         self._shell.events.register("pre_run_cell", self._begin_cell)
         self._shell.events.register("post_run_cell", self._end_cell)
+
+    def watch(self) -> None:
+        """Hook the streams and the display that are in place now."""
+        if self._closed:
+            return
+        self._hook(sys.stdout, "write", functools.partial(_print, "stdout"))
+        self._hook(sys.stderr, "write", functools.partial(_print, "stderr"))
+        self._hook(self._shell.display_pub, "publish", _display)
+        self._hook(self._shell.display_pub, "clear_output", _ignore)
 
     def close(self) -> None:
         """Leave streams and display as they were."""
@@ -60,18 +69,9 @@ class Capture:
             hook.release()
         self._hooks.clear()
 
-    def _watch(self) -> None:
-        """Hook the streams and the display that are in place now."""
-        if self._closed:
-            return
-        self._hook(sys.stdout, "write", functools.partial(_print, "stdout"))
-        self._hook(sys.stderr, "write", functools.partial(_print, "stderr"))
-        self._hook(self._shell.display_pub, "publish", _display)
-        self._hook(self._shell.display_pub, "clear_output", _ignore)
-
     def _begin_cell(self, *_: object) -> None:
         self._depth += 1
-        self._watch()
+        self.watch()
 
     def _end_cell(self, *_: object) -> None:
         """Hook what is in place when the cell has ended and the loop goes on."""
@@ -80,7 +80,7 @@ class Capture:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # in a terminal the prompt runs it
             loop = get_asyncio_loop()  # type: ignore[no-untyped-call]
-        loop.call_soon(self._watch)
+        loop.call_soon(self.watch)
 
     def _hook(self, target: object, name: str, take: _Taker) -> None:
         if isinstance(target, io.StringIO) and self._depth < 2:

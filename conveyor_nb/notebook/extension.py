@@ -11,7 +11,8 @@ from conveyor_nb.notebook.capture import Capture
 from conveyor_nb.notebook.completion import Completion
 from conveyor_nb.notebook.interrupts import LoopWaker
 from conveyor_nb.notebook.magics import Magics
-from conveyor_nb.notebook.session import Session, finish_closing
+from conveyor_nb.notebook.session import Session, finish_closing, wait_for_closing
+from conveyor_nb.notebook.terminal import Terminal, is_terminal, once_loop_stops
 from conveyor_nb.notebook.twins import TwinWatch
 
 __all__ = ["load", "unload"]
@@ -31,6 +32,9 @@ class _Loaded:
         self._waker = LoopWaker.if_needed()
         self._capture = Capture(shell)
         self._twins = TwinWatch(shell)
+        self._terminal: Terminal | None = None
+        if is_terminal(shell):
+            self._terminal = Terminal(shell, self._capture.watch, _close_at_exit)
 
     def take_away(self) -> None:
         shell = self.session.shell
@@ -43,6 +47,9 @@ class _Loaded:
         self._twins.close()
         # what jobs print until they are stopped is theirs
         self.session.close().add_done_callback(lambda _: self._capture.close())
+        if self._terminal is not None:
+            self._terminal.close()
+            once_loop_stops(shell, wait_for_closing)  # as the prompt lets it stand still from now
 
 
 _loaded: dict[InteractiveShell, _Loaded] = {}
@@ -68,7 +75,7 @@ def unload(ipython: InteractiveShell) -> None:
 
 
 def _close_at_exit() -> None:
-    """The kernel ends, and its loop has stopped: nothing may be left pending on it."""
+    """The kernel, or the terminal, ends and its loop has stopped: nothing may be left pending."""
     for shell in tuple(_loaded):
         unload(shell)
     finish_closing()

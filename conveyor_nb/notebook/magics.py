@@ -12,7 +12,7 @@ from IPython.core.magic import no_var_expand
 from IPython.display import display
 
 from conveyor_nb.errors import ConveyorError
-from conveyor_nb.notebook.awaiting import GIVE, INSTALL, SHOW, finish
+from conveyor_nb.notebook.awaiting import GIVE, INSTALL, SHOW, finish, require_loop
 from conveyor_nb.notebook.cell_handler import compile_handler
 from conveyor_nb.notebook.command_line import (
     Mistake,
@@ -227,6 +227,7 @@ class Magics:
         if {"-h", "--help"} & set(words):
             return str(_WORKER_PARSER.format_help())
         args = parse(_WORKER_PARSER, words, WORKER_ARGUMENTS, example=example)
+        require_loop()
         session = self._session
         name = args.name or args.queue
         before = session.workers().get(name)

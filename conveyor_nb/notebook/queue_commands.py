@@ -28,6 +28,7 @@ from conveyor_nb.notebook.magic_output import (
     status_text,
 )
 from conveyor_nb.notebook.session import Session
+from conveyor_nb.notebook.terminal import is_terminal
 from conveyor_nb.options import Deduplication, Group, Repeat
 from conveyor_nb.queue import Queue
 
@@ -51,8 +52,11 @@ async def show_overview(session: Session, _: Namespace) -> Answer:
 
 @command(QUEUE_COMMANDS, QUEUE, example="%conveyor watch emails")
 async def watch(session: Session, args: Namespace) -> Answer:
-    """Show a queue's live panel."""
+    """Show a queue's live panel; in a terminal, how it is now."""
     queue = session.queue(args.queue)
+    if is_terminal(session.shell):
+        now = status_text(session.store, session.workers(), [queue.name])
+        return Answer.saying(f"{now}\n\nthe live panel needs a notebook", queue)
     return Answer(queue, queue)
 
 

@@ -21,6 +21,7 @@ from conveyor_nb.notebook.job_detail import job_facts, log_text, options_text
 from conveyor_nb.notebook.job_table import instant_of, outcome, page_bounds, tries
 from conveyor_nb.notebook.previews import pretty
 from conveyor_nb.notebook.subjects import ReadableStore
+from conveyor_nb.notebook.terminal import is_terminal
 from conveyor_nb.queue import Queue
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.worker import Worker
@@ -64,13 +65,13 @@ def static_html(subject: object) -> str:
 
 
 def _can_be_live() -> bool:
-    """Whether this is a kernel: a terminal has no page, and no loop that goes on by itself."""
+    """Whether this is a kernel: a terminal has no page."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return False
     shell = get_ipython()
-    return shell is not None and type(shell).__name__ != "TerminalInteractiveShell"
+    return shell is not None and not is_terminal(shell)
 
 
 # -- the subjects ---------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from conveyor_nb.registry import named_workers, take_named_workers
 from conveyor_nb.stores import MemoryStore, StoreInterface, default_store, set_default_store
 from conveyor_nb.worker import Worker, live_workers
 
-__all__ = ["KEPT_EVENTS", "Session", "finish_closing"]
+__all__ = ["KEPT_EVENTS", "Session", "finish_closing", "wait_for_closing"]
 
 KEPT_EVENTS = 1_000
 """So many of the newest events are there for ``%conveyor events``."""
@@ -223,16 +223,21 @@ def finish_closing() -> None:
             left.setdefault(loop, []).append(worker)
     for loop, workers in left.items():
         _close(workers, loop)
+    wait_for_closing()
+
+
+def wait_for_closing() -> None:
+    """Wait a little, without a running loop, until what is being closed has closed."""
     for loop in {task.get_loop() for task in _closing}:
         if not loop.is_closed() and not loop.is_running():
-            waiting = loop.create_task(_wait_for_closing(loop))
+            waiting = loop.create_task(_closed(loop))
             for _ in range(_MOST_STOPS):
                 with contextlib.suppress(RuntimeError):  # the kernel has it stopped more than once
                     loop.run_until_complete(waiting)
                     break
 
 
-async def _wait_for_closing(loop: asyncio.AbstractEventLoop) -> None:
+async def _closed(loop: asyncio.AbstractEventLoop) -> None:
     mine = [task for task in _closing if task.get_loop() is loop]
     await _REAL_TIME.wait(asyncio.gather(*mine, return_exceptions=True), _LAST_SECONDS)
 

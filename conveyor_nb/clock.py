@@ -54,7 +54,8 @@ async def checkpoint() -> None:
 class Clock(ABC):
     """What the engine asks of time."""
 
-    _turn: tuple[asyncio.AbstractEventLoop, float] | None = None
+    _turn_of: asyncio.AbstractEventLoop | None = None
+    _turn_ends = 0.0
 
     @abstractmethod
     def now(self) -> datetime:
@@ -75,18 +76,17 @@ class Clock(ABC):
         of them asked in this turn of the loop, and all of them share it.
         """
         now = time.perf_counter()
-        if self._turn is not None:
-            loop, ends = self._turn
-            # asked for last, as CPython 3.11 makes a system call to tell which loop runs
-            if now <= ends or loop is asyncio.get_running_loop():
-                return now > ends
+        if now <= self._turn_ends:
+            return False
         loop = asyncio.get_running_loop()
-        self._turn = (loop, now + _LONG_TURN)
+        if self._turn_of is loop:
+            return True
+        self._turn_of, self._turn_ends = loop, now + _LONG_TURN
         loop.call_soon(self._end_turn)
         return False
 
     def _end_turn(self) -> None:
-        self._turn = None
+        self._turn_of, self._turn_ends = None, 0.0
 
     async def sleep(self, delay: Duration) -> None:
         """Wait for ``delay``, a duration, as this clock measures it."""

@@ -14,7 +14,7 @@ from conveyor_nb.job import Job
 __all__ = ["Run", "current_job", "current_run", "enter_run"]
 
 
-class Run(Struct, frozen=True, eq=False):
+class Run(Struct, frozen=True, eq=False, weakref=True):
     """One run of a handler.
 
     Args:

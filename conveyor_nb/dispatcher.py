@@ -119,7 +119,7 @@ class Dispatcher:
             EventType.WAITING: self._open_slot,
             EventType.DELAYED: self._open_slot,  # which finds out when it is due
             EventType.RESUMED: lambda _: self._open_slot(all_of_them=True),
-            EventType.ACTIVE: lambda _: self._locks.watch(),
+            EventType.ACTIVE: self._locks.watch,
             EventType.CANCELLED: lambda event: self._stop(event, Verdict.CANCELLED),
             EventType.REMOVED: lambda event: self._stop(event, Verdict.LOST),
         }
@@ -253,7 +253,8 @@ class Dispatcher:
                 if all_of_them:
                     self._open_slot(all_of_them=True)
                     all_of_them = False
-                self._faults.all_is_well("work")
+                if self._faults.told:
+                    self._faults.all_is_well("work")
                 goes_on = await self._run_jobs(holder, jobs)
                 if self._store.clock.overdue():
                     await checkpoint()

@@ -98,6 +98,8 @@ class Execution:
         try:
             argument = self.jobs if self._batch else self.jobs[0]
             self._gave = await self._runner.call(argument, self._keep)
+        except GeneratorExit:  # nothing can be awaited any more: the task itself is thrown away
+            raise
         except BaseException as error:  # KeyboardInterrupt and SystemExit fail a job like others
             self._gave = Raised(error)
         self._is_over = True
@@ -107,7 +109,10 @@ class Execution:
         if task.cancelling():
             await self._take_in_cancellation(task)
             return False
-        return _is_current(context)
+        try:
+            return contextvars.copy_context() == context
+        except Exception:  # the variables' values are compared, and may be anything
+            return False
 
     def stop(self, job: Job, verdict: Verdict) -> None:
         """Stop the run of a job: the handler is cancelled when none of its jobs is left."""
@@ -197,14 +202,6 @@ class Execution:
         if error is None:
             return Complete(result)
         return Fail(describe(error), format_traceback(error))
-
-
-def _is_current(context: contextvars.Context) -> bool:
-    """Whether no context variable has been set since ``context`` was copied."""
-    try:
-        return contextvars.copy_context() == context
-    except Exception:  # the values are compared, and may be anything
-        return False
 
 
 class RemoteError(Exception):

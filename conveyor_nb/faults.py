@@ -30,13 +30,14 @@ class FaultReporter:
         self._queue_name = queue_name
         self._worker_id = worker_id
         self._logger = logger
-        self._told: dict[str, str] = {}
+        self.told: dict[str, str] = {}
+        """The fault that was told of last, by where it was."""
 
     async def report(self, where: str, error: Exception) -> None:
         """Tell of a fault once, however often it comes again until all is well there."""
-        if self._told.get(where) == describe(error):
+        if self.told.get(where) == describe(error):
             return
-        self._told[where] = describe(error)
+        self.told[where] = describe(error)
         self._logger.error(
             "worker %s: the store failed; it goes on trying", self._worker_id, exc_info=error
         )
@@ -47,8 +48,7 @@ class FaultReporter:
 
     def all_is_well(self, where: str) -> None:
         """Note that what failed there works again."""
-        if self._told:
-            self._told.pop(where, None)
+        self.told.pop(where, None)
 
     async def publish(self, error: Exception, job_id: str | None) -> None:
         """Tell of a fault that concerns a job, or none."""

@@ -15,7 +15,7 @@ from conveyor_nb.actions import Stall
 from conveyor_nb.clock import TimerHandle
 from conveyor_nb.errors import JobNotFoundError, LostLockError
 from conveyor_nb.job import Job
-from conveyor_nb.model import JobState
+from conveyor_nb.model import JobState, StoreEvent
 from conveyor_nb.stores import StoreInterface
 
 __all__ = ["LockKeeper"]
@@ -67,7 +67,7 @@ class LockKeeper:
                 self._lock_duration / 2, lambda: self._spawn(self._renew())
             )
 
-    def watch(self) -> None:
+    def watch(self, _: StoreEvent | None = None) -> None:
         """Look for stalled jobs from now on, until no job of the queue is active."""
         if self._watch is None and not self._closed:
             self._watch = self._store.clock.call_later(

@@ -118,7 +118,7 @@ class Queue(Displayable):
             QueueClosedError: the queue was closed.
         """
         self._require_open()
-        opts = self._options_of(options)
+        opts = self._options_of(options) if options else self.default_job_options
         if opts.repeat is not None:
             scheduler_id = scheduler_id_for(name, data, opts)
             return await self._save_scheduler(scheduler_id, opts.repeat, name, data, opts)
@@ -467,8 +467,6 @@ class Queue(Displayable):
 
     def _options_of(self, options: dict[str, Any]) -> JobOptions:
         """Options that were checked; those of a call in a loop are checked once."""
-        if not options:
-            return self.default_job_options
         # the types belong to it: True equals 1, but is no number of attempts
         items = tuple((name, type(value), value) for name, value in options.items())
         try:

@@ -188,7 +188,8 @@ class MemoryStore(Displayable, MemoryBulk):
             await self._slices.take(long_steps.promote_due(state, index, now))
             return await self.fetch_next_job(queue_name, worker_id, lock_duration, options)
         taken = None
-        if _may_start(index, options, now):
+        limited = options.limiter is not None or options.max_global_concurrency is not None
+        if not limited or _may_start(index, options, now):
             job_id = index.waiting.next_id(options, now)
             if job_id is not None:
                 job = index.jobs[job_id]
@@ -274,7 +275,7 @@ class MemoryStore(Displayable, MemoryBulk):
     # -- events -------------------------------------------------------------------------------
 
     async def publish(self, event: StoreEvent) -> None:
-        self._subscriptions.publish(event)
+        self._subscriptions.publish([event])
 
     def subscribe(
         self, queue_name: str | None, callback: EventCallback, *, job_id: str | None = None
@@ -326,9 +327,7 @@ class MemoryStore(Displayable, MemoryBulk):
         state = self._state
         if state.outbox:
             events, state.outbox = state.outbox, []
-            publish = self._subscriptions.publish
-            for event in events:
-                publish(event)
+            self._subscriptions.publish(events)
         if state.retention.has_changed:
             state.retention.has_changed = False
             self._expiry_alarm.set(state.retention.next_expiry())

@@ -74,23 +74,25 @@ class Subscriptions:
         of_jobs, self._of_jobs = self._of_jobs, {}
         self._in_order.clear()
         for queue_name, callbacks in of_queues.items():
-            self._call(callbacks, StoreEvent(_DISCONNECTED, queue_name or "", None, {}, now))
+            self._call(StoreEvent(_DISCONNECTED, queue_name or "", None, {}, now), callbacks)
         for (queue_name, job_id), callbacks in of_jobs.items():
-            self._call(callbacks, StoreEvent(_DISCONNECTED, queue_name, job_id, {}, now))
+            self._call(StoreEvent(_DISCONNECTED, queue_name, job_id, {}, now), callbacks)
 
-    def publish(self, event: StoreEvent) -> None:
-        """Call those of the event's queue, of its job and of all queues, as they subscribed."""
-        queue_name = event.queue_name
-        callbacks = self._in_order.get(queue_name)
-        if callbacks is None:
-            callbacks = self._in_order[queue_name] = self._sorted(queue_name, None)
-        if self._of_jobs and event.job_id is not None:
-            of_job = self._of_jobs.get((queue_name, event.job_id))
-            if of_job:
-                callbacks = self._sorted(queue_name, of_job)
-        self._call(callbacks, event)
+    def publish(self, events: Iterable[StoreEvent]) -> None:
+        """Call those of each event's queue, of its job and of all queues, as they subscribed."""
+        for event in events:
+            queue_name = event.queue_name
+            callbacks = self._in_order.get(queue_name)
+            if callbacks is None:
+                callbacks = self._in_order[queue_name] = self._sorted(queue_name, None)
+            if self._of_jobs and event.job_id is not None:
+                of_job = self._of_jobs.get((queue_name, event.job_id))
+                if of_job:
+                    callbacks = self._sorted(queue_name, of_job)
+            if callbacks:
+                self._call(event, callbacks)
 
-    def _call(self, callbacks: Iterable[EventCallback], event: StoreEvent) -> None:
+    def _call(self, event: StoreEvent, callbacks: Iterable[EventCallback]) -> None:
         for callback in callbacks:
             try:
                 callback(event)

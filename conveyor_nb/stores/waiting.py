@@ -59,7 +59,7 @@ class WaitingIndex:
 
     def add(self, job: JobData) -> None:
         """Put a job in its place."""
-        group = self._group(job.group_id)
+        group = self._groups.get(job.group_id) or self._new_group(job.group_id)
         group.add(job.name, place_of(job))
         self._count += 1
         self._moved.add(group)
@@ -93,7 +93,7 @@ class WaitingIndex:
 
     def note_start(self, group_id: str | None, now: datetime) -> None:
         """A job of the group became active: the group has had its turn."""
-        group = self._group(group_id)
+        group = self._groups.get(group_id) or self._new_group(group_id)
         group.active += 1
         group.served = next(self._turns)
         if group.window.is_asked_for:
@@ -154,12 +154,10 @@ class WaitingIndex:
                 best = shelf[0]
         return best[2] if best else None
 
-    def _group(self, group_id: str | None) -> _Group:
-        group = self._groups.get(group_id)
-        if group is None:
-            group = _Group(group_id, len(self._groups), self.paused_names)
-            self._groups[group_id] = group
-            self._only = group if group_id is None and len(self._groups) == 1 else None
+    def _new_group(self, group_id: str | None) -> _Group:
+        group = _Group(group_id, len(self._groups), self.paused_names)
+        self._groups[group_id] = group
+        self._only = group if group_id is None and len(self._groups) == 1 else None
         return group
 
     def _reoffer(self, name: str) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from conveyor_nb.clock import ScaledClock, SystemClock, VirtualClock
+from conveyor_nb.clock import ScaledClock, SystemClock
 from conveyor_nb.current import current_job
 from conveyor_nb.errors import (
     ConveyorError,
@@ -48,6 +48,7 @@ from conveyor_nb.options import (
 )
 from conveyor_nb.queue import Queue
 from conveyor_nb.stores import MemoryStore, StoreInterface, default_store, set_default_store
+from conveyor_nb.virtual_clock import VirtualClock
 from conveyor_nb.worker import Worker
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from conveyor_nb.clock import Clock, ScaledClock, SystemClock, VirtualClock
+from conveyor_nb.clock import Clock, ScaledClock, SystemClock
 from conveyor_nb.durations import format_seconds
 from conveyor_nb.model import WorkerStatus
 from conveyor_nb.notebook.command_line import Mistake, duration, near, quoted, whole_number, word
@@ -14,6 +14,7 @@ from conveyor_nb.notebook.queue_commands import ANY_QUEUE
 from conveyor_nb.notebook.session import Session
 from conveyor_nb.registry import restart_worker
 from conveyor_nb.stores import MemoryStore
+from conveyor_nb.virtual_clock import VirtualClock
 from conveyor_nb.worker import Worker
 
 __all__ = ["KERNEL_COMMANDS"]

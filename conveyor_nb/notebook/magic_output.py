@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from conveyor_nb.clock import Clock, ScaledClock, VirtualClock
+from conveyor_nb.clock import Clock, ScaledClock
 from conveyor_nb.model import ALL_NAMES, JobState, WorkerStatus
 from conveyor_nb.notebook.command_line import quoted
 from conveyor_nb.notebook.subjects import readable
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.virtual_clock import VirtualClock
 from conveyor_nb.worker import Worker
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from conveyor_nb.clock import VirtualClock
 from conveyor_nb.job import Job
 from conveyor_nb.model import ALL_NAMES, JobState, WorkerStatus
 from conveyor_nb.notebook.command_line import (
@@ -31,6 +30,7 @@ from conveyor_nb.notebook.session import Session
 from conveyor_nb.notebook.terminal import is_terminal
 from conveyor_nb.options import Deduplication, Group, Repeat
 from conveyor_nb.queue import Queue
+from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["QUEUE_COMMANDS", "show_overview"]
 

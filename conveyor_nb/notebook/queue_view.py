@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from conveyor_nb.clock import Clock, SystemClock, VirtualClock
+from conveyor_nb.clock import Clock, SystemClock
 from conveyor_nb.model import ALL_NAMES, JobState
 from conveyor_nb.notebook.event_log import EventLog
 from conveyor_nb.notebook.job_detail import gone_detail, job_detail
 from conveyor_nb.notebook.job_table import JobTable
 from conveyor_nb.notebook.workers_panel import worker_rows
 from conveyor_nb.queue import Queue
+from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["QueueView"]
 

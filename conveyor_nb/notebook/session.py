@@ -18,7 +18,7 @@ from IPython.core.async_helpers import get_asyncio_loop
 from IPython.core.interactiveshell import InteractiveShell
 from msgspec.structs import replace
 
-from conveyor_nb.clock import SystemClock, VirtualClock
+from conveyor_nb.clock import SystemClock
 from conveyor_nb.model import StoreEvent
 from conveyor_nb.notebook.awaiting import CAN_NOT_WAIT
 from conveyor_nb.notebook.command_line import Mistake, near, quoted
@@ -26,6 +26,7 @@ from conveyor_nb.notebook.subjects import ReadableStore
 from conveyor_nb.queue import Queue
 from conveyor_nb.registry import named_workers, take_named_workers
 from conveyor_nb.stores import MemoryStore, StoreInterface, default_store, set_default_store
+from conveyor_nb.virtual_clock import VirtualClock
 from conveyor_nb.worker import Worker, live_workers
 
 __all__ = ["KEPT_EVENTS", "Session", "finish_closing", "wait_for_closing"]

@@ -7,10 +7,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from conveyor_nb.actions import Action, Complete, Fail, Stall
-from conveyor_nb.clock import VirtualClock
 from conveyor_nb.model import FetchOptions, JobData, JobState, Lock
 from conveyor_nb.options import GroupLimits, JobOptions, Limiter
 from conveyor_nb.stores.interface import StoreInterface
+from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = [
     "LOCK_DURATION",

@@ -27,11 +27,11 @@ from hypothesis.stateful import (
 
 from conveyor_nb import FlowJob, FlowProducer, JobState, MemoryStore, Repeat, StoreEvent
 from conveyor_nb import actions as do
-from conveyor_nb.clock import VirtualClock
 from conveyor_nb.lifecycle import SETTLED, TRANSITIONS
 from conveyor_nb.model import JobData, JobScheduler, Lock
 from conveyor_nb.options import JobOptions
 from conveyor_nb.testing.events import EventView
+from conveyor_nb.virtual_clock import VirtualClock
 
 Result = TypeVar("Result")
 Key = tuple[str, str]

@@ -31,13 +31,13 @@ BELOW_NOTEBOOK = "data rules interface stores memory engine display public"
 
 ROOMS = {
     "data": Room("errors durations checks options model actions payload", "data"),
-    "rules": Room("lifecycle schedule clock alarm events", "data rules"),
+    "rules": Room("lifecycle schedule clock virtual_clock alarm events", "data rules"),
     "interface": Room("stores.interface", "data rules"),
     # The package `stores` is the door to the concrete ones: the engine asks it for the default.
     "stores": Room("stores", "data rules interface memory"),
     "memory": Room("stores.*", "data rules interface memory display"),
     "engine": Room(
-        "queue job worker dispatcher execution faults runners processes process_child "
+        "queue repeating job worker dispatcher execution faults runners processes process_child "
         "process_pickle threads blocking current locks slots registry flow observable intake",
         "data rules interface stores engine display",
     ),

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from conveyor_nb.clock import VirtualClock
 from conveyor_nb.stores.interface import StoreInterface
+from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["StoreTests"]
 

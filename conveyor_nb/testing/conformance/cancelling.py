@@ -9,7 +9,6 @@ from datetime import timedelta
 import pytest
 
 from conveyor_nb.actions import Action, Cancel, Complete, Fail, MoveToDelayed, Release, Retry
-from conveyor_nb.clock import VIRTUAL_START, VirtualClock
 from conveyor_nb.errors import JobNotFoundError
 from conveyor_nb.model import JobState
 from conveyor_nb.stores.interface import StoreInterface
@@ -28,6 +27,7 @@ from conveyor_nb.testing.steps import (
     state_of,
     take,
 )
+from conveyor_nb.virtual_clock import VIRTUAL_START, VirtualClock
 
 __all__ = ["CancellingTests"]
 

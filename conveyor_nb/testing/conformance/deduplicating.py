@@ -7,7 +7,6 @@ from __future__ import annotations
 import pytest
 
 from conveyor_nb.actions import Cancel, Retry
-from conveyor_nb.clock import VirtualClock
 from conveyor_nb.model import JobState
 from conveyor_nb.options import Deduplication
 from conveyor_nb.stores.interface import StoreInterface
@@ -23,6 +22,7 @@ from conveyor_nb.testing.steps import (
     new_job,
     take,
 )
+from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["DeduplicatingTests"]
 

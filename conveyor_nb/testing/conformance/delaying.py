@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from conveyor_nb.actions import ChangeDelay, Promote
-from conveyor_nb.clock import VirtualClock
 from conveyor_nb.errors import InvalidJobStateError
 from conveyor_nb.model import ALL_NAMES, JobState
 from conveyor_nb.options import Group, Limiter
@@ -31,6 +30,7 @@ from conveyor_nb.testing.steps import (
     state_of,
     take,
 )
+from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["DelayingTests"]
 

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from conveyor_nb.actions import Cancel, Fail, Retry
-from conveyor_nb.clock import VirtualClock
 from conveyor_nb.model import JobState
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
@@ -25,6 +24,7 @@ from conveyor_nb.testing.conformance.flows import (
 )
 from conveyor_nb.testing.events import capture_events
 from conveyor_nb.testing.steps import QUEUE, apply, complete, fail, new_job, stall
+from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["FlowFailureTests"]
 

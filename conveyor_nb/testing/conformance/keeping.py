@@ -7,7 +7,6 @@ from __future__ import annotations
 import pytest
 
 from conveyor_nb.actions import Retry
-from conveyor_nb.clock import VirtualClock
 from conveyor_nb.model import JobState
 from conveyor_nb.options import Keep
 from conveyor_nb.stores.interface import StoreInterface
@@ -24,6 +23,7 @@ from conveyor_nb.testing.steps import (
     state_of,
     take,
 )
+from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["KeepingTests"]
 

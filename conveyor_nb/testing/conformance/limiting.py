@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import pytest
 
-from conveyor_nb.clock import VirtualClock
 from conveyor_nb.errors import GroupFullError
 from conveyor_nb.model import JobState
 from conveyor_nb.options import Group, Limiter
@@ -25,6 +24,7 @@ from conveyor_nb.testing.steps import (
     served,
     take,
 )
+from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["LimitingTests"]
 

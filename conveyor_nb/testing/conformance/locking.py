@@ -20,7 +20,6 @@ from conveyor_nb.actions import (
     SetProgress,
     UpdateData,
 )
-from conveyor_nb.clock import VIRTUAL_START, VirtualClock
 from conveyor_nb.errors import JobNotFoundError, LostLockError
 from conveyor_nb.model import AttemptRecord, JobData, JobState, Lock
 from conveyor_nb.stores.interface import StoreInterface
@@ -39,6 +38,7 @@ from conveyor_nb.testing.steps import (
     stall,
     take,
 )
+from conveyor_nb.virtual_clock import VIRTUAL_START, VirtualClock
 
 __all__ = ["LockingTests"]
 

@@ -10,7 +10,6 @@ from datetime import timedelta
 import pytest
 
 from conveyor_nb.actions import ChangePriority
-from conveyor_nb.clock import VirtualClock
 from conveyor_nb.model import ALL_NAMES, JobState, WorkerInfo, WorkerStatus
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
@@ -27,6 +26,7 @@ from conveyor_nb.testing.steps import (
     other_than,
     take,
 )
+from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["LookingTests"]
 

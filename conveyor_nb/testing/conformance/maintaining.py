@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import pytest
 
-from conveyor_nb.clock import VirtualClock
 from conveyor_nb.errors import InvalidJobStateError
 from conveyor_nb.model import ALL_NAMES, JobState
 from conveyor_nb.stores.interface import StoreInterface
@@ -26,6 +25,7 @@ from conveyor_nb.testing.steps import (
     state_of,
     take,
 )
+from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["MaintainingTests"]
 

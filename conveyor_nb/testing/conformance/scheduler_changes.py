@@ -9,7 +9,6 @@ from datetime import timedelta
 
 import pytest
 
-from conveyor_nb.clock import VirtualClock
 from conveyor_nb.errors import InvalidJobStateError, PayloadError
 from conveyor_nb.model import JobScheduler, JobState
 from conveyor_nb.options import JobOptions, Repeat
@@ -26,6 +25,7 @@ from conveyor_nb.testing.conformance.schedulers import (
 )
 from conveyor_nb.testing.events import capture_events
 from conveyor_nb.testing.steps import QUEUE, add, complete, get, take
+from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["SchedulerChangeTests"]
 

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from conveyor_nb.actions import ChangePriority, Promote, Release, Retry
-from conveyor_nb.clock import VirtualClock
 from conveyor_nb.model import ALL_NAMES, JobData, JobState
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
@@ -28,6 +27,7 @@ from conveyor_nb.testing.steps import (
     stall,
     take,
 )
+from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["ServingTests"]
 

@@ -9,7 +9,6 @@ from datetime import timedelta
 import pytest
 
 from conveyor_nb.actions import Complete, Discard, Fail, MoveToDelayed, Retry, Stall
-from conveyor_nb.clock import VirtualClock
 from conveyor_nb.errors import InvalidJobStateError, JobNotFoundError
 from conveyor_nb.model import AttemptStatus, EventType, JobState
 from conveyor_nb.options import Backoff
@@ -33,6 +32,7 @@ from conveyor_nb.testing.steps import (
     state_of,
     take,
 )
+from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["SettlingTests"]
 

@@ -98,9 +98,9 @@ class Execution:
         try:
             argument = self.jobs if self._batch else self.jobs[0]
             self._gave = await self._runner.call(argument, self._keep)
-        except GeneratorExit:  # nothing can be awaited any more: the task itself is thrown away
-            raise
         except BaseException as error:  # KeyboardInterrupt and SystemExit fail a job like others
+            if asyncio.current_task(task.get_loop()) is not task:
+                raise  # it was not the handler: the task itself is thrown away, unfinished
             self._gave = Raised(error)
         self._is_over = True
         for timer in self._timers:

@@ -127,13 +127,13 @@ def save_flow(state: MemoryState, jobs: Sequence[JobData], now: datetime) -> Ste
 
 def remove(state: MemoryState, jobs: Sequence[JobData], now: datetime) -> Step[int]:
     """Remove jobs; returns how many. An unsettled child counts as failed for its parent."""
-    removed = 0
     for some in sliced(jobs):
-        removed += sum(state.remove(job.queue_name, job.id, now) for job in some)
+        for job in some:
+            state.remove(job.queue_name, job.id, now)
         state.follow_up(now)
         if len(some) == SLICE:
             yield
-    return removed
+    return len(jobs)
 
 
 def promote_due(state: MemoryState, index: QueueIndex, now: datetime) -> Step[int]:

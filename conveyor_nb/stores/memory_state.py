@@ -219,15 +219,13 @@ class MemoryState:
                 self._settled.append(changed)
         return changed
 
-    def remove(self, queue_name: str, job_id: str, now: datetime) -> bool:
-        """Remove a job; returns whether it was there. To be followed by :meth:`follow_up`.
+    def remove(self, queue_name: str, job_id: str, now: datetime) -> None:
+        """Remove a job, as it is now. To be followed by :meth:`follow_up`.
 
         For its parent, an unsettled child that is removed has failed.
         """
         index = self.queues[queue_name]
-        job = index.jobs.get(job_id)
-        if job is None:  # gone already, by what followed from another
-            return False
+        job = index.jobs[job_id]
         index.remove(job)
         self.families.forget(key_of(job))
         data = {"name": job.name, "previous": job.state, "worker_id": job.locked_by}
@@ -237,7 +235,6 @@ class MemoryState:
         else:
             self._tell(job, now)
             self._plan_next_run(job, now)
-        return True
 
     def follow_up(self, now: datetime) -> None:
         """Do what follows from jobs that settled; a loop, for a flow may be any number deep."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 
 import pytest
 import pytest_asyncio
@@ -19,7 +20,9 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
+from conveyor_nb.actions import Complete
 from conveyor_nb.clock import checkpoint
+from conveyor_nb.model import JobData, Lock
 from conveyor_nb.stores.slices import SLICE
 
 MANY = 4 * SLICE
@@ -31,6 +34,13 @@ class ImpatientClock(VirtualClock):
 
     def overdue(self) -> bool:
         return True
+
+    def jump(self, duration: timedelta) -> None:
+        """Move on and run each timer that is due now, with no task having its turn."""
+        self._now += duration
+        due = sorted(timer for timer in self._timers if timer.when <= self._now)
+        for timer in due:
+            timer.fire()
 
 
 @pytest_asyncio.fixture
@@ -156,6 +166,53 @@ async def test_an_interrupted_step_is_not_left_half_done(name: str, queue: Queue
 def is_under_way(queue: Queue) -> bool:
     assert isinstance(queue.store, MemoryStore)
     return queue.store._slices.under_way is not None
+
+
+@pytest.mark.asyncio
+async def test_whoever_wants_something_waits_until_a_step_is_over(
+    store: MemoryStore, queue: Queue
+) -> None:
+    job = await queue.add("first")
+    await store.fetch_next_job("emails", "w1", 30)
+    adding = asyncio.ensure_future(add(queue))
+    while not is_under_way(queue):
+        await checkpoint()
+    wanted = [
+        store.fetch_next_job("emails", "w2", 30),
+        store.apply("emails", job.id, Complete("sent"), lock=Lock("w1", 1)),
+        store.get_job("emails", job.id),
+        store.save_job(JobData("last", "send", "emails")),
+        store.count_jobs("emails"),
+    ]
+    counts: list[int] = []
+
+    async def want(what: Awaitable[object]) -> object:
+        found = await what
+        counts.append(len(store.snapshot("emails")))
+        return found
+
+    found = await asyncio.gather(*map(want, wanted))
+    await adding
+    assert min(counts) == MANY + 1
+    assert all(found)
+
+
+@pytest.mark.asyncio
+async def test_jobs_that_expire_during_a_step_are_removed_after_it(
+    store: MemoryStore, queue: Queue
+) -> None:
+    await queue.add("old", remove_on_complete="1h")
+    async with Worker("emails", no_op, store=store) as worker:
+        await worker.run_until_idle()
+    adding = asyncio.ensure_future(add(queue))
+    while not is_under_way(queue):
+        await checkpoint()
+    assert isinstance(store.clock, ImpatientClock)
+    store.clock.jump(timedelta(hours=1))
+    assert is_under_way(queue)
+    await adding
+    await store.clock.advance(0)
+    assert await queue.get_job_counts() == dict.fromkeys(JobState, 0) | {"waiting": MANY}
 
 
 def test_a_step_is_finished_when_its_loop_is_closed() -> None:

@@ -1,0 +1,120 @@
+"""Workers over a store whose answers take turns of the loop, as those over a network do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from conveyor_nb import Job, JobState, MemoryStore, Queue, VirtualClock, Worker
+from conveyor_nb.clock import checkpoint
+
+pytestmark = pytest.mark.asyncio
+
+FAR = range(1, 5)
+"""How many turns of the loop a question and its answer are under way, each."""
+
+
+class DistantStore(MemoryStore):
+    """Looks at once, and answers later; what is changed meanwhile the answer does not know."""
+
+    distance = 1
+
+    async def _travel(self) -> None:
+        for _ in range(self.distance):
+            await checkpoint()
+
+    async def save_job(self, *given: Any) -> Any:
+        await self._travel()
+        saved = await super().save_job(*given)
+        await self._travel()
+        return saved
+
+    async def fetch_next_job(self, *given: Any) -> Any:
+        await self._travel()
+        job = await super().fetch_next_job(*given)
+        await self._travel()
+        return job
+
+    async def next_fetch_at(self, *given: Any, **options: Any) -> Any:
+        await self._travel()
+        instant = await super().next_fetch_at(*given, **options)
+        await self._travel()
+        return instant
+
+    async def apply(self, *given: Any, **options: Any) -> Any:
+        await self._travel()
+        changed = await super().apply(*given, **options)
+        await self._travel()
+        return changed
+
+
+@pytest_asyncio.fixture(params=FAR)
+async def store(request: pytest.FixtureRequest, clock: VirtualClock) -> AsyncIterator[DistantStore]:
+    async with DistantStore(clock=clock, ids="sequential") as store:
+        store.distance = request.param
+        yield store
+
+
+@pytest.mark.parametrize("pause", range(0, 24, 2))
+async def test_no_job_is_overlooked(
+    pause: int, store: DistantStore, queue: Queue, clock: VirtualClock
+) -> None:
+    """One that is added just as a worker is told that there is none is taken all the same."""
+    runs: list[str] = []
+
+    async def send(job: Job) -> None:
+        runs.append(job.id)
+
+    async with Worker("emails", send, store=store):
+        for _ in range(5):
+            await queue.add("send")
+            await queue.add("later", delay="1h")
+            for _ in range(pause):
+                await checkpoint()
+        await clock.settle()
+        assert len(runs) == 5
+        await clock.advance("1h")
+    assert sorted(runs) == sorted(f"emails-{number}" for number in range(1, 11))
+    assert await queue.count("completed") == 10
+
+
+async def test_several_workers_run_each_job_once(
+    store: DistantStore, queue: Queue, clock: VirtualClock
+) -> None:
+    runs: list[str] = []
+
+    async def send(job: Job) -> None:
+        runs.append(job.id)
+        if job.attempts_made == 0:
+            raise ConnectionError("no answer")
+
+    workers = [Worker("emails", send, store=store, concurrency=3) for _ in range(3)]
+    jobs = [await queue.add("send", attempts=2) for _ in range(30)]
+    await clock.settle()
+    assert sorted(runs) == sorted(2 * [job.id for job in jobs])
+    for worker in workers:
+        await worker.close()
+    assert await queue.count("completed") == 30
+
+
+async def test_a_handler_that_is_stopped_while_its_report_is_under_way(
+    store: DistantStore, queue: Queue, clock: VirtualClock
+) -> None:
+    """What was done is done: the job's end is reported, and the next job runs."""
+    done = asyncio.Event()
+
+    async def send(job: Job) -> str:
+        done.set()
+        return "sent"
+
+    async with Worker("emails", send, store=store):
+        first, second = await queue.add("first"), await queue.add("second")
+        await done.wait()
+        await first.cancel()
+        await clock.settle()
+        assert (await second.refresh()).state is JobState.COMPLETED
+        assert (await first.refresh()).state in (JobState.COMPLETED, JobState.FAILED)

@@ -55,11 +55,13 @@ for instance datetime(2027, 1, 1, tzinfo=UTC)
 
 def check_name(value: object, *, what: str) -> str:
     """Check a queue name, job name, job id or other key: 1 to 255 printable characters."""
+    if type(value) is str and 0 < len(value) <= MAX_NAME_LENGTH and value.isprintable():
+        return value  # as most often, and for each job
     if not isinstance(value, str):
         raise TypeError(f"{what} must be text, not {value!r}")
     if not value or len(value) > MAX_NAME_LENGTH:
         raise ValueError(f"{what} must have 1 to {MAX_NAME_LENGTH} characters, not {len(value)}")
-    if not value.isprintable() and any(_is_control(character) for character in value):
+    if any(_is_control(character) for character in value):
         raise ValueError(f"{what} must have no control characters: {value!r}")
     return value
 

@@ -26,7 +26,9 @@ __all__ = [
     "SystemClock",
     "TimerHandle",
     "checkpoint",
+    "is_undisturbed",
     "resolve",
+    "undisturbed",
 ]
 
 Callback = Callable[[], object]
@@ -48,6 +50,25 @@ class TimerHandle(Protocol):
 async def checkpoint() -> None:
     """Let every other task of the loop have its turn."""
     await asyncio.sleep(0)
+
+
+_undisturbed = 0
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let nobody be overdue meanwhile: for what must get to its end without giving way."""
+    global _undisturbed
+    _undisturbed += 1
+    try:
+        yield
+    finally:
+        _undisturbed -= 1
+
+
+def is_undisturbed() -> bool:
+    """Whether that is so now."""
+    return _undisturbed > 0
 
 
 class Clock(ABC):
@@ -77,7 +98,12 @@ class Clock(ABC):
         now = time.perf_counter()
         if now <= self._turn_ends:
             return False
-        loop = asyncio.get_running_loop()
+        if is_undisturbed():
+            return False
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # then there are no others
+            return False
         if self._turn_of is loop:
             return True
         self._turn_of, self._turn_ends = loop, now + _LONG_TURN

@@ -294,13 +294,8 @@ class Dispatcher:
         A store that fails is asked again until it can keep the outcome, or raises if we are not
         to ``keep_trying``.
         """
-        execution = Execution(
-            jobs,
-            self._runner,
-            batch=self._is_batch,
-            clock=self._store.clock,
-            captured=self._captures,
-        )
+        clock = self._store.clock
+        execution = Execution(jobs, self._runner, self._is_batch, clock, self._captures)
         self.slots.begin(holder, execution)
         self._locks.keep()
         try:

@@ -12,6 +12,7 @@ import contextlib
 import contextvars
 import functools
 import traceback
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
@@ -64,7 +65,7 @@ class Execution:
     )
 
     def __init__(
-        self, jobs: list[Job], runner: Runner, *, batch: bool, clock: Clock, captured: bool = True
+        self, jobs: list[Job], runner: Runner, batch: bool, clock: Clock, captured: bool
     ) -> None:
         self.jobs = jobs
         self.background: Background | None = None
@@ -128,12 +129,12 @@ class Execution:
         for job in self.jobs:
             self.stop(job, verdict)
 
-    def outcomes(self) -> list[tuple[Job, Action]]:
+    def outcomes(self) -> Sequence[tuple[Job, Action]]:
         """What came of each job that something is to be reported of."""
         gave = self._gave
         if not self._batch and not self._verdicts and type(gave) is not Raised:  # as it should be
-            [job] = self.jobs
-            return [(job, Complete(gave))] if job.state is JobState.ACTIVE else []
+            job = self.jobs[0]
+            return ((job, Complete(gave)),) if job.state is JobState.ACTIVE else ()
         decided = [
             (job, self._outcome(job, result))
             for job, result in zip(self.jobs, self._results(), strict=True)

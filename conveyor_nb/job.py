@@ -282,7 +282,9 @@ class Job(Displayable):
         """
         if timeout is not None:
             timeout = to_seconds(timeout, what="timeout")
-        if (await self.refresh()).state in SETTLED:
+        found = await self._store.get_job(self.queue_name, self.id)
+        if found is not None and found.state in SETTLED:
+            self._show(found)
             if self._store.clock.overdue():  # whoever waits for many that have settled
                 await checkpoint()
             return _result(self._data, self._data.cancelled_at is not None)

@@ -54,7 +54,7 @@ def freeze(value: Any, what: str) -> Any:
     if type(value) in _KEPT_AS_IT_IS:
         return value
     try:
-        return _pack(value)
+        return Frozen(_pack(value))
     except Exception as error:  # a reducer may raise anything; all of it means "can't be copied"
         path, culprit = _find_culprit(what, value)
         raise PayloadError.of(path, culprit, error) from error
@@ -65,11 +65,11 @@ def thaw(frozen: Any) -> Any:
     return pickle.loads(frozen.pickle) if type(frozen) is Frozen else frozen
 
 
-def _pack(value: Any) -> Frozen:
+def _pack(value: Any) -> bytes:
     packed = pickle.dumps(value, _PROTOCOL)
     if _STACK_GLOBAL in packed:  # a class is in it, which may pickle well and not come back
         pickle.loads(packed)
-    return Frozen(packed)
+    return packed
 
 
 def _find_culprit(path: str, value: Any) -> tuple[str, Any]:

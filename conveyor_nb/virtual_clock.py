@@ -11,7 +11,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from conveyor_nb.checks import to_instant
-from conveyor_nb.clock import REAL_TIME, Callback, Clock, TimerHandle, checkpoint, resolve
+from conveyor_nb.clock import (
+    REAL_TIME,
+    Callback,
+    Clock,
+    TimerHandle,
+    checkpoint,
+    is_undisturbed,
+    resolve,
+)
 from conveyor_nb.durations import Duration, to_seconds
 
 __all__ = ["VIRTUAL_START", "VirtualClock"]
@@ -58,7 +66,7 @@ class VirtualClock(Clock):
     def overdue(self) -> bool:
         """Counts how often it is asked, as what happens may not depend on the real time."""
         self._asked += 1
-        return self._asked % _LONG_TURN_ASKED == 0
+        return self._asked % _LONG_TURN_ASKED == 0 and not is_undisturbed()
 
     def call_at(self, when: datetime, callback: Callback) -> TimerHandle:
         timer = _VirtualTimer(max(when, self._now), next(self._order), callback)

@@ -23,6 +23,7 @@ from typing import Any, TypeVar, cast
 
 from IPython.core.interactiveshell import InteractiveShell
 
+from conveyor_nb.clock import undisturbed
 from conveyor_nb.notebook.command_line import Mistake
 
 __all__ = ["CAN_NOT_WAIT", "GIVE", "INSTALL", "SHOW", "CellTransformer", "finish", "require_loop"]
@@ -47,7 +48,7 @@ _CALLS = {("run_line_magic", "conveyor"): GIVE, ("run_cell_magic", "worker"): IN
 def finish(work: Coroutine[Any, Any, T]) -> T:
     """What a coroutine returns, if it gets there without waiting.
 
-    A store in memory never waits, so neither do the commands that only talk to it: one step
+    A store in memory does not wait, so neither do the commands that only talk to it: one step
     brings their coroutine to its end. Nothing can wait here, since the event loop that would
     end the wait runs the very function that calls this.
 
@@ -55,7 +56,8 @@ def finish(work: Coroutine[Any, Any, T]) -> T:
         Mistake: it would have to wait.
     """
     try:
-        work.send(None)
+        with undisturbed():
+            work.send(None)
     except StopIteration as done:
         return cast("T", done.value)
     work.close()

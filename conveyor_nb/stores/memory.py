@@ -1,7 +1,8 @@
 """The store that keeps everything in this process's memory.
 
-No persistence, one process: ``disconnect`` or the end of the kernel loses the data. None of its
-methods ever waits, so each is one atomic step of the event loop.
+No persistence, one process: ``disconnect`` or the end of the kernel loses the data. Its methods are
+atomic steps of the event loop. Those that take on very many jobs are done in slices, and are the
+only thing that the others ever wait for.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from msgspec.structs import replace
@@ -12,7 +13,7 @@ from sortedcontainers import SortedList
 
 from conveyor_nb.durations import to_seconds
 from conveyor_nb.lifecycle import SETTLED
-from conveyor_nb.model import EPOCH, JobData, JobState
+from conveyor_nb.model import JobData, JobState
 from conveyor_nb.stores.limits import SlidingWindow
 from conveyor_nb.stores.waiting import WaitingIndex
 
@@ -95,11 +96,12 @@ class QueueIndex:
     def page(self, state: JobState | None, start: int, end: int | None) -> list[JobData]:
         """The jobs at positions ``start`` to ``end`` (exclusive) of a state, or of all."""
         if state is JobState.WAITING:
-            return [self.jobs[one] for one in itertools.islice(self.waiting, start, end)]
-        if state is JobState.DELAYED:
-            return [self.jobs[key[-1]] for key in self._delayed[start:end]]
-        ids = _page_of(self.jobs if state is None else self._in_order[state], start, end)
-        return [self.jobs[job_id] for job_id in ids]
+            ids: Iterable[str] = itertools.islice(self.waiting, start, end)
+        elif state is JobState.DELAYED:
+            ids = map(itemgetter(-1), self._delayed[start:end])
+        else:
+            ids = _page_of(self.jobs if state is None else self._in_order[state], start, end)
+        return list(map(self.jobs.__getitem__, ids))
 
     def due(self, now: datetime) -> list[JobData]:
         """The delayed jobs whose time has come, the earliest first."""
@@ -108,7 +110,8 @@ class QueueIndex:
 
     def since(self, state: JobState, instant: datetime) -> list[JobData]:
         """The jobs that settled or started at ``instant`` or before; others: were created."""
-        return [job for job in self.page(state, 0, None) if _entered_at(job) <= instant]
+        entered_at = _ENTERED_AT.get(state, attrgetter("created_at"))
+        return [job for job in self.page(state, 0, None) if entered_at(job) <= instant]
 
     def _index(self, job: JobData) -> None:
         state = job.state
@@ -164,17 +167,12 @@ def _due_key(job: JobData) -> tuple[datetime, int, str]:
     return (job.delay_until, job.sequence, job.id)
 
 
-def _entered_at(job: JobData) -> datetime:
-    match job.state:
-        case JobState.ACTIVE:
-            instant = job.processed_at
-        case JobState.COMPLETED:
-            instant = job.completed_at
-        case JobState.FAILED:
-            instant = job.failed_at
-        case _:
-            instant = job.created_at
-    return instant or EPOCH
+_ENTERED_AT: Mapping[JobState, Callable[[JobData], datetime]] = {
+    JobState.ACTIVE: attrgetter("processed_at"),
+    JobState.COMPLETED: attrgetter("completed_at"),
+    JobState.FAILED: attrgetter("failed_at"),
+}
+"""When a job came to its state, for those states that it is told of."""
 
 
 def _page_of(ids: dict[str, Any], start: int, end: int | None) -> list[str]:

@@ -54,7 +54,9 @@ class Slices:
             return result[0]
         self.under_way = asyncio.Event()
         # in a task of its own: an interrupt of whoever waits must not leave the step half done
-        return await asyncio.shield(asyncio.get_running_loop().create_task(self._finish(step)))
+        task = asyncio.get_running_loop().create_task(self._finish(step))
+        task.add_done_callback(lambda _: self._end(step))
+        return await asyncio.shield(task)
 
     async def all_over(self) -> None:
         """Wait until no step is under way."""
@@ -62,18 +64,19 @@ class Slices:
             await self.under_way.wait()
 
     async def _finish(self, step: Step[T]) -> T:
-        assert self.under_way is not None
+        while True:
+            await checkpoint()
+            if result := self._go_on(step):
+                return result[0]
+
+    def _end(self, step: Step[T]) -> None:
+        """Let others go on; a step whose task was cancelled, as loops do at their end, is taken."""
         try:
-            while True:
-                await checkpoint()
-                if result := self._go_on(step):
-                    return result[0]
-        except asyncio.CancelledError:  # the loop is being closed, which is no reason either
             for _ in step:
                 pass
-            self._flush()
-            raise
         finally:
+            self._flush()
+            assert self.under_way is not None
             under_way, self.under_way = self.under_way, None
             under_way.set()
 

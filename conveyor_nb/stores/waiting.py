@@ -15,6 +15,7 @@ import itertools
 from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
+from operator import itemgetter
 
 from sortedcontainers import SortedList
 
@@ -43,7 +44,6 @@ class WaitingIndex:
         # The groups that offer a job, by how many of their jobs are active: a cap on that rules
         # out whole shelves, and the top of each other shelf is its next in turn.
         self._shelves: dict[int, list[tuple[int, int, _Group]]] = {}
-        self._moved: set[_Group] = set()  # those to be put on another shelf, when one is looked for
         self._held: list[tuple[datetime, int, _Group]] = []
         self._only: _Group | None = None
         """The jobs without a group, as long as there are no others: no limit holds for them."""
@@ -55,21 +55,24 @@ class WaitingIndex:
     def __iter__(self) -> Iterator[str]:
         """The ids of all waiting jobs by priority and place, paused ones too."""
         lanes = [lane for group in self._groups.values() for lane in group.lanes.values()]
-        return (place[2] for place in heapq.merge(*lanes))
+        places = lanes[0] if len(lanes) == 1 else heapq.merge(*lanes)
+        return map(itemgetter(2), places)
 
     def add(self, job: JobData) -> None:
         """Put a job in its place."""
         group = self._groups.get(job.group_id) or self._new_group(job.group_id)
         group.add(job.name, place_of(job))
         self._count += 1
-        self._moved.add(group)
+        if self._only is None:
+            self._shelve(group)
 
     def remove(self, job: JobData) -> None:
         """Take a job out, by the place that it was added with."""
         group = self._groups[job.group_id]
         group.remove(job.name, place_of(job))
         self._count -= 1
-        self._moved.add(group)
+        if self._only is None:
+            self._shelve(group)
 
     def count_in_group(self, group_id: str | None) -> int:
         """How many jobs of a group wait."""
@@ -98,13 +101,15 @@ class WaitingIndex:
         group.served = next(self._turns)
         if group.window.is_asked_for:
             group.window.note_start(now)
-        self._moved.add(group)
+        if self._only is None:
+            self._shelve(group)
 
     def note_end(self, group_id: str | None) -> None:
         """A job of the group is no longer active."""
         group = self._groups[group_id]
         group.active -= 1
-        self._moved.add(group)
+        if self._only is None:
+            self._shelve(group)
 
     def next_id(self, options: FetchOptions, now: datetime) -> str | None:
         """The job to serve now, or ``None``; the job stays where it is."""
@@ -123,7 +128,7 @@ class WaitingIndex:
         while self._held and self._held[0][0] <= now:
             reopened = heapq.heappop(self._held)[2]
             reopened.is_held = False
-            self._moved.add(reopened)
+            self._shelve(reopened)
         cap = limits.concurrency if limits else None
         limiter = limits.limiter if limits else None
         while True:
@@ -135,12 +140,10 @@ class WaitingIndex:
                 return group
             group.is_held = True
             heapq.heappush(self._held, (opens, group.order, group))
-            self._moved.add(group)
+            self._shelve(group)
 
     def _first_in_turn(self, cap: int | None) -> _Group | None:
         """The group that was served least recently of those with fewer active jobs than ``cap``."""
-        while self._moved:
-            self._shelve(self._moved.pop())
         best: tuple[int, int, _Group] | None = None
         for active in list(self._shelves):
             if cap is not None and active >= cap:
@@ -157,14 +160,19 @@ class WaitingIndex:
     def _new_group(self, group_id: str | None) -> _Group:
         group = _Group(group_id, len(self._groups), self.paused_names)
         self._groups[group_id] = group
-        self._only = group if group_id is None and len(self._groups) == 1 else None
+        if self._only is not None:
+            only, self._only = self._only, None
+            self._shelve(only)
+        elif group_id is None and len(self._groups) == 1:
+            self._only = group
         return group
 
     def _reoffer(self, name: str) -> None:
         for group in self._groups.values():
             if name in group.lanes:
                 group.offer(name)
-                self._moved.add(group)
+                if self._only is None:
+                    self._shelve(group)
 
     def _shelve(self, group: _Group) -> None:
         """Put a group where what it offers, how busy it is and its last turn say."""
@@ -230,10 +238,13 @@ class _Group:
             lane.popleft()
         else:
             lane.pop(0)
-        if lane:
-            self._lead(name, lane[0])
-        else:
+        if not lane:
             del self.lanes[name], self.heads[name]
+        elif self.offered and self.offered[0][0] == place:  # as most often: it was the next
+            self.heads[name] = head = lane[0]
+            heapq.heapreplace(self.offered, (head, name))
+        else:
+            self._lead(name, lane[0])
 
     def offer(self, name: str) -> None:
         """Note that the first job of a lane may be served."""

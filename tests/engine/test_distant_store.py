@@ -59,7 +59,7 @@ async def store(request: pytest.FixtureRequest, clock: VirtualClock) -> AsyncIte
         yield store
 
 
-@pytest.mark.parametrize("pause", range(0, 24, 2))
+@pytest.mark.parametrize("pause", range(12))
 async def test_no_job_is_overlooked(
     pause: int, store: DistantStore, queue: Queue, clock: VirtualClock
 ) -> None:
@@ -70,16 +70,16 @@ async def test_no_job_is_overlooked(
         runs.append(job.id)
 
     async with Worker("emails", send, store=store):
-        for _ in range(5):
+        for number in range(1, 6):
             await queue.add("send")
-            await queue.add("later", delay="1h")
             for _ in range(pause):
                 await checkpoint()
-        await clock.settle()
-        assert len(runs) == 5
+            if number % 2:
+                await clock.settle()
+                assert len(runs) == number
+        await queue.add("send", delay="1h")
         await clock.advance("1h")
-    assert sorted(runs) == sorted(f"emails-{number}" for number in range(1, 11))
-    assert await queue.count("completed") == 10
+    assert runs == [f"emails-{number}" for number in range(1, 7)]
 
 
 async def test_several_workers_run_each_job_once(

@@ -215,18 +215,21 @@ async def test_jobs_that_expire_during_a_step_are_removed_after_it(
     assert await queue.get_job_counts() == dict.fromkeys(JobState, 0) | {"waiting": MANY}
 
 
-def test_a_step_is_finished_when_its_loop_is_closed() -> None:
-    store = MemoryStore(clock=ImpatientClock())
-    queue = Queue("emails", store=store)
-
-    async def begin() -> None:
-        adding = asyncio.ensure_future(add(queue))
-        while not is_under_way(queue):
-            await checkpoint()
-        assert not adding.done()
-
-    asyncio.run(begin())
-    assert asyncio.run(queue.count()) == MANY
+@pytest.mark.asyncio
+@pytest.mark.parametrize("turns", [0, 1, 2], ids=["before it began", "in a turn", "later"])
+async def test_a_step_is_finished_when_every_task_is_cancelled(turns: int, queue: Queue) -> None:
+    """As a loop does with those that are left, before it is closed."""
+    before = asyncio.all_tasks()
+    adding = asyncio.ensure_future(add(queue))
+    while not is_under_way(queue):
+        await checkpoint()
+    for _ in range(turns):
+        await checkpoint()
+    for task in asyncio.all_tasks() - before:
+        task.cancel()
+    await asyncio.gather(adding, return_exceptions=True)
+    assert await queue.count() == MANY
+    assert not is_under_way(queue)
 
 
 @pytest.mark.asyncio

@@ -13,7 +13,7 @@ import pytest
 
 from conveyor_nb import ScaledClock, SystemClock, VirtualClock
 from conveyor_nb.alarm import Alarm
-from conveyor_nb.clock import Clock, checkpoint
+from conveyor_nb.clock import Clock, checkpoint, undisturbed
 
 START = datetime(2027, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -449,3 +449,58 @@ def test_a_speed_is_a_number_above_zero(speed: Any, error: type[Exception]) -> N
     with pytest.raises(error, match="speed") as caught:
         ScaledClock(speed)
     assert repr(speed) in str(caught.value)
+
+
+# -- turns of the loop ------------------------------------------------------------------------
+
+
+def test_nobody_is_overdue_where_no_loop_runs() -> None:
+    assert not any(SystemClock().overdue() for _ in range(3))
+
+
+@pytest.mark.parametrize("clock", [SystemClock(), ScaledClock(60)], ids=repr)
+def test_who_works_on_and_on_is_overdue_until_the_loop_has_turned(clock: Clock) -> None:
+    async def work() -> list[bool]:
+        told = [clock.overdue()]
+        while not clock.overdue():
+            pass
+        told += [clock.overdue(), clock.overdue()]
+        await checkpoint()
+        await checkpoint()
+        return [*told, clock.overdue()]
+
+    for _ in range(2):  # each loop begins anew
+        assert asyncio.run(work()) == [False, True, True, False]
+
+
+def test_what_a_loop_that_is_closed_has_left_does_not_count_for_the_next() -> None:
+    clock = SystemClock()
+
+    async def work_to_the_end() -> None:
+        while not clock.overdue():
+            pass
+
+    async def begin() -> bool:
+        return clock.overdue()
+
+    asyncio.run(work_to_the_end())
+    clock._turn_of = asyncio.new_event_loop()  # as if its last callback had not come
+    clock._turn_of.close()
+    assert not asyncio.run(begin())
+
+
+def test_a_virtual_clock_counts_for_the_same_on_every_run() -> None:
+    clock = VirtualClock()
+    told = [clock.overdue() for _ in range(250)]
+    assert [number for number, overdue in enumerate(told, 1) if overdue] == [100, 200]
+
+
+@pytest.mark.parametrize("clock", [SystemClock(), VirtualClock()], ids=repr)
+def test_whoever_is_undisturbed_is_never_overdue(clock: Clock) -> None:
+    async def work() -> bool:
+        while not clock.overdue():
+            pass
+        with undisturbed():
+            return any(clock.overdue() for _ in range(250))
+
+    assert not asyncio.run(work())

@@ -20,6 +20,7 @@ from conveyor_nb.durations import Duration, to_seconds
 
 __all__ = [
     "REAL_TIME",
+    "SLICE",
     "Callback",
     "Clock",
     "ScaledClock",
@@ -35,6 +36,9 @@ Callback = Callable[[], object]
 
 _LONG_TURN = 0.005
 """For how many real seconds, in a turn of the loop, those who work on and on may keep it."""
+
+SLICE = 256
+"""How many small things who does very many of them does from one look at the clock to the next."""
 
 _SHORTEST = 1e-6
 """The shortest sleep, in seconds."""

@@ -108,7 +108,7 @@ class Execution:
             timer.cancel()
         self._timers = ()
         if task.cancelling():
-            await self._take_in_cancellation(task)
+            await self._take_in_cancellation()
             return False
         try:
             return contextvars.copy_context() == context
@@ -159,12 +159,10 @@ class Execution:
         expire = functools.partial(self.stop, job, Verdict.TIMED_OUT)
         self._timers = (*self._timers, self._clock.call_later(limit, expire))
 
-    async def _take_in_cancellation(self, task: asyncio.Task[Any]) -> None:
+    async def _take_in_cancellation(self) -> None:
         """Let what follows in this task go undisturbed, whoever cancelled it."""
         with contextlib.suppress(asyncio.CancelledError):  # it may not have been raised yet
             await checkpoint()
-        while task.uncancel():
-            pass
         if not self._verdicts and type(self._gave) is not Raised:
             self._gave = Raised(asyncio.CancelledError())  # the handler did so itself
 

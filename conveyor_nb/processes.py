@@ -22,7 +22,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from conveyor_nb.clock import Clock, SystemClock
+from conveyor_nb.clock import REAL_TIME, Clock
 from conveyor_nb.errors import ConveyorError
 from conveyor_nb.execution import RemoteError
 from conveyor_nb.job import Job
@@ -36,8 +36,6 @@ T = TypeVar("T")
 
 _LAST_SECONDS = 1.0
 """For how many seconds a child that was told to end may take to do so."""
-
-_REAL_TIME = SystemClock()
 
 
 class ProcessRunner(Runner):
@@ -90,12 +88,12 @@ class ProcessRunner(Runner):
         ends = [asyncio.wrap_future(child.ended) for child in self._children]
         over: asyncio.Future[Any] = asyncio.gather(*ends, return_exceptions=True)
         try:
-            if await _REAL_TIME.wait(over, _LAST_SECONDS):
+            if await REAL_TIME.wait(over, _LAST_SECONDS):
                 return
         finally:
             for child in self._children:
                 child.kill()
-        await _REAL_TIME.wait(over, _LAST_SECONDS)
+        await REAL_TIME.wait(over, _LAST_SECONDS)
 
     def _take_child(self) -> _Child:
         self._children = {child for child in self._children if not child.ended.done()}

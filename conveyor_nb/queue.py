@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakSet
 
 from conveyor_nb.checks import check_name
-from conveyor_nb.clock import checkpoint
+from conveyor_nb.clock import SLICE, checkpoint
 from conveyor_nb.display import Displayable, describe_queue, rows_of
 from conveyor_nb.durations import Duration, to_seconds
 from conveyor_nb.errors import QueueClosedError
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["Queue"]
 
 T = TypeVar("T")
-
-_SLICE = 256
-"""How many jobs are made from one look at the clock to the next."""
 
 _QUEUE_EVENTS = [kind for kind in EventType if not kind.startswith("worker:")]
 
@@ -403,9 +400,9 @@ class Queue(Displayable, Repeating):
     async def _in_slices(self, items: Iterator[T]) -> list[T]:
         """Make a list that may be long, and let other tasks have their turns meanwhile."""
         made: list[T] = []
-        while some := list(itertools.islice(items, _SLICE)):
+        while some := list(itertools.islice(items, SLICE)):
             made += some
-            if len(some) == _SLICE and self.store.clock.overdue():
+            if len(some) == SLICE and self.store.clock.overdue():
                 await checkpoint()
         return made
 

@@ -11,8 +11,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from conveyor_nb.clock import TimerHandle
-from conveyor_nb.notebook.repaint import REAL_TIME, Repainter
+from conveyor_nb.clock import REAL_TIME, TimerHandle
+from conveyor_nb.notebook.repaint import Repainter
 
 __all__ = ["SILENCE", "Feed"]
 

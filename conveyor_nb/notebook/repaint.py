@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from conveyor_nb.clock import SystemClock, TimerHandle
+from conveyor_nb.clock import REAL_TIME, TimerHandle
 
-__all__ = ["REAL_TIME", "Repainter"]
+__all__ = ["Repainter"]
 
-REAL_TIME = SystemClock()
 _INTERVAL = timedelta(seconds=0.1)
 
 

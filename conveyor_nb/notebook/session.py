@@ -18,7 +18,7 @@ from IPython.core.async_helpers import get_asyncio_loop
 from IPython.core.interactiveshell import InteractiveShell
 from msgspec.structs import replace
 
-from conveyor_nb.clock import SystemClock
+from conveyor_nb.clock import REAL_TIME
 from conveyor_nb.model import StoreEvent
 from conveyor_nb.notebook.awaiting import CAN_NOT_WAIT
 from conveyor_nb.notebook.command_line import Mistake, near, quoted
@@ -40,7 +40,6 @@ _LAST_SECONDS = 2.0
 _MOST_STOPS = 10
 
 _logger = logging.getLogger("conveyor_nb")
-_REAL_TIME = SystemClock()
 
 
 class Session:
@@ -240,7 +239,7 @@ def wait_for_closing() -> None:
 
 async def _closed(loop: asyncio.AbstractEventLoop) -> None:
     mine = [task for task in _closing if task.get_loop() is loop]
-    await _REAL_TIME.wait(asyncio.gather(*mine, return_exceptions=True), _LAST_SECONDS)
+    await REAL_TIME.wait(asyncio.gather(*mine, return_exceptions=True), _LAST_SECONDS)
 
 
 def _is_queue_of(value: object, store: StoreInterface) -> TypeGuard[Queue]:

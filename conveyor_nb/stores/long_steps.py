@@ -12,13 +12,14 @@ from msgspec.structs import replace
 
 from conveyor_nb import lifecycle
 from conveyor_nb.actions import Action
+from conveyor_nb.clock import SLICE
 from conveyor_nb.errors import GroupFullError
 from conveyor_nb.model import JobData
 from conveyor_nb.payload import freeze
 from conveyor_nb.stores.families import Key, key_of, parent_key_of
 from conveyor_nb.stores.memory_state import MemoryState
 from conveyor_nb.stores.queue_index import QueueIndex
-from conveyor_nb.stores.slices import SLICE, Step, sliced
+from conveyor_nb.stores.slices import Step, sliced
 
 __all__ = ["apply_to_all", "promote_due", "remove", "save_all", "save_flow"]
 

@@ -15,7 +15,7 @@ from typing import Any
 from conveyor_nb import actions, lifecycle
 from conveyor_nb.alarm import Alarm
 from conveyor_nb.checks import check_flag, check_number, check_percent
-from conveyor_nb.clock import Clock, SystemClock
+from conveyor_nb.clock import SLICE, Clock, SystemClock
 from conveyor_nb.display import Displayable
 from conveyor_nb.errors import InvalidJobStateError
 from conveyor_nb.model import (
@@ -41,7 +41,7 @@ from conveyor_nb.stores.memory_schedulers import (
 )
 from conveyor_nb.stores.memory_state import MemoryState
 from conveyor_nb.stores.queue_index import QueueIndex
-from conveyor_nb.stores.slices import SLICE, Slices, in_turn
+from conveyor_nb.stores.slices import Slices, in_turn
 from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback, Subscriptions
 
 __all__ = ["MemoryStore"]

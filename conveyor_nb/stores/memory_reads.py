@@ -9,6 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from conveyor_nb.checks import to_instant
+from conveyor_nb.clock import SLICE
 from conveyor_nb.errors import MetricsDisabledError
 from conveyor_nb.model import (
     FetchOptions,
@@ -24,7 +25,7 @@ from conveyor_nb.payload import thaw
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.stores.memory_state import MemoryState
 from conveyor_nb.stores.metrics import Metrics
-from conveyor_nb.stores.slices import SLICE, Slices, Step, in_turn, sliced
+from conveyor_nb.stores.slices import Slices, Step, in_turn, sliced
 
 __all__ = ["MemoryReads", "scheduler_out"]
 

@@ -7,18 +7,18 @@ from collections.abc import Callable, Coroutine, Generator, Sequence
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from conveyor_nb.clock import Clock, checkpoint
+from conveyor_nb.clock import SLICE, Clock, checkpoint
 
-__all__ = ["SLICE", "Slices", "Step", "in_turn", "sliced"]
+__all__ = ["Slices", "Step", "in_turn", "sliced"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
 Step = Generator[None, None, T]
-"""A step that may be interrupted wherever it yields; what it returns is its result."""
+"""A step that may be interrupted wherever it yields; what it returns is its result.
 
-SLICE = 256
-"""After how many items a step yields, so that one of fewer never waits."""
+It yields after each whole slice of its items, so that one of fewer never waits.
+"""
 
 
 def sliced(items: Sequence[T]) -> Generator[Sequence[T], None, None]:

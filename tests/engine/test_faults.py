@@ -351,6 +351,26 @@ async def test_a_store_that_fails_for_a_while(
 
 
 @pytest.mark.asyncio
+async def test_a_report_is_tried_again_though_another_slot_found_nothing_to_do(
+    clock: VirtualClock,
+) -> None:
+    async def send(job: Job) -> str:
+        await job.sleep(job.data)
+        return "sent"
+
+    async with FlakyStore(clock=clock) as store:
+        queue = Queue("emails", store=store)
+        async with Worker("emails", send, store=store, concurrency=2):
+            first, second = await queue.add("send", 0), await queue.add("send", 0.5)
+            store.broken, store.faults = "apply", 1
+            await clock.advance(0.5)
+            assert (await second.refresh()).state is JobState.COMPLETED
+            assert (await first.refresh()).state is JobState.ACTIVE
+            await clock.advance(1)
+            assert (await first.refresh()).state is JobState.COMPLETED
+
+
+@pytest.mark.asyncio
 async def test_run_once_over_a_store_that_fails(clock: VirtualClock) -> None:
     async def send(job: Job) -> str:
         return "sent"

@@ -21,9 +21,8 @@ from conveyor_nb import (
     Worker,
 )
 from conveyor_nb.actions import Complete
-from conveyor_nb.clock import checkpoint
+from conveyor_nb.clock import SLICE, checkpoint
 from conveyor_nb.model import JobData, Lock
-from conveyor_nb.stores.slices import SLICE
 
 MANY = 4 * SLICE
 LONG = {"name": "send", "data": {"to": "ada"}}
@@ -198,6 +197,24 @@ async def test_whoever_wants_something_waits_until_a_step_is_over(
 
 
 @pytest.mark.asyncio
+async def test_jobs_that_expire_during_a_step_are_not_taken_from_it(
+    store: MemoryStore, queue: Queue
+) -> None:
+    await add(queue, remove_on_complete="1h")
+    async with Worker("emails", no_op, store=store, concurrency=10) as worker:
+        await worker.run_until_idle()
+        worker.pause()
+        retrying = asyncio.ensure_future(queue.retry_jobs("completed"))
+        while not is_under_way(queue):
+            await checkpoint()
+        assert isinstance(store.clock, ImpatientClock)
+        store.clock.jump(timedelta(hours=1))
+        assert is_under_way(queue)
+        assert await retrying == MANY
+        assert await queue.count("waiting") == MANY
+
+
+@pytest.mark.asyncio
 async def test_jobs_that_expire_during_a_step_are_removed_after_it(
     store: MemoryStore, queue: Queue
 ) -> None:
@@ -209,7 +226,6 @@ async def test_jobs_that_expire_during_a_step_are_removed_after_it(
         await checkpoint()
     assert isinstance(store.clock, ImpatientClock)
     store.clock.jump(timedelta(hours=1))
-    assert is_under_way(queue)
     await adding
     await store.clock.advance(0)
     assert await queue.get_job_counts() == dict.fromkeys(JobState, 0) | {"waiting": MANY}

@@ -377,13 +377,16 @@ async def test_callbacks_at_work_finish_when_the_job_ends_and_stop_with_the_queu
         observable = queue.observe(job.id)
         observable.subscribe(on_failed=teller("short", "1 hour"))
         observable.subscribe(on_failed=teller("long", "1 day"))
+        done = queue.observe(job.id)
+        done.subscribe(on_failed=lambda reason: None)
         await clock.advance("2 hours")
         assert observable.disposed
         observable.subscribe(on_failed=teller("late", "1 day"))
+        done.subscribe(on_failed=teller("later", "1 day"))
         await clock.settle()
     await (queue.close() if how == "close" else queue.store.disconnect())
     await clock.settle()
-    assert (began, ended) == (["short", "long", "late"], ["short"])
+    assert (began, ended) == (["short", "long", "late", "later"], ["short"])
     assert asyncio.all_tasks() == before
 
 

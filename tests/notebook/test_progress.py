@@ -138,6 +138,19 @@ async def test_leaving_the_loop_closes_the_bar(
 
 
 @pytest.mark.asyncio
+async def test_jobs_of_a_store_that_is_disconnected_have_ended(
+    queue: Queue, clock: VirtualClock
+) -> None:
+    jobs = [await queue.add("send", "1 day") for _ in range(2)]
+    gathering = asyncio.create_task(progress.gather(jobs, return_exceptions=True))
+    await clock.settle()
+    await queue.store.disconnect()
+    await clock.settle()
+    assert gathering.done()
+    assert [type(end) for end in await gathering] == [JobNotFoundError] * 2
+
+
+@pytest.mark.asyncio
 async def test_gather_gives_results_in_order(queue: Queue, clock: VirtualClock) -> None:
     file = io.StringIO()
     jobs = [await queue.add("send", data) for data in (3, 1, 2)]

@@ -12,7 +12,7 @@ const { loadPyodide } = await import(pathToFileURL(join(folder, "pyodide.mjs")).
 const pyodide = await loadPyodide({
   env: {
     HOME: "/home/pyodide",
-    HYPOTHESIS_STORAGE_DIRECTORY: "/tmp/hypothesis",
+    HYPOTHESIS_STORAGE_DIRECTORY: "/home/pyodide/hypothesis",
     PYTHONDONTWRITEBYTECODE: "1", // the checkout is only looked at
   },
 });

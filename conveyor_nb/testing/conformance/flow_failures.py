@@ -23,7 +23,17 @@ from conveyor_nb.testing.conformance.flows import (
     states,
 )
 from conveyor_nb.testing.events import capture_events
-from conveyor_nb.testing.steps import QUEUE, apply, complete, fail, new_job, stall
+from conveyor_nb.testing.steps import (
+    QUEUE,
+    apply,
+    complete,
+    fail,
+    fail_for_good,
+    get,
+    new_job,
+    stall,
+    take,
+)
 from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["FlowFailureTests"]
@@ -333,3 +343,13 @@ class FlowFailureTests(StoreTests):
         assert (await parent_of(store)).state is JobState.ACTIVE
         await fail(store, await fetch(store))
         assert (await parent_of(store)).state is JobState.ACTIVE
+
+    async def test_retrying_all_of_a_flow_keeps_count_of_its_children(
+        self, store: StoreInterface
+    ) -> None:
+        await store.save_flow(family(new_job("p"), new_job("a")))
+        await fail_for_good(store, await take(store))
+        assert await states(store) == {"p": JobState.FAILED, "a": JobState.FAILED}
+        assert await store.retry_jobs(QUEUE) == 2
+        assert await states(store) == {"p": JobState.WAITING, "a": JobState.WAITING}
+        assert (await get(store, "p")).pending_children_count == 1

@@ -1,14 +1,15 @@
 """The store that keeps everything in this process's memory.
 
 No persistence, one process: ``disconnect`` or the end of the kernel loses the data. Its methods are
-atomic steps of the event loop. Those that take on very many jobs are done in slices, and are the
-only thing that the others ever wait for.
+atomic steps, under a lock, so that any thread's loop may call them. Those that take on very many
+jobs are done in slices, and are the only thing that the others ever wait for.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -29,7 +30,6 @@ from conveyor_nb.model import (
     WorkerInfo,
     WorkerStatus,
 )
-from conveyor_nb.stores import long_steps
 from conveyor_nb.stores.interface import EventCallback
 from conveyor_nb.stores.memory_bulk import MemoryBulk
 from conveyor_nb.stores.memory_reads import scheduler_out
@@ -105,13 +105,15 @@ class MemoryStore(Displayable, MemoryBulk):
             logger or logging.getLogger("conveyor_nb"), on_event_handler_error
         )
         self._state = self._empty_state()
-        self._slices = Slices(self.clock, self._flush)
+        self._lock = threading.RLock()
+        self._slices = Slices(self.clock, self._lock, self._flush)
         self._expiry_alarm = Alarm(self.clock, self._remove_expired)
 
     def __repr__(self) -> str:
-        queues = self._state.queues.values()
-        jobs = sum(queue.count(None) for queue in queues)
-        return f"<MemoryStore: {jobs} jobs in {len(queues)} queues>"
+        with self._lock:
+            queues = self._state.queues.values()
+            jobs = sum(queue.count(None) for queue in queues)
+            return f"<MemoryStore: {jobs} jobs in {len(queues)} queues>"
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -119,7 +121,7 @@ class MemoryStore(Displayable, MemoryBulk):
         """Nothing to do: memory is always there."""
 
     @in_turn
-    async def disconnect(self) -> None:
+    def disconnect(self) -> None:
         """Forget every job, counter, paused name, worker and subscriber."""
         self._state = self._empty_state()
         self._expiry_alarm.cancel()
@@ -128,44 +130,48 @@ class MemoryStore(Displayable, MemoryBulk):
     # -- jobs in ------------------------------------------------------------------------------
 
     def new_job_id(self, queue_name: str) -> str:
-        return self._state.new_id(queue_name)
+        with self._lock:
+            return self._state.new_id(queue_name)
 
     def new_worker_id(self, name: str) -> str:
-        return self._state.new_worker_id(name)
+        with self._lock:
+            return self._state.new_worker_id(name)
 
     async def save_job(self, job: JobData) -> JobData:
-        if self._slices.under_way is not None:  # as in_turn does, without its cost
+        while True:  # as in_turn does, without its cost
+            with self._lock:
+                if self._slices.under_way is None:
+                    saved = self._state.save_one(job, self.clock.now())
+                    self._flush()
+                    return saved
             await self._slices.all_over()
-        saved = self._state.save_one(job, self.clock.now())
-        self._flush()
-        return saved
 
     @in_turn
-    async def notify_child_completed(self, queue_name: str, child_id: str) -> bool:
+    def notify_child_completed(self, queue_name: str, child_id: str) -> bool:
         return self._tell_parent(queue_name, child_id, JobState.COMPLETED)
 
     @in_turn
-    async def fail_parent_on_child_failure(self, queue_name: str, child_id: str) -> bool:
+    def fail_parent_on_child_failure(self, queue_name: str, child_id: str) -> bool:
         return self._tell_parent(queue_name, child_id, JobState.FAILED)
 
     # -- schedulers ---------------------------------------------------------------------------
 
     @in_turn
-    async def upsert_job_scheduler(self, scheduler: JobScheduler) -> JobScheduler:
+    def upsert_job_scheduler(self, scheduler: JobScheduler) -> JobScheduler:
         saved = save_scheduler(self._state, scheduler, self.clock.now())
         self._flush()
         return scheduler_out(saved)
 
     @in_turn
-    async def pause_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
+    def pause_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
         return self._with_scheduler(queue_name, scheduler_id, pause_scheduler)
 
     @in_turn
-    async def resume_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
+    def resume_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
         return self._with_scheduler(queue_name, scheduler_id, resume_scheduler)
 
     @in_turn
-    async def remove_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
+    def remove_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
         return self._with_scheduler(queue_name, scheduler_id, remove_scheduler)
 
     # -- work ---------------------------------------------------------------------------------
@@ -177,41 +183,38 @@ class MemoryStore(Displayable, MemoryBulk):
         lock_duration: float,
         options: FetchOptions | None = None,
     ) -> JobData | None:
-        if self._slices.under_way is not None:
-            await self._slices.all_over()
-        index = self._state.queues.get(queue_name)
-        if index is None:
-            return None
-        now = self.clock.now()
         options = options or _NO_OPTIONS
-        state = self._state
-        if index.next_due is not None and index.next_due <= now:
-            await self._slices.take(long_steps.promote_due(state, index, now))
-            return await self.fetch_next_job(queue_name, worker_id, lock_duration, options)
-        taken = None
-        limited = options.limiter is not None or options.max_global_concurrency is not None
-        if not limited or _may_start(index, options, now):
-            job_id = index.waiting.next_id(options, now)
-            if job_id is not None:
-                job = index.jobs[job_id]
-                change = lifecycle.take(job, worker_id, lock_duration, now)
-                taken = state.commit(job, change, now)
-        self._flush()
-        return taken
+        while True:
+            with self._lock:
+                index = self._state.queues.get(queue_name)
+                if index is None:
+                    return None
+                now = self.clock.now()
+                first: Coroutine[Any, Any, object]
+                if self._slices.under_way is not None:
+                    first = self._slices.all_over()
+                elif index.next_due is not None and index.next_due <= now:
+                    first = self.promote_delayed_jobs(queue_name)
+                else:
+                    return self._take_next(index, worker_id, lock_duration, options, now)
+            await first
 
     async def apply(
         self, queue_name: str, job_id: str, action: actions.Action, *, lock: Lock | None = None
     ) -> JobData:
-        if self._slices.under_way is not None:
+        while True:
+            with self._lock:
+                if self._slices.under_way is None:
+                    job = self._state.find(queue_name, job_id)
+                    now = self.clock.now()
+                    change = self._state.decide(job, action, lock, now)
+                    changed = self._state.commit(job, change, now)
+                    self._flush()
+                    return changed
             await self._slices.all_over()
-        job = self._state.find(queue_name, job_id)
-        now = self.clock.now()
-        changed = self._state.commit(job, self._state.decide(job, action, lock, now), now)
-        self._flush()
-        return changed
 
     @in_turn
-    async def update_job(
+    def update_job(
         self,
         queue_name: str,
         job_id: str,
@@ -236,7 +239,7 @@ class MemoryStore(Displayable, MemoryBulk):
         return job
 
     @in_turn
-    async def remove_job(self, queue_name: str, job_id: str) -> bool:
+    def remove_job(self, queue_name: str, job_id: str) -> bool:
         job = self._state.look(queue_name).jobs.get(job_id)
         if job is not None:
             now = self.clock.now()
@@ -248,14 +251,14 @@ class MemoryStore(Displayable, MemoryBulk):
     # -- paused names -------------------------------------------------------------------------
 
     @in_turn
-    async def pause_job_name(self, queue_name: str, name: str) -> None:
+    def pause_job_name(self, queue_name: str, name: str) -> None:
         waiting = self._state.queue(queue_name).waiting
         if name not in waiting.paused_names:
             waiting.pause(name)
             self._tell_queue(EventType.PAUSED, queue_name, job_name=name)
 
     @in_turn
-    async def resume_job_name(self, queue_name: str, name: str) -> None:
+    def resume_job_name(self, queue_name: str, name: str) -> None:
         waiting = self._state.queue(queue_name).waiting
         if name in waiting.paused_names:
             waiting.resume(name)
@@ -264,7 +267,7 @@ class MemoryStore(Displayable, MemoryBulk):
     # -- workers ------------------------------------------------------------------------------
 
     @in_turn
-    async def save_worker(self, worker: WorkerInfo) -> None:
+    def save_worker(self, worker: WorkerInfo) -> None:
         if worker.status in (WorkerStatus.CLOSED, WorkerStatus.STOPPED):
             self._state.workers.pop(worker.id, None)
         else:
@@ -276,12 +279,14 @@ class MemoryStore(Displayable, MemoryBulk):
     # -- events -------------------------------------------------------------------------------
 
     async def publish(self, event: StoreEvent) -> None:
-        self._subscriptions.publish([event])
+        with self._lock:
+            self._subscriptions.publish([event])
 
     def subscribe(
         self, queue_name: str | None, callback: EventCallback, *, job_id: str | None = None
     ) -> None:
-        self._subscriptions.add(queue_name, callback, job_id)
+        with self._lock:
+            self._subscriptions.add(queue_name, callback, job_id)
 
     def unsubscribe(
         self,
@@ -290,9 +295,29 @@ class MemoryStore(Displayable, MemoryBulk):
         *,
         job_id: str | None = None,
     ) -> None:
-        self._subscriptions.remove(queue_name, callback, job_id)
+        with self._lock:
+            self._subscriptions.remove(queue_name, callback, job_id)
 
     # -- within -------------------------------------------------------------------------------
+
+    def _take_next(
+        self,
+        index: QueueIndex,
+        worker_id: str,
+        lock_duration: float,
+        options: FetchOptions,
+        now: datetime,
+    ) -> JobData | None:
+        limited = options.limiter is not None or options.max_global_concurrency is not None
+        if limited and not _may_start(index, options, now):
+            return None
+        job_id = index.waiting.next_id(options, now)
+        if job_id is None:
+            return None
+        job = index.jobs[job_id]
+        taken = self._state.commit(job, lifecycle.take(job, worker_id, lock_duration, now), now)
+        self._flush()
+        return taken
 
     def _empty_state(self) -> MemoryState:
         return MemoryState(
@@ -335,13 +360,14 @@ class MemoryStore(Displayable, MemoryBulk):
 
     def _remove_expired(self) -> None:
         """Remove what has been kept long enough; of much of it a part, as the alarm rings again."""
-        retention, now = self._state.retention, self.clock.now()
-        if self._slices.under_way is None:
-            for queue_name, job_id in retention.expired(now, SLICE):
-                self._state.remove(queue_name, job_id, now)
-            self._state.follow_up(now)
-        retention.has_changed = True  # it rang, perhaps a little early
-        self._flush()
+        with self._lock:
+            retention, now = self._state.retention, self.clock.now()
+            if self._slices.under_way is None:
+                for queue_name, job_id in retention.expired(now, SLICE):
+                    self._state.remove(queue_name, job_id, now)
+                self._state.follow_up(now)
+            retention.has_changed = True  # it rang, perhaps a little early
+            self._flush()
 
 
 def _may_start(index: QueueIndex, options: FetchOptions, now: datetime) -> bool:

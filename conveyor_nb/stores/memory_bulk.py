@@ -10,7 +10,7 @@ from conveyor_nb.errors import InvalidJobStateError
 from conveyor_nb.model import EventType, JobData, JobState
 from conveyor_nb.stores import long_steps
 from conveyor_nb.stores.memory_reads import MemoryReads
-from conveyor_nb.stores.slices import Step, in_turn
+from conveyor_nb.stores.slices import Step, in_slices
 
 __all__ = ["MemoryBulk"]
 
@@ -18,54 +18,35 @@ __all__ = ["MemoryBulk"]
 class MemoryBulk(MemoryReads):
     """Adds, changes and removes many jobs of a store in memory."""
 
-    @in_turn
-    async def save_bulk(self, jobs: Sequence[JobData]) -> list[JobData]:
-        return await self._slices.take(long_steps.save_all(self._state, jobs, self.clock.now()))
+    @in_slices
+    def save_bulk(self, jobs: Sequence[JobData]) -> Step[list[JobData]]:
+        return long_steps.save_all(self._state, jobs, self.clock.now())
 
-    @in_turn
-    async def save_flow(self, jobs: Sequence[JobData]) -> list[JobData]:
-        return await self._slices.take(long_steps.save_flow(self._state, jobs, self.clock.now()))
+    @in_slices
+    def save_flow(self, jobs: Sequence[JobData]) -> Step[list[JobData]]:
+        return long_steps.save_flow(self._state, jobs, self.clock.now())
 
-    @in_turn
-    async def promote_delayed_jobs(self, queue_name: str) -> int:
+    @in_slices
+    def promote_delayed_jobs(self, queue_name: str) -> Step[int]:
         index = self._state.look(queue_name)
-        step = long_steps.promote_due(self._state, index, self.clock.now())
-        return await self._slices.take(step)
+        return long_steps.promote_due(self._state, index, self.clock.now())
 
-    @in_turn
-    async def promote_jobs(self, queue_name: str) -> int:
-        return await self._apply_to_all(queue_name, JobState.DELAYED, Promote())
+    @in_slices
+    def promote_jobs(self, queue_name: str) -> Step[int]:
+        return self._apply_to_all(queue_name, JobState.DELAYED, Promote())
 
-    @in_turn
-    async def retry_jobs(self, queue_name: str, state: JobState = JobState.FAILED) -> int:
-        return await self._apply_to_all(queue_name, state, Retry())
+    @in_slices
+    def retry_jobs(self, queue_name: str, state: JobState = JobState.FAILED) -> Step[int]:
+        return self._apply_to_all(queue_name, state, Retry())
 
-    @in_turn
-    async def drain(self, queue_name: str) -> int:
-        return await self._slices.take(self._draining(queue_name))
-
-    @in_turn
-    async def clean(self, queue_name: str, state: JobState, grace: float = 0.0) -> int:
+    @in_slices
+    def clean(self, queue_name: str, state: JobState, grace: float = 0.0) -> Step[int]:
         now = self.clock.now()
         jobs = self._state.look(queue_name).since(state, now - timedelta(seconds=grace))
-        return await self._slices.take(long_steps.remove(self._state, jobs, now))
+        return long_steps.remove(self._state, jobs, now)
 
-    @in_turn
-    async def obliterate(self, queue_name: str, *, force: bool = False) -> int:
-        index = self._state.look(queue_name)
-        if index.active and not force:
-            [job] = index.page(JobState.ACTIVE, 0, 1)
-            raise InvalidJobStateError(job.id, job.state, sorted(set(JobState) - {job.state}))
-        return await self._slices.take(self._obliterating(queue_name))
-
-    # -- within -------------------------------------------------------------------------------
-
-    async def _apply_to_all(self, queue_name: str, state: JobState, action: Action) -> int:
-        jobs = self._state.look(queue_name).page(state, 0, None)
-        step = long_steps.apply_to_all(self._state, jobs, action, self.clock.now())
-        return await self._slices.take(step)
-
-    def _draining(self, queue_name: str) -> Step[int]:
+    @in_slices
+    def drain(self, queue_name: str) -> Step[int]:
         index = self._state.look(queue_name)
         now = self.clock.now()
         jobs = index.page(JobState.WAITING, 0, None) + index.page(JobState.DELAYED, 0, None)
@@ -73,9 +54,13 @@ class MemoryBulk(MemoryReads):
         self._state.note(EventType.DRAINED, queue_name, None, now)
         return removed
 
-    def _obliterating(self, queue_name: str) -> Step[int]:
+    @in_slices
+    def obliterate(self, queue_name: str, *, force: bool = False) -> Step[int]:
         index = self._state.look(queue_name)
         now = self.clock.now()
+        if index.active and not force:
+            [job] = index.page(JobState.ACTIVE, 0, 1)
+            raise InvalidJobStateError(job.id, job.state, sorted(set(JobState) - {job.state}))
         for key in [key for key in self._state.schedulers if key[0] == queue_name]:
             del self._state.schedulers[key]
         removed = yield from long_steps.remove(self._state, index.page(None, 0, None), now)
@@ -83,3 +68,9 @@ class MemoryBulk(MemoryReads):
             self._state.note(EventType.RESUMED, queue_name, None, now, job_name=name)
         self._state.queues.pop(queue_name, None)
         return removed
+
+    # -- within -------------------------------------------------------------------------------
+
+    def _apply_to_all(self, queue_name: str, state: JobState, action: Action) -> Step[int]:
+        jobs = self._state.look(queue_name).page(state, 0, None)
+        return long_steps.apply_to_all(self._state, jobs, action, self.clock.now())

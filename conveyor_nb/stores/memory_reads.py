@@ -25,7 +25,7 @@ from conveyor_nb.payload import thaw
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.stores.memory_state import MemoryState
 from conveyor_nb.stores.metrics import Metrics
-from conveyor_nb.stores.slices import Slices, Step, in_turn, sliced
+from conveyor_nb.stores.slices import Slices, Step, StoreLock, in_slices, in_turn, sliced
 
 __all__ = ["MemoryReads", "scheduler_out"]
 
@@ -35,53 +35,57 @@ class MemoryReads(StoreInterface):
 
     _state: MemoryState
     _slices: Slices
+    _lock: StoreLock
 
     # -- look-ups -----------------------------------------------------------------------------
 
     async def get_job(self, queue_name: str, job_id: str) -> JobData | None:
-        if self._slices.under_way is not None:  # as in_turn does, without its cost
+        while True:  # as in_turn does, without its cost
+            with self._lock:
+                if self._slices.under_way is None:
+                    index = self._state.queues.get(queue_name)
+                    return index.jobs.get(job_id) if index else None
             await self._slices.all_over()
-        return self._state.look(queue_name).jobs.get(job_id)
 
     @in_turn
-    async def find_job_by_id(self, job_id: str) -> JobData | None:
+    def find_job_by_id(self, job_id: str) -> JobData | None:
         for index in self._state.queues.values():
             if (job := index.jobs.get(job_id)) is not None:
                 return job
         return None
 
     @in_turn
-    async def find_by_deduplication_key(self, queue_name: str, key: str) -> JobData | None:
+    def find_by_deduplication_key(self, queue_name: str, key: str) -> JobData | None:
         return self._state.look(queue_name).holder_of(key, self.clock.now())
 
     @in_turn
-    async def list_jobs(
+    def list_jobs(
         self, queue_name: str, state: JobState | None = None, start: int = 0, end: int | None = None
     ) -> list[JobData]:
         return self.snapshot(queue_name, state, start, end)
 
     @in_turn
-    async def count_jobs(self, queue_name: str, state: JobState | None = None) -> int:
+    def count_jobs(self, queue_name: str, state: JobState | None = None) -> int:
         return self._state.look(queue_name).count(state)
 
     @in_turn
-    async def get_job_counts(self, queue_name: str) -> dict[JobState, int]:
+    def get_job_counts(self, queue_name: str) -> dict[JobState, int]:
         return self.counts(queue_name)
 
     @in_turn
-    async def get_active_count(self, queue_name: str) -> int:
+    def get_active_count(self, queue_name: str) -> int:
         return len(self._state.look(queue_name).active)
 
     @in_turn
-    async def get_group_active_count(self, queue_name: str, group_id: str | None) -> int:
+    def get_group_active_count(self, queue_name: str, group_id: str | None) -> int:
         return self._state.look(queue_name).waiting.active_in_group(group_id)
 
     @in_turn
-    async def get_waiting_group_count(self, queue_name: str, group_id: str | None) -> int:
+    def get_waiting_group_count(self, queue_name: str, group_id: str | None) -> int:
         return self._state.look(queue_name).waiting.count_in_group(group_id)
 
     @in_turn
-    async def list_queues(self) -> list[str]:
+    def list_queues(self) -> list[str]:
         return self.queue_names()
 
     # -- the same for views, which can't wait -------------------------------------------------
@@ -94,29 +98,33 @@ class MemoryReads(StoreInterface):
         end: int | None = None,
     ) -> list[JobData]:
         """What :meth:`list_jobs` gives, without waiting."""
-        return self._state.look(queue_name).page(state, start, end)
+        with self._lock:
+            return self._state.look(queue_name).page(state, start, end)
 
     def counts(self, queue_name: str) -> dict[JobState, int]:
         """What :meth:`get_job_counts` gives, without waiting."""
-        index = self._state.look(queue_name)
-        return {state: index.count(state) for state in JobState}
+        with self._lock:
+            index = self._state.look(queue_name)
+            return {state: index.count(state) for state in JobState}
 
     def paused_names(self, queue_name: str) -> frozenset[str]:
         """What :meth:`get_paused_job_names` gives, without waiting."""
-        return frozenset(self._state.look(queue_name).waiting.paused_names)
+        with self._lock:
+            return frozenset(self._state.look(queue_name).waiting.paused_names)
 
     def queue_names(self) -> list[str]:
         """What :meth:`list_queues` gives, without waiting."""
-        return sorted(self._state.queues)
+        with self._lock:
+            return sorted(self._state.queues)
 
     def workers(self, queue_name: str | None = None) -> list[WorkerInfo]:
         """What :meth:`list_workers` gives, without waiting."""
-        workers = self._state.workers.values()
-        return [one for one in workers if queue_name in (None, one.queue_name)]
+        with self._lock:
+            workers = self._state.workers.values()
+            return [one for one in workers if queue_name in (None, one.queue_name)]
 
     # -- searching ----------------------------------------------------------------------------
 
-    @in_turn
     async def search_jobs(
         self,
         queue_name: str | None = None,
@@ -143,14 +151,12 @@ class MemoryReads(StoreInterface):
 
         return await self._search(queue_name, fits, start, end)
 
-    @in_turn
     async def search_by_name(
         self, queue_name: str | None, text: str, start: int = 0, end: int | None = 100
     ) -> JobPage:
         wanted = text.casefold()
         return await self._search(queue_name, lambda job: wanted in job.name.casefold(), start, end)
 
-    @in_turn
     async def search_by_payload(
         self,
         queue_name: str | None,
@@ -169,7 +175,7 @@ class MemoryReads(StoreInterface):
     async def _search(
         self, queue_name: str | None, fits: Callable[[JobData], bool], start: int, end: int | None
     ) -> JobPage:
-        found = await self._slices.take(self._searching(queue_name, fits))
+        found = await self._slices.take(lambda: self._searching(queue_name, fits))
         return JobPage(found[start:end], len(found))
 
     def _searching(
@@ -186,7 +192,7 @@ class MemoryReads(StoreInterface):
     # -- metrics ------------------------------------------------------------------------------
 
     @in_turn
-    async def get_metrics(
+    def get_metrics(
         self,
         queue_name: str,
         period: MetricsPeriod = MetricsPeriod.MINUTE,
@@ -203,7 +209,7 @@ class MemoryReads(StoreInterface):
         )
 
     @in_turn
-    async def aggregate_metrics(
+    def aggregate_metrics(
         self,
         queue_name: str | None = None,
         *,
@@ -222,13 +228,13 @@ class MemoryReads(StoreInterface):
     # -- flows --------------------------------------------------------------------------------
 
     @in_turn
-    async def get_children_jobs(self, queue_name: str, parent_id: str) -> list[JobData]:
+    def get_children_jobs(self, queue_name: str, parent_id: str) -> list[JobData]:
         keys = self._state.families.children((queue_name, parent_id))
         found = (self._state.look(queue).jobs.get(child_id) for queue, child_id in keys)
         return [job for job in found if job is not None]
 
     @in_turn
-    async def get_children_values(self, queue_name: str, parent_id: str) -> dict[str, Any]:
+    def get_children_values(self, queue_name: str, parent_id: str) -> dict[str, Any]:
         children = self._state.families.children((queue_name, parent_id))
         return {
             child_id: thaw(outcome.returnvalue)
@@ -236,21 +242,19 @@ class MemoryReads(StoreInterface):
             if outcome is not None and not outcome.failed
         }
 
-    @in_turn
-    async def list_flow_parents(self, queue_name: str | None = None) -> list[JobData]:
-        return await self._slices.take(
-            self._searching(queue_name, lambda job: bool(job.children_ids))
-        )
+    @in_slices
+    def list_flow_parents(self, queue_name: str | None = None) -> Step[list[JobData]]:
+        return self._searching(queue_name, lambda job: bool(job.children_ids))
 
     # -- schedulers and time ------------------------------------------------------------------
 
     @in_turn
-    async def get_job_schedulers(self, queue_name: str) -> list[JobScheduler]:
+    def get_job_schedulers(self, queue_name: str) -> list[JobScheduler]:
         schedulers = self._state.schedulers.values()
         return [scheduler_out(one) for one in schedulers if one.queue_name == queue_name]
 
     @in_turn
-    async def next_fetch_at(
+    def next_fetch_at(
         self, queue_name: str, options: FetchOptions | None = None, *, after: datetime
     ) -> datetime | None:
         index = self._state.look(queue_name)
@@ -262,21 +266,21 @@ class MemoryReads(StoreInterface):
         return min((one for one in instants if one is not None and one > after), default=None)
 
     @in_turn
-    async def get_next_delayed_timestamp(self, queue_name: str) -> datetime | None:
+    def get_next_delayed_timestamp(self, queue_name: str) -> datetime | None:
         return self._state.look(queue_name).next_due
 
     @in_turn
-    async def get_stalled_jobs(self, queue_name: str) -> list[JobData]:
+    def get_stalled_jobs(self, queue_name: str) -> list[JobData]:
         now = self.clock.now()
         active = self._state.look(queue_name).page(JobState.ACTIVE, 0, None)
         return [job for job in active if job.lock_until and job.lock_until <= now]
 
     @in_turn
-    async def get_paused_job_names(self, queue_name: str) -> frozenset[str]:
+    def get_paused_job_names(self, queue_name: str) -> frozenset[str]:
         return self.paused_names(queue_name)
 
     @in_turn
-    async def list_workers(self, queue_name: str | None = None) -> list[WorkerInfo]:
+    def list_workers(self, queue_name: str | None = None) -> list[WorkerInfo]:
         return self.workers(queue_name)
 
 

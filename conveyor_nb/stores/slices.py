@@ -1,18 +1,28 @@
-"""Long steps of a store, done in slices, so that the loop's other tasks have their turns."""
+"""Steps of a store: each is done at once under its lock, a long one in slices.
+
+A long step lets the loop's other tasks have their turns. While it is under way, whoever else wants
+something of the store waits until it is over: to them it is one step, like all others. Who
+waits on the loop of another thread helps it to its end, since that loop may stand still.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextlib import AbstractContextManager
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from conveyor_nb.clock import SLICE, Clock, checkpoint
+from conveyor_nb.loops import Flag
 
-__all__ = ["Slices", "Step", "in_turn", "sliced"]
+__all__ = ["Slices", "Step", "StoreLock", "in_slices", "in_turn", "sliced"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
+
+StoreLock = AbstractContextManager[Any]
+"""What a store is changed and read under; whoever has it may take it again."""
 
 Step = Generator[None, None, T]
 """A step that may be interrupted wherever it yields; what it returns is its result.
@@ -33,82 +43,145 @@ def sliced(items: Sequence[T]) -> Generator[Sequence[T], None, None]:
 class Slices:
     """Takes the long steps of a store.
 
-    While one is under way, whoever else wants something of the store waits until it is over: to
-    them it is one step, like all others.
-
     Args:
         clock: tells when others should have a turn.
+        lock: the store's.
         flush: called after each slice, to publish what it changed.
     """
 
-    def __init__(self, clock: Clock, flush: Callable[[], None]) -> None:
-        self.under_way: asyncio.Event | None = None
+    def __init__(self, clock: Clock, lock: StoreLock, flush: Callable[[], None]) -> None:
+        self.under_way: _LongStep[Any] | None = None
         self._clock = clock
+        self._lock = lock
         self._flush = flush
 
-    async def take(self, step: Step[T]) -> T:
-        """Take a step when none is under way; returns its result, and raises what it raises."""
-        assert self.under_way is None, "who takes one waits for his turn"
-        result = self._go_on(step)
-        if result:
-            return result[0]
-        self.under_way = asyncio.Event()
+    async def take(self, make: Callable[[], Step[T]]) -> T:
+        """Make a step and take it when none is under way.
+
+        Returns:
+            Its result; raises what it raises.
+        """
+        while True:
+            with self._lock:
+                if self.under_way is None:
+                    step = _LongStep(make(), asyncio.get_running_loop())
+                    self._go_on(step)
+                    if step.over.is_set():
+                        return step.result()
+                    self.under_way = step
+                    break
+            await self.all_over()
         # in a task of its own: an interrupt of whoever waits must not leave the step half done
-        task = asyncio.get_running_loop().create_task(self._finish(step))
+        task = step.loop.create_task(self._finish(step))
         task.add_done_callback(lambda _: self._end(step))
         return await asyncio.shield(task)
 
     async def all_over(self) -> None:
         """Wait until no step is under way."""
-        while self.under_way is not None:
-            await self.under_way.wait()
+        while (step := self.under_way) is not None:
+            if step.loop is asyncio.get_running_loop():
+                await step.over.wait()
+            else:
+                self._help(step)
+                await checkpoint()
 
-    async def _finish(self, step: Step[T]) -> T:
-        while True:
+    async def _finish(self, step: _LongStep[T]) -> T:
+        while not step.over.is_set():
             await checkpoint()
-            if result := self._go_on(step):
-                return result[0]
+            self._help(step)
+        return step.result()
 
-    def _end(self, step: Step[T]) -> None:
-        """Let others go on; a step whose task was cancelled, as loops do at their end, is taken."""
+    def _end(self, step: _LongStep[Any]) -> None:
+        """Take the rest of a step whose task was cancelled, as loops do at their end."""
+        while not step.over.is_set():
+            self._help(step)
+
+    def _help(self, step: _LongStep[Any]) -> None:
+        with self._lock:
+            if not step.over.is_set():
+                self._go_on(step)
+
+    def _go_on(self, step: _LongStep[Any]) -> None:
+        """Go on until others should have a turn; whoever has the lock does."""
         try:
-            for _ in step:
-                pass
+            step.go_on()
+            while not step.is_done and not self._clock.overdue():
+                step.go_on()
         finally:
-            self._flush()
-            assert self.under_way is not None
-            under_way, self.under_way = self.under_way, None
-            under_way.set()
+            try:
+                self._flush()
+            finally:
+                if step.is_done:
+                    self.under_way = None
+                    step.over.set()
 
-    def _go_on(self, step: Step[T]) -> list[T]:
-        """Go on until others should have a turn; returns the result, if it is over."""
+
+class _LongStep(Generic[T]):
+    """A step that is under way.
+
+    Args:
+        step: the step.
+        loop: where it is taken; others may help.
+    """
+
+    def __init__(self, step: Step[T], loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.is_done = False
+        self.over = Flag()
+        """Set when it is done, and all that it changed was published."""
+        self._step = step
+        self._result: list[T] = []
+        self._error: BaseException | None = None
+
+    def go_on(self) -> None:
+        """Take the next slice of it."""
         try:
-            next(step)
-            while not self._clock.overdue():
-                next(step)
+            next(self._step)
         except StopIteration as end:
-            return [end.value]
-        finally:
-            self._flush()
-        return []
+            self.is_done = True
+            self._result.append(end.value)
+        except BaseException as error:  # raised where the result is asked for
+            self.is_done = True
+            self._error = error
+
+    def result(self) -> T:
+        """What it gave; raises what it raised."""
+        if self._error is not None:
+            raise self._error
+        return self._result[0]
 
 
 class _HasSlices(Protocol):
     _slices: Slices
+    _lock: StoreLock
 
 
 _Store = TypeVar("_Store", bound=_HasSlices)
 
 
 def in_turn(
-    method: Callable[Concatenate[_Store, P], Coroutine[Any, Any, T]],
+    method: Callable[Concatenate[_Store, P], T],
 ) -> Callable[Concatenate[_Store, P], Coroutine[Any, Any, T]]:
-    """Let a method of a store wait until no long step is under way."""
+    """Make a plain method a step of a store: done under its lock, when no long one is under way."""
 
     @wraps(method)
-    async def waiting(store: _Store, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        if store._slices.under_way is not None:
+    async def step(store: _Store, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        while True:
+            with store._lock:
+                if store._slices.under_way is None:
+                    return method(store, *args, **kwargs)
             await store._slices.all_over()
-        return await method(store, *args, **kwargs)
 
-    return waiting
+    return step
+
+
+def in_slices(
+    method: Callable[Concatenate[_Store, P], Step[T]],
+) -> Callable[Concatenate[_Store, P], Coroutine[Any, Any, T]]:
+    """Make a method that is a generator a long step of a store."""
+
+    @wraps(method)
+    async def step(store: _Store, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await store._slices.take(lambda: method(store, *args, **kwargs))
+
+    return step

@@ -1,0 +1,107 @@
+"""Event loops of several threads: what belongs to a loop is called on it, from wherever one is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, TypeVarTuple
+
+__all__ = ["Flag", "call_on", "run_on"]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+def call_on(
+    loop: asyncio.AbstractEventLoop,
+    callback: Callable[[*Ts], object],
+    *arguments: *Ts,
+    context: contextvars.Context | None = None,
+) -> bool:
+    """Call back on a loop: at once if it is the one that runs here, else as soon as it can.
+
+    Returns:
+        ``False``: the loop is closed, and nothing will be called.
+    """
+    if asyncio._get_running_loop() is loop:
+        if context is None:
+            callback(*arguments)
+        else:
+            context.run(callback, *arguments)
+        return True
+    try:
+        loop.call_soon_threadsafe(callback, *arguments, context=context)
+    except RuntimeError:
+        if not loop.is_closed():
+            raise
+        return False
+    return True
+
+
+async def run_on(loop: asyncio.AbstractEventLoop, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Await on a loop what ``make`` gives: here if it is this one, else from this one.
+
+    Raises:
+        RuntimeError: the loop is closed.
+    """
+    if asyncio._get_running_loop() is loop:
+        return await make()
+    coroutine = make()
+    try:
+        there = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    except RuntimeError:
+        coroutine.close()
+        raise
+    return await asyncio.wrap_future(there)
+
+
+class Flag:
+    """An ``asyncio.Event`` that is set from any thread, and awaited on any loop.
+
+    >>> async def main():
+    ...     flag = Flag()
+    ...     await asyncio.to_thread(flag.set)
+    ...     await flag.wait()
+    ...     return flag.is_set()
+    >>> asyncio.run(main())
+    True
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def is_set(self) -> bool:
+        """Whether those who wait go on at once."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Let everybody who waits go on."""
+        self._is_set = True
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            call_on(future.get_loop(), _resolve, future)
+
+    def clear(self) -> None:
+        """Let those who come wait from now on."""
+        self._is_set = False
+
+    async def wait(self) -> None:
+        """Wait until the flag is set."""
+        if self._is_set:
+            return
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        if self._is_set:  # meanwhile, in another thread that may not have seen the future
+            _resolve(future)
+        try:
+            await future
+        finally:
+            if not self._is_set and future in self._waiting:
+                self._waiting.remove(future)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -3,41 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextvars import ContextVar
-
-from msgspec import Struct
 
 from conveyor_nb.blocking import BlockingJob
 from conveyor_nb.job import Job
+from conveyor_nb.runs import current_run
 
-__all__ = ["Run", "current_job", "current_run", "enter_run"]
-
-
-class Run(Struct, frozen=True, eq=False, weakref=True):
-    """One run of a handler.
-
-    Args:
-        jobs: the job, or the jobs of the batch.
-        captured: whether what it prints may be taken for the jobs' logs, see ``Worker``.
-        loop: where the jobs' methods run.
-    """
-
-    jobs: Sequence[Job]
-    captured: bool
-    loop: asyncio.AbstractEventLoop
-
-
-_current: ContextVar[Run | None] = ContextVar("conveyor_nb.current_run", default=None)
-
-
-enter_run: Callable[[Run], object] = _current.set
-"""Let all that is called from here on, in this task and what it starts, belong to a run."""
-
-
-def current_run() -> Run | None:
-    """The run that the caller belongs to, if any."""
-    return _current.get()
+__all__ = ["current_job"]
 
 
 def current_job() -> Job | BlockingJob | None:
@@ -64,7 +35,7 @@ def current_job() -> Job | BlockingJob | None:
     >>> asyncio.run(main())
     ('sent',)
     """
-    run = _current.get()
+    run = current_run()
     if run is None:
         return None
     job = run.jobs[0]

@@ -20,12 +20,12 @@ from typing import Any
 
 from conveyor_nb.actions import Action, Complete, Fail, Release
 from conveyor_nb.clock import Clock, TimerHandle, checkpoint
-from conveyor_nb.current import Run, enter_run
 from conveyor_nb.durations import Duration, format_seconds, to_seconds
 from conveyor_nb.job import Job
 from conveyor_nb.lifecycle import CANCELLED
 from conveyor_nb.model import JobState
 from conveyor_nb.runners import Background, Raised, Runner
+from conveyor_nb.runs import Run, enter_run
 
 __all__ = ["Execution", "RemoteError", "Verdict", "describe", "format_traceback"]
 

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from conveyor_nb import actions
 from conveyor_nb.checks import check_number, check_percent, to_instant
 from conveyor_nb.clock import checkpoint
+from conveyor_nb.deadlocks import refuse_vain_wait
 from conveyor_nb.display import Displayable
 from conveyor_nb.durations import Duration, to_seconds
 from conveyor_nb.errors import JobCancelledError, JobFailedError, JobNotFoundError
@@ -22,6 +23,7 @@ from conveyor_nb.model import AttemptRecord, EventType, JobData, JobState, Lock,
 from conveyor_nb.observable import JobObservable
 from conveyor_nb.options import JobOptions
 from conveyor_nb.payload import freeze, thaw
+from conveyor_nb.runs import current_run
 from conveyor_nb.stores import StoreInterface
 
 __all__ = ["Job"]
@@ -279,6 +281,7 @@ class Job(Displayable):
             JobNotFoundError: it is gone, or was removed or its store disconnected before it
                 settled.
             TimeoutError: it has not settled within ``timeout``.
+            RuntimeError: a handler waits for its own job, or for one above it in a flow.
         """
         if timeout is not None:
             timeout = to_seconds(timeout, what="timeout")
@@ -288,6 +291,8 @@ class Job(Displayable):
             if self._store.clock.overdue():  # whoever waits for many that have settled
                 await checkpoint()
             return _result(self._data, self._data.cancelled_at is not None)
+        if found is not None and (run := current_run()) is not None:
+            await refuse_vain_wait(run, found, self._store)
         settled: asyncio.Future[StoreEvent] = asyncio.get_running_loop().create_future()
 
         def notice(event: StoreEvent) -> None:
@@ -301,8 +306,11 @@ class Job(Displayable):
             if timeout is None:
                 await settled
             elif not await self._store.clock.wait(settled, timeout):
-                limit = f"within {timeout:g}s ({self.state})"
-                raise TimeoutError(f"job {self.id!r} has not finished {limit}")
+                if (await self.refresh()).state in SETTLED:  # at the last moment
+                    return _result(self._data, self._data.cancelled_at is not None)
+                raise TimeoutError(
+                    f"job {self.id!r} has not finished within {timeout:g}s: it is {self.state}"
+                )
         finally:
             self._store.unsubscribe(self.queue_name, notice, job_id=self.id)
         return await self.take_end(settled.result())

@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 from conveyor_nb.checks import check_name
 from conveyor_nb.clock import SLICE, checkpoint
+from conveyor_nb.deadlocks import refuse_vain_join
 from conveyor_nb.display import Displayable, describe_queue, rows_of
 from conveyor_nb.durations import Duration, to_seconds
 from conveyor_nb.errors import QueueClosedError
@@ -32,6 +33,7 @@ from conveyor_nb.model import ALL_NAMES, EventType, JobData, JobState, StoreEven
 from conveyor_nb.observable import JobObservable
 from conveyor_nb.options import JobOptions
 from conveyor_nb.repeating import Repeating
+from conveyor_nb.runs import current_run
 from conveyor_nb.stores import StoreInterface
 
 if TYPE_CHECKING:
@@ -234,8 +236,11 @@ class Queue(Displayable, Repeating):
 
         Raises:
             TimeoutError: there still is something after ``timeout``, a duration.
+            RuntimeError: a handler waits so whose own job is of this queue.
         """
         self._require_open()
+        if (run := current_run()) is not None:
+            refuse_vain_join(run, self.name, self.store)
         if timeout is not None:
             timeout = to_seconds(timeout, what="timeout")
         idle: asyncio.Future[bool] = asyncio.get_running_loop().create_future()

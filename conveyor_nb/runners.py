@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextvars
+import functools
 import inspect
 import sys
 from abc import ABC, abstractmethod
@@ -119,13 +120,43 @@ def runner_for(handler: Handler, options: WorkerOptions, clock: Clock, *, name: 
 
 
 def check_handler(handler: object) -> Handler:
-    """Check that a handler can be called with one argument."""
+    """Check that a handler can be called with one argument, and gives one result.
+
+    Raises:
+        TypeError: it can't.
+
+    >>> def numbers(job):
+    ...     yield from range(job.data)
+    >>> check_handler(numbers)
+    Traceback (most recent call last):
+    ...
+    TypeError: handler numbers is a generator, as it has a `yield`: its code would never run; \
+give the one result with `return`, and what comes before it with job.log or job.update_progress
+    """
+    if inspect.iscoroutine(handler):
+        handler.close()  # else Python warns that it was never awaited, which was not meant
+        name = handler.__qualname__
+        raise TypeError(
+            f"handler must be a function that takes the job, not what a call of it gives: "
+            f"{name} in place of {name}(...)"
+        )
+    name = _name_of(handler)
+    if inspect.isclass(handler):
+        raise TypeError(
+            f"handler {name} is a class; give a function, a method such as {name}().run, or an "
+            "object that can be called"
+        )
     if not callable(handler):
         raise TypeError(f"handler must be a function that takes the job, not {handler!r}")
+    if any(inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f) for f in _code(handler)):
+        raise TypeError(
+            f"handler {name} is a generator, as it has a `yield`: its code would never run; give "
+            "the one result with `return`, and what comes before it with job.log or "
+            "job.update_progress"
+        )
     try:
         inspect.signature(handler).bind(None)
     except TypeError as error:
-        name = getattr(handler, "__name__", repr(handler))
         raise TypeError(f"handler {name} must take exactly one argument, the job") from error
     except ValueError:  # some built-ins don't tell their signature
         pass
@@ -134,9 +165,18 @@ def check_handler(handler: object) -> Handler:
 
 def is_async(handler: Handler) -> bool:
     """Whether calling the handler gives a coroutine."""
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
-        getattr(handler, "__call__", None)  # noqa: B004 -- an object with an async __call__
-    )
+    return any(map(inspect.iscoroutinefunction, _code(handler)))
+
+
+def _name_of(handler: object) -> str:
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    return str(getattr(handler, "__name__", type(handler).__name__))
+
+
+def _code(handler: object) -> tuple[object, object]:
+    """A handler, and what a call of it runs if it is an object with a ``__call__``."""
+    return handler, getattr(handler, "__call__", None)  # noqa: B004 -- that is what is looked for
 
 
 def _call(handler: Handler, argument: Any) -> Any:

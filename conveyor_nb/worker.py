@@ -10,6 +10,7 @@ from typing import Any, Self
 from weakref import WeakSet
 
 from conveyor_nb.checks import check_flag, check_name
+from conveyor_nb.deadlocks import refuse_vain_close
 from conveyor_nb.dispatcher import Dispatcher
 from conveyor_nb.display import Displayable
 from conveyor_nb.durations import Duration, to_seconds
@@ -19,6 +20,7 @@ from conveyor_nb.job import Job
 from conveyor_nb.model import EventType, StoreEvent, WorkerInfo, WorkerStatus
 from conveyor_nb.options import Batch, GroupLimits, Limiter, WorkerOptions
 from conveyor_nb.runners import Handler, check_handler
+from conveyor_nb.runs import current_run
 from conveyor_nb.stores import StoreInterface
 
 __all__ = ["Handler", "Worker", "live_workers"]
@@ -226,6 +228,7 @@ class Worker(Displayable):
                 f"worker {self.name!r} is running by itself; run_once is for a worker that is "
                 "paused, or was made with auto_start=False"
             )
+        self._refuse_own_handler("it can't step on meanwhile")
         # in a task of its own, so that an interrupted cell does not leave a job half reported
         step = asyncio.get_running_loop().create_task(self._step())
         self._steps.add(step)
@@ -235,6 +238,7 @@ class Worker(Displayable):
     async def run_until_idle(self) -> int:
         """Process jobs until none is running and none can start now; returns how many ended."""
         self._require_open()
+        self._refuse_own_handler("it can't become idle meanwhile")
         slots = self._dispatcher.slots
         before = slots.ended_count
         temporary = not self._started
@@ -254,9 +258,14 @@ class Worker(Displayable):
         Args:
             timeout: a duration, in real time; jobs that still run after it are cancelled and put
                 back to waiting, with no attempt spent. ``None``: wait for as long as it takes.
+
+        Raises:
+            RuntimeError: its own handler waits for it, and with a ``timeout`` of more than 0.
         """
         if timeout is not None:
             timeout = to_seconds(timeout, what="timeout")
+        if timeout != 0:
+            self._refuse_own_handler("worker.retire() closes it as soon as they are done")
         closing = self.retire()
         in_time = await self.store.clock.wait_in_real_time(closing, timeout)
         if not in_time and not self._hurry.done():
@@ -381,6 +390,10 @@ class Worker(Displayable):
             raise RuntimeError(
                 f"worker {self.name!r} is closed; worker.successor() starts a new one like it"
             )
+
+    def _refuse_own_handler(self, remedy: str) -> None:
+        if (run := current_run()) is not None:
+            refuse_vain_close(run, self.name, self.running, remedy)
 
 
 def live_workers() -> list[Worker]:

@@ -25,8 +25,8 @@ from weakref import WeakKeyDictionary, WeakSet
 from IPython.core.async_helpers import get_asyncio_loop
 from IPython.core.interactiveshell import InteractiveShell
 
-from conveyor_nb.current import Run, current_run
 from conveyor_nb.notebook.job_output import JobOutput
+from conveyor_nb.runs import Run, current_run
 
 __all__ = ["Capture"]
 

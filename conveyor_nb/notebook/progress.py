@@ -10,11 +10,13 @@ from typing import Any, NamedTuple, Self
 
 from tqdm.auto import tqdm
 
+from conveyor_nb.deadlocks import refuse_vain_wait
 from conveyor_nb.errors import ConveyorError
 from conveyor_nb.job import Job
 from conveyor_nb.lifecycle import SETTLED
 from conveyor_nb.model import EventType, StoreEvent
 from conveyor_nb.notebook.repaint import Repainter
+from conveyor_nb.runs import current_run
 from conveyor_nb.stores import StoreInterface
 
 __all__ = ["Progress", "progress"]
@@ -167,6 +169,8 @@ class _Watch:
             self._unsubscribe.append(functools.partial(store.unsubscribe, queue_name, hear))
         for job in jobs:
             data = await job.store.get_job(job.queue_name, job.id)
+            if data is not None and (run := current_run()) is not None:
+                await refuse_vain_wait(run, data, job.store)
             if data is None or data.state in SETTLED:
                 failed = data is None or data.failed_at is not None
                 self._note(_key(job.store, job.queue_name, job.id), None, failed=failed)

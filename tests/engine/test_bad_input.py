@@ -288,18 +288,6 @@ async def test_a_bad_handler(handler: Any, words: str, queue: Queue, store: Memo
     assert await store.list_workers() == []
 
 
-@pytest.mark.asyncio
-async def test_a_handler_that_was_called_in_place_of_being_given(store: MemoryStore) -> None:
-    async def send(job: Any) -> None: ...
-
-    called = send(None)
-    try:
-        with pytest.raises(TypeError, match="handler must be a function that takes the job"):
-            Worker("emails", called, store=store)  # type: ignore[arg-type]
-    finally:
-        called.close()
-
-
 def test_a_worker_outside_of_a_loop() -> None:
     async def send(job: Job) -> None: ...
 

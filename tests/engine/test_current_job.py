@@ -20,7 +20,7 @@ from conveyor_nb import (
     current_job,
 )
 from conveyor_nb.actions import Action, Log
-from conveyor_nb.current import current_run
+from conveyor_nb.runs import current_run
 
 pytestmark = pytest.mark.asyncio
 Start = Callable[..., Worker]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 
 from conveyor_nb.clock import Callback, Clock, TimerHandle
+from conveyor_nb.loops import call_on
 
 __all__ = ["Alarm"]
 
 
 class Alarm:
-    """One timer that is set again and again.
+    """One timer that is set again and again, also from the loops of other threads.
+
+    It rings on the loop where it was set first, for as long as that runs; then on the next.
 
     Args:
         clock: what it goes by.
@@ -22,21 +26,37 @@ class Alarm:
         self._callback = callback
         self._when: datetime | None = None
         self._handle: TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it is set, and its loop was closed before it rang."""
+        return self._when is not None and self._loop is not None and self._loop.is_closed()
 
     def set(self, when: datetime | None) -> None:
         """Call back at ``when`` and at no other time; ``None``: not at all."""
-        if when != self._when:
-            self.cancel()
-            if when is not None:
-                self._when = when
-                self._handle = self._clock.call_at(when, self._ring)
+        here = asyncio._get_running_loop()
+        if when == self._when and not self.is_lost:
+            return
+        if self._loop is None or not self._loop.is_running():
+            self._loop = here
+        self._when = when
+        if self._loop is None or self._loop is here:
+            self._reset()
+        else:
+            call_on(self._loop, self._reset)
 
     def cancel(self) -> None:
         """Do not call back."""
-        self._when = None
+        self.set(None)
+
+    def _reset(self) -> None:
+        """Let there be a timer for what it is set to by now."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
+        if self._when is not None:
+            self._handle = self._clock.call_at(self._when, self._ring)
 
     def _ring(self) -> None:
         self._when = self._handle = None

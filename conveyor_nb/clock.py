@@ -9,11 +9,12 @@ import asyncio
 import contextlib
 import math
 import sys
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from conveyor_nb.checks import to_instant
 from conveyor_nb.durations import Duration, to_seconds
@@ -31,6 +32,8 @@ __all__ = [
     "resolve",
     "undisturbed",
 ]
+
+T = TypeVar("T")
 
 Callback = Callable[[], object]
 
@@ -56,30 +59,34 @@ async def checkpoint() -> None:
     await asyncio.sleep(0)
 
 
-_undisturbed = 0
+class _Turn(threading.local):
+    """The turn of this thread's loop: shared by all who ask whether it has been long."""
+
+    of: asyncio.AbstractEventLoop | None = None
+    ends = 0.0
+    undisturbed = 0
+
+
+_turn = _Turn()
 
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
     """Let nobody be overdue meanwhile: for what must get to its end without giving way."""
-    global _undisturbed
-    _undisturbed += 1
+    _turn.undisturbed += 1
     try:
         yield
     finally:
-        _undisturbed -= 1
+        _turn.undisturbed -= 1
 
 
 def is_undisturbed() -> bool:
     """Whether that is so now."""
-    return _undisturbed > 0
+    return _turn.undisturbed > 0
 
 
 class Clock(ABC):
     """What the engine asks of time."""
-
-    _turn_of: asyncio.AbstractEventLoop | None = None
-    _turn_ends = 0.0
 
     @abstractmethod
     def now(self) -> datetime:
@@ -100,7 +107,7 @@ class Clock(ABC):
         of them asked in this turn of the loop, and all of them share it.
         """
         now = time.perf_counter()
-        if now <= self._turn_ends:
+        if now <= _turn.ends:
             return False
         if is_undisturbed():
             return False
@@ -108,14 +115,11 @@ class Clock(ABC):
             loop = asyncio.get_running_loop()
         except RuntimeError:  # then there are no others
             return False
-        if self._turn_of is loop:
+        if _turn.of is loop:
             return True
-        self._turn_of, self._turn_ends = loop, now + _LONG_TURN
-        loop.call_soon(self._end_turn)
+        _turn.of, _turn.ends = loop, now + _LONG_TURN
+        loop.call_soon(_end_turn)
         return False
-
-    def _end_turn(self) -> None:
-        self._turn_of, self._turn_ends = None, 0.0
 
     async def sleep(self, delay: Duration) -> None:
         """Wait for ``delay``, a duration, as this clock measures it."""
@@ -173,6 +177,10 @@ class Clock(ABC):
     def back_on_loop(self) -> Iterator[None]:
         """Marks a time in which work in a thread only waits for something on the loop."""
         yield
+
+
+def _end_turn() -> None:
+    _turn.of, _turn.ends = None, 0.0
 
 
 def _call_after(delay: float, callback: Callback) -> TimerHandle:
@@ -235,7 +243,7 @@ class ScaledClock(Clock):
         return f"<ScaledClock x{self.speed:g}>"
 
 
-def resolve(future: asyncio.Future[Any], value: bool) -> None:
+def resolve(future: asyncio.Future[T], value: T) -> None:
     """Set a future's result, unless it is done."""
     if not future.done():
         future.set_result(value)

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import heapq
 import itertools
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from weakref import WeakSet
 
 from conveyor_nb.checks import to_instant
 from conveyor_nb.clock import (
@@ -21,6 +23,7 @@ from conveyor_nb.clock import (
     resolve,
 )
 from conveyor_nb.durations import Duration, to_seconds
+from conveyor_nb.loops import call_on, run_on
 
 __all__ = ["VIRTUAL_START", "VirtualClock"]
 
@@ -50,15 +53,18 @@ class VirtualClock(Clock):
 
     def __init__(self, start: datetime = VIRTUAL_START) -> None:
         self._now = to_instant(start, what="start")
+        self._guard = threading.Lock()
         self._timers: list[_VirtualTimer] = []
         self._order = itertools.count()
+        self._loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+        """Those that something waits on for this clock."""
         self._asked = 0
         self._off_loop = 0
         self._ended_off_loop = 0
-        self._change_off_loop: asyncio.Future[Any] | None = None
+        self._waiting_for_change: set[asyncio.Future[Any]] = set()
         self._patient = True
-        self._settling = False
-        self._joined: list[asyncio.Future[Any]] = []
+        self._joined: dict[asyncio.AbstractEventLoop, list[asyncio.Future[Any]]] = {}
+        """Of each loop that is being settled: who else waits for that."""
 
     def now(self) -> datetime:
         return self._now
@@ -69,8 +75,12 @@ class VirtualClock(Clock):
         return self._asked % _LONG_TURN_ASKED == 0 and not is_undisturbed()
 
     def call_at(self, when: datetime, callback: Callback) -> TimerHandle:
-        timer = _VirtualTimer(max(when, self._now), next(self._order), callback)
-        heapq.heappush(self._timers, timer)
+        loop = asyncio._get_running_loop()
+        with self._guard:
+            timer = _VirtualTimer(max(when, self._now), next(self._order), callback, loop)
+            heapq.heappush(self._timers, timer)
+            if loop is not None:
+                self._loops.add(loop)
         return timer
 
     async def advance(self, duration: Duration) -> None:
@@ -91,42 +101,74 @@ class VirtualClock(Clock):
         It always comes to an end. A handler in a thread that goes on for ever, a task that
         never waits for anything and jobs that make ever more jobs are waited for with
         ``patience``; when that has run out, the timers that are left are run without waiting.
-        Only a task that blocks the loop itself blocks this too.
+        Only a task that blocks the loop itself blocks this too. Timers fire on the loops where
+        they were set; of loops in other threads each is waited for in the same way.
 
         Raises:
             ValueError: ``duration`` is negative or not a duration.
         """
         target = self._now + timedelta(seconds=to_seconds(duration, what="advance"))
         await self.settle()
-        while (timer := self._next_timer()) is not None and timer.when <= target:
-            heapq.heappop(self._timers)
+        while (timer := self._pop_timer(target)) is not None:
             self._now = max(self._now, timer.when)  # a handler may advance the clock as well
-            timer.fire()
+            loop = timer.loop
+            if loop is None or loop is asyncio.get_running_loop():
+                timer.fire()
+            else:
+                await self._settle_there(loop, timer.fire)
             await self._settle_in_turn()
         self._now = max(self._now, target)
-        await self._settle_in_turn()
+        await self._settle_everywhere()
 
     async def settle(self) -> None:
         """Let everything that can run now run, without moving time; see :meth:`advance`."""
         self._patient = True
+        await self._settle_everywhere()
+
+    async def _settle_everywhere(self) -> None:
+        here = asyncio.get_running_loop()
+        with self._guard:
+            elsewhere = [loop for loop in self._loops if loop is not here]
+        for loop in elsewhere:
+            await self._settle_there(loop)
         await self._settle_in_turn()
 
+    async def _settle_there(
+        self, loop: asyncio.AbstractEventLoop, first: Callback | None = None
+    ) -> None:
+        """Call ``first`` on the loop of another thread and settle it, while there is patience."""
+
+        async def settle() -> None:
+            if first is not None:
+                first()
+            await self._settle_in_turn()
+
+        if loop.is_running():
+            settled = asyncio.ensure_future(run_on(loop, settle))
+            if not await REAL_TIME.wait(settled, _WHOLE_INSTANT * self.patience):
+                settled.cancel()
+            await asyncio.gather(settled, return_exceptions=True)  # it may have closed meanwhile
+        elif first is not None:
+            call_on(loop, first)  # it stands still, and may go on or not
+
     async def _settle_in_turn(self) -> None:
-        if self._settling:  # two that wait for quiet would never see it
-            turn = asyncio.get_running_loop().create_future()
-            self._joined.append(turn)
+        loop = asyncio.get_running_loop()
+        joined = self._joined.get(loop)
+        if joined is not None:  # two that wait for quiet would never see it
+            turn = loop.create_future()
+            joined.append(turn)
             await turn
             return
-        self._settling = True
+        joined = self._joined[loop] = []
         try:
             await self._settle()
-            while self._joined:
-                resolve(self._joined.pop(0), True)
+            while joined:
+                resolve(joined.pop(0), True)
                 await self._settle()
         finally:
-            self._settling = False
-            while self._joined:
-                resolve(self._joined.pop(0), True)
+            del self._joined[loop]
+            for turn in joined:
+                resolve(turn, True)
 
     async def _settle(self) -> None:
         """Let the loop become quiet and work off the loop end, for as long as patience lasts."""
@@ -144,9 +186,16 @@ class VirtualClock(Clock):
             left = (min(until, at_last) - REAL_TIME.now()).total_seconds()
             if left <= 0:
                 break
-            self._change_off_loop = asyncio.get_running_loop().create_future()
-            await REAL_TIME.wait(self._change_off_loop, left)
+            await self._wait_for_change(left)
         self._patient = False
+
+    async def _wait_for_change(self, most: float) -> None:
+        change = asyncio.get_running_loop().create_future()
+        with self._guard:
+            self._waiting_for_change.add(change)
+        await REAL_TIME.wait(change, most)
+        with self._guard:
+            self._waiting_for_change.discard(change)
 
     async def wait_in_real_time(
         self, future: asyncio.Future[Any], timeout: Duration | None
@@ -164,8 +213,7 @@ class VirtualClock(Clock):
         try:
             yield
         finally:
-            self._ended_off_loop += 1
-            self._count_off_loop(-1)
+            self._count_off_loop(-1, ended=1)
 
     @contextlib.contextmanager
     def back_on_loop(self) -> Iterator[None]:
@@ -175,27 +223,41 @@ class VirtualClock(Clock):
         finally:
             self._count_off_loop(+1)
 
-    def _count_off_loop(self, change: int) -> None:
-        self._off_loop += change
-        if change < 0 and self._change_off_loop is not None:
-            resolve(self._change_off_loop, True)
+    def _count_off_loop(self, change: int, *, ended: int = 0) -> None:
+        with self._guard:
+            self._off_loop += change
+            self._ended_off_loop += ended
+            waiting = tuple(self._waiting_for_change) if change < 0 else ()
+        for future in waiting:
+            call_on(future.get_loop(), resolve, future, True)
 
-    def _next_timer(self) -> _VirtualTimer | None:
-        while self._timers and self._timers[0].cancelled:
-            heapq.heappop(self._timers)
-        return self._timers[0] if self._timers else None
+    def _pop_timer(self, until: datetime) -> _VirtualTimer | None:
+        """Take the next timer out that falls due by then."""
+        with self._guard:
+            while self._timers and self._timers[0].when <= until:
+                timer = heapq.heappop(self._timers)
+                if not timer.cancelled:
+                    return timer
+        return None
 
     def __repr__(self) -> str:
         return f"<VirtualClock at {self._now.isoformat()}>"
 
 
 class _VirtualTimer:
-    __slots__ = ("callback", "order", "when")
+    __slots__ = ("callback", "loop", "order", "when")
 
-    def __init__(self, when: datetime, order: int, callback: Callback) -> None:
+    def __init__(
+        self,
+        when: datetime,
+        order: int,
+        callback: Callback,
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> None:
         self.when = when
         self.order = order
         self.callback: Callback | None = callback
+        self.loop = loop
 
     @property
     def cancelled(self) -> bool:

@@ -354,7 +354,7 @@ class MemoryStore(Displayable, MemoryBulk):
         if state.outbox:
             events, state.outbox = state.outbox, []
             self._subscriptions.publish(events)
-        if state.retention.has_changed:
+        if state.retention.has_changed or self._expiry_alarm.is_lost:
             state.retention.has_changed = False
             self._expiry_alarm.set(state.retention.next_expiry())
 

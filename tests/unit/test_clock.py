@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 
 from conveyor_nb import ScaledClock, SystemClock, VirtualClock
 from conveyor_nb.alarm import Alarm
-from conveyor_nb.clock import Clock, checkpoint, undisturbed
+from conveyor_nb.clock import Clock, _turn, checkpoint, undisturbed
 
 START = datetime(2027, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -484,9 +486,29 @@ def test_what_a_loop_that_is_closed_has_left_does_not_count_for_the_next() -> No
         return clock.overdue()
 
     asyncio.run(work_to_the_end())
-    clock._turn_of = asyncio.new_event_loop()  # as if its last callback had not come
-    clock._turn_of.close()
+    _turn.of = asyncio.new_event_loop()  # as if its last callback had not come
+    _turn.of.close()
     assert not asyncio.run(begin())
+
+
+def test_the_turns_of_two_threads_are_counted_apart() -> None:
+    clock = SystemClock()
+
+    async def work(at_work: threading.Barrier) -> bool:
+        told = False
+        for _ in range(3):  # each begins its turn while the other is in the middle of its own
+            at_work.wait(30)
+            await checkpoint()
+            clock.overdue()
+            at_work.wait(30)
+            began = time.perf_counter()
+            while not (told := clock.overdue()) and time.perf_counter() < began + 1:
+                pass
+        return told
+
+    at_work = threading.Barrier(2)
+    with ThreadPoolExecutor(2) as pool:
+        assert all(pool.map(lambda _: asyncio.run(work(at_work)), range(2)))
 
 
 def test_a_virtual_clock_counts_for_the_same_on_every_run() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import inspect
 import logging
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
@@ -14,6 +15,7 @@ from typing import Any, Protocol, Self, TypeVar, overload
 from msgspec.structs import replace
 
 from conveyor_nb.checks import check_count
+from conveyor_nb.loops import Flag, call_on
 from conveyor_nb.model import EventType, StoreEvent
 
 __all__ = ["EventBus", "EventCallback", "EventHandler", "EventSource", "EventStream", "local_name"]
@@ -44,8 +46,9 @@ class EventBus:
     A handler that raises is reported on ``"error"``, to handlers that get a ``StoreEvent`` whose
     data has the ``error``; with none of these, or when one of them raises, to the log.
 
-    A handler runs in the context in which it was added, not in that of whoever made the event: what
-    it prints is shown by the cell that it is in, and is not taken for the print of a job.
+    A handler runs on the loop and in the context in which it was added, not in those of whoever
+    made the event: what it prints is shown by the cell that it is in, and is not taken for the
+    print of a job. One that was added where no loop ran is called at once, wherever that is.
 
     Args:
         types: the types of event that this bus passes on.
@@ -63,7 +66,7 @@ class EventBus:
     def __init__(self, types: Iterable[EventType], logger: logging.Logger | None = None) -> None:
         self._names = {local_name(kind) for kind in types} | {ERROR}
         self._logger = logger or logging.getLogger("conveyor_nb")
-        self._handlers: dict[str, list[tuple[EventHandler, contextvars.Context]]] = {}
+        self._handlers: dict[str, list[_Added]] = {}
         self.at_work: set[asyncio.Task[None]] = set()
         """The async handlers that run."""
 
@@ -86,41 +89,62 @@ class EventBus:
             return lambda function: self.on(name, function)
         if not callable(handler):
             raise TypeError(f"an event handler must be callable, not {handler!r}")
-        added = (handler, contextvars.copy_context())
-        self._handlers.setdefault(name, []).append(added)
+        self._handlers.setdefault(name, []).append(_Added(handler))
         return handler
 
     def off(self, name: str, handler: EventHandler | None = None) -> None:
         """Stop calling a handler, or all handlers of this name."""
         self._check(name)
-        handlers = self._handlers.get(name, [])
-        left = [one for one in handlers if handler is not None and one[0] != handler]
-        self._handlers[name] = left
+        for added in tuple(self._handlers.get(name, ())):
+            if handler is None or added.handler == handler:
+                self._drop(name, added)
 
     def emit(self, event: StoreEvent) -> None:
         """Call the handlers of an event, in the order they were added."""
-        for handler, context in tuple(self._handlers.get(local_name(event.type), ())):
+        name = local_name(event.type)
+        for added in tuple(self._handlers.get(name, ())):
             # a copy: a handler may make the very event that it handles
-            context.copy().run(self._call, handler, event)
+            context = added.context.copy()
+            if added.loop is None:
+                context.run(self._call, added, event)
+            elif not call_on(added.loop, self._call, added, event, context=context):
+                self._drop(name, added)
 
     def close(self) -> None:
         """Drop every handler, and stop the async ones that still run."""
-        self._handlers.clear()
-        for task in self.at_work:
-            task.cancel()
+        for name, handlers in self._handlers.items():
+            for added in tuple(handlers):
+                self._drop(name, added)
+        for task in tuple(self.at_work):
+            call_on(task.get_loop(), task.cancel)
 
-    def _call(self, handler: EventHandler, event: StoreEvent) -> None:
+    def _drop(self, name: str, added: _Added) -> None:
+        added.is_dropped = True
+        self._handlers[name] = [one for one in self._handlers[name] if one is not added]
+
+    def _call(self, added: _Added, event: StoreEvent) -> None:
+        if added.is_dropped:  # since the event was made, on another thread
+            return
         try:
-            result = handler(event)
+            result = added.handler(event)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a handler's fault must not reach whoever made the event
             self._report(error, event)
             return
         if inspect.isawaitable(result):
-            task = asyncio.get_running_loop().create_task(self._finish(result, event))
-            self.at_work.add(task)
-            task.add_done_callback(self.at_work.discard)
+            finish = self._finish(result, event)
+            try:
+                task = asyncio.get_running_loop().create_task(finish)
+            except RuntimeError as error:
+                finish.close()
+                if inspect.iscoroutine(result):
+                    result.close()
+                error.add_note("An async handler runs on the loop in which it is added.")
+                self._report(error, event)
+            else:
+                self.at_work.add(task)
+                task.add_done_callback(self.at_work.discard)
 
     async def _finish(self, result: Awaitable[None], event: StoreEvent) -> None:
         try:
@@ -142,6 +166,18 @@ class EventBus:
     def _check(self, name: str) -> None:
         if name not in self._names:
             raise ValueError(f"no event {name!r}; known are: {', '.join(sorted(self._names))}")
+
+
+class _Added:
+    """A handler, with where it was added."""
+
+    __slots__ = ("context", "handler", "is_dropped", "loop")
+
+    def __init__(self, handler: EventHandler) -> None:
+        self.handler = handler
+        self.context = contextvars.copy_context()
+        self.loop = asyncio._get_running_loop()
+        self.is_dropped = False
 
 
 class EventSource(Protocol):
@@ -195,7 +231,8 @@ class EventStream:
         self._queue_name = queue_name
         self._unread: deque[StoreEvent] = deque(maxlen=size)
         self._missed_now = 0
-        self._readable = asyncio.Event()
+        self._guard = threading.Lock()
+        self._readable = Flag()
         self._closed = False
         source.subscribe(queue_name, self._take)
 
@@ -203,17 +240,16 @@ class EventStream:
         return self
 
     async def __anext__(self) -> StoreEvent:
-        while not self._unread:
+        while True:
+            self._readable.clear()
+            with self._guard:
+                if self._missed_now:
+                    return self._note_missed()
+                if self._unread:
+                    return self._unread.popleft()
             if self._closed:
                 raise StopAsyncIteration
-            self._readable.clear()
             await self._readable.wait()
-        if self._missed_now:
-            oldest = self._unread[0]
-            data = {"missed": self._missed_now}
-            self._missed_now = 0
-            return StoreEvent(EventType.MISSED, oldest.queue_name, None, data, oldest.timestamp)
-        return self._unread.popleft()
 
     async def aclose(self) -> None:
         """Take no more events; those unread can still be read."""
@@ -240,8 +276,15 @@ class EventStream:
         if event.type == EventType.DISCONNECTED:
             self.dispose()
             return
-        if len(self._unread) == self._unread.maxlen:
-            self.missed += 1
-            self._missed_now += 1
-        self._unread.append(event)
+        with self._guard:
+            if len(self._unread) == self._unread.maxlen:
+                self.missed += 1
+                self._missed_now += 1
+            self._unread.append(event)
         self._readable.set()
+
+    def _note_missed(self) -> StoreEvent:
+        oldest = self._unread[0]
+        data = {"missed": self._missed_now}
+        self._missed_now = 0
+        return StoreEvent(EventType.MISSED, oldest.queue_name, None, data, oldest.timestamp)

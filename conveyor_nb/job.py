@@ -9,18 +9,17 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Self
 
-from msgspec.structs import replace
-
 from conveyor_nb import actions
 from conveyor_nb.checks import check_number, check_percent, to_instant
-from conveyor_nb.clock import checkpoint
+from conveyor_nb.clock import checkpoint, resolve
 from conveyor_nb.deadlocks import refuse_vain_wait
 from conveyor_nb.display import Displayable
 from conveyor_nb.durations import Duration, to_seconds
 from conveyor_nb.errors import JobCancelledError, JobFailedError, JobNotFoundError
 from conveyor_nb.lifecycle import SETTLED
+from conveyor_nb.loops import call_on
 from conveyor_nb.model import AttemptRecord, EventType, JobData, JobState, Lock, StoreEvent
-from conveyor_nb.observable import JobObservable
+from conveyor_nb.observable import JobObservable, as_told
 from conveyor_nb.options import JobOptions
 from conveyor_nb.payload import freeze, thaw
 from conveyor_nb.runs import current_run
@@ -268,7 +267,7 @@ class Job(Displayable):
 
     def observe(self) -> JobObservable:
         """Follow the job: its start, its progress and its end."""
-        return JobObservable(self._store, self.queue_name, self.id)
+        return JobObservable(self._store, self.queue_name, self.id, known=self._data)
 
     async def wait_until_finished(self, timeout: Duration | None = None) -> Any:
         """Wait until the job has settled, and return what its handler returned.
@@ -293,11 +292,12 @@ class Job(Displayable):
             return _result(self._data, self._data.cancelled_at is not None)
         if found is not None and (run := current_run()) is not None:
             await refuse_vain_wait(run, found, self._store)
-        settled: asyncio.Future[StoreEvent] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        settled: asyncio.Future[StoreEvent] = loop.create_future()
 
         def notice(event: StoreEvent) -> None:
-            if event.type in _END_EVENTS and not settled.done():
-                settled.set_result(event)
+            if event.type in _END_EVENTS:
+                call_on(loop, resolve, settled, event)
 
         self._store.subscribe(self.queue_name, notice, job_id=self.id)
         try:
@@ -323,12 +323,7 @@ class Job(Displayable):
         if event.type in _GONE:
             raise JobNotFoundError(self.id, self.queue_name)
         found = await self._store.get_job(self.queue_name, self.id)
-        end = replace(
-            found or self._data,
-            state=JobState(event.type.partition(":")[2]),
-            returnvalue=freeze(event.data.get("returnvalue"), "returnvalue"),
-            failed_reason=event.data.get("reason"),
-        )
+        end = as_told(found or self._data, event)
         self._show(found or end)
         return _result(end, event.data.get("cancelled", False))
 

@@ -7,12 +7,16 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from conveyor_nb.events import EventBus, EventHandler
+from msgspec.structs import replace
+
+from conveyor_nb.events import EventBus
 from conveyor_nb.lifecycle import SETTLED
+from conveyor_nb.loops import call_on
 from conveyor_nb.model import EventType, JobData, JobState, StoreEvent
+from conveyor_nb.payload import freeze
 from conveyor_nb.stores import StoreInterface
 
-__all__ = ["JobObservable"]
+__all__ = ["JobObservable", "as_told"]
 
 _FOLLOWED = (
     EventType.ACTIVE,
@@ -22,6 +26,7 @@ _FOLLOWED = (
     EventType.REMOVED,
 )
 _ENDS = frozenset({EventType.COMPLETED, EventType.FAILED, EventType.REMOVED})
+_STATES = frozenset(JobState)
 
 Unsubscribe = Callable[[], None]
 Observer = Callable[..., Awaitable[None] | None]
@@ -30,13 +35,15 @@ Observer = Callable[..., Awaitable[None] | None]
 class JobObservable:
     """Calls back as a job starts, makes progress and ends; then it is disposed.
 
-    Async callbacks may still be at work then: they are left to finish, until the store is
-    disconnected or the queue closed that gave this.
+    Callbacks are called on the loop where they subscribed. Async ones may still be at work at the
+    end: they are left to finish, until the store is disconnected or the queue closed that gave
+    this.
 
     Args:
         store: where the job is.
         queue_name: the job's queue.
         job_id: the job.
+        known: the job as it was seen last, if it was.
 
     >>> import asyncio
     >>> from conveyor_nb import MemoryStore, Queue, Worker
@@ -44,11 +51,11 @@ class JobObservable:
     ...     store = MemoryStore(ids="sequential")
     ...     queue = Queue("sums", store=store)
     ...     job = await queue.add("sum", [1, 2, 3])
-    ...     job.observe().subscribe(on_completed=lambda value: print("the sum is", value))
+    ...     job.observe().subscribe(on_completed=lambda job, value: print(job.id, "is", value))
     ...     async with Worker("sums", lambda job: sum(job.data), store=store) as worker:
     ...         await job.wait_until_finished()
     >>> asyncio.run(main())
-    the sum is 6
+    sums-1 is 6
     """
 
     def __init__(
@@ -57,21 +64,22 @@ class JobObservable:
         queue_name: str,
         job_id: str,
         *,
+        known: JobData | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
         self.queue_name = queue_name
         self.job_id = job_id
         self._store = store
+        self._known = known
         self._logger = logger
-        self._buses: list[EventBus] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._disposed = False
+        self._followers: list[_Follower] = []
+        self._has_ended = False
         store.subscribe(queue_name, self._hear, job_id=job_id)
 
     @property
     def disposed(self) -> bool:
         """Whether the job has ended, or :meth:`dispose` was called."""
-        return self._disposed
+        return self._has_ended
 
     def subscribe(
         self,
@@ -84,34 +92,37 @@ class JobObservable:
     ) -> Unsubscribe:
         """Call back from now on; if the job has settled already, very soon.
 
+        Each is given the ``Job`` as it is then, plain or async, and more:
+
         Args:
-            on_active: called with nothing when a worker takes the job.
-            on_progress: called with the progress in percent.
-            on_completed: called with the result.
-            on_failed: called with the reason when the job fails for good.
-            on_cancelled: called with nothing when it ends because it was cancelled.
+            on_active: called with ``(job)`` when a worker takes it.
+            on_progress: called with ``(job, progress)``, in percent.
+            on_completed: called with ``(job, result)``.
+            on_failed: called with ``(job, reason)`` when it fails for good.
+            on_cancelled: called with ``(job)`` when it ends because it was cancelled.
 
         Returns:
             A function that ends this subscription.
+
+        Raises:
+            TypeError: a callback can't be called.
+            RuntimeError: no event loop is running.
         """
-        bus = EventBus(_FOLLOWED, self._logger)
-        _connect(bus, "active", on_active, lambda event: ())
-        _connect(bus, "progress", on_progress, lambda event: (event.data["progress"],))
-        _connect(bus, "completed", on_completed, lambda event: (event.data["returnvalue"],))
-        if on_failed or on_cancelled:
-            bus.on("failed", lambda event: _tell_failure(event, on_failed, on_cancelled))
-        self._buses.append(bus)
+        observers = {
+            "active": on_active,
+            "progress": on_progress,
+            "completed": on_completed,
+            "failed": on_failed,
+            "cancelled": on_cancelled,
+        }
+        for name, observer in observers.items():
+            if observer is not None and not callable(observer):
+                raise TypeError(f"on_{name} must be a function, not {observer!r}")
+        follower = _Follower(self._store, self._base(), observers, self._leave, self._logger)
+        self._followers.append(follower)
+        self._has_ended = False
         self._store.subscribe(self.queue_name, self._hear, job_id=self.job_id)  # if it had left
-        task = asyncio.get_running_loop().create_task(self._catch_up(bus))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-        def unsubscribe() -> None:
-            if bus in self._buses:
-                self._buses.remove(bus)
-            bus.close()
-
-        return unsubscribe
+        return follower.close
 
     async def cancel(self) -> None:
         """Cancel the job; of a settled job: no effect."""
@@ -119,57 +130,146 @@ class JobObservable:
 
     def dispose(self) -> None:
         """Call nobody back any more, and stop the async callbacks that are at work."""
-        self._disposed = True
+        self._has_ended = True
         self._store.unsubscribe(self.queue_name, self._hear, job_id=self.job_id)
-        for bus in self._buses:
-            bus.close()
-        self._buses.clear()
+        for follower in tuple(self._followers):
+            follower.close()
+
+    def _base(self) -> JobData:
+        return self._known or JobData(self.job_id, "", self.queue_name)
 
     def _hear(self, event: StoreEvent) -> None:
         if event.type == EventType.DISCONNECTED:
             self.dispose()
-        elif not self._disposed:
-            for bus in tuple(self._buses):
-                bus.emit(event)
-            if event.type in _ENDS:
-                self._end()
-
-    def _end(self) -> None:
-        """Take no more events of the job, and leave when no callback is at work any more."""
-        self._disposed = True
-        at_work = [task for bus in self._buses for task in bus.at_work]
-        if at_work:
-            at_work[0].add_done_callback(lambda _: self._end())
-        else:
-            self.dispose()
-
-    async def _catch_up(self, bus: EventBus) -> None:
-        """Tell a late subscriber of an end that he missed."""
-        job = await self._store.get_job(self.queue_name, self.job_id)
-        if bus not in self._buses or (job is not None and job.state not in SETTLED):
             return
-        if job is not None:
-            bus.emit(_end_of(job, self._store))
-        self._end()
+        for follower in tuple(self._followers):
+            follower.hear(event)
+        if event.type in _ENDS:
+            self._has_ended = True
+            self._leave(None)
+
+    def _leave(self, follower: _Follower | None) -> None:
+        """Take no more events when the job has ended and no callback is at work any more."""
+        if follower in self._followers:
+            self._followers.remove(follower)
+            self._has_ended = self._has_ended or follower.has_ended
+        if self._has_ended and not self._followers:
+            self._store.unsubscribe(self.queue_name, self._hear, job_id=self.job_id)
 
 
-def _connect(
-    bus: EventBus,
-    name: str,
-    observer: Observer | None,
-    arguments: Callable[[StoreEvent], tuple[Any, ...]],
-) -> None:
-    if observer is not None:
-        call: EventHandler = lambda event: observer(*arguments(event))  # noqa: E731
-        bus.on(name, call)
+class _Follower:
+    """One subscription to a job: calls back on the loop where it was made.
+
+    Args:
+        store: where the job is.
+        known: what is known of the job.
+        observers: what to call, by name.
+        on_leave: called with this when the job has ended and no callback is at work any more.
+        logger: where faults of the callbacks go.
+    """
+
+    def __init__(
+        self,
+        store: StoreInterface,
+        known: JobData,
+        observers: dict[str, Observer | None],
+        on_leave: Callable[[_Follower], None],
+        logger: logging.Logger | None,
+    ) -> None:
+        self.has_ended = False
+        self._is_closed = False
+        self._store = store
+        self._known = known
+        self._observers = observers
+        self._on_leave = on_leave
+        self._loop = asyncio.get_running_loop()
+        self._early: list[StoreEvent] | None = []
+        """What is heard before the job was looked at."""
+        self._bus = EventBus(_FOLLOWED, logger)
+        for kind in ("active", "progress", "completed", "failed"):
+            self._bus.on(kind, self._tell)
+        self._look = self._loop.create_task(self._catch_up())
+
+    def hear(self, event: StoreEvent) -> None:
+        """Take note of an event, on whatever thread."""
+        if not call_on(self._loop, self._take, event):
+            self._on_leave(self)
+
+    def close(self) -> None:
+        """Call nobody back any more, and stop what is at work."""
+        self._is_closed = True
+        self._bus.close()
+        call_on(self._loop, self._look.cancel)
+        self._on_leave(self)
+
+    def _take(self, event: StoreEvent) -> None:
+        if self.has_ended or self._is_closed:
+            return
+        if self._early is not None:
+            self._early.append(event)
+            return
+        self._known = as_told(self._known, event)
+        if event.type in _ENDS:
+            self.has_ended = True
+            self._look = self._loop.create_task(self._end(event))
+        else:
+            self._bus.emit(event)
+
+    async def _catch_up(self) -> None:
+        """Look at the job, and tell of an end that was missed."""
+        found = await self._store.get_job(self._known.queue_name, self._known.id)
+        early, self._early = self._early or [], None
+        self._known = found or self._known
+        for event in early:
+            self._take(event)
+        if not self.has_ended and (found is None or found.state in SETTLED):
+            self.has_ended = True
+            await self._end(_end_of(found, self._store) if found else None)
+
+    async def _end(self, event: StoreEvent | None) -> None:
+        if event is not None and event.type != EventType.REMOVED:
+            found = await self._store.get_job(self._known.queue_name, self._known.id)
+            self._known = found or self._known
+            self._bus.emit(event)
+        self._leave_when_idle()
+
+    def _leave_when_idle(self, _: object = None) -> None:
+        at_work = next(iter(self._bus.at_work), None)
+        if at_work is not None:
+            at_work.add_done_callback(self._leave_when_idle)
+        else:
+            self._on_leave(self)
+
+    def _tell(self, event: StoreEvent) -> Awaitable[None] | None:
+        """Call the observer of an event."""
+        from conveyor_nb.job import Job  # which imports this module
+
+        data = event.data
+        name = event.type.partition(":")[2]
+        more: tuple[Any, ...] = ()
+        if name == "failed" and data["cancelled"]:
+            name = "cancelled"
+        elif name != "active":
+            more = (data[_TOLD[name]],)
+        observer = self._observers[name]
+        return observer(Job(self._known, self._store), *more) if observer else None
 
 
-def _tell_failure(
-    event: StoreEvent, on_failed: Observer | None, on_cancelled: Observer | None
-) -> Awaitable[None] | None:
-    if event.data["cancelled"]:
-        return on_cancelled() if on_cancelled else None
-    return on_failed(event.data["reason"]) if on_failed else None
+_TOLD = {"progress": "progress", "completed": "returnvalue", "failed": "reason"}
+"""What an observer is told beside the job, by its key in the event's data."""
+
+
+def as_told(job: JobData, event: StoreEvent) -> JobData:
+    """A job as it is after an event of it, as far as that tells."""
+    data, name = event.data, event.type.partition(":")[2]
+    updates: dict[str, Any] = {"state": JobState(name)} if name in _STATES else {}
+    if event.type == EventType.PROGRESS:
+        updates["progress"] = data["progress"]
+    elif event.type == EventType.COMPLETED:
+        updates["returnvalue"] = freeze(data.get("returnvalue"), "returnvalue")
+    elif event.type == EventType.FAILED:
+        updates["failed_reason"] = data.get("reason")
+    return replace(job, **updates)
 
 
 def _end_of(job: JobData, store: StoreInterface) -> StoreEvent:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakSet
 
 from conveyor_nb.checks import check_name
-from conveyor_nb.clock import SLICE, checkpoint
+from conveyor_nb.clock import SLICE, checkpoint, resolve
 from conveyor_nb.deadlocks import refuse_vain_join
 from conveyor_nb.display import Displayable, describe_queue, rows_of
 from conveyor_nb.durations import Duration, to_seconds
@@ -29,6 +29,7 @@ from conveyor_nb.intake import (
     to_state,
 )
 from conveyor_nb.job import Job
+from conveyor_nb.loops import call_on
 from conveyor_nb.model import ALL_NAMES, EventType, JobData, JobState, StoreEvent
 from conveyor_nb.observable import JobObservable
 from conveyor_nb.options import JobOptions
@@ -243,11 +244,12 @@ class Queue(Displayable, Repeating):
             refuse_vain_join(run, self.name, self.store)
         if timeout is not None:
             timeout = to_seconds(timeout, what="timeout")
-        idle: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        idle: asyncio.Future[bool] = loop.create_future()
 
         def check(event: StoreEvent) -> None:
             if event.type in _MAY_END_WORK and not idle.done():
-                idle.set_result(True)
+                call_on(loop, resolve, idle, True)
 
         self.store.subscribe(self.name, check)
         try:
@@ -259,7 +261,7 @@ class Queue(Displayable, Repeating):
                     left = max(0.0, timeout - spent)
                 if not await self.store.clock.wait(idle, left):
                     raise TimeoutError(f"{self!r} still has work after {timeout:g}s")
-                idle = asyncio.get_running_loop().create_future()
+                idle = loop.create_future()
         finally:
             self.store.unsubscribe(self.name, check)
 

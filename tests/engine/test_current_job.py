@@ -162,7 +162,7 @@ async def test_who_listens_to_events_does_not_belong_to_the_job(
         hear(event)
 
     async def send(job: Job) -> None:
-        job.observe().subscribe(on_completed=lambda _: heard.append(("own", current_id())))
+        job.observe().subscribe(on_completed=lambda *_: heard.append(("own", current_id())))
         await job.update_progress(50)
         await queue.add("other", delay="1s")
 

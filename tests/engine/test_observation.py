@@ -29,13 +29,19 @@ class Witness:
 
     def __init__(self) -> None:
         self.told: list[Any] = []
+        self.jobs: list[tuple[str, float]] = []
+        """The state and the progress of the job with which each was called."""
         self.callbacks: dict[str, Callable[..., None]] = {
-            "on_active": lambda: self.told.append("active"),
-            "on_progress": lambda percent: self.told.append(percent),
-            "on_completed": lambda value: self.told.append(("completed", value)),
-            "on_failed": lambda reason: self.told.append(("failed", reason)),
-            "on_cancelled": lambda: self.told.append("cancelled"),
+            "on_active": lambda job: self.tell(job, "active"),
+            "on_progress": lambda job, percent: self.tell(job, percent),
+            "on_completed": lambda job, value: self.tell(job, ("completed", value)),
+            "on_failed": lambda job, reason: self.tell(job, ("failed", reason)),
+            "on_cancelled": lambda job: self.tell(job, "cancelled"),
         }
+
+    def tell(self, job: Job, what: Any) -> None:
+        self.told.append(what)
+        self.jobs.append((str(job.state), job.progress))
 
 
 @pytest.fixture
@@ -69,7 +75,7 @@ async def test_an_observer_is_told_of_a_life(
     start: Start,
     witness: Witness,
     data: str,
-    end: object,
+    end: tuple[str, str],
     of_the_queue: bool,
 ) -> None:
     job = await queue.add("send", data)
@@ -79,6 +85,7 @@ async def test_an_observer_is_told_of_a_life(
     start(obey)
     await clock.settle()
     assert witness.told == ["active", 50, end]
+    assert witness.jobs == [("active", 0), ("active", 50), (end[0], 50)]
     assert observable.disposed
 
 
@@ -252,9 +259,9 @@ async def test_async_observers_run_to_their_end(
 ) -> None:
     told: list[Any] = []
 
-    async def slowly(*arguments: Any) -> None:
+    async def slowly(job: Job, *more: Any) -> None:
         await clock.sleep(10)
-        told.extend(arguments or ["active"])
+        told.extend(more or ["active"])
 
     job = await queue.add("send", "fine")
     observable = job.observe()
@@ -296,6 +303,49 @@ async def test_an_observer_that_raises_stops_nobody(
 
 
 @pytest.mark.asyncio
+async def test_a_job_that_is_removed_at_its_end_is_shown_as_it_ended(
+    queue: Queue, clock: VirtualClock, start: Start
+) -> None:
+    seen: list[tuple[Any, ...]] = []
+    job = await queue.add("send", "fine", remove_on_complete=True)
+    queue.observe(job.id).subscribe(
+        on_completed=lambda job, value: seen.append((job.name, job.state, job.returnvalue, value))
+    )
+    start(obey)
+    await clock.settle()
+    assert seen == [("send", "completed", "fine", "fine")]
+
+
+@pytest.mark.asyncio
+async def test_a_late_subscriber_to_a_second_run_is_told_of_its_end(
+    queue: Queue, clock: VirtualClock, start: Start, witness: Witness
+) -> None:
+    job = await queue.add("send", "hang")
+    observable = job.observe()
+    observable.subscribe()
+    start(obey)
+    await clock.settle()
+    await job.cancel()
+    await clock.settle()
+    assert observable.disposed
+    await job.retry()
+    observable.subscribe(**witness.callbacks)
+    assert not observable.disposed
+    await clock.settle()
+    await job.cancel()
+    await clock.settle()
+    assert witness.told == ["active", 50, "cancelled"]
+    assert observable.disposed
+
+
+@pytest.mark.asyncio
+async def test_a_callback_that_can_not_be_called_is_refused(queue: Queue) -> None:
+    job = await queue.add("send")
+    with pytest.raises(TypeError, match="on_failed must be a function, not 'print'"):
+        job.observe().subscribe(on_failed="print")  # type: ignore[arg-type]
+
+
+@pytest.mark.asyncio
 async def test_a_misspelt_callback_is_an_error(queue: Queue) -> None:
     job = await queue.add("send")
     with pytest.raises(TypeError, match="on_complete"):
@@ -311,9 +361,9 @@ async def test_after_close_and_disconnect_no_task_and_no_thread_is_left() -> Non
     clock = VirtualClock()
     store = MemoryStore(clock=clock, metrics=True)
     queue = Queue("emails", store=store)
-    told: list[StoreEvent] = []
+    told: list[StoreEvent | Job] = []
 
-    async def tell(event: StoreEvent) -> None:
+    async def tell(event: StoreEvent | Job, *more: object) -> None:
         told.append(event)
         await clock.sleep("1 day")
 
@@ -363,8 +413,8 @@ async def test_callbacks_at_work_finish_when_the_job_ends_and_stop_with_the_queu
     began: list[str] = []
     ended: list[str] = []
 
-    def teller(name: str, delay: str) -> Callable[[str], Awaitable[None]]:
-        async def tell(reason: str) -> None:
+    def teller(name: str, delay: str) -> Callable[[Job, str], Awaitable[None]]:
+        async def tell(job: Job, reason: str) -> None:
             began.append(name)
             await clock.sleep(delay)
             ended.append(name)
@@ -378,7 +428,7 @@ async def test_callbacks_at_work_finish_when_the_job_ends_and_stop_with_the_queu
         observable.subscribe(on_failed=teller("short", "1 hour"))
         observable.subscribe(on_failed=teller("long", "1 day"))
         done = queue.observe(job.id)
-        done.subscribe(on_failed=lambda reason: None)
+        done.subscribe(on_failed=lambda job, reason: None)
         await clock.advance("2 hours")
         assert observable.disposed
         observable.subscribe(on_failed=teller("late", "1 day"))

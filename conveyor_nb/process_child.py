@@ -8,6 +8,7 @@ import linecache
 import os
 import pickle
 import queue
+import signal
 import sys
 import threading
 from typing import Any
@@ -82,6 +83,8 @@ class ProcessJob:
 
 def serve() -> None:
     """Call the handler for one job after the other, until the parent process ends or says so."""
+    # A kernel ignores interrupts while no cell runs, and so would whatever it starts then.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parent = _Parent()
     sys.stdout, sys.stderr = _Stream(parent, "stdout"), _Stream(parent, "stderr")
     packed_handler, cells = parent.next_job()

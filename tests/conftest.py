@@ -1,4 +1,4 @@
-"""What every test shares: nothing that a test starts may outlive it.
+"""What every test shares: nothing that a test starts may outlive it, and none may last for ever.
 
 Warnings are errors (see ``pyproject.toml``), so a coroutine that is never awaited fails its test
 as soon as it is collected; the fixtures here see to it that this happens in that same test, and
@@ -8,12 +8,16 @@ add what Python itself does not warn of: tasks, errors on the loop, and threads 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import inspect
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,22 @@ BROWSER_TESTS = Path(__file__).resolve().parent / "browser"
 THREADS = pytest.StashKey[frozenset[threading.Thread]]()
 THREAD_PATIENCE = 2.0
 """For how many seconds a thread that was told to end may still be on its way out."""
+
+LIMIT = pytest.StashKey[Any]()
+EXIT_CODE = pytest.StashKey[int]()
+STUBBORN = 1.0
+"""Seconds after which a test that is past its time limit and still runs is stopped once more."""
+
+StartChild = Callable[..., contextlib.AbstractContextManager[subprocess.Popen[str]]]
+
+
+def pytest_configure() -> None:
+    """Feel interrupts, and let all that is started from here feel them, wherever that is.
+
+    What a script starts in its background ignores Ctrl-C, and so does all that this starts.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -79,15 +99,51 @@ def _leak_check(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("_loop_left_as_found")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> Generator[None, object, object]:
+    """Stop a test that is past its limit (of ``pytest-timeout``) until it is over.
+
+    Once is not enough: the error may be raised in a task that is not the test's own.
+    """
+    result = yield
+    item.stash[LIMIT] = settings
+    if settings.method == "signal":
+        signal.setitimer(signal.ITIMER_REAL, settings.timeout, STUBBORN)
+    return result
+
+
+@contextlib.contextmanager
+def time_limit(item: pytest.Item) -> Iterator[None]:
+    """Give a phase of a test the whole of its limit, and to pytest's own work beside it none."""
+    settings = item.stash.get(LIMIT, None)
+    if settings is None:
+        yield
+        return
+    item.ihook.pytest_timeout_set_timer(item=item, settings=settings)
+    try:
+        yield
+    finally:
+        item.ihook.pytest_timeout_cancel_timer(item=item)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
     item.stash[THREADS] = frozenset(threading.enumerate())
+    with time_limit(item):
+        yield
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    with time_limit(item):
+        yield
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     """Fail an async test that leaves a thread behind, once its loop is closed."""
-    yield
+    with time_limit(item):
+        yield
     if not is_async(item):
         return
     before = item.stash[THREADS]
@@ -97,6 +153,35 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
         thread.join(THREAD_PATIENCE)
         if thread.is_alive():
             pytest.fail(f"the test left a thread running: {thread!r}", pytrace=False)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[EXIT_CODE] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Don't wait at the exit for the threads of tests that hung."""
+    hung = [one for one in threading.enumerate() if not one.daemon and one.name != "MainThread"]
+    if hung and (code := config.stash.get(EXIT_CODE, 0)):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+@pytest.fixture(scope="session")
+def start_child() -> StartChild:
+    """Starts a program for a block of code; it is killed at the end, if it still runs then."""
+
+    @contextlib.contextmanager
+    def start(command: list[Any], **options: Any) -> Iterator[subprocess.Popen[str]]:
+        with subprocess.Popen(command, text=True, **options) as child:
+            try:
+                yield child
+            finally:
+                child.kill()
+
+    return start
 
 
 def chromium_path() -> str | None:

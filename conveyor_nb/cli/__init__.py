@@ -7,6 +7,7 @@ packages, and what is missing is told in one line.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after the program's name; those of this process if not given.
     """
     arguments = build_parser().parse_args(argv)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # What a script starts in its background ignores Ctrl-C, by which these commands end.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         if arguments.command == "lab":
             from conveyor_nb.cli.lab import run_lab

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -12,11 +13,15 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
 from nbformat import v4
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+if TYPE_CHECKING:
+    from ..conftest import StartChild
 
 CHROMIUM_FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -76,7 +81,12 @@ class NotebookPage:
 
 
 @pytest.fixture(scope="session")
-def lab(checkout: Path, chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(
+    checkout: Path,
+    chromium: str,
+    start_child: StartChild,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Lab]:
     """JupyterLab with its own settings, on a free port, with kernels of this very Python."""
     folder = tmp_path_factory.mktemp("notebooks")
     home = tmp_path_factory.mktemp("jupyter")
@@ -88,12 +98,11 @@ def lab(checkout: Path, chromium: str, tmp_path_factory: pytest.TempPathFactory)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     command = [sys.executable, "-m", "conveyor_nb", "lab", "--no-browser", "--port", str(port)]
-    with subprocess.Popen(
+    with start_child(
         [*command, folder / "start.ipynb"],
         cwd=folder,
         env={**os.environ, **own, "PYTHONPATH": str(checkout), "TZ": "UTC"},
         stdout=subprocess.PIPE,
-        text=True,
     ) as process:
         assert process.stdout is not None
         lines = (line.strip() for line in process.stdout)
@@ -102,10 +111,8 @@ def lab(checkout: Path, chromium: str, tmp_path_factory: pytest.TempPathFactory)
             pytest.fail("JupyterLab ended before it was ready", pytrace=False)
         yield Lab(address.replace("start", "{name}"), folder)
         process.send_signal(signal.SIGINT)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
 
 
 @pytest.fixture(scope="module")

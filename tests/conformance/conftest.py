@@ -16,5 +16,5 @@ settings.register_profile("quick", QUICK)
 settings.register_profile("deep", QUICK, max_examples=300, stateful_step_count=100)
 
 # A failing run looks for a short example for so long at most, and not for five minutes: by then
-# pytest's faulthandler would have ended it, with nothing said.
+# its time limit would have ended it, with nothing said.
 engine.MAX_SHRINKING_SECONDS = 60

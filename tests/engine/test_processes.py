@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import linecache
 import os
+import signal
 import subprocess
 import sys
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,37 @@ async def test_what_a_handler_does_comes_back(
         *("job:waiting", "job:active", "job:progress", "job:log", "job:progress", "job:completed")
     ]
     assert capsys.readouterr() == ("a line, and its end\n" * 2, "oh\n" * 2)
+
+
+@pytest.fixture
+def _interrupts_are_ignored() -> Iterator[None]:
+    """As they are in a kernel in which no cell runs."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interrupts_are_ignored")
+@pytest.mark.asyncio
+async def test_an_interrupt_ends_a_program_that_a_handler_started(
+    queue: Queue, clock: VirtualClock, start: Start
+) -> None:
+    def handler(job: Any) -> str:
+        endless = "import threading; print('ready', flush=True); threading.Event().wait()"
+        command = [sys.executable, "-c", endless]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as program:
+            assert program.stdout is not None
+            assert program.stderr is not None
+            program.stdout.readline()
+            program.send_signal(signal.SIGINT)
+            return program.stderr.read()
+
+    start(handler, executor="process")
+    job = await queue.add("send")
+    await clock.settle()
+    assert str((await job.refresh()).returnvalue).endswith("KeyboardInterrupt\n")
 
 
 @pytest.mark.asyncio

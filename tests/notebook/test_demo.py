@@ -7,10 +7,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
 from nbformat import v4
+
+if TYPE_CHECKING:
+    from ..conftest import StartChild
 
 COMMAND = [sys.executable, "-m", "conveyor_nb", "demo"]
 
@@ -91,7 +95,10 @@ def test_a_cell_that_fails_is_told_in_one_line(cell: str, reason: str, tmp_path:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send on Windows")
-def test_ctrl_c_ends_it_and_its_kernel(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["foreground", "background"])
+def test_ctrl_c_ends_it_and_its_kernel(where: str, tmp_path: Path, start_child: StartChild) -> None:
+    # a script's background ignores interrupts
+    ignoring = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"] if where == "background" else []
     notebook = write_notebook(
         tmp_path / "endless.ipynb",
         "import os, pathlib, time\n"
@@ -99,8 +106,8 @@ def test_ctrl_c_ends_it_and_its_kernel(tmp_path: Path) -> None:
         "time.sleep(600)",
     )
     os.mkfifo(fifo := tmp_path / "fifo")
-    with subprocess.Popen(
-        [*COMMAND, notebook], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    with start_child(
+        [*ignoring, *COMMAND, notebook], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:
         kernel = int(fifo.read_text())
         process.send_signal(signal.SIGINT)

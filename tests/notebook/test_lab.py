@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -16,6 +17,9 @@ from urllib.request import urlopen
 import nbformat
 import pytest
 from nbformat import v4
+
+if TYPE_CHECKING:
+    from ..conftest import StartChild
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent as SIGINT")
 
@@ -33,13 +37,12 @@ def port() -> int:
 
 
 @pytest.fixture
-def lab(notebook: Path, port: int) -> Iterator[subprocess.Popen[str]]:
+def lab(notebook: Path, port: int, start_child: StartChild) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "conveyor_nb", "lab", "--no-browser", "--port", str(port)]
-    with subprocess.Popen(
-        [*command, notebook], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    with start_child(
+        [*command, notebook], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         yield process
-        process.kill()
 
 
 def read_address(lab: subprocess.Popen[str]) -> str:

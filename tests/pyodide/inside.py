@@ -255,6 +255,7 @@ def main(report: str, *tests: str) -> int:
         "--durations=10",
         "--override-ini=addopts=--import-mode=importlib --strict-markers",
         "--override-ini=faulthandler_timeout=0",  # it needs a thread
+        "--override-ini=timeout=0",  # it needs signals
         # Hypothesis asks the collector for what holds its generator; conftest froze that.
         "-Wignore:It looks like `register_random`::",
         "-Wignore::ResourceWarning",  # a test that can't run leaves files open

@@ -19,7 +19,8 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = frozenset(
-    "cloudpickle croniter hypothesis msgspec pytest pytest-asyncio sortedcontainers tzdata".split()
+    "cloudpickle croniter hypothesis msgspec pytest pytest-asyncio pytest-timeout"
+    " sortedcontainers tzdata".split()
 )
 """What the engine and its tests need, of all that ``pyproject.toml`` asks for."""
 

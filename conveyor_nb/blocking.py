@@ -31,7 +31,7 @@ class BlockingJob:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._job, name)
-        if not inspect.iscoroutinefunction(value):
+        if not inspect.iscoroutinefunction(inspect.unwrap(value)):  # a condition is wrapped
             return value
 
         @functools.wraps(value)

@@ -12,6 +12,7 @@ from typing import Any, Self
 from conveyor_nb import actions
 from conveyor_nb.checks import check_number, check_percent, to_instant
 from conveyor_nb.clock import checkpoint, resolve
+from conveyor_nb.conditions import condition
 from conveyor_nb.deadlocks import refuse_vain_wait
 from conveyor_nb.display import Displayable
 from conveyor_nb.durations import Duration, to_seconds
@@ -121,14 +122,17 @@ class Job(Displayable):
 
     # -- looking ------------------------------------------------------------------------------
 
+    @condition
     async def is_completed(self) -> bool:
         """Read the job anew: is it completed?"""
         return (await self.refresh()).state is JobState.COMPLETED
 
+    @condition
     async def is_failed(self) -> bool:
         """Read the job anew: did it fail for good?"""
         return (await self.refresh()).state is JobState.FAILED
 
+    @condition
     async def is_active(self) -> bool:
         """Read the job anew: has a worker got it?"""
         return (await self.refresh()).state is JobState.ACTIVE

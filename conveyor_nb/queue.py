@@ -9,11 +9,12 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 from weakref import WeakSet
 
 from conveyor_nb.checks import check_name
 from conveyor_nb.clock import SLICE, checkpoint, resolve
+from conveyor_nb.conditions import condition
 from conveyor_nb.deadlocks import refuse_vain_join
 from conveyor_nb.display import Displayable, describe_queue, rows_of
 from conveyor_nb.durations import Duration, to_seconds
@@ -40,11 +41,13 @@ from conveyor_nb.stores import StoreInterface
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from conveyor_nb.worker import Handler, Worker
+    from conveyor_nb.registry import HandlerFunction
 
 __all__ = ["Queue"]
 
 T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _QUEUE_EVENTS = [kind for kind in EventType if not kind.startswith("worker:")]
 
@@ -196,6 +199,7 @@ class Queue(Displayable, Repeating):
         self._require_open()
         await self.store.resume_job_name(self.name, paused_name(job_name))
 
+    @condition
     async def is_paused(self, job_name: str | None = None) -> bool:
         """Whether the queue as a whole, or also this name in it, is paused."""
         self._require_open()
@@ -311,20 +315,56 @@ class Queue(Displayable, Repeating):
 
     # -- workers and events -------------------------------------------------------------------
 
-    def worker(self, **options: Any) -> Callable[[Handler], Worker]:
+    @overload
+    def worker(self, handler: Callable[P, R], /) -> HandlerFunction[P, R]: ...
+    @overload
+    def worker(self, **options: Any) -> Callable[[Callable[P, R]], HandlerFunction[P, R]]: ...
+    def worker(self, *handler: Any, **options: Any) -> Any:
         """Make the decorated function the handler of a worker of this queue.
+
+        ``@queue.worker``, or with options ``@queue.worker(concurrency=2)``. The function stays
+        what it is: it can be called, also in a test with a job made up for it, and be decorated
+        again. Its worker is at hand as ``function.worker``.
 
         The worker is known by its ``name`` (the queue's, if not given): decorating again, as a
         cell that runs again does, lets the new handler take over from the old one, whose
         running jobs finish.
 
         Args:
+            handler: the function, in the form without parentheses.
             options: see ``Worker``.
+
+        Raises:
+            TypeError, ValueError: a bad handler or option; an old worker stays as it is.
+
+        >>> import asyncio
+        >>> from conveyor_nb import MemoryStore
+        >>> async def main():
+        ...     queue = Queue("emails", store=MemoryStore())
+        ...     @queue.worker
+        ...     async def send(job):
+        ...         return f"sent to {job.data}"
+        ...     job = await queue.add("send", "ada@example.org")
+        ...     print(await job.wait_until_finished(), "by", send.worker)
+        ...     await send.worker.close()
+        >>> asyncio.run(main())
+        sent to ada@example.org by <Worker emails of emails: running, 0 of 1 slots in use>
         """
-        from conveyor_nb.registry import install_worker
+        from conveyor_nb.registry import install_handler
 
         self._require_open()
-        return lambda handler: install_worker(self.name, handler, store=self.store, **options)
+        install: Callable[[Any], Any] = functools.partial(
+            install_handler, self.name, store=self.store, **options
+        )
+        if not handler:
+            return install
+        if len(handler) > 1 or not callable(handler[0]):
+            given = ", ".join(map(repr, handler))
+            raise TypeError(
+                f"@queue.worker is given nothing but options, by name, such as concurrency=2, "
+                f"not {given}"
+            )
+        return install(handler[0])
 
     def observe(self, job_id: str) -> JobObservable:
         """Follow one job: its start, its progress and its end."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import contextlib
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from conveyor_nb.intake import check_store
 from conveyor_nb.model import WorkerStatus
@@ -11,7 +14,9 @@ from conveyor_nb.stores import StoreInterface
 from conveyor_nb.worker import Handler, Worker
 
 __all__ = [
+    "HandlerFunction",
     "close_named_workers",
+    "install_handler",
     "install_worker",
     "named_workers",
     "restart_worker",
@@ -21,6 +26,20 @@ __all__ = [
 _named: dict[StoreInterface, dict[str, Worker]] = {}
 _giving_way: dict[StoreInterface, set[Worker]] = {}
 """Workers that were replaced, while they still run their last jobs."""
+
+
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
+
+
+class HandlerFunction(Protocol[P, R]):
+    """A function as ``@queue.worker`` gives it back: as it was, with its worker at hand."""
+
+    worker: Worker
+    """The worker whose handler it is: of several, the one that was made last."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function itself."""
 
 
 def named_workers(store: StoreInterface | None = None) -> dict[str, Worker]:
@@ -49,6 +68,30 @@ def install_worker(
     before = named_workers(worker.store).get(worker.name)
     worker.version = version or ((before and before.version) or 0) + 1
     return _install(worker)
+
+
+def install_handler(
+    queue_name: str, handler: Callable[P, R], *, store: StoreInterface, **options: Any
+) -> HandlerFunction[P, R]:
+    """What ``@queue.worker`` does: :meth:`install_worker`, and give the function back.
+
+    Args:
+        queue_name, handler, store, options: see ``Worker``.
+
+    Returns:
+        The handler itself, as an attribute is all that it needs; if it can't have that, a
+        ``functools.partial`` of it.
+    """
+    worker = install_worker(queue_name, handler, store=store, **options)
+    given: Any = handler
+    if isinstance(getattr(given, "worker", worker), Worker):  # else it is an attribute of its own
+        with contextlib.suppress(AttributeError, TypeError):  # such as of a method
+            given.worker = worker
+    if getattr(given, "worker", None) is not worker:
+        given = functools.partial(handler)
+        given.worker = worker
+    function: HandlerFunction[P, R] = given
+    return function
 
 
 def restart_worker(name: str, *, store: StoreInterface | None = None) -> Worker:

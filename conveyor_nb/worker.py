@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from dataclasses import fields
 from types import TracebackType
 from typing import Any, Self
@@ -143,6 +144,9 @@ class Worker(Displayable):
     def __repr__(self) -> str:
         busy = f"{len(self._dispatcher.slots.executions)} of {self.concurrency} slots in use"
         return f"<Worker {self.name} of {self.queue_name}: {self.status}, {busy}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _left_behind, (os.getpid(), self.name)
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -399,6 +403,12 @@ class Worker(Displayable):
 def live_workers() -> list[Worker]:
     """The workers that were started and are not closed yet, whoever made them."""
     return list(_live)
+
+
+def _left_behind(process: int, name: str) -> None:
+    """What of a worker goes along with its handler to another process: nothing."""
+    if process == os.getpid():
+        raise TypeError(f"worker {name!r} can't be copied")
 
 
 def _require_loop(what: str, remedy: str) -> None:

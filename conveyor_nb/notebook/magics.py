@@ -74,7 +74,7 @@ The cell is the body of an async function of `job`: `job.data` is the payload, `
 the result, and an exception fails the attempt. What it prints goes to the job's log. `await`
 works, and names that it does not set itself are the notebook's variables as they are when the
 job runs. Code that computes without `await` stops the kernel's loop meanwhile: do long
-computations in `await asyncio.to_thread(...)`, or in a plain function under `@queue.worker()`.
+computations in `await asyncio.to_thread(...)`, or in a plain function under `@queue.worker`.
 
 Run the cell again to go on with new code: jobs that run finish with the old one. If the new
 code can't be compiled, the old one goes on."""

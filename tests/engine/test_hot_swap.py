@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import functools
+import inspect
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
+import cloudpickle
 import pytest
 import pytest_asyncio
 
-from conveyor_nb import Job, JobState, MemoryStore, Queue, VirtualClock, Worker
+from conveyor_nb import Job, JobState, MemoryStore, PayloadError, Queue, VirtualClock, Worker
 from conveyor_nb.registry import close_named_workers, install_worker, named_workers
 
 
@@ -28,30 +34,123 @@ def version(name: str, seconds: float = 1) -> Callable[[Job], Any]:
     return send
 
 
+@pytest.mark.parametrize("options", [None, {}, {"concurrency": 2}])
 @pytest.mark.asyncio
-async def test_the_decorator_makes_the_function_a_worker(
+async def test_the_decorated_function_stays_one_and_has_its_worker(
+    options: dict[str, Any] | None, queue: Queue, store: MemoryStore, clock: VirtualClock
+) -> None:
+    async def plain(job: Job) -> str:
+        """Say what was sent."""
+        return f"sent {job.data}"
+
+    send = queue.worker(plain) if options is None else queue.worker(**options)(plain)
+    assert send is plain
+    assert isinstance(send.worker, Worker)
+    wanted = ("emails", "emails", (options or {}).get("concurrency", 1))
+    assert (send.worker.name, send.worker.queue_name, send.worker.concurrency) == wanted
+    assert named_workers(store) == {"emails": send.worker}
+    job = await queue.add("send", 5)
+    await clock.settle()
+    assert (await job.refresh()).returnvalue == "sent 5"
+    assert await send(job) == "sent 5"
+
+
+@pytest.mark.asyncio
+async def test_a_decorated_function_can_be_a_handler_elsewhere_too(
     queue: Queue, store: MemoryStore, clock: VirtualClock
 ) -> None:
-    @queue.worker(concurrency=2)
+    other = Queue("other", store=store)
+
+    @other.worker(concurrency=3)
+    @queue.worker
     async def send(job: Job) -> str:
+        return job.queue_name
+
+    async with Worker("third", send, store=store):
+        for name in ("emails", "other", "third"):
+            job = await Queue(name, store=store).add("send")
+            assert await job.wait_until_finished() == name
+    assert send.worker is named_workers(store)["other"]
+    assert named_workers(store)["emails"].status == "running"
+
+
+class Mailer:
+    worker = "of the mailer itself"
+
+    async def send(self, job: Job) -> str:
         return "sent"
 
-    assert isinstance(send, Worker)
-    assert (send.name, send.queue_name, send.concurrency) == ("emails", "emails", 2)
-    assert named_workers(store) == {"emails": send}
-    job = await queue.add("send")
-    await clock.settle()
-    assert (await job.refresh()).returnvalue == "sent"
+    def __call__(self, job: Job) -> str:
+        return "called"
+
+
+@pytest.mark.parametrize("handler", [Mailer().send, Mailer(), print])
+@pytest.mark.asyncio
+async def test_what_takes_no_attribute_is_given_back_in_a_partial(
+    handler: Any, queue: Queue, store: MemoryStore
+) -> None:
+    given = queue.worker(handler)
+    assert given.worker is named_workers(store)["emails"]
+    assert isinstance(given, functools.partial)
+    assert given.func is handler
+    assert inspect.iscoroutinefunction(given) == inspect.iscoroutinefunction(handler)
+    assert getattr(handler, "worker", "of the mailer itself") == "of the mailer itself"
+    await (await queue.add("send")).wait_until_finished()
+
+
+@pytest.mark.parametrize("given", [(2,), ("send",), (None,), (version("a"), version("b"))])
+@pytest.mark.asyncio
+async def test_options_that_are_given_by_place_are_refused(
+    given: tuple[Any, ...], queue: Queue, store: MemoryStore
+) -> None:
+    with pytest.raises(TypeError, match="nothing but options, by name, such as concurrency=2"):
+        queue.worker(*given)
+    assert named_workers(store) == {}
+
+
+def in_another_process(function: bytes) -> str:
+    program = """if True:
+        import sys, types, cloudpickle
+        function = cloudpickle.load(sys.stdin.buffer)
+        print(function.worker, function(types.SimpleNamespace(data=5)))
+    """
+    command = [sys.executable, "-c", program]
+    return subprocess.run(
+        command, input=function, stdout=subprocess.PIPE, check=True
+    ).stdout.decode()
+
+
+@pytest.mark.asyncio
+async def test_a_decorated_function_goes_to_other_processes_without_its_worker(
+    queue: Queue,
+) -> None:
+    @queue.worker
+    def work(job: Any) -> Any:
+        return job.data
+
+    there = await asyncio.to_thread(in_another_process, cloudpickle.dumps(work))
+    assert there.split() == ["None", "5"]
+
+    @queue.worker(executor="process")
+    def twice(job: Any) -> Any:
+        return 2 * work(job)
+
+    queue.worker(executor="process")(twice)
+    assert await (await queue.add("work", 5)).wait_until_finished() == 10
+    with pytest.raises(TypeError, match="worker 'emails' can't be copied"):
+        copy.copy(twice.worker)
+    with pytest.raises(PayloadError, match=r"data\['by'\] is a Worker.*can't be copied"):
+        await queue.add("work", {"by": twice.worker})
 
 
 @pytest.mark.asyncio
 async def test_running_jobs_finish_with_the_old_code_and_the_next_run_with_the_new(
     queue: Queue, store: MemoryStore, clock: VirtualClock
 ) -> None:
-    old = queue.worker(concurrency=2)(version("old"))
+    old = queue.worker(concurrency=2)(version("old")).worker
     jobs = await queue.add_bulk([{"name": "send"}] * 5)
     await clock.advance(0.5)
-    new = queue.worker(concurrency=2)(version("new"))
+    new = queue.worker(concurrency=2)(version("new")).worker
     assert (old.status, new.status) == ("closing", "running")
     await clock.advance(10)
 
@@ -126,7 +225,7 @@ async def test_a_retry_after_the_swap_runs_the_new_code(queue: Queue, clock: Vir
 async def test_a_new_one_that_cant_be_made_leaves_the_old_one_running(
     options: dict[str, Any], handler: Any, queue: Queue, store: MemoryStore, clock: VirtualClock
 ) -> None:
-    old = queue.worker()(version("old"))
+    old = queue.worker()(version("old")).worker
     await clock.settle()
     with pytest.raises((TypeError, ValueError)):
         queue.worker(**options)(handler)
@@ -142,9 +241,9 @@ async def test_a_new_one_that_cant_be_made_leaves_the_old_one_running(
 async def test_other_names_stay_as_they_are(
     queue: Queue, store: MemoryStore, clock: VirtualClock
 ) -> None:
-    first = queue.worker(name="first")(version("first"))
-    second = queue.worker(name="second")(version("second"))
-    third = queue.worker(name="second")(version("third"))
+    first = queue.worker(name="first")(version("first")).worker
+    second = queue.worker(name="second")(version("second")).worker
+    third = queue.worker(name="second")(version("third")).worker
 
     assert named_workers(store) == {"first": first, "second": third}
     await clock.settle()
@@ -177,7 +276,7 @@ async def test_what_is_given_out_can_be_changed_without_harm(
 async def test_close_named_workers_puts_back_what_they_run(
     queue: Queue, store: MemoryStore, clock: VirtualClock
 ) -> None:
-    workers = [queue.worker(name=name)(version(name, 1_000)) for name in ("one", "two")]
+    workers = [queue.worker(name=n)(version(n, 1_000)).worker for n in ("one", "two")]
     jobs = await queue.add_bulk([{"name": "send"}] * 2)
     await clock.settle()
     await close_named_workers(store)

@@ -29,6 +29,8 @@ from conveyor_nb.errors import (
     MetricsDisabledError,
     PayloadError,
     QueueClosedError,
+    RetryRefusedError,
+    ScheduleReplacedWarning,
 )
 from conveyor_nb.events import EventBus, EventStream
 from conveyor_nb.flow import FlowNode, FlowProducer
@@ -90,7 +92,9 @@ __all__ = [
     "Queue",
     "QueueClosedError",
     "Repeat",
+    "RetryRefusedError",
     "ScaledClock",
+    "ScheduleReplacedWarning",
     "StoreEvent",
     "StoreInterface",
     "SystemClock",

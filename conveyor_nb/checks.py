@@ -130,7 +130,9 @@ def check_choice(choices: type[_Choice], value: object, *, what: str) -> _Choice
     if isinstance(value, str) and value in list(choices):
         return choices(value)
     names = ", ".join(repr(str(choice)) for choice in choices)
-    raise ValueError(f"{what} must be one of {names}, not {value!r}")
+    near = difflib.get_close_matches(str(value)[:MAX_NAME_LENGTH], list(choices), n=1)
+    hint = f"; did you mean {str(near[0])!r}?" if near else ""
+    raise ValueError(f"{what} must be one of {names}, not {value!r:.100}{hint}")
 
 
 _Option = TypeVar("_Option")

@@ -20,6 +20,8 @@ __all__ = [
     "MetricsDisabledError",
     "PayloadError",
     "QueueClosedError",
+    "RetryRefusedError",
+    "ScheduleReplacedWarning",
 ]
 
 
@@ -54,6 +56,18 @@ class InvalidJobStateError(ConveyorError):
         self.job_id = job_id
         self.current_state = current_state
         self.expected_states = expected
+
+
+class RetryRefusedError(ConveyorError):
+    """The job can't be run again as things are; nothing was changed.
+
+    ``holder_id`` is the unfinished job that has its deduplication key, if that is why.
+    """
+
+    def __init__(self, job_id: str, why: str, holder_id: str | None = None) -> None:
+        super().__init__(f"job {job_id!r} can't be retried: {why}")
+        self.job_id = job_id
+        self.holder_id = holder_id
 
 
 class LostLockError(ConveyorError):
@@ -108,6 +122,10 @@ class JobCancelledError(JobFailedError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(job_id, "cancelled")
+
+
+class ScheduleReplacedWarning(UserWarning):
+    """A schedule was replaced by one of the same job name and payload, and another rule."""
 
 
 class PayloadError(ConveyorError, TypeError):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from conveyor_nb.checks import check_name, reject_unknown
-from conveyor_nb.model import ALL_NAMES, JobData, JobScheduler, JobState
+from conveyor_nb.canonical import canonical_json, sha256_of
+from conveyor_nb.checks import MAX_NAME_LENGTH, check_name, reject_unknown
+from conveyor_nb.model import ALL_NAMES, JobData, JobScheduler
 from conveyor_nb.options import OPTION_NAMES, JobOptions, Repeat
-from conveyor_nb.payload import freeze
 from conveyor_nb.stores import StoreInterface, default_store
 
 __all__ = [
@@ -21,11 +19,12 @@ __all__ = [
     "paused_name",
     "scheduler_id_for",
     "to_options",
-    "to_state",
 ]
 
 _BULK_KEYS = OPTION_NAMES | {"name", "data", "opts"}
 _NOT_FOR_RUNS = ("repeat", "job_id", "delay", "deduplication")
+_ID_DIGITS = 12
+"""So many digits of a hash tell the schedules of one job name apart."""
 
 
 def new_job(queue_name: str, name: str, data: Any, opts: JobOptions) -> JobData:
@@ -48,17 +47,6 @@ def check_store(store: StoreInterface | None) -> StoreInterface:
     if not isinstance(store, StoreInterface):
         raise TypeError(f"store must be a store such as MemoryStore(), not {store!r}")
     return store
-
-
-def to_state(state: JobState | str | None) -> JobState | None:
-    """Check the name of a state."""
-    if state is None:
-        return None
-    try:
-        return JobState(state)
-    except ValueError:
-        names = ", ".join(repr(str(one)) for one in JobState)
-        raise ValueError(f"no state {state!r}; the states are {names}") from None
 
 
 def bulk_job(
@@ -106,14 +94,26 @@ def new_scheduler(
 
 
 def scheduler_id_for(name: str, data: Any, opts: JobOptions) -> str:
-    """The id of the scheduler that ``add(..., repeat=...)`` makes.
+    """The id of the scheduler that ``add(..., repeat=...)`` makes: of the job's name and payload.
 
-    The same call twice, as when a cell runs again, means the same scheduler.
+    The rule is no part of it: the same call again with another one, as when a cell is edited and
+    runs again, means the same scheduler.
+
+    Raises:
+        TypeError: the payload is no JSON, and no ``job_id`` is given.
     """
     if opts.job_id is not None:
         return opts.job_id
-    what = f"{opts.repeat!r} {freeze(data, 'data')!r}"
-    return f"{name}:{hashlib.sha256(what.encode()).hexdigest()[:12]}"
+    check_name(name, what="job name")
+    try:
+        payload = canonical_json(data)
+    except TypeError as error:
+        raise TypeError(
+            f"the schedule of {name!r} needs an id of its own: {error}; give job_id='...', "
+            "or use upsert_job_scheduler('...', ...)"
+        ) from error
+    digest = sha256_of(f"{canonical_json(name)} {payload}")[:_ID_DIGITS]
+    return f"{name[: MAX_NAME_LENGTH - _ID_DIGITS - 1]}:{digest}"
 
 
 def to_options(given: JobOptions | Mapping[str, Any] | None, defaults: JobOptions) -> JobOptions:
@@ -132,15 +132,14 @@ def paused_name(job_name: str | None) -> str:
     return ALL_NAMES if job_name is None else check_name(job_name, what="job name")
 
 
-def _deduplication_key(data: Any, opts: JobOptions) -> str | None:
+def _deduplication_key(data: Any, opts: JobOptions) -> str:
     rule = opts.deduplication
     assert rule is not None
     if rule.key is not None:
         return rule.key
     try:
-        canonical = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    except (TypeError, ValueError) as error:
+        return sha256_of(canonical_json(data))
+    except TypeError as error:
         raise TypeError(
-            f"deduplication by hash needs a JSON payload ({error}); give Deduplication(key=...)"
+            f"deduplication by hash needs a JSON payload: {error}; give Deduplication(key=...)"
         ) from error
-    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()

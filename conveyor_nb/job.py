@@ -244,7 +244,11 @@ class Job(Displayable):
         await self.apply(actions.Promote())
 
     async def retry(self) -> None:
-        """Run a failed or completed job again, with all its attempts."""
+        """Run a failed or completed job again, with all its attempts.
+
+        Raises:
+            RetryRefusedError: an unfinished job has this one's deduplication key.
+        """
         await self.apply(actions.Retry())
 
     async def discard(self) -> None:

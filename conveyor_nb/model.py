@@ -1,4 +1,4 @@
-"""The data that queues, workers and stores pass to each other. No behaviour lives here."""
+"""The data that queues, workers and stores pass to each other. No rule lives here."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from conveyor_nb.checks import check_choice
 from conveyor_nb.options import GroupLimits, JobOptions, Limiter, Repeat
 from conveyor_nb.payload import thaw
 
@@ -30,6 +31,7 @@ __all__ = [
     "StoreEvent",
     "WorkerInfo",
     "WorkerStatus",
+    "to_state",
 ]
 
 ALL_NAMES = "__all__"
@@ -47,6 +49,18 @@ class JobState(StrEnum):
     ACTIVE = "active"
     COMPLETED = "completed"
     FAILED = "failed"
+
+
+def to_state(state: JobState | str | None) -> JobState | None:
+    """The state that a text names; ``None`` stays ``None``.
+
+    Raises:
+        ValueError: there is no such state.
+
+    >>> to_state("waiting")
+    <JobState.WAITING: 'waiting'>
+    """
+    return None if state is None else check_choice(JobState, state, what="state")
 
 
 class AttemptStatus(StrEnum):

@@ -27,11 +27,10 @@ from conveyor_nb.intake import (
     paused_name,
     scheduler_id_for,
     to_options,
-    to_state,
 )
 from conveyor_nb.job import Job
 from conveyor_nb.loops import call_on
-from conveyor_nb.model import ALL_NAMES, EventType, JobData, JobState, StoreEvent
+from conveyor_nb.model import ALL_NAMES, EventType, JobData, JobState, StoreEvent, to_state
 from conveyor_nb.observable import JobObservable
 from conveyor_nb.options import JobOptions
 from conveyor_nb.repeating import Repeating
@@ -292,7 +291,11 @@ class Queue(Displayable, Repeating):
         return await self.store.clean(self.name, wanted, to_seconds(grace, what="grace"))
 
     async def retry_jobs(self, state: JobState | str = JobState.FAILED) -> int:
-        """Run all failed (or completed) jobs again; returns how many."""
+        """Run all failed (or completed) jobs again; returns how many.
+
+        A job that can't be retried, for instance as an unfinished one has its deduplication key
+        by now, stays as it is and is not counted: an ``error`` event with its id says why.
+        """
         self._require_open()
         wanted = to_state(state)
         if wanted not in (JobState.FAILED, JobState.COMPLETED):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from abc import ABC, abstractmethod
 from typing import Any
 
 from conveyor_nb.durations import Duration
+from conveyor_nb.errors import ScheduleReplacedWarning
 from conveyor_nb.intake import new_scheduler
 from conveyor_nb.job import Job
 from conveyor_nb.model import JobScheduler
 from conveyor_nb.options import JobOptions, Repeat
+from conveyor_nb.schedule import describe, first_run, why_no_run
 from conveyor_nb.stores import StoreInterface
 
 __all__ = ["Repeating"]
@@ -33,17 +37,25 @@ class Repeating(ABC):
     async def every(self, interval: Duration, name: str, data: Any = None, **options: Any) -> Job:
         """Add a job that runs now and then once every ``interval``, a duration.
 
+        One call with another rule, as when its cell is edited and runs again, replaces the
+        schedule, and warns: a schedule goes by the job's name and payload.
+
         Args:
             interval: the time from one run to the next.
             name: the job's name.
             data: its payload.
-            options: those of a job, and ``limit``, ``start_date`` and ``end_date`` of ``Repeat``.
+            options: those of a job, and ``limit``, ``start_date`` and ``end_date`` of ``Repeat``;
+                ``job_id`` is the schedule's id, and its runs have ids of their own.
+
+        Raises:
+            TypeError: the payload is no JSON, so that the schedule needs a ``job_id``.
+            ValueError: the schedule has no run to come; nothing is stored.
         """
         repeat, options = _split_repeat(options, every=interval)
         return await self.add(name, data, repeat=repeat, **options)
 
     async def cron(self, line: str, name: str, data: Any = None, **options: Any) -> Job:
-        """Add a job that runs whenever a cron line says.
+        """Add a job that runs whenever a cron line says; replaces and raises as :meth:`every`.
 
         Args:
             line: 5 fields, 6 (seconds first) or 7 (year last), such as ``"0 9 * * 1-5"``.
@@ -66,7 +78,8 @@ class Repeating(ABC):
             The pending run.
 
         Raises:
-            ValueError: the schedule has no run left, for instance as its end date is past.
+            ValueError: the schedule has no run to come, for instance as its end date is past or
+                its cron line never comes; nothing is stored.
         """
         self._require_open()
         opts = JobOptions.of(options, defaults=self.default_job_options)
@@ -96,13 +109,49 @@ class Repeating(ABC):
         self, scheduler_id: str, repeat: Repeat, name: str, data: Any, opts: JobOptions
     ) -> Job:
         wanted = new_scheduler(self.name, scheduler_id, repeat, name, data, opts)
+        known = await self.store.get_job_scheduler(self.name, scheduler_id)
+        goes_on = known is not None and known.pending_job_id and known.repeat == repeat
+        now = self.store.clock.now()
+        if not goes_on and first_run(repeat, now) is None:
+            raise _without_run(scheduler_id, why_no_run(repeat, now))
+        if opts.repeat is not None and opts.job_id is None and known is not None:
+            _warn_of_change(known, wanted)
         saved = await self.store.upsert_job_scheduler(wanted)
         run = saved.pending_job_id and await self.store.get_job(self.name, saved.pending_job_id)
         if not run:
-            why = "it is paused" if saved.paused else "its limit or end date is reached"
-            raise ValueError(f"job scheduler {scheduler_id!r} has no run to come: {why}")
+            why = "it is paused" if saved.paused else f"its limit of {repeat.limit} runs is reached"
+            raise _without_run(scheduler_id, why)
         return Job(run, self.store)
 
+
+def _without_run(scheduler_id: str, why: str) -> ValueError:
+    return ValueError(f"job scheduler {scheduler_id!r} has no run to come: {why}")
+
+
+def _warn_of_change(known: JobScheduler, wanted: JobScheduler) -> None:
+    """Warn whoever edits a rule that it replaces the one from before, if that has runs to come."""
+    is_over = known.pending_job_id is None and not known.paused
+    if is_over or known.repeat == wanted.repeat:
+        return
+    was, now = describe(known.repeat), describe(wanted.repeat)
+    warnings.warn(
+        f"the schedule of {known.name!r} in queue {known.queue_name!r} was {was}, and is {now} "
+        "from now on; to have both, give each an id of its own: "
+        f"upsert_job_scheduler('...', Repeat({now}), {known.name!r}, ...)",
+        ScheduleReplacedWarning,
+        stacklevel=_level_of_caller(),
+    )
+
+
+def _level_of_caller() -> int:
+    """The ``stacklevel`` of whoever called this package, for the function that calls this."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+_PACKAGE = f"{__name__.partition('.')[0]}."
 
 _REPEAT_OPTIONS = ("limit", "start_date", "end_date", "tz")
 

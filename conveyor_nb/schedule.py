@@ -12,10 +12,10 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from conveyor_nb.durations import to_seconds
+from conveyor_nb.durations import format_seconds, to_seconds
 from conveyor_nb.options import Repeat
 
-__all__ = ["first_run", "next_run", "resumed_run"]
+__all__ = ["describe", "first_run", "next_run", "resumed_run", "why_no_run"]
 
 _HOUR_FIELD = 1
 
@@ -35,6 +35,50 @@ def first_run(repeat: Repeat, now: datetime) -> datetime | None:
         return _within(repeat, _next_match(repeat, now))
     start = repeat.start_date
     return _within(repeat, now if start is None else _latest_slot(repeat, min(start, now), now))
+
+
+def why_no_run(repeat: Repeat, now: datetime) -> str:
+    """Why :func:`first_run` gives none, in words.
+
+    >>> why_no_run(Repeat(cron="0 0 30 2 *"), datetime(2027, 1, 1, tzinfo=UTC))
+    "the cron line '0 0 30 2 *' never comes: no date fits it"
+    """
+    start, end = repeat.start_date, repeat.end_date
+    if repeat.cron is not None and _next_match(repeat, now) is None:
+        past = _latest_match(repeat, now)
+        last = "no date fits it" if past is None else f"it came last at {past.isoformat()}"
+        again = "never comes" if past is None else "comes no more"
+        return f"the cron line {repeat.cron!r} {again}: {last}"
+    if end is not None and end < now:
+        return f"its end date {end.isoformat()} is past (it is {now.isoformat()})"
+    since = "now" if start is None else f"its start date {start.isoformat()}"
+    if end is None:
+        return f"none is due from {since} on"
+    return f"none is due between {since} and its end date {end.isoformat()}"
+
+
+def describe(repeat: Repeat) -> str:
+    """A rule in the words it was given in, and no default.
+
+    >>> describe(Repeat(every="10 minutes", limit=3))
+    "every='10m', limit=3"
+    >>> describe(Repeat(cron="0 9 * * *", tz="Europe/Paris"))
+    "cron='0 9 * * *', tz='Europe/Paris'"
+    """
+    parts: dict[str, object] = {
+        "every": None if repeat.every is None else _interval(to_seconds(repeat.every)),
+        "cron": repeat.cron,
+        "limit": repeat.limit,
+        "start_date": repeat.start_date and repeat.start_date.isoformat(),
+        "end_date": repeat.end_date and repeat.end_date.isoformat(),
+        "tz": repeat.tz,
+    }
+    return ", ".join(f"{name}={value!r}" for name, value in parts.items() if value is not None)
+
+
+def _interval(seconds: float) -> str:
+    short = format_seconds(seconds)
+    return short if to_seconds(short) == seconds else f"{seconds:.15g}s"
 
 
 def next_run(

@@ -41,6 +41,7 @@ class StoreInterface(ABC):
     """What every store promises. All methods are coroutines but for (un)subscribing.
 
     Jobs go in and come out as copies: nobody changes a store by changing what he holds.
+    A state may be given as text; a ``ValueError`` names one that is none.
     ``queue_name`` and ``job_id`` together name a job; ids are unique in a queue.
     """
 
@@ -119,12 +120,21 @@ class StoreInterface(ABC):
         """The first job with this id in any queue, or ``None``."""
 
     @abstractmethod
-    async def find_by_deduplication_key(self, queue_name: str, key: str) -> JobData | None:
-        """The unfinished job that holds the key now, or ``None``."""
+    async def find_by_deduplication_key(
+        self, queue_name: str, key: str, name: str | None = None
+    ) -> JobData | None:
+        """The unfinished job that holds the key now, or ``None``.
+
+        With a job name, ``key`` is the hash of a payload: those are held for each name.
+        """
 
     @abstractmethod
     async def list_jobs(
-        self, queue_name: str, state: JobState | None = None, start: int = 0, end: int | None = None
+        self,
+        queue_name: str,
+        state: JobState | str | None = None,
+        start: int = 0,
+        end: int | None = None,
     ) -> list[JobData]:
         """The jobs at positions ``start`` to ``end`` (exclusive), of one state or of all.
 
@@ -133,7 +143,7 @@ class StoreInterface(ABC):
         """
 
     @abstractmethod
-    async def count_jobs(self, queue_name: str, state: JobState | None = None) -> int:
+    async def count_jobs(self, queue_name: str, state: JobState | str | None = None) -> int:
         """How many jobs are in a state, or in the queue."""
 
     @abstractmethod
@@ -161,7 +171,7 @@ class StoreInterface(ABC):
         self,
         queue_name: str | None = None,
         *,
-        states: Collection[JobState] | None = None,
+        states: Collection[JobState | str] | None = None,
         name: str | None = None,
         created_from: datetime | None = None,
         created_to: datetime | None = None,
@@ -202,7 +212,7 @@ class StoreInterface(ABC):
     async def get_metrics(
         self,
         queue_name: str,
-        period: MetricsPeriod = MetricsPeriod.MINUTE,
+        period: MetricsPeriod | str = MetricsPeriod.MINUTE,
         *,
         start: datetime | None = None,
         end: datetime | None = None,
@@ -266,6 +276,11 @@ class StoreInterface(ABC):
     async def get_job_schedulers(self, queue_name: str) -> list[JobScheduler]:
         """The schedulers of a queue, in the order they were created."""
 
+    async def get_job_scheduler(self, queue_name: str, scheduler_id: str) -> JobScheduler | None:
+        """The scheduler of a queue with this id, or ``None``."""
+        schedulers = await self.get_job_schedulers(queue_name)
+        return next((one for one in schedulers if one.id == scheduler_id), None)
+
     @abstractmethod
     async def pause_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
         """Take back the pending run and plan no other; ``False``: there is no such scheduler."""
@@ -317,6 +332,7 @@ class StoreInterface(ABC):
             JobNotFoundError: there is no such job.
             InvalidJobStateError: the job's state does not allow the action.
             LostLockError: the action needs the job's lock, and ``lock`` is not it.
+            RetryRefusedError: the job can't be retried: another has its deduplication key.
             PayloadError: a payload or result in the action can't be copied.
         """
 
@@ -341,7 +357,7 @@ class StoreInterface(ABC):
         job_id: str,
         changes: Mapping[str, Any],
         *,
-        expected_state: JobState | None = None,
+        expected_state: JobState | str | None = None,
     ) -> JobData:
         """Change a job's payload, progress or priority, if it is in ``expected_state``.
 
@@ -389,16 +405,27 @@ class StoreInterface(ABC):
         """Make all delayed jobs wait; return how many."""
 
     @abstractmethod
-    async def retry_jobs(self, queue_name: str, state: JobState = JobState.FAILED) -> int:
-        """Make all failed (or completed) jobs wait again; return how many."""
+    async def retry_jobs(self, queue_name: str, state: JobState | str = JobState.FAILED) -> int:
+        """Make all failed (or completed) jobs wait again; return how many.
+
+        One that can't be retried, see :class:`RetryRefusedError`, stays as it is and is not
+        counted; an event ``queue:error`` with its id says why.
+
+        Raises:
+            ValueError: the state is another one.
+        """
 
     @abstractmethod
     async def drain(self, queue_name: str) -> int:
         """Remove the jobs that wait or are delayed; return how many."""
 
     @abstractmethod
-    async def clean(self, queue_name: str, state: JobState, grace: float = 0.0) -> int:
-        """Remove the jobs in a state that have been in it for ``grace`` seconds or more."""
+    async def clean(self, queue_name: str, state: JobState | str, grace: float = 0.0) -> int:
+        """Remove the jobs in a state that have been in it for ``grace`` seconds or more.
+
+        Raises:
+            ValueError: the state is ``active``: a job that runs is removed by its id alone.
+        """
 
     @abstractmethod
     async def obliterate(self, queue_name: str, *, force: bool = False) -> int:

@@ -13,12 +13,12 @@ from msgspec.structs import replace
 from conveyor_nb import lifecycle
 from conveyor_nb.actions import Action
 from conveyor_nb.clock import SLICE
-from conveyor_nb.errors import GroupFullError
-from conveyor_nb.model import JobData
+from conveyor_nb.errors import GroupFullError, RetryRefusedError
+from conveyor_nb.model import EventType, JobData, JobState
 from conveyor_nb.payload import freeze
 from conveyor_nb.stores.families import Key, key_of, parent_key_of
 from conveyor_nb.stores.memory_state import MemoryState
-from conveyor_nb.stores.queue_index import QueueIndex
+from conveyor_nb.stores.queue_index import HeldKey, QueueIndex, held_key
 from conveyor_nb.stores.slices import Step, sliced
 
 __all__ = ["apply_to_all", "promote_due", "remove", "save_all", "save_flow"]
@@ -59,7 +59,7 @@ class _Batch:
         self._reserved = reserved
         self._room: dict[Key, int] = {}
         self._by_id: dict[Key, int] = {}
-        self._by_key: dict[Key, int] = {}
+        self._by_key: dict[tuple[str, HeldKey | None], int] = {}
 
     def choose(self, state: MemoryState, job: JobData, now: datetime) -> None:
         """Choose what stands for the next job."""
@@ -76,7 +76,7 @@ class _Batch:
         """Where the new job is that has this one's id or deduplication key."""
         position = self._by_id.get(key_of(job)) if job.id else None
         if position is None and job.deduplication_key is not None:
-            position = self._by_key.get((job.queue_name, job.deduplication_key))
+            position = self._by_key.get((job.queue_name, held_key(job)))
         return position
 
     def _record_of(self, state: MemoryState, job: JobData) -> JobData:
@@ -92,7 +92,7 @@ class _Batch:
         if has_own_id:
             self._by_id[key_of(job)] = position
         if job.deduplication_key is not None:
-            self._by_key[(job.queue_name, job.deduplication_key)] = position
+            self._by_key[(job.queue_name, held_key(job))] = position
         return position
 
 
@@ -126,15 +126,25 @@ def save_flow(state: MemoryState, jobs: Sequence[JobData], now: datetime) -> Ste
     return saved
 
 
-def remove(state: MemoryState, jobs: Sequence[JobData], now: datetime) -> Step[int]:
-    """Remove jobs; returns how many. An unsettled child counts as failed for its parent."""
+def remove(
+    store: MemoryState, jobs: Sequence[JobData], now: datetime, *, state: JobState | None = None
+) -> Step[int]:
+    """Remove jobs; returns how many. An unsettled child counts as failed for its parent.
+
+    What follows from the end of one may take another away, or to another state: of those in
+    ``jobs``, the ones that are gone by their turn, or no longer in ``state``, are left out.
+    """
+    removed = 0
     for some in sliced(jobs):
-        for job in some:
-            state.remove(job.queue_name, job.id, now)
-        state.follow_up(now)
+        for listed in some:
+            job = store.look(listed.queue_name).jobs.get(listed.id)
+            if job is not None and state in (None, job.state):
+                store.remove(job.queue_name, job.id, now)
+                removed += 1
+        store.follow_up(now)
         if len(some) == SLICE:
             yield
-    return len(jobs)
+    return removed
 
 
 def promote_due(state: MemoryState, index: QueueIndex, now: datetime) -> Step[int]:
@@ -151,12 +161,22 @@ def promote_due(state: MemoryState, index: QueueIndex, now: datetime) -> Step[in
 def apply_to_all(
     state: MemoryState, jobs: Sequence[JobData], action: Action, now: datetime
 ) -> Step[int]:
-    """Apply an action to jobs; returns to how many."""
+    """Apply an action to jobs; returns to how many.
+
+    One that can't be retried is left as it is, and an event ``queue:error`` says why.
+    """
+    changed = 0
     for some in sliced(jobs):
         for listed in some:
             # as it is now: what was done to one of a flow may have changed another
             job = state.find(listed.queue_name, listed.id)
-            state.commit(job, state.decide(job, action, None, now), now)
+            try:
+                state.commit(job, state.decide(job, action, None, now), now)
+            except RetryRefusedError as error:
+                about = {"name": job.name, "error": str(error)}
+                state.note(EventType.ERROR, job.queue_name, job.id, now, **about)
+            else:
+                changed += 1
         if len(some) == SLICE:
             yield
-    return len(jobs)
+    return changed

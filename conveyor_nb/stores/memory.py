@@ -7,6 +7,7 @@ jobs are done in slices, and are the only thing that the others ever wait for.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Mapping
@@ -15,7 +16,7 @@ from typing import Any
 
 from conveyor_nb import actions, lifecycle
 from conveyor_nb.alarm import Alarm
-from conveyor_nb.checks import check_flag, check_number, check_percent
+from conveyor_nb.checks import check_choice, check_flag, check_number, check_percent
 from conveyor_nb.clock import SLICE, Clock, SystemClock
 from conveyor_nb.display import Displayable
 from conveyor_nb.errors import InvalidJobStateError
@@ -29,6 +30,7 @@ from conveyor_nb.model import (
     StoreEvent,
     WorkerInfo,
     WorkerStatus,
+    to_state,
 )
 from conveyor_nb.stores.interface import EventCallback
 from conveyor_nb.stores.memory_bulk import MemoryBulk
@@ -70,7 +72,8 @@ class MemoryStore(Displayable, MemoryBulk):
         seed: fixes the jitter of backoffs.
         metrics: collect metrics of settled jobs, by minute and hour.
         logger: where faults of subscribers are reported.
-        on_event_handler_error: called with (error, event) for such a fault, instead of logging.
+        on_event_handler_error: called with the error, instead of logging it; the error's notes
+            say which event it was for. Until the store disconnects.
         auto_migrate: no effect; there is nothing to migrate.
 
     >>> import asyncio
@@ -220,16 +223,17 @@ class MemoryStore(Displayable, MemoryBulk):
         job_id: str,
         changes: Mapping[str, Any],
         *,
-        expected_state: JobState | None = None,
+        expected_state: JobState | str | None = None,
     ) -> JobData:
         if unknown := changes.keys() - _UPDATES.keys():
             raise ValueError(
                 f"update_job changes {', '.join(_UPDATES)}, not {sorted(unknown)[0]!r}; "
                 "the state of a job is changed by apply"
             )
+        expected = to_state(expected_state)
         job = self._state.find(queue_name, job_id)
-        if expected_state is not None and job.state is not expected_state:
-            raise InvalidJobStateError(job_id, job.state, [expected_state])
+        if expected is not None and job.state is not expected:
+            raise InvalidJobStateError(job_id, job.state, [expected])
         now = self.clock.now()
         wanted = [_UPDATES[name](value) for name, value in changes.items()]
         decided = [self._state.decide(job, action, None, now) for action in wanted]
@@ -268,12 +272,13 @@ class MemoryStore(Displayable, MemoryBulk):
 
     @in_turn
     def save_worker(self, worker: WorkerInfo) -> None:
-        if worker.status in (WorkerStatus.CLOSED, WorkerStatus.STOPPED):
+        status = check_choice(WorkerStatus, worker.status, what="worker status")
+        if status in (WorkerStatus.CLOSED, WorkerStatus.STOPPED):
             self._state.workers.pop(worker.id, None)
         else:
             self._state.queue(worker.queue_name)
-            self._state.workers[worker.id] = worker
-        kind = _WORKER_EVENTS[worker.status]
+            self._state.workers[worker.id] = dataclasses.replace(worker, status=status)
+        kind = _WORKER_EVENTS[status]
         self._tell_queue(kind, worker.queue_name, worker_id=worker.id, name=worker.name)
 
     # -- events -------------------------------------------------------------------------------

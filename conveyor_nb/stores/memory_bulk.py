@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from conveyor_nb.actions import Action, Promote, Retry
 from conveyor_nb.errors import InvalidJobStateError
-from conveyor_nb.model import EventType, JobData, JobState
+from conveyor_nb.lifecycle import SETTLED
+from conveyor_nb.model import EventType, JobData, JobState, to_state
 from conveyor_nb.stores import long_steps
 from conveyor_nb.stores.memory_reads import MemoryReads
 from conveyor_nb.stores.slices import Step, in_slices
@@ -36,14 +37,20 @@ class MemoryBulk(MemoryReads):
         return self._apply_to_all(queue_name, JobState.DELAYED, Promote())
 
     @in_slices
-    def retry_jobs(self, queue_name: str, state: JobState = JobState.FAILED) -> Step[int]:
-        return self._apply_to_all(queue_name, state, Retry())
+    def retry_jobs(self, queue_name: str, state: JobState | str = JobState.FAILED) -> Step[int]:
+        settled = to_state(state)
+        if settled not in SETTLED:
+            raise ValueError(f"retry_jobs takes 'failed' or 'completed', not {state!r}")
+        return self._apply_to_all(queue_name, settled, Retry())
 
     @in_slices
-    def clean(self, queue_name: str, state: JobState, grace: float = 0.0) -> Step[int]:
+    def clean(self, queue_name: str, state: JobState | str, grace: float = 0.0) -> Step[int]:
+        wanted = to_state(state)
+        if wanted in (None, JobState.ACTIVE):
+            raise ValueError(f"clean takes any state but active, not {state!r}")
         now = self.clock.now()
-        jobs = self._state.look(queue_name).since(state, now - timedelta(seconds=grace))
-        return long_steps.remove(self._state, jobs, now)
+        jobs = self._state.look(queue_name).since(wanted, now - timedelta(seconds=grace))
+        return long_steps.remove(self._state, jobs, now, state=wanted)
 
     @in_slices
     def drain(self, queue_name: str) -> Step[int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from conveyor_nb.checks import to_instant
+from conveyor_nb.checks import check_choice, to_instant
 from conveyor_nb.clock import SLICE
 from conveyor_nb.errors import MetricsDisabledError
 from conveyor_nb.model import (
@@ -20,6 +20,7 @@ from conveyor_nb.model import (
     MetricsPeriod,
     MetricsPoint,
     WorkerInfo,
+    to_state,
 )
 from conveyor_nb.payload import thaw
 from conveyor_nb.stores.interface import StoreInterface
@@ -55,18 +56,25 @@ class MemoryReads(StoreInterface):
         return None
 
     @in_turn
-    def find_by_deduplication_key(self, queue_name: str, key: str) -> JobData | None:
-        return self._state.look(queue_name).holder_of(key, self.clock.now())
+    def find_by_deduplication_key(
+        self, queue_name: str, key: str, name: str | None = None
+    ) -> JobData | None:
+        held = key if name is None else (name, key)
+        return self._state.look(queue_name).holder_of(held, self.clock.now())
 
     @in_turn
     def list_jobs(
-        self, queue_name: str, state: JobState | None = None, start: int = 0, end: int | None = None
+        self,
+        queue_name: str,
+        state: JobState | str | None = None,
+        start: int = 0,
+        end: int | None = None,
     ) -> list[JobData]:
         return self.snapshot(queue_name, state, start, end)
 
     @in_turn
-    def count_jobs(self, queue_name: str, state: JobState | None = None) -> int:
-        return self._state.look(queue_name).count(state)
+    def count_jobs(self, queue_name: str, state: JobState | str | None = None) -> int:
+        return self._state.look(queue_name).count(to_state(state))
 
     @in_turn
     def get_job_counts(self, queue_name: str) -> dict[JobState, int]:
@@ -93,13 +101,13 @@ class MemoryReads(StoreInterface):
     def snapshot(
         self,
         queue_name: str,
-        state: JobState | None = None,
+        state: JobState | str | None = None,
         start: int = 0,
         end: int | None = None,
     ) -> list[JobData]:
         """What :meth:`list_jobs` gives, without waiting."""
         with self._lock:
-            return self._state.look(queue_name).page(state, start, end)
+            return self._state.look(queue_name).page(to_state(state), start, end)
 
     def counts(self, queue_name: str) -> dict[JobState, int]:
         """What :meth:`get_job_counts` gives, without waiting."""
@@ -129,7 +137,7 @@ class MemoryReads(StoreInterface):
         self,
         queue_name: str | None = None,
         *,
-        states: Collection[JobState] | None = None,
+        states: Collection[JobState | str] | None = None,
         name: str | None = None,
         created_from: datetime | None = None,
         created_to: datetime | None = None,
@@ -138,12 +146,13 @@ class MemoryReads(StoreInterface):
     ) -> JobPage:
         if isinstance(states, str):
             raise TypeError(f"states must be a collection of states, not {states!r}")
+        wanted = None if states is None else {to_state(state) for state in states}
         created_from = _instant(created_from, "created_from")
         created_to = _instant(created_to, "created_to")
 
         def fits(job: JobData) -> bool:
             return (
-                (states is None or job.state in states)
+                (wanted is None or job.state in wanted)
                 and name in (None, job.name)
                 and (created_from is None or job.created_at >= created_from)
                 and (created_to is None or job.created_at <= created_to)
@@ -195,14 +204,14 @@ class MemoryReads(StoreInterface):
     def get_metrics(
         self,
         queue_name: str,
-        period: MetricsPeriod = MetricsPeriod.MINUTE,
+        period: MetricsPeriod | str = MetricsPeriod.MINUTE,
         *,
         start: datetime | None = None,
         end: datetime | None = None,
     ) -> list[MetricsPoint]:
         return self._metrics().points(
             queue_name,
-            MetricsPeriod(period),
+            check_choice(MetricsPeriod, period, what="period"),
             _instant(start, "start"),
             _instant(end, "end"),
             self.clock.now(),
@@ -252,6 +261,11 @@ class MemoryReads(StoreInterface):
     def get_job_schedulers(self, queue_name: str) -> list[JobScheduler]:
         schedulers = self._state.schedulers.values()
         return [scheduler_out(one) for one in schedulers if one.queue_name == queue_name]
+
+    @in_turn
+    def get_job_scheduler(self, queue_name: str, scheduler_id: str) -> JobScheduler | None:
+        found = self._state.schedulers.get((queue_name, scheduler_id))
+        return None if found is None else scheduler_out(found)
 
     @in_turn
     def next_fetch_at(

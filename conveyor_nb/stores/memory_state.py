@@ -18,8 +18,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from conveyor_nb import lifecycle, schedule
-from conveyor_nb.actions import Action, Complete, UpdateData
-from conveyor_nb.errors import GroupFullError, JobNotFoundError
+from conveyor_nb.actions import Action, Complete, Retry, UpdateData
+from conveyor_nb.errors import GroupFullError, JobNotFoundError, RetryRefusedError
 from conveyor_nb.model import (
     EventType,
     JobData,
@@ -32,7 +32,7 @@ from conveyor_nb.options import Keep
 from conveyor_nb.payload import freeze, thaw
 from conveyor_nb.stores.families import Families, Key, key_of, parent_key_of
 from conveyor_nb.stores.metrics import Metrics
-from conveyor_nb.stores.queue_index import QueueIndex
+from conveyor_nb.stores.queue_index import QueueIndex, held_key
 from conveyor_nb.stores.retention import Retention, keep_of
 
 __all__ = ["MemoryState"]
@@ -117,7 +117,7 @@ class MemoryState:
             return None
         existing = index.jobs.get(job.id)
         if existing is None and job.deduplication_key is not None:
-            existing = index.holder_of(job.deduplication_key, now)
+            existing = index.holder_of(held_key(job), now)
         return existing
 
     def admit(self, job: JobData, now: datetime) -> JobData:
@@ -159,10 +159,22 @@ class MemoryState:
                 action = Complete(thaw(frozen))
         elif isinstance(action, UpdateData):
             field, frozen = "data", freeze(action.data, "data")
+        elif isinstance(action, Retry):
+            self._check_key(job, now)
         change = lifecycle.decide(job, action, now=now, lock=lock, random=self.random)
         if field in change.updates:
             change.updates[field] = frozen
         return change
+
+    def _check_key(self, job: JobData, now: datetime) -> None:
+        """Raise ``RetryRefusedError`` if another job holds the deduplication key of a job."""
+        holder = self.queues[job.queue_name].holder_of(held_key(job), now)
+        if holder is not None and holder.id != job.id:
+            raise RetryRefusedError(
+                job.id,
+                f"job {holder.id!r} has its deduplication key and is {holder.state!s}",
+                holder.id,
+            )
 
     def tell_parent(self, child: JobData, now: datetime) -> bool:
         """Tell the parent how a child settled; returns whether that was news to it."""

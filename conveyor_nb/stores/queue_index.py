@@ -17,7 +17,20 @@ from conveyor_nb.model import JobData, JobState
 from conveyor_nb.stores.limits import SlidingWindow
 from conveyor_nb.stores.waiting import WaitingIndex
 
-__all__ = ["QueueIndex"]
+__all__ = ["HeldKey", "QueueIndex", "held_key"]
+
+HeldKey = str | tuple[str, str]
+"""What an unfinished job keeps others from having: a key, or a job name and the payload's hash."""
+
+
+def held_key(job: JobData) -> HeldKey | None:
+    """What a job holds while it is unfinished, if it has a deduplication key."""
+    key = job.deduplication_key
+    if key is None:
+        return None
+    rule = job.opts.deduplication
+    return (job.name, key) if rule is not None and rule.hash else key
+
 
 _PLACING_FIELDS = frozenset({"delay_until", "priority"})
 """A change of one of these, as of the state, moves a job to another place in the indexes."""
@@ -47,13 +60,15 @@ class QueueIndex:
             JobState.COMPLETED: {},
             JobState.FAILED: {},
         }
-        self._keys: dict[str, tuple[str, ...]] = {}
+        # one job for each key is enough: another one takes a key only when the one before has
+        # settled, or is too old to get it back
+        self._holders: dict[HeldKey, str] = {}
 
     def add(self, job: JobData) -> None:
         """Take in a new job."""
         self.jobs[job.id] = job
         if job.deduplication_key is not None:
-            self._hold_key(job.deduplication_key, job.id)
+            self._hold_key(job)
         self._index(job)
 
     def remove(self, job: JobData) -> None:
@@ -61,7 +76,7 @@ class QueueIndex:
         del self.jobs[job.id]
         self._unindex(job)
         if job.deduplication_key is not None:
-            self._release_key(job.deduplication_key, job.id)
+            self._release_key(job)
 
     def change(self, job: JobData, updates: Mapping[str, Any]) -> JobData:
         """Replace a job by one with new values, at the place that follows from them."""
@@ -73,16 +88,18 @@ class QueueIndex:
             self._unindex(job)
             self._index(changed)
             if job.deduplication_key is not None:
-                self._pass_key(job.deduplication_key, job, changed)
+                self._pass_key(job, changed)
         return changed
 
-    def holder_of(self, key: str, now: datetime) -> JobData | None:
+    def holder_of(self, key: HeldKey | None, now: datetime) -> JobData | None:
         """The unfinished job that holds a deduplication key and is younger than its ttl."""
-        for job_id in reversed(self._keys.get(key, ())):
-            job = self.jobs[job_id]
-            ttl = job.opts.deduplication.ttl if job.opts.deduplication else None
-            if ttl is None or job.created_at + timedelta(seconds=to_seconds(ttl)) > now:
-                return job
+        job_id = self._holders.get(key) if key is not None else None
+        if job_id is None:
+            return None
+        job = self.jobs[job_id]
+        ttl = job.opts.deduplication.ttl if job.opts.deduplication else None
+        if ttl is None or job.created_at + timedelta(seconds=to_seconds(ttl)) > now:
+            return job
         return None
 
     def count(self, state: JobState | None) -> int:
@@ -109,7 +126,7 @@ class QueueIndex:
         return [self.jobs[key[-1]] for key in self._delayed[:end]]
 
     def since(self, state: JobState, instant: datetime) -> list[JobData]:
-        """The jobs that settled or started at ``instant`` or before; others: were created."""
+        """The jobs that settled at ``instant`` or before; others: were created."""
         entered_at = _ENTERED_AT.get(state, attrgetter("created_at"))
         return [job for job in self.page(state, 0, None) if entered_at(job) <= instant]
 
@@ -140,26 +157,25 @@ class QueueIndex:
             if state is JobState.ACTIVE:
                 self.waiting.note_end(job.group_id)
 
-    def _hold_key(self, key: str, job_id: str) -> None:
-        self._keys[key] = (*self._keys.get(key, ()), job_id)
+    def _hold_key(self, job: JobData) -> None:
+        key = held_key(job)
+        assert key is not None, "it has one"
+        self._holders[key] = job.id
 
-    def _pass_key(self, key: str, before: JobData, after: JobData) -> None:
+    def _pass_key(self, before: JobData, after: JobData) -> None:
         """Only an unfinished job holds its key."""
         was_settled = before.state in SETTLED
         if was_settled is (after.state in SETTLED):
             return
-        if was_settled:  # one that starts afresh leaves the key to whoever has it now
-            self._keys[key] = (after.id, *self._keys.get(key, ()))
+        if was_settled:
+            self._hold_key(after)
         else:
-            self._release_key(key, after.id)
+            self._release_key(after)
 
-    def _release_key(self, key: str, job_id: str) -> None:
-        """Let the key pass to another unfinished job that has it, if there is one."""
-        others = tuple(one for one in self._keys.get(key, ()) if one != job_id)
-        if others:
-            self._keys[key] = others
-        else:
-            self._keys.pop(key, None)
+    def _release_key(self, job: JobData) -> None:
+        key = held_key(job)
+        if key is not None and self._holders.get(key) == job.id:
+            del self._holders[key]
 
 
 def _due_key(job: JobData) -> tuple[datetime, int, str]:
@@ -168,7 +184,6 @@ def _due_key(job: JobData) -> tuple[datetime, int, str]:
 
 
 _ENTERED_AT: Mapping[JobState, Callable[[JobData], datetime]] = {
-    JobState.ACTIVE: attrgetter("processed_at"),
     JobState.COMPLETED: attrgetter("completed_at"),
     JobState.FAILED: attrgetter("failed_at"),
 }

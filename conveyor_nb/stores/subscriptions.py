@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import itertools
 import logging
@@ -15,7 +16,8 @@ from conveyor_nb.stores.interface import EventCallback
 
 __all__ = ["EventHandlerErrorCallback", "Subscriptions"]
 
-EventHandlerErrorCallback = Callable[[BaseException, StoreEvent], None]
+EventHandlerErrorCallback = Callable[[BaseException], object]
+"""Told what a subscriber raised; which event it was for is in the error's notes."""
 
 _Callbacks = dict[EventCallback, int]
 """Each callback with its place among all: they are called in the order they subscribed."""
@@ -96,9 +98,9 @@ class Subscriptions:
         for callback in callbacks:
             try:
                 callback(event)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:  # must not reach other subscribers or the store
+            except BaseException as error:
+                # not even a KeyboardInterrupt or SystemExit may reach the other subscribers, the
+                # store, or the loop, which would end with it
                 self._report(error, event)
 
     def _sorted(self, queue_name: str, of_job: _Callbacks | None) -> tuple[EventCallback, ...]:
@@ -110,16 +112,30 @@ class Subscriptions:
         return tuple(callback for callback, _ in sorted(found, key=_by_place))
 
     def _report(self, error: BaseException, event: StoreEvent) -> None:
-        if self._on_error is not None:
+        _note_event(error, event)
+        # whoever is told of faults has left with the store: the last event's go to the log
+        if self._on_error is not None and event.type != _DISCONNECTED:
             try:
-                self._on_error(error, event)
-            except Exception:  # the reporter's own fault is reported the plain way
+                self._on_error(error)
+            except BaseException:  # the reporter's own fault is reported the plain way
                 self._logger.exception("on_event_handler_error raised for %s", event.type)
             else:
                 return
         self._logger.warning(
             "a subscriber raised for %s of queue %r", event.type, event.queue_name, exc_info=error
         )
+
+
+_NOTE = "A subscriber raised it for "
+
+
+def _note_event(error: BaseException, event: StoreEvent) -> None:
+    """Note on an error which event it was raised for; one that is raised again has one note."""
+    about = f" of job {event.job_id!r}" if event.job_id is not None else ""
+    note = f"{_NOTE}{event.type}{about} in queue {event.queue_name!r} at {event.timestamp}"
+    others = [one for one in getattr(error, "__notes__", ()) if not str(one).startswith(_NOTE)]
+    with contextlib.suppress(AttributeError):  # an error may be frozen, as dataclasses can be
+        error.__notes__ = [*others, note]
 
 
 _Address = TypeVar("_Address")

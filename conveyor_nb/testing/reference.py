@@ -193,14 +193,20 @@ class ReferenceQueue:
             self._wait(job, job.created_at, 0)
         return len(promoted)
 
-    def retry(self, jobs: Iterable[ReferenceJob]) -> int:
-        """Settled jobs start afresh; gives how many."""
-        retried = list(jobs)
-        for job in retried:
-            job.attempts_made, job.cancelled, job.discarded = 0, False, False
-            job.settled_at = None
-            self._wait(job, job.created_at, 0)
-        return len(retried)
+    def may_retry(self, job: ReferenceJob, now: datetime) -> bool:
+        """Whether a settled job may start afresh: no other one has its deduplication key."""
+        return job.key is None or not self.key_holders(job.key, now)
+
+    def retry(self, jobs: Iterable[ReferenceJob], now: datetime) -> int:
+        """Settled jobs start afresh, those that may; gives how many."""
+        retried = 0
+        for job in jobs:
+            if self.may_retry(job, now):
+                job.attempts_made, job.cancelled, job.discarded = 0, False, False
+                job.settled_at = None
+                self._wait(job, job.created_at, 0)
+                retried += 1
+        return retried
 
     def remove(self, jobs: Iterable[ReferenceJob]) -> int:
         """Jobs are removed; gives how many."""

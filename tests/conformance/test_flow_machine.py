@@ -159,7 +159,7 @@ class FlowMachine(RuleBasedStateMachine):
             clock=self.clock,
             ids="sequential",
             seed=0,
-            on_event_handler_error=lambda error, _: self.faults.append(error),
+            on_event_handler_error=self.faults.append,
         )
         self.flows = FlowProducer(store=self.store)
         self.watcher = Watcher()

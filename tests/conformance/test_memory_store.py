@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -166,22 +167,74 @@ def raise_it(event: StoreEvent) -> None:
 async def test_a_fault_goes_to_the_callback_for_faults_and_not_to_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    faults: list[tuple[str, str]] = []
-    store = MemoryStore(
-        clock=VirtualClock(),
-        on_event_handler_error=lambda error, event: faults.append((str(error), event.type)),
-    )
+    faults: list[BaseException] = []
+    store = MemoryStore(clock=VirtualClock(), on_event_handler_error=faults.append)
     store.subscribe(QUEUE, raise_it)
     await add(store, "a")
-    assert faults == [("no job:waiting", "job:waiting")]
+    assert [str(fault) for fault in faults] == ["no job:waiting"]
+    [note] = faults[0].__notes__
+    assert "job:waiting of job 'a' in queue 'emails'" in note
     assert caplog.records == []
+
+
+@pytest.mark.asyncio
+async def test_an_error_that_is_raised_again_and_again_notes_its_last_event() -> None:
+    fault = RuntimeError("one for all")
+    fault.add_note("mine")
+
+    def broken(event: StoreEvent) -> None:
+        raise fault
+
+    store = MemoryStore(clock=VirtualClock(), on_event_handler_error=lambda error: None)
+    store.subscribe(QUEUE, broken)
+    await add_all(store, "a", "b", "c")
+    mine, ours = fault.__notes__
+    assert mine == "mine"
+    assert "'c'" in ours
+
+
+@dataclass(frozen=True)
+class FrozenError(Exception):
+    text: str
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("fault", [FrozenError("x"), KeyboardInterrupt(), SystemExit(1)], ids=repr)
+async def test_whatever_a_subscriber_raises_the_step_is_done_and_told(fault: BaseException) -> None:
+    faults: list[BaseException] = []
+
+    def broken(event: StoreEvent) -> None:
+        raise fault
+
+    store = MemoryStore(clock=VirtualClock(), on_event_handler_error=faults.append)
+    store.subscribe(QUEUE, broken)
+    with capture_events(store, QUEUE) as events:
+        await store.save_bulk([new_job("a"), new_job("b")])
+    assert events.story == ["job:waiting a", "job:waiting b"]
+    assert faults == [fault, fault]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("fault", [ValueError(), KeyboardInterrupt(), SystemExit(1)], ids=repr)
+async def test_a_callback_for_faults_may_raise_anything(
+    caplog: pytest.LogCaptureFixture, fault: BaseException
+) -> None:
+    def report(error: BaseException) -> None:
+        raise fault
+
+    store = MemoryStore(clock=VirtualClock(), on_event_handler_error=report)
+    store.subscribe(QUEUE, raise_it)
+    await add(store, "a")
+    logged = [one.exc_info[1] for one in caplog.records if one.exc_info]
+    assert logged[0] is fault
+    assert str(logged[1]) == "no job:waiting"
 
 
 @pytest.mark.asyncio
 async def test_a_callback_for_faults_that_raises_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def report(error: BaseException, event: StoreEvent) -> None:
+    def report(error: BaseException) -> None:
         raise ValueError("the reporter's own")
 
     store = MemoryStore(clock=VirtualClock(), on_event_handler_error=report)

@@ -10,7 +10,7 @@ import asyncio
 import os
 import random
 from collections import Counter
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -36,6 +36,7 @@ from conveyor_nb import (
     Keep,
     LostLockError,
     MemoryStore,
+    RetryRefusedError,
     StoreEvent,
     VirtualClock,
 )
@@ -53,6 +54,7 @@ STARVING = ("delay", "deduplication")
 KEYS = ("k1", "k2")
 OUTCOMES: list[do.Action] = [do.Complete("late"), do.Fail("late"), do.Release()]
 SECONDS = (1, 10, 30)
+SETTLED = (JobState.COMPLETED, JobState.FAILED)
 UNSETTLED = (JobState.WAITING, JobState.DELAYED, JobState.ACTIVE)
 REPORTS = ("complete", "complete", "fail", "fail", "fail_for_good", "release", "put_off", "extend")
 BY_HAND = ("cancel", "promote", "retry", "discard", "change_priority", "change_delay", "remove")
@@ -98,7 +100,7 @@ class StoreMachine(RuleBasedStateMachine):
             clock=self.clock,
             ids="sequential",
             seed=0,
-            on_event_handler_error=lambda error, _: self.faults.append(error),
+            on_event_handler_error=self.faults.append,
         )
         self.queue = ReferenceQueue()
         self.old_locks: list[tuple[str, Lock]] = []
@@ -263,9 +265,17 @@ class StoreMachine(RuleBasedStateMachine):
                 getattr(self, f"_{step}")(data)
                 self.check()
 
-    def _try(self, data: st.DataObject, action: do.Action, *legal: JobState) -> ReferenceJob | None:
+    def _try(
+        self,
+        data: st.DataObject,
+        action: do.Action,
+        *legal: JobState,
+        refused: Sequence[ReferenceJob] = (),
+    ) -> ReferenceJob | None:
         """Apply an action to any job; ``None``: that was refused, as it had to be."""
         job = self._draw(data, self.queue.jobs.values())
+        if job in refused:
+            return None
         if job.state in legal:
             run(self.store.apply(QUEUE, job.id, action))
             return job
@@ -285,8 +295,16 @@ class StoreMachine(RuleBasedStateMachine):
             self.queue.promote([job])
 
     def _retry(self, data: st.DataObject) -> None:
-        if job := self._try(data, do.Retry(), JobState.COMPLETED, JobState.FAILED):
-            self.queue.retry([job])
+        now = self.clock.now()
+        settled = self.queue.in_state(*SETTLED)
+        refused = [job for job in settled if not self.queue.may_retry(job, now)]
+        for one in refused:
+            with pytest.raises(RetryRefusedError) as caught:
+                run(self.store.apply(QUEUE, one.id, do.Retry()))
+            assert one.key is not None
+            assert [caught.value.holder_id] == self.queue.key_holders(one.key, now)
+        if job := self._try(data, do.Retry(), *SETTLED, refused=refused):
+            self.queue.retry([job], now)
 
     def _discard(self, data: st.DataObject) -> None:
         if job := self._try(data, do.Discard(), *UNSETTLED):
@@ -331,7 +349,8 @@ class StoreMachine(RuleBasedStateMachine):
         now, jobs, active = self.clock.now(), self.queue.in_state, self._has_active()
         match what:
             case "retry":
-                expected = self.queue.retry(jobs(state))
+                settled = sorted(jobs(state), key=lambda job: job.settled_turn)
+                expected = self.queue.retry(settled, now)
                 assert run(self.store.retry_jobs(QUEUE, state)) == expected
             case "promote":
                 expected = self.queue.promote(jobs(JobState.DELAYED))
@@ -425,7 +444,7 @@ class StoreMachine(RuleBasedStateMachine):
         for key in KEYS:
             found = run(self.store.find_by_deduplication_key(QUEUE, key))
             holders = self.queue.key_holders(key, self.clock.now())
-            assert found.id in holders if found else not holders
+            assert ([found.id] if found else []) == holders
 
     @invariant()
     def the_next_due_instant_is_known(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
 from typing import Any
 
@@ -298,7 +299,37 @@ async def test_a_hash_is_one_of_the_payload_whatever_the_order_of_its_keys(queue
 
     assert same.id == first.id != other.id
     assert first.deduplication_key is not None
-    assert len(first.deduplication_key) == 64
+    assert first.deduplication_key == hashlib.sha256(b'{"a":1,"b":[2,{"c":3}]}').hexdigest()
+
+
+@pytest.mark.asyncio
+async def test_two_job_names_with_one_payload_are_no_duplicates(queue: Queue) -> None:
+    rule = Deduplication(hash=True)
+    mail = await queue.add("mail", {"user": 1}, deduplication=rule)
+    sms, again = await queue.add_bulk(
+        {"name": name, "data": {"user": 1}, "deduplication": rule} for name in ("sms", "mail")
+    )
+
+    assert (sms.name, again.id) == ("sms", mail.id)
+    assert sms.deduplication_key == mail.deduplication_key
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({1, 2}, "the payload is no JSON: it is a set"),
+        ({"a": [1, {"b": object()}]}, r"the payload\['a'\]\[1\]\['b'\] .* it is a object"),
+        ({"a": float("nan")}, r"the payload\['a'\] is no JSON: it is nan"),
+        ({(1, 2): 3}, "a key that is a tuple"),
+    ],
+)
+@pytest.mark.asyncio
+async def test_a_payload_that_has_no_hash_is_an_error(
+    queue: Queue, data: Any, message: str
+) -> None:
+    with pytest.raises(TypeError, match=rf"{message}.*give Deduplication\(key=...\)"):
+        await queue.add("send", data, deduplication=Deduplication(hash=True))
+    assert await queue.count() == 0
 
 
 @pytest.mark.asyncio

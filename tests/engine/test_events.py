@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -360,9 +361,12 @@ async def test_a_subscriber_of_the_store_that_raises(
     reported: list[tuple[str, str]] = []
     after: list[str] = []
 
-    def report(error: BaseException, event: StoreEvent) -> None:
-        reported.append((str(error), event.type))
-        if event.type == "job:active":
+    def report(error: BaseException) -> None:
+        [note] = error.__notes__
+        kind = re.search(r"for (\S+) ", note)
+        assert kind is not None
+        reported.append((str(error), kind[1]))
+        if kind[1] == "job:active":
             raise KeyError("the reporter's own fault")
 
     async with MemoryStore(clock=clock, on_event_handler_error=report) as store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,7 +10,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from conveyor_nb import Job, JobState, MemoryStore, Queue, Repeat, StoreEvent, VirtualClock, Worker
+from conveyor_nb import (
+    Job,
+    JobState,
+    MemoryStore,
+    Queue,
+    Repeat,
+    ScheduleReplacedWarning,
+    StoreEvent,
+    VirtualClock,
+    Worker,
+)
 
 Start = Callable[..., Worker]
 
@@ -289,3 +300,131 @@ async def test_a_repeat_with_no_run_to_come_is_an_error(queue: Queue, clock: Vir
         with pytest.raises((ValueError, TypeError)):
             await queue.every(60, "report", **option)
     assert await queue.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "options", "said"),
+    [
+        ("0 0 30 2 *", {}, "'0 0 30 2 \\*' never comes: no date fits it"),
+        ("0 0 12 1 1 * 2020", {}, "comes no more: it came last at 2020-01-01T12"),
+        ("0 3 * * *", {"end_date": timedelta(hours=2)}, "none is due between now and its end date"),
+        (
+            "0 3 * * *",
+            {"start_date": timedelta(hours=4), "end_date": timedelta(hours=6)},
+            "none is due between its start date .* and its end date",
+        ),
+        ("0 3 * * *", {"end_date": timedelta(hours=-2)}, "its end date .* is past"),
+        (None, {"end_date": timedelta(hours=-2)}, "its end date .* is past"),
+    ],
+)
+@pytest.mark.asyncio
+async def test_a_schedule_without_a_run_says_why_and_is_not_stored(
+    queue: Queue, clock: VirtualClock, line: str | None, options: dict[str, Any], said: str
+) -> None:
+    dates = {name: clock.now() + delta for name, delta in options.items()}
+    repeat = Repeat(every=None if line else 60, cron=line, **dates)
+    for call in (
+        queue.add("report", repeat=repeat),
+        queue.upsert_job_scheduler("mine", repeat, "report"),
+    ):
+        with pytest.raises(ValueError, match=f"no run to come: .*{said}") as caught:
+            await call
+        assert "limit" not in str(caught.value)
+    assert (await queue.get_job_schedulers(), await queue.count()) == ([], 0)
+
+
+@pytest.mark.asyncio
+async def test_after_its_last_run_a_schedule_begins_anew_or_says_why_not(
+    queue: Queue, clock: VirtualClock, start: Start
+) -> None:
+    diary = Diary(clock)
+    start(diary)
+    for _ in range(2):
+        await queue.every("1 hour", "report", limit=2)
+        await clock.advance("2 hours")
+    assert diary.hours == [0, 1, 2, 3]
+    end = clock.now() + timedelta(hours=1)
+    await queue.every("1 hour", "report", end_date=end)
+    await clock.advance("2 hours")
+    with pytest.raises(ValueError, match=r"end date .* is past"):
+        await queue.every("1 hour", "report", end_date=end)
+
+
+# -- schedules of one name and payload ------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_a_schedule_goes_by_the_job_name_and_the_payload(queue: Queue) -> None:
+    payloads = [{"a": 1, "b": [2.0]}, {"b": [2], "a": 1}, {"a": 1, "b": [3]}, None]
+    for name in ("sync", "report"):
+        for data in payloads:
+            await queue.every("1h", name, data)
+    ids = [one.id for one in await queue.get_job_schedulers()]
+    assert len(ids) == 6
+    assert [one.partition(":")[0] for one in ids] == ["sync"] * 3 + ["report"] * 3
+
+
+@pytest.mark.asyncio
+async def test_a_long_name_makes_an_id_too(queue: Queue) -> None:
+    for name in ("n" * 255, "n" * 254 + "m"):
+        await queue.every("1h", name)
+    assert [len(one.id) for one in await queue.get_job_schedulers()] == [255, 255]
+
+
+REPLACED: list[tuple[Callable[[Queue], Any], str]] = [
+    (lambda queue: queue.every("10m", "report"), "was every='1h', and is every='10m' from now on"),
+    (lambda queue: queue.cron("0 9 * * *", "report", tz=PARIS), "is cron='0 9 .*Europe/Paris'"),
+    (lambda queue: queue.every("1h", "report", limit=5), "is every='1h', limit=5 from"),
+    (lambda queue: queue.add("report", repeat=Repeat(every=3601)), "is every='3601s' from"),
+]
+
+
+@pytest.mark.parametrize(("edited", "said"), REPLACED)
+@pytest.mark.asyncio
+async def test_an_edited_rule_replaces_the_one_before_and_warns(
+    queue: Queue, edited: Callable[[Queue], Any], said: str
+) -> None:
+    await queue.every("1h", "report")
+    with pytest.warns(ScheduleReplacedWarning, match=said) as warned:
+        await edited(queue)
+    [scheduler] = await queue.get_job_schedulers()
+    assert scheduler.repeat != Repeat(every="1h")
+    assert "upsert_job_scheduler" in str(warned[0].message)
+    assert warned[0].filename == __file__
+    assert await queue.count() == 1
+
+
+@pytest.mark.asyncio
+async def test_the_same_rule_an_id_of_ones_own_and_a_chain_that_is_over_warn_of_nothing(
+    queue: Queue, clock: VirtualClock, start: Start
+) -> None:
+    start(Diary(clock))
+    for interval in ("1h", "60 minutes"):
+        await queue.every(interval, "report")
+    for interval in ("1h", "10m"):
+        await queue.every(interval, "mine", job_id="mine")
+        await queue.upsert_job_scheduler("other", Repeat(every=interval), "other")
+    for interval in ("1h", "10m"):
+        await queue.every(interval, "once", limit=1)
+        await clock.settle()
+    assert len(await queue.get_job_schedulers()) == 4
+
+
+@pytest.mark.asyncio
+async def test_a_warning_that_is_an_error_leaves_the_schedule_as_it_was(queue: Queue) -> None:
+    await queue.every("1h", "report")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ScheduleReplacedWarning):
+            await queue.every("10m", "report")
+    [scheduler] = await queue.get_job_schedulers()
+    assert scheduler.repeat == Repeat(every="1h")
+
+
+@pytest.mark.asyncio
+async def test_a_payload_that_is_no_json_needs_an_id_of_its_own(queue: Queue) -> None:
+    with pytest.raises(TypeError, match=r"'report' needs an id of its own: .* a set; give job_id="):
+        await queue.every("1h", "report", {1, 2})
+    assert await queue.get_job_schedulers() == []
+    await queue.every("1h", "report", {1, 2}, job_id="mine")
+    assert [one.id for one in await queue.get_job_schedulers()] == ["mine"]

@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from conveyor_nb.actions import Cancel, Retry
-from conveyor_nb.model import JobState
+from conveyor_nb.errors import RetryRefusedError
+from conveyor_nb.model import JobData, JobState
 from conveyor_nb.options import Deduplication
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
@@ -34,6 +36,12 @@ async def holder(store: StoreInterface) -> str | None:
     """The id of the job that holds the key."""
     job = await store.find_by_deduplication_key(QUEUE, "daily")
     return job.id if job else None
+
+
+def hashed(job_id: str, name: str) -> JobData:
+    """A job of which the payload's hash is the key."""
+    job = new_job(job_id, name, deduplication=Deduplication(hash=True))
+    return replace(job, deduplication_key="0" * 64)
 
 
 class DeduplicatingTests(StoreTests):
@@ -100,24 +108,64 @@ class DeduplicatingTests(StoreTests):
         await store.apply(QUEUE, "a", Retry())
         assert (await add(store, "b", deduplication=KEY)).id == "a"
 
-    async def test_a_retried_job_leaves_the_key_to_who_has_it(self, store: StoreInterface) -> None:
+    async def test_a_retry_never_makes_two_unfinished_jobs_of_one_key(
+        self, store: StoreInterface
+    ) -> None:
+        await add(store, "a", deduplication=KEY)
+        failed = await fail(store, await take(store))
+        await add(store, "b", deduplication=KEY)
+        with capture_events(store, QUEUE) as events, pytest.raises(RetryRefusedError) as caught:
+            await store.apply(QUEUE, "a", Retry())
+        assert (caught.value.job_id, caught.value.holder_id) == ("a", "b")
+        assert "'b' has its deduplication key" in str(caught.value)
+        assert await get(store, "a") == failed
+        assert events == []
+        assert await holder(store) == "b"
+
+    async def test_a_job_may_be_retried_when_its_key_is_free_again(
+        self, store: StoreInterface
+    ) -> None:
         await add(store, "a", deduplication=KEY)
         await fail(store, await take(store))
         await add(store, "b", deduplication=KEY)
+        await complete(store, await take(store))
         await store.apply(QUEUE, "a", Retry())
-        assert await holder(store) == "b"
+        assert await holder(store) == "a"
 
-    async def test_a_key_passes_to_another_unfinished_job_that_has_it(
+    async def test_of_many_retried_jobs_those_whose_key_is_held_are_left_out(
         self, store: StoreInterface
     ) -> None:
-        await add(store, "a", priority=1, deduplication=KEY)
+        await add(store, "a", deduplication=KEY)
         await fail(store, await take(store))
         await add(store, "b", deduplication=KEY)
-        await store.apply(QUEUE, "a", Retry())
-        await complete(store, await take(store))
-        assert (await get(store, "b")).state is JobState.COMPLETED
-        assert await holder(store) == "a"
-        assert (await add(store, "c", deduplication=KEY)).id == "a"
+        await fail(store, await take(store))
+        await add(store, "c")
+        await fail(store, await take(store))
+        with capture_events(store, QUEUE) as events:
+            assert await store.retry_jobs(QUEUE) == 2
+        assert events.story == ["job:waiting a", "queue:error b", "job:waiting c"]
+        assert "'a' has its deduplication key" in events[1].data["error"]
+        assert (await get(store, "b")).state is JobState.FAILED
+
+    # -- hashes of payloads -------------------------------------------------------------------
+
+    async def test_the_hash_of_a_payload_is_held_for_each_job_name(
+        self, store: StoreInterface
+    ) -> None:
+        saved = [await store.save_job(hashed(name, name)) for name in ("send", "call")]
+        again = await store.save_job(hashed("again", "send"))
+        assert [job.id for job in (*saved, again)] == ["send", "call", "send"]
+        for name in ("send", "call"):
+            found = await store.find_by_deduplication_key(QUEUE, "0" * 64, name)
+            assert found is not None
+            assert found.id == name
+        assert await store.find_by_deduplication_key(QUEUE, "0" * 64, "other") is None
+
+    async def test_a_batch_tells_the_names_of_one_hash_apart_too(
+        self, store: StoreInterface
+    ) -> None:
+        batch = [hashed("a", "send"), hashed("b", "call"), hashed("c", "send")]
+        assert [job.id for job in await store.save_bulk(batch)] == ["a", "b", "a"]
 
     async def test_a_retried_job_holds_its_key_though_an_older_one_let_it_go(
         self, store: StoreInterface, clock: VirtualClock

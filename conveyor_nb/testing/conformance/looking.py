@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from conveyor_nb.actions import ChangePriority
+from conveyor_nb.errors import InvalidJobStateError
 from conveyor_nb.model import ALL_NAMES, JobState, WorkerInfo, WorkerStatus
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
@@ -31,6 +34,19 @@ from conveyor_nb.virtual_clock import VirtualClock
 __all__ = ["LookingTests"]
 
 
+WITH_A_STATE: dict[str, Callable[[StoreInterface, str], Awaitable[object]]] = {
+    "list_jobs": lambda store, state: store.list_jobs(QUEUE, state),
+    "count_jobs": lambda store, state: store.count_jobs(QUEUE, state),
+    "search_jobs": lambda store, state: store.search_jobs(QUEUE, states=["failed", state]),
+    "update_job": lambda store, state: store.update_job(
+        QUEUE, "a", {"data": 1}, expected_state=state
+    ),
+    "retry_jobs": lambda store, state: store.retry_jobs(QUEUE, state),
+    "clean": lambda store, state: store.clean(QUEUE, state),
+}
+"""The steps that take a state."""
+
+
 class LookingTests(StoreTests):
     """Look-ups, as every store does it."""
 
@@ -48,6 +64,51 @@ class LookingTests(StoreTests):
         assert found is not None
         assert found.queue_name == "reports"
         assert await store.find_job_by_id("c") is None
+
+    # -- states given as text -----------------------------------------------------------------
+
+    @pytest.mark.parametrize("state", JobState)
+    async def test_a_state_may_be_given_as_text(
+        self, store: StoreInterface, state: JobState
+    ) -> None:
+        job = await in_state(store, state)
+        text = str(state.value)
+        listed = await store.list_jobs(QUEUE, text)
+        assert listed == await store.list_jobs(QUEUE, state) == [job]
+        assert await store.count_jobs(QUEUE, text) == 1
+        assert (await store.search_jobs(QUEUE, states=[text])).jobs == [job]
+        updated = await store.update_job(QUEUE, job.id, {"data": 1}, expected_state=text)
+        assert updated.data == 1
+        other = next(str(one.value) for one in JobState if one is not state)
+        with pytest.raises(InvalidJobStateError):
+            await store.update_job(QUEUE, job.id, {"data": 2}, expected_state=other)
+        if state in (JobState.COMPLETED, JobState.FAILED):
+            assert await store.retry_jobs(QUEUE, text) == 1
+            text = "waiting"
+        if state is not JobState.ACTIVE:
+            assert await store.clean(QUEUE, text) == 1
+
+    @pytest.mark.parametrize("step", WITH_A_STATE)
+    async def test_a_state_that_is_none_is_named(self, store: StoreInterface, step: str) -> None:
+        await add(store, "a")
+        with (
+            capture_events(store, QUEUE) as events,
+            pytest.raises(ValueError, match=r"'active', .* not 'wating'; did you mean 'waiting'\?"),
+        ):
+            await WITH_A_STATE[step](store, "wating")
+        assert events == []
+
+    async def test_other_words_may_be_given_as_text_too(
+        self, store: StoreInterface, clock: VirtualClock
+    ) -> None:
+        worker = WorkerInfo("w1", "w", QUEUE, 1, WorkerStatus.RUNNING, clock.now())
+        running: Any = "running"
+        await store.save_worker(replace(worker, status=running))
+        assert await store.list_workers() == [worker]
+        assert (await store.list_workers())[0].status is WorkerStatus.RUNNING
+        wrong: Any = "runing"
+        with pytest.raises(ValueError, match="not 'runing'; did you mean 'running'"):
+            await store.save_worker(replace(worker, status=wrong))
 
     # -- in order -----------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from conveyor_nb.testing.steps import (
     get,
     ids_in,
     in_state,
+    other_than,
     served,
     state_of,
     take,
@@ -116,7 +117,19 @@ class MaintainingTests(StoreTests):
 
     # -- clean --------------------------------------------------------------------------------
 
-    @pytest.mark.parametrize("state", JobState)
+    @pytest.mark.parametrize("as_text", [False, True])
+    async def test_cleaning_takes_no_active_job(
+        self, store: StoreInterface, clock: VirtualClock, as_text: bool
+    ) -> None:
+        await one_in_each_state(store)
+        before = await store.list_jobs(QUEUE)
+        await clock.advance(10)
+        with capture_events(store, QUEUE) as events, pytest.raises(ValueError, match="active"):
+            await store.clean(QUEUE, "active" if as_text else JobState.ACTIVE)
+        assert events == []
+        assert await store.list_jobs(QUEUE) == before
+
+    @pytest.mark.parametrize("state", other_than(JobState.ACTIVE))
     async def test_cleaning_removes_the_jobs_of_one_state(
         self, store: StoreInterface, state: JobState
     ) -> None:
@@ -126,7 +139,7 @@ class MaintainingTests(StoreTests):
         assert events.story == [f"job:removed {ids[state]}"]
         assert set(await ids_in(store)) == set(ids.values()) - {ids[state]}
 
-    @pytest.mark.parametrize("state", JobState)
+    @pytest.mark.parametrize("state", other_than(JobState.ACTIVE))
     async def test_cleaning_spares_what_is_younger_than_the_grace(
         self, store: StoreInterface, clock: VirtualClock, state: JobState
     ) -> None:
@@ -148,16 +161,6 @@ class MaintainingTests(StoreTests):
         assert await store.clean(QUEUE, state, 10) == 0
         await clock.advance(10)
         assert await store.clean(QUEUE, state, 10) == 1
-
-    async def test_the_grace_of_an_active_job_counts_from_its_start(
-        self, store: StoreInterface, clock: VirtualClock
-    ) -> None:
-        await add(store, "a")
-        await clock.advance(3_600)
-        await take(store)
-        assert await store.clean(QUEUE, JobState.ACTIVE, 10) == 0
-        await clock.advance(10)
-        assert await store.clean(QUEUE, JobState.ACTIVE, 10) == 1
 
     async def test_cleaning_takes_the_older_of_two(
         self, store: StoreInterface, clock: VirtualClock
@@ -195,6 +198,13 @@ class MaintainingTests(StoreTests):
         assert await store.retry_jobs(QUEUE, JobState.COMPLETED) == 1
         retried = await get(store, "a")
         assert (retried.state, retried.returnvalue) == (JobState.WAITING, None)
+
+    @pytest.mark.parametrize("state", ["waiting", JobState.ACTIVE, "done"])
+    async def test_only_settled_jobs_are_retried(self, store: StoreInterface, state: str) -> None:
+        await one_in_each_state(store)
+        with capture_events(store, QUEUE) as events, pytest.raises(ValueError, match=str(state)):
+            await store.retry_jobs(QUEUE, state)
+        assert events == []
 
     async def test_retrying_nothing_is_nothing(self, store: StoreInterface) -> None:
         assert await store.retry_jobs("nowhere") == 0

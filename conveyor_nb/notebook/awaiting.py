@@ -26,7 +26,16 @@ from IPython.core.interactiveshell import InteractiveShell
 from conveyor_nb.clock import undisturbed
 from conveyor_nb.notebook.command_line import Mistake
 
-__all__ = ["CAN_NOT_WAIT", "GIVE", "INSTALL", "SHOW", "CellTransformer", "finish", "require_loop"]
+__all__ = [
+    "CAN_NOT_WAIT",
+    "GIVE",
+    "INSTALL",
+    "SHOW",
+    "CellTransformer",
+    "await_magics",
+    "finish",
+    "require_loop",
+]
 
 T = TypeVar("T")
 
@@ -88,26 +97,36 @@ class CellTransformer:
     def __call__(self, lines: list[str]) -> list[str]:
         """The lines of a cell, with every call of a magic awaited that can be."""
         source = "".join(lines)
-        calls = any(f"{method}({magic!r}" in source for method, magic in _CALLS)
-        if not calls or not self._can_await():
+        if not _has_calls(source) or not self._can_await():
             return lines
-        try:
-            tree = compile(
-                source, "<cell>", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, True
-            )
-        except SyntaxError:
-            return lines
-        found = _Calls()
-        found.visit(tree)
-        encoded = [line.encode() for line in lines]
-        for call, name in reversed(found.calls):
-            _rewrite(encoded, call, name)
-        return [line.decode() for line in encoded]
+        return await_magics(source).splitlines(keepends=True)
 
     def _can_await(self) -> bool:
         shell = self._shell
         in_loop = str(shell.loop_runner) == "asyncio"  # what runs a cell; trio can't await us
         return bool(shell.autoawait) and in_loop and not _in_a_running_cell()
+
+
+def await_magics(source: str) -> str:
+    """Code with every call of a magic awaited that can be, at the top of a cell or a coroutine."""
+    if not _has_calls(source):
+        return source
+    try:
+        tree = compile(
+            source, "<cell>", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, True
+        )
+    except SyntaxError:
+        return source
+    found = _Calls()
+    found.visit(tree)
+    lines = source.encode().split(b"\n")  # as Python counts them: a form feed ends none
+    for call, name in reversed(found.calls):
+        _rewrite(lines, call, name)
+    return b"\n".join(lines).decode()
+
+
+def _has_calls(source: str) -> bool:
+    return any(f"{method}({magic!r}" in source for method, magic in _CALLS)
 
 
 _CLOSED = (
@@ -151,13 +170,19 @@ def _magic_for(call: ast.Call) -> str | None:
 
 def _rewrite(lines: list[bytes], call: ast.Call, name: str) -> None:
     """Awaits a call, and calls another magic; columns are counted in bytes."""
-    magic = call.args[0]
-    assert magic.end_col_offset is not None
-    row = magic.lineno - 1
-    line = lines[row]
-    lines[row] = line[: magic.col_offset] + repr(name).encode() + line[magic.end_col_offset :]
+    if name == INSTALL and isinstance(cell := call.args[-1], ast.Constant) and cell.value == "":
+        _put(lines, cell, "\n")  # IPython would complain of an empty cell in its own words
+    _put(lines, call.args[0], name)
     row = call.lineno - 1
     lines[row] = lines[row][: call.col_offset] + b"await " + lines[row][call.col_offset :]
+
+
+def _put(lines: list[bytes], argument: ast.expr, text: str) -> None:
+    """Put a text in the place of an argument that stands on one line."""
+    assert argument.end_col_offset is not None
+    row = argument.lineno - 1
+    line = lines[row]
+    lines[row] = line[: argument.col_offset] + repr(text).encode() + line[argument.end_col_offset :]
 
 
 def _in_a_running_cell() -> bool:

@@ -132,7 +132,8 @@ def parse(
     if left:
         option = next((one for one in left if one.startswith("-")), None)
         if option is None:
-            raise Mistake(f"{left[0]} is too much; type for instance: {example}")
+            blanks = "a name with blanks is typed in quotation marks"
+            raise Mistake(f"{left[0]} is too much ({blanks}); type for instance: {example}")
         names = [one.name for one in arguments if one.is_option]
         hint = near(option, names) if names else "it has none"
         raise Mistake(f"there is no option {option!r}; {hint}")

@@ -18,6 +18,7 @@ import traitlets
 from conveyor_nb.errors import ConveyorError, JobNotFoundError
 from conveyor_nb.job import Job
 from conveyor_nb.model import EventType, StoreEvent
+from conveyor_nb.notebook.command_line import Mistake
 from conveyor_nb.notebook.feed import Feed
 from conveyor_nb.notebook.queue_view import QueueView, sendable
 from conveyor_nb.notebook.subjects import at_once
@@ -116,7 +117,7 @@ class Panel(anywidget.AnyWidget):
     def _complain(self, error: BaseException) -> None:
         """Say in one line of the panel what went wrong; the log gets what was not foreseen."""
         text = str(error)
-        if not isinstance(error, ConveyorError):
+        if not isinstance(error, (ConveyorError, Mistake)):
             text = f"{type(error).__name__}: {text}"
             _logger.warning("the panel of %r failed", self._view.queue, exc_info=error)
         self._notify(text)

@@ -9,10 +9,10 @@ from conveyor_nb.durations import format_seconds
 from conveyor_nb.model import WorkerStatus
 from conveyor_nb.notebook.command_line import Mistake, duration, near, quoted, whole_number, word
 from conveyor_nb.notebook.commands import Argument, Command, command
+from conveyor_nb.notebook.known_workers import called, known_workers, start_worker, stop_worker
 from conveyor_nb.notebook.magic_output import Answer, clock_text, counted, pace
 from conveyor_nb.notebook.queue_commands import ANY_QUEUE
 from conveyor_nb.notebook.session import Session
-from conveyor_nb.registry import restart_worker
 from conveyor_nb.stores import MemoryStore
 from conveyor_nb.virtual_clock import VirtualClock
 from conveyor_nb.worker import Worker
@@ -37,8 +37,7 @@ async def workers(session: Session, args: Namespace) -> Answer:
 @command(KERNEL_COMMANDS, WORKER, example="%conveyor start emails")
 async def start(session: Session, args: Namespace) -> Answer:
     """Let a worker that was stopped or paused take jobs again."""
-    name = session.worker(args.worker).name
-    worker = restart_worker(name, store=session.store)
+    worker = start_worker(session.worker(args.worker))
     return Answer.saying(f"worker {worker.name} takes jobs of {worker.queue_name}", worker)
 
 
@@ -57,7 +56,7 @@ async def stop(session: Session, args: Namespace) -> Answer:
     worker = session.worker(args.worker)
     if worker.status is WorkerStatus.CLOSED:
         return Answer.saying(f"worker {worker.name} is stopped already")
-    await worker.close(30 if args.timeout is None else args.timeout)
+    await stop_worker(worker, 30 if args.timeout is None else args.timeout)
     return Answer.saying(_stopped(worker))
 
 
@@ -128,7 +127,10 @@ async def clock(session: Session, args: Namespace) -> Answer:
 
 
 def _stopped(worker: Worker) -> str:
-    return f"worker {worker.name} is stopped; start it: %conveyor start {quoted(worker.name)}"
+    told = f"worker {worker.name} is stopped"
+    if worker not in known_workers(worker.store).values():  # another of its name goes on
+        return told
+    return f"{told}; start it: %conveyor start {quoted(called(worker))}"
 
 
 def _clock(text: str) -> Clock:
@@ -164,13 +166,13 @@ def _ids(text: str) -> str | None:
     Argument("--ids", "sequential (emails-1, emails-2, ...) or random", _ids, completes="ids"),
     Argument("--seed", "fixes what is random in retries", whole_number("--seed")),
     example="%conveyor reset --clock virtual --ids sequential",
-    waits=True,
 )
 async def reset(session: Session, args: Namespace) -> Answer:
     """Start over: close the workers, and go on with an empty store."""
     hints = ["run your %%worker cells again"] if session.workers() else []
     if stale := session.queue_variables():
         hints.append(f"make {', '.join(stale)} anew")
-    await session.reset(MemoryStore(clock=args.clock, ids=args.ids, seed=args.seed))
+    rest = session.reset(MemoryStore(clock=args.clock, ids=args.ids, seed=args.seed))
     told = f"an empty store, where {pace(session.store.clock)}"
-    return Answer.saying("; ".join([told, " and ".join(hints)]) if hints else told)
+    answer = Answer.saying("; ".join([told, " and ".join(hints)]) if hints else told)
+    return answer._replace(rest=rest)

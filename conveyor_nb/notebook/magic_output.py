@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,10 +40,15 @@ class Said:
 
 
 class Answer(NamedTuple):
-    """What came of a command: what a cell shows, and what ``x = %conveyor ...`` gives."""
+    """What came of a command: what a cell shows, and what ``x = %conveyor ...`` gives.
+
+    What has no more to do with the answer, such as the end of workers, is its ``rest``: it goes on
+    by itself, and a cell that can wait waits for it.
+    """
 
     shown: object
     value: object
+    rest: asyncio.Future[None] | None = None
 
     @classmethod
     def saying(cls, text: str, value: object = None) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from argparse import Namespace
 from collections import Counter
@@ -25,12 +26,14 @@ from conveyor_nb.notebook.command_line import (
 )
 from conveyor_nb.notebook.commands import Argument, Command, Runner, build_parser, parse
 from conveyor_nb.notebook.kernel_commands import KERNEL_COMMANDS
+from conveyor_nb.notebook.known_workers import called, others_at_work, stop_line
 from conveyor_nb.notebook.magic_output import Answer, Said, counted
 from conveyor_nb.notebook.queue_commands import QUEUE_COMMANDS, show_overview
 from conveyor_nb.notebook.session import Session
 from conveyor_nb.notebook.subjects import ReadableStore
 from conveyor_nb.options import GroupLimits
-from conveyor_nb.registry import install_worker
+from conveyor_nb.registry import install_worker, named_workers
+from conveyor_nb.worker import Worker
 
 __all__ = ["COMMANDS", "NAME", "WORKER_ARGUMENTS", "Magics", "help_text"]
 
@@ -184,6 +187,8 @@ class Magics:
                 await self._session.settle()
             answer = await run(self._session, args)
             if settle:
+                if answer.rest is not None:  # an interrupt ends the wait, and not the rest
+                    await asyncio.shield(answer.rest)
                 await self._session.settle()
         except (Mistake, ConveyorError, ValueError, TypeError) as error:
             if isinstance(error, TypeError) and isinstance(self._session.store, ReadableStore):
@@ -230,7 +235,7 @@ class Magics:
         require_loop()
         session = self._session
         name = args.name or args.queue
-        before = session.workers().get(name)
+        before = named_workers(session.store).get(name)
         version = max(self._versions[name], (before and before.version) or 0) + 1
         handler = compile_handler(
             cell,
@@ -238,7 +243,7 @@ class Magics:
             first_line=f"%%worker {line}".rstrip(),
             # each has a name of its own in tracebacks, as old code may still run
             filename=f"<%%worker {name}{f', version {version}' if version > 1 else ''}>",
-            variables=session.variables,
+            shell=session.shell,
         )
         options = {
             option: getattr(args, option)
@@ -258,11 +263,7 @@ class Magics:
             **options,
         )
         self._versions[name] = version
-        if before is None:
-            return f"worker {name} takes jobs of {args.queue}, {worker.concurrency} at a time"
-        running = len(before.running)
-        rest = f"; {counted(running, 'job')} to finish with the one before" if running else ""
-        return f"worker {name} goes on with this handler{rest}"
+        return _told_of(worker, before)
 
 
 def _first_word(line: str) -> str:
@@ -294,6 +295,23 @@ def _help_for(words: list[str]) -> str | None:
         return None
     named = next((one for one in words if one in COMMANDS), None)
     return COMMANDS[named].parser.format_help() if named else help_text()
+
+
+def _told_of(worker: Worker, before: Worker | None) -> str:
+    """What a cell says that has started a worker, perhaps in place of the one ``before``."""
+    queue, name = worker.queue_name, worker.name
+    if before is not None and before.queue_name == queue:
+        running = len(before.running)
+        rest = f"; {counted(running, 'job')} to finish with the one before" if running else ""
+        return f"worker {name} goes on with this handler{rest}"
+    told = f"worker {name} takes jobs of {queue}, {worker.concurrency} at a time"
+    if before is not None:
+        told += f", and no more of {before.queue_name}"
+    others = others_at_work(worker)
+    if others:
+        told += f"; so does {' and '.join(map(called, others))}"
+        told += f" (to have this one alone: {'; '.join(map(stop_line, others))})"
+    return told
 
 
 def _tell(where: str, error: Exception) -> None:

@@ -22,9 +22,10 @@ from conveyor_nb.clock import REAL_TIME
 from conveyor_nb.model import StoreEvent
 from conveyor_nb.notebook.awaiting import CAN_NOT_WAIT
 from conveyor_nb.notebook.command_line import Mistake, near, quoted
+from conveyor_nb.notebook.known_workers import find_worker, known_workers, take_workers_by_hand
 from conveyor_nb.notebook.subjects import ReadableStore
 from conveyor_nb.queue import Queue
-from conveyor_nb.registry import named_workers, take_named_workers
+from conveyor_nb.registry import take_named_workers
 from conveyor_nb.stores import MemoryStore, StoreInterface, default_store, set_default_store
 from conveyor_nb.virtual_clock import VirtualClock
 from conveyor_nb.worker import Worker, live_workers
@@ -111,25 +112,16 @@ class Session:
         return next((one for one in mine if one.name == name), None) or Queue(name, store=store)
 
     def workers(self) -> Mapping[str, Worker]:
-        """The named workers of the store, closed ones too."""
-        return named_workers(self.store)
+        """The workers of the store, closed ones too, by what one types for them."""
+        return known_workers(self.store)
 
     def worker(self, name: str) -> Worker:
-        """A named worker; or one that was made by hand and has not closed, by its id.
+        """A worker by its name or id.
 
         Raises:
-            Mistake: there is none of that name.
+            Mistake: there is none of that name, or there are two.
         """
-        workers = self.workers()
-        if name in workers:
-            return workers[name]
-        if (by_hand := next((one for one in live_workers() if one.id == name), None)) is not None:
-            return by_hand
-        if not workers:
-            raise Mistake(
-                f"there is no worker {name!r}, nor any other; write one: %%worker {quoted(name)}"
-            )
-        raise Mistake(f"there is no worker {name!r}; {near(name, workers)}")
+        return find_worker(self.store, name)
 
     # -- doing --------------------------------------------------------------------------------
 
@@ -164,17 +156,26 @@ class Session:
         if isinstance(clock, VirtualClock):
             await clock.settle()
 
-    async def reset(self, store: MemoryStore) -> None:
-        """Close the workers of the default store, and go on with another one.
+    def reset(self, store: MemoryStore) -> asyncio.Task[None]:
+        """Go on with another default store, and close the workers of the one until now.
 
         The old one stays as it is, for the panels and queues that still show it.
+
+        Returns:
+            The task that closes the workers.
+
+        Raises:
+            Mistake: there is no running loop to do it.
         """
-        workers = take_named_workers(self.store)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise Mistake(CAN_NOT_WAIT) from None
+        workers = [*take_named_workers(self.store), *take_workers_by_hand(self.store)]
         set_default_store(store)
         self.events.clear()
         self.touch()
-        # an interrupt ends the wait, and not what is waited for
-        await asyncio.shield(_close(workers, asyncio.get_running_loop()))
+        return _close(workers, loop)
 
     def _keep(self, event: StoreEvent) -> None:
         """Keep an event, without the job's result: it may be large, and the job has it."""

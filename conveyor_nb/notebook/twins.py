@@ -13,8 +13,7 @@ from weakref import WeakSet
 from IPython.core.interactiveshell import InteractiveShell
 
 from conveyor_nb.model import WorkerStatus
-from conveyor_nb.notebook.command_line import quoted
-from conveyor_nb.registry import named_workers
+from conveyor_nb.notebook.known_workers import is_named, stop_line
 from conveyor_nb.worker import Worker, live_workers
 
 __all__ = ["TwinWarning", "TwinWatch"]
@@ -48,7 +47,7 @@ class TwinWatch:
     def _look(self, *_: object) -> None:
         at_work = [worker for worker in live_workers() if _is_at_work(worker)]
         for worker in at_work:
-            if worker in self._before or _is_named(worker):
+            if worker in self._before or is_named(worker):
                 continue
             twins = [one for one in at_work if one in self._before and _are_twins(one, worker)]
             if twins:
@@ -61,19 +60,13 @@ def _is_at_work(worker: Worker) -> bool:
     return worker.status in (WorkerStatus.RUNNING, WorkerStatus.PAUSED)
 
 
-def _is_named(worker: Worker) -> bool:
-    return named_workers(worker.store).get(worker.name) is worker
-
-
 def _are_twins(one: Worker, other: Worker) -> bool:
     return one.store is other.store and one.name == other.name
 
 
 def _told(worker: Worker, twins: list[Worker]) -> str:
     """What is wrong, and what to do about it."""
-    closing = " and ".join(
-        f"%conveyor stop {quoted(one.name if _is_named(one) else one.id)}" for one in twins
-    )
+    closing = " and ".join(map(stop_line, twins))
     before = ", ".join(one.id for one in twins)
     return (
         f"this cell has started worker {worker.name!r} ({worker.id}), and the one from before "

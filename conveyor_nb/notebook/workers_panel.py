@@ -7,7 +7,7 @@ from typing import Any
 
 from conveyor_nb.errors import ConveyorError
 from conveyor_nb.model import WorkerInfo, WorkerStatus
-from conveyor_nb.registry import named_workers, restart_worker
+from conveyor_nb.notebook.known_workers import known_workers, start_worker, stop_worker
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.worker import Worker, live_workers
 
@@ -22,53 +22,53 @@ _ACTIONS: Mapping[str, list[str]] = {
 
 
 async def worker_rows(store: StoreInterface, queue_name: str) -> list[dict[str, Any]]:
-    """The workers that serve a queue: named ones, closed ones too, then those that are not.
+    """The workers that serve a queue: those that can be stopped or started here, then others.
 
-    Only named ones have buttons. Of those that gave way to another version one sees when they
-    have finished their jobs.
+    Those of other processes have no buttons. Of those that gave way to another version one sees
+    when they have finished their jobs.
     """
-    named = _named(store, queue_name)
-    known = {worker.id for worker in named.values()}
+    mine = _known(store, queue_name)
+    known = {worker.id for worker in mine.values()}
     others = [info for info in await store.list_workers(queue_name) if info.id not in known]
-    rows = [_named_row(name, worker) for name, worker in sorted(named.items())]
+    rows = [_known_row(key, worker) for key, worker in sorted(mine.items())]
     live = {worker.id: worker for worker in live_workers() if worker.store is store}
     return rows + [_other_row(info, live.get(info.id)) for info in others]
 
 
-async def act_on_worker(store: StoreInterface, queue_name: str, name: str, action: str) -> None:
-    """Start, stop, pause or resume a named worker of a queue.
+async def act_on_worker(store: StoreInterface, queue_name: str, key: str, action: str) -> None:
+    """Start, stop, pause or resume a worker of a queue, by the key of its row.
 
     Stopping waits for the running jobs, for as long as ``Worker.close`` does.
 
     Raises:
         ConveyorError: there is no such worker.
     """
-    worker = _named(store, queue_name).get(name)
+    worker = _known(store, queue_name).get(key)
     if worker is None:
-        raise ConveyorError(f"queue {queue_name!r} has no worker named {name!r} any more")
+        raise ConveyorError(f"queue {queue_name!r} has no worker named {key!r} any more")
     match action:
         case "pause":
             worker.pause()
         case "resume":
             worker.resume()
         case "stop":
-            await worker.close()
+            await stop_worker(worker)
         case "start":
-            restart_worker(name, store=store)
+            start_worker(worker)
 
 
-def _named(store: StoreInterface, queue_name: str) -> dict[str, Worker]:
-    workers = named_workers(store).items()
-    return {name: worker for name, worker in workers if worker.queue_name == queue_name}
+def _known(store: StoreInterface, queue_name: str) -> dict[str, Worker]:
+    workers = known_workers(store).items()
+    return {key: worker for key, worker in workers if worker.queue_name == queue_name}
 
 
-def _named_row(name: str, worker: Worker) -> dict[str, Any]:
+def _known_row(key: str, worker: Worker) -> dict[str, Any]:
     busy = len(worker.running)
     stopping = worker.status is WorkerStatus.CLOSING
     closed = worker.status is WorkerStatus.CLOSED
     return {
-        "key": name,
-        "name": name,
+        "key": key,
+        "name": key,
         "version": worker.version,
         "status": "stopping" if stopping else "stopped" if closed else str(worker.status),
         "busy": busy,

@@ -232,7 +232,7 @@ def test_other_workers_bring_no_warning(kernel: Kernel, cell: str) -> None:
 
 def test_a_worker_by_hand_beside_a_named_one(kernel: Kernel) -> None:
     kernel.do("%%worker emails\nreturn")
-    assert "%conveyor stop emails. " in kernel.run(BY_HAND).err
+    assert "%conveyor stop emails-worker-1. " in kernel.run(BY_HAND).err, "its name is not enough"
     kernel.do("await worker.close()")
 
 

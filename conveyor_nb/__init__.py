@@ -31,6 +31,7 @@ from conveyor_nb.errors import (
     QueueClosedError,
     RetryRefusedError,
     ScheduleReplacedWarning,
+    UnreadablePayloadError,
 )
 from conveyor_nb.events import EventBus, EventStream
 from conveyor_nb.flow import FlowNode, FlowProducer
@@ -98,6 +99,7 @@ __all__ = [
     "StoreEvent",
     "StoreInterface",
     "SystemClock",
+    "UnreadablePayloadError",
     "VirtualClock",
     "Worker",
     "current_job",

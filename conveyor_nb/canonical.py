@@ -14,6 +14,8 @@ from decimal import Decimal
 from numbers import Integral, Rational, Real
 from typing import Any
 
+from conveyor_nb.text import shown
+
 __all__ = ["canonical_json", "sha256_of"]
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -59,7 +61,7 @@ def _write(value: Any, path: str) -> str:
     if isinstance(value, dict):
         fields = {_key(key, path): part for key, part in value.items()}
         written = (
-            f"{_text(key)}:{_write(fields[key], f'{path}[{key!r}]')}"
+            f"{_text(key)}:{_write(fields[key], f'{path}[{shown(key)}]')}"
             for key in sorted(fields, key=_place_of)
         )
         return "{" + ",".join(written) + "}"

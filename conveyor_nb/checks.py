@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from conveyor_nb.durations import Duration, to_seconds
+from conveyor_nb.text import one_line, shown
 
 __all__ = [
     "check_choice",
@@ -25,6 +26,9 @@ __all__ = [
 ]
 
 MAX_NAME_LENGTH = 255
+MOST = 2**53 - 1
+"""The largest whole number that every table, page and database can hold."""
+
 _SHORTEST = 1e-6
 
 
@@ -44,7 +48,7 @@ def to_instant(value: object, *, what: str = "instant") -> datetime:
 for instance datetime(2027, 1, 1, tzinfo=UTC)
     """
     if not isinstance(value, datetime):
-        raise TypeError(f"{what} must be a timezone-aware datetime, not {value!r}")
+        raise TypeError(f"{what} must be a timezone-aware datetime, not {shown(value)}")
     if value.tzinfo is None or value.utcoffset() is None:
         raise ValueError(
             f"{what} {value.isoformat()} has no time zone; give an aware datetime, "
@@ -54,49 +58,61 @@ for instance datetime(2027, 1, 1, tzinfo=UTC)
 
 
 def check_name(value: object, *, what: str) -> str:
-    """Check a queue name, job name, job id or other key: 1 to 255 printable characters."""
+    """Check a queue name, job name, job id or other key: 1 to 255 characters that can be shown.
+
+    Neither control characters nor lone surrogates, which no message to a page can carry.
+    """
     if type(value) is str and 0 < len(value) <= MAX_NAME_LENGTH and value.isprintable():
         return value  # as most often, and for each job
     if not isinstance(value, str):
-        raise TypeError(f"{what} must be text, not {value!r}")
-    if not value or len(value) > MAX_NAME_LENGTH:
-        raise ValueError(f"{what} must have 1 to {MAX_NAME_LENGTH} characters, not {len(value)}")
-    if any(_is_control(character) for character in value):
-        raise ValueError(f"{what} must have no control characters: {value!r}")
-    return value
+        raise TypeError(f"{what} must be text, not {shown(value)}")
+    name = str.__str__(value)  # of a class of its own, such as numpy's, the plain text
+    if not name or len(name) > MAX_NAME_LENGTH:
+        raise ValueError(f"{what} must have 1 to {MAX_NAME_LENGTH} characters, not {len(name)}")
+    if any(_is_control(character) for character in name):
+        raise ValueError(f"{what} must have no control characters: {shown(name)}")
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        raise ValueError(f"{what} must have no half of a surrogate pair: {shown(name)}")
+    return name
 
 
 def check_count(value: object, *, what: str, least: int = 1) -> int:
     """Check a whole number that is at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{what} must be a whole number of {least} or more, not {value!r}")
+        raise TypeError(f"{what} must be a whole number of {least} or more, not {shown(value)}")
     if value < least:
-        raise ValueError(f"{what} must be {least} or more, not {value!r}")
+        raise ValueError(f"{what} must be {least} or more, not {shown(value)}")
+    if value > MOST:
+        raise ValueError(f"{what} must be at most {MOST:,}, not {shown(value)}")
     return value
 
 
 def check_number(value: object, *, what: str) -> float:
     """Check a finite number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{what} must be a number, not {value!r}")
-    if not math.isfinite(value):
-        raise ValueError(f"{what} must be a finite number, not {value!r}")
+        raise TypeError(f"{what} must be a number, not {shown(value)}")
+    try:
+        is_finite = math.isfinite(value)
+    except OverflowError:  # a whole number that is too large to count with
+        is_finite = False
+    if not is_finite:
+        raise ValueError(f"{what} must be a finite number, not {shown(value)}")
     return value
 
 
 def check_percent(value: object) -> float:
     """Check a job's progress: a number from 0 to 100."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"progress must be a number from 0 to 100, not {value!r}")
+        raise TypeError(f"progress must be a number from 0 to 100, not {shown(value)}")
     if not 0 <= value <= 100:
-        raise ValueError(f"progress must be from 0 to 100, not {value!r}")
+        raise ValueError(f"progress must be from 0 to 100, not {shown(value)}")
     return value
 
 
 def check_flag(value: object, *, what: str) -> bool:
     """Check a plain ``True`` or ``False``."""
     if not isinstance(value, bool):
-        raise TypeError(f"{what} must be True or False, not {value!r}")
+        raise TypeError(f"{what} must be True or False, not {shown(value)}")
     return value
 
 
@@ -105,9 +121,9 @@ def reject_unknown(given: Mapping[str, Any], known: frozenset[str], *, what: str
     unknown = next((name for name in given if name not in known), None)
     if unknown is None:
         return
-    near = difflib.get_close_matches(str(unknown), known, n=1)
+    near = difflib.get_close_matches(one_line(unknown, 40), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(sorted(known))}"
-    raise TypeError(f"unknown {what} {unknown!r}; {hint}")
+    raise TypeError(f"unknown {what} {shown(unknown)}; {hint}")
 
 
 def _is_control(character: str) -> bool:
@@ -118,7 +134,9 @@ def positive_seconds(value: Duration, *, what: str) -> float:
     """Check a duration that is longer than zero."""
     seconds = to_seconds(value, what=what)
     if seconds < _SHORTEST:
-        raise ValueError(f"{what} must be longer than zero (a microsecond at least), not {value!r}")
+        raise ValueError(
+            f"{what} must be longer than zero (a microsecond at least), not {shown(value)}"
+        )
     return seconds
 
 
@@ -130,9 +148,9 @@ def check_choice(choices: type[_Choice], value: object, *, what: str) -> _Choice
     if isinstance(value, str) and value in list(choices):
         return choices(value)
     names = ", ".join(repr(str(choice)) for choice in choices)
-    near = difflib.get_close_matches(str(value)[:MAX_NAME_LENGTH], list(choices), n=1)
+    near = difflib.get_close_matches(one_line(value, 40), list(choices), n=1)
     hint = f"; did you mean {str(near[0])!r}?" if near else ""
-    raise ValueError(f"{what} must be one of {names}, not {value!r:.100}{hint}")
+    raise ValueError(f"{what} must be one of {names}, not {shown(value)}{hint}")
 
 
 _Option = TypeVar("_Option")
@@ -143,5 +161,7 @@ def check_instance(
 ) -> _Option | None:
     """Check an option that is an object of its own, or ``None``."""
     if value is not None and not isinstance(value, kind):
-        raise TypeError(f"{what} must be a {kind.__name__}, not {value!r}; for instance {example}")
+        raise TypeError(
+            f"{what} must be a {kind.__name__}, not {shown(value)}; for instance {example}"
+        )
     return value

@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 from conveyor_nb.checks import to_instant
 from conveyor_nb.durations import Duration, to_seconds
+from conveyor_nb.text import shown
 
 __all__ = [
     "REAL_TIME",
@@ -226,9 +227,9 @@ class ScaledClock(Clock):
 
     def __init__(self, speed: float, *, start: datetime | None = None) -> None:
         if isinstance(speed, bool) or not isinstance(speed, (int, float)):
-            raise TypeError(f"speed must be a number above zero, not {speed!r}")
+            raise TypeError(f"speed must be a number above zero, not {shown(speed)}")
         if not math.isfinite(speed) or speed <= 0:
-            raise ValueError(f"speed must be a finite number above zero, not {speed!r}")
+            raise ValueError(f"speed must be a finite number above zero, not {shown(speed)}")
         self.speed = float(speed)
         self._real_start = REAL_TIME.now()
         self._start = self._real_start if start is None else to_instant(start, what="start")

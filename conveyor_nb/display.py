@@ -9,10 +9,13 @@ from collections.abc import Container
 from typing import TYPE_CHECKING, Any
 
 from conveyor_nb.model import ALL_NAMES
+from conveyor_nb.text import shown
 
 if TYPE_CHECKING:
     from conveyor_nb.notebook.frames import DataFrame
     from conveyor_nb.stores.interface import StoreInterface
+
+_MOST_NAMES = 5
 
 __all__ = ["Displayable", "describe_queue", "rows_of"]
 
@@ -64,5 +67,9 @@ def describe_queue(store: StoreInterface, name: str) -> str:
         return f"in a {type(store).__name__}"
     parts = [f"{count} {state}" for state, count in counts(name).items() if count] or ["no jobs"]
     paused = store.paused_names(name)  # type: ignore[attr-defined]  # goes with counts
-    parts += ["paused"] if ALL_NAMES in paused else [f"{one!r} paused" for one in sorted(paused)]
+    if ALL_NAMES in paused:
+        return ", ".join([*parts, "paused"])
+    names = sorted(paused)
+    parts += [f"{shown(name)} paused" for name in names[:_MOST_NAMES]]
+    parts += [f"{len(names) - _MOST_NAMES:,} more names paused"] * (len(names) > _MOST_NAMES)
     return ", ".join(parts)

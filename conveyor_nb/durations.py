@@ -9,6 +9,8 @@ import math
 import re
 from datetime import timedelta
 
+from conveyor_nb.text import shown
+
 __all__ = ["Duration", "format_seconds", "to_delta", "to_seconds"]
 
 Duration = float | timedelta | str
@@ -62,11 +64,11 @@ or text such as '500ms', '5s', '10 minutes', '1.5h'
         seconds = _finite_float(value)
     else:
         raise TypeError(
-            f"{what} {value!r} is a {type(value).__name__}, not a duration; give {_EXAMPLES}"
+            f"{what} {shown(value)} is a {type(value).__name__}, not a duration; give {_EXAMPLES}"
         )
     if not 0.0 <= seconds <= MAX_SECONDS:
         limit = "at most a hundred years" if seconds > MAX_SECONDS else "zero or more, and finite"
-        raise ValueError(f"{what} must be {limit}, not {value!r}; give {_EXAMPLES}")
+        raise ValueError(f"{what} must be {limit}, not {shown(value)}; give {_EXAMPLES}")
     return seconds
 
 
@@ -98,7 +100,7 @@ def _parse(text: str, what: str) -> float:
     match = _TEXT.fullmatch(text.strip().lower())
     unit = _UNITS.get(match["unit"]) if match else None
     if match is None or unit is None:
-        raise ValueError(f"{what} {text!r} is not a duration; give {_EXAMPLES}")
+        raise ValueError(f"{what} {shown(text)} is not a duration; give {_EXAMPLES}")
     return float(match["number"]) * unit
 
 

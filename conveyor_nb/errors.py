@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from conveyor_nb.text import error_line, fit, many_lines, shown
+
 __all__ = [
     "ConveyorError",
     "GroupFullError",
@@ -22,7 +24,11 @@ __all__ = [
     "QueueClosedError",
     "RetryRefusedError",
     "ScheduleReplacedWarning",
+    "UnreadablePayloadError",
 ]
+
+_MOST_REASON = 4_000
+"""So many characters of a reason are in the message of an error; the error itself has it whole."""
 
 
 class ConveyorError(Exception):
@@ -41,7 +47,9 @@ class JobNotFoundError(ConveyorError):
     """No job with this id is in this queue (any more)."""
 
     def __init__(self, job_id: str, queue_name: str) -> None:
-        super().__init__(f"no job {job_id!r} in queue {queue_name!r}; it may have been removed")
+        super().__init__(
+            f"no job {shown(job_id)} in queue {shown(queue_name)}; it may have been removed"
+        )
         self.job_id = job_id
         self.queue_name = queue_name
 
@@ -52,7 +60,9 @@ class InvalidJobStateError(ConveyorError):
     def __init__(self, job_id: str, current_state: str, expected_states: Iterable[str]) -> None:
         expected = tuple(expected_states)
         wanted = " or ".join(repr(str(state)) for state in expected)
-        super().__init__(f"job {job_id!r} is {str(current_state)!r}; this needs it to be {wanted}")
+        super().__init__(
+            f"job {shown(job_id)} is {shown(str(current_state))}; this needs it to be {wanted}"
+        )
         self.job_id = job_id
         self.current_state = current_state
         self.expected_states = expected
@@ -65,7 +75,7 @@ class RetryRefusedError(ConveyorError):
     """
 
     def __init__(self, job_id: str, why: str, holder_id: str | None = None) -> None:
-        super().__init__(f"job {job_id!r} can't be retried: {why}")
+        super().__init__(f"job {shown(job_id)} can't be retried: {why}")
         self.job_id = job_id
         self.holder_id = holder_id
 
@@ -75,7 +85,7 @@ class LostLockError(ConveyorError):
 
     def __init__(self, job_id: str, worker_id: str | None) -> None:
         super().__init__(
-            f"worker {worker_id!r} no longer holds the lock of job {job_id!r}; "
+            f"worker {shown(worker_id)} no longer holds the lock of job {shown(job_id)}; "
             "what it reported was not applied"
         )
         self.job_id = job_id
@@ -94,7 +104,7 @@ class QueueClosedError(ConveyorError):
 
     def __init__(self, queue_name: str) -> None:
         super().__init__(
-            f"queue {queue_name!r} is closed; create a new Queue({queue_name!r}) to go on"
+            f"queue {shown(queue_name)} is closed; create a new Queue({shown(queue_name)}) to go on"
         )
         self.queue_name = queue_name
 
@@ -103,7 +113,9 @@ class GroupFullError(ConveyorError):
     """The group already holds as many waiting jobs as its ``max_size`` allows."""
 
     def __init__(self, group_id: str, max_size: int) -> None:
-        super().__init__(f"group {group_id!r} is full: it already holds {max_size} waiting jobs")
+        super().__init__(
+            f"group {shown(group_id)} is full: it already holds {max_size} waiting jobs"
+        )
         self.group_id = group_id
         self.max_size = max_size
 
@@ -112,7 +124,7 @@ class JobFailedError(ConveyorError):
     """A job that was waited for failed for good."""
 
     def __init__(self, job_id: str, reason: str | None) -> None:
-        super().__init__(f"job {job_id!r} failed: {reason}")
+        super().__init__(f"job {shown(job_id)} failed: {many_lines(reason, _MOST_REASON)}")
         self.job_id = job_id
         self.reason = reason
 
@@ -128,6 +140,21 @@ class ScheduleReplacedWarning(UserWarning):
     """A schedule was replaced by one of the same job name and payload, and another rule."""
 
 
+class UnreadablePayloadError(ConveyorError):
+    """A payload or a result can't be given back: its class was edited since, or is gone.
+
+    The job and all else that is known of it stay as they are.
+    """
+
+    def __init__(self, what: str, job_id: str, cause: BaseException) -> None:
+        super().__init__(
+            f"the {what} of job {shown(job_id)} can't be read: {error_line(cause)}; "
+            "an object comes back only where its class is as it was when the object went in"
+        )
+        self.what = what
+        self.job_id = job_id
+
+
 class PayloadError(ConveyorError, TypeError):
     """A payload or a result can't be copied into the store; ``path`` says which part of it."""
 
@@ -141,4 +168,4 @@ class PayloadError(ConveyorError, TypeError):
     @classmethod
     def of(cls, path: str, value: object, cause: BaseException) -> PayloadError:
         """Build the error for ``value``, which was found at ``path``."""
-        return cls(path, type(value).__qualname__, str(cause) or type(cause).__name__)
+        return cls(path, fit(type(value).__qualname__), error_line(cause))

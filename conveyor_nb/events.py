@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from conveyor_nb.checks import check_count
 from conveyor_nb.loops import Flag, call_on
 from conveyor_nb.model import EventType, StoreEvent
+from conveyor_nb.text import shown
 
 __all__ = ["EventBus", "EventCallback", "EventHandler", "EventSource", "EventStream", "local_name"]
 
@@ -88,7 +89,7 @@ class EventBus:
         if handler is None:
             return lambda function: self.on(name, function)
         if not callable(handler):
-            raise TypeError(f"an event handler must be callable, not {handler!r}")
+            raise TypeError(f"an event handler must be callable, not {shown(handler)}")
         self._handlers.setdefault(name, []).append(_Added(handler))
         return handler
 
@@ -165,7 +166,7 @@ class EventBus:
 
     def _check(self, name: str) -> None:
         if name not in self._names:
-            raise ValueError(f"no event {name!r}; known are: {', '.join(sorted(self._names))}")
+            raise ValueError(f"no event {shown(name)}; known are: {', '.join(sorted(self._names))}")
 
 
 class _Added:

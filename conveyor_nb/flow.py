@@ -13,6 +13,7 @@ from conveyor_nb.job import Job
 from conveyor_nb.model import FlowJob, JobData
 from conveyor_nb.options import JobOptions
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.text import shown
 
 __all__ = ["FlowNode", "FlowProducer"]
 
@@ -110,7 +111,7 @@ def _in_family(job: JobData, parent: JobData | None, children: Collection[str]) 
 
 def _build(node: FlowJob, store: StoreInterface) -> JobData:
     if not isinstance(node, FlowJob):
-        raise TypeError(f"a flow is made of FlowJob(name, queue_name, ...), not {node!r}")
+        raise TypeError(f"a flow is made of FlowJob(name, queue_name, ...), not {shown(node)}")
     try:
         opts = to_options(node.opts, JobOptions())
         if opts.repeat is not None or opts.deduplication is not None:
@@ -121,5 +122,5 @@ def _build(node: FlowJob, store: StoreInterface) -> JobData:
         job = new_job(node.queue_name, node.name, node.data, opts)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"flow job {node.name!r}: {error}") from error
+        raise kind(f"flow job {shown(node.name)}: {error}") from error
     return job if job.id else replace(job, id=store.new_job_id(job.queue_name))

@@ -10,6 +10,7 @@ from conveyor_nb.checks import MAX_NAME_LENGTH, check_name, reject_unknown
 from conveyor_nb.model import ALL_NAMES, JobData, JobScheduler
 from conveyor_nb.options import OPTION_NAMES, JobOptions, Repeat
 from conveyor_nb.stores import StoreInterface, default_store
+from conveyor_nb.text import shown
 
 __all__ = [
     "bulk_job",
@@ -45,7 +46,7 @@ def check_store(store: StoreInterface | None) -> StoreInterface:
     if store is None:
         return default_store()
     if not isinstance(store, StoreInterface):
-        raise TypeError(f"store must be a store such as MemoryStore(), not {store!r}")
+        raise TypeError(f"store must be a store such as MemoryStore(), not {shown(store)}")
     return store
 
 
@@ -56,7 +57,7 @@ def bulk_job(
     if not isinstance(item, Mapping):
         raise TypeError(
             f"item {position} must be a mapping such as {{'name': 'send', 'data': {{...}}}}, "
-            f"not {item!r}"
+            f"not {shown(item)}"
         )
     try:
         reject_unknown(item, _BULK_KEYS, what="key")
@@ -77,7 +78,9 @@ def new_scheduler(
 ) -> JobScheduler:
     """Build what a store is to save for a repeating job."""
     if not isinstance(repeat, Repeat):
-        raise TypeError(f"repeat must be a Repeat, for instance Repeat(every='5m'), not {repeat!r}")
+        raise TypeError(
+            f"repeat must be a Repeat, for instance Repeat(every='5m'), not {shown(repeat)}"
+        )
     if opts.delay or opts.deduplication:
         raise ValueError(
             "a repeating job takes no delay and no deduplication; "
@@ -124,7 +127,7 @@ def to_options(given: JobOptions | Mapping[str, Any] | None, defaults: JobOption
         return given.over(defaults)
     if isinstance(given, Mapping):
         return JobOptions.of(given, defaults=defaults)
-    raise TypeError(f"job options must be a JobOptions or a mapping, not {given!r}")
+    raise TypeError(f"job options must be a JobOptions or a mapping, not {shown(given)}")
 
 
 def paused_name(job_name: str | None) -> str:

@@ -25,6 +25,7 @@ from conveyor_nb.options import JobOptions
 from conveyor_nb.payload import freeze, thaw
 from conveyor_nb.runs import current_run
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.text import inline, one_line, shown
 
 __all__ = ["Job"]
 
@@ -111,11 +112,11 @@ class Job(Displayable):
         self._lock = lock
 
     def __repr__(self) -> str:
-        return f"<Job {self.id} {self.name!r}: {self._summary()}>"
+        return f"<Job {inline(self.id)} {shown(self.name)}: {self._summary()}>"
 
     def _summary(self) -> str:
         if self.state is JobState.FAILED:
-            return f"failed, {self.failed_reason}"
+            return f"failed, {one_line(self.failed_reason or '')}"
         if self.state is JobState.ACTIVE and self.progress:
             return f"active, {self.progress:g} %"
         return str(self.state)

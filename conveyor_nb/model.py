@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any, NamedTuple
 
+import msgspec.structs
 from msgspec import Struct
 
 from conveyor_nb.checks import check_choice
+from conveyor_nb.durations import format_seconds, to_seconds
 from conveyor_nb.options import GroupLimits, JobOptions, Limiter, Repeat
-from conveyor_nb.payload import thaw
+from conveyor_nb.payload import peek, thaw_for
+from conveyor_nb.text import Word, inline, one_line, shown, shown_fields, shown_list
 
 __all__ = [
     "ALL_NAMES",
@@ -40,7 +42,7 @@ ALL_NAMES = "__all__"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class JobState(StrEnum):
+class JobState(Word):
     """Where a job is in its life; each job is in exactly one state."""
 
     WAITING = "waiting"
@@ -58,19 +60,19 @@ def to_state(state: JobState | str | None) -> JobState | None:
         ValueError: there is no such state.
 
     >>> to_state("waiting")
-    <JobState.WAITING: 'waiting'>
+    'waiting'
     """
     return None if state is None else check_choice(JobState, state, what="state")
 
 
-class AttemptStatus(StrEnum):
+class AttemptStatus(Word):
     """How one attempt ended."""
 
     COMPLETED = "completed"
     FAILED = "failed"
 
 
-class WorkerStatus(StrEnum):
+class WorkerStatus(Word):
     """What a worker is doing."""
 
     STOPPED = "stopped"
@@ -80,7 +82,7 @@ class WorkerStatus(StrEnum):
     CLOSED = "closed"
 
 
-class EventType(StrEnum):
+class EventType(Word):
     """The type of a :class:`StoreEvent`."""
 
     WAITING = "job:waiting"
@@ -118,6 +120,11 @@ class StoreEvent(Struct, frozen=True):
     data: Mapping[str, Any]
     timestamp: datetime
 
+    def __repr__(self) -> str:
+        whose = f"{inline(self.queue_name)} {inline(self.job_id or '')}".rstrip()
+        told = ", ".join(f"{name}: {one_line(value, 60)}" for name, value in self.data.items())
+        return f"<StoreEvent {one_line(self.type)} of {whose}{f': {told}' if told else ''}>"
+
 
 class Lock(Struct, frozen=True, gc=False):
     """Proof that a worker took a job, and for which attempt: what fences late reports off."""
@@ -137,6 +144,10 @@ class AttemptRecord(Struct, frozen=True, gc=False):
     error: str | None = None
     stacktrace: str | None = None
     logs: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        told = ("attempt", "worker_id", "status", "error")
+        return shown_fields(self, [(name, getattr(self, name)) for name in told])
 
 
 class _JobFields(Struct, frozen=True, gc=False):
@@ -174,6 +185,12 @@ class _JobFields(Struct, frozen=True, gc=False):
     planned_at: datetime | None = None
 
 
+_TOLD = (
+    *("id", "name", "queue_name", "state", "data", "returnvalue", "failed_reason", "progress"),
+    *("attempts_made", "delay_until", "group_id", "parent_id", "opts"),
+)
+"""The fields of a job that its repr shows, if they are set."""
+
 _kept_data: Callable[[_JobFields], Any] = _JobFields.data.__get__
 _kept_returnvalue: Callable[[_JobFields], Any] = _JobFields.returnvalue.__get__
 
@@ -196,15 +213,19 @@ class JobData(_JobFields, frozen=True, gc=False):
     {'to': 'ada'}
     """
 
+    def __repr__(self) -> str:
+        told = [(name, peek(self, name)) for name in _TOLD]
+        return shown_fields(self, [(name, value) for name, value in told if _is_set(name, value)])
+
     @property  # type: ignore[misc]  # it reads the field of this name
     def data(self) -> Any:
-        """The payload."""
-        return thaw(_kept_data(self))
+        """The payload; raises ``UnreadablePayloadError`` if it can't be thawed."""
+        return thaw_for(self.id, "data", _kept_data(self))
 
     @property  # type: ignore[misc]  # as above
     def returnvalue(self) -> Any:
-        """What the handler returned."""
-        return thaw(_kept_returnvalue(self))
+        """What the handler returned; raises as ``data`` does."""
+        return thaw_for(self.id, "returnvalue", _kept_returnvalue(self))
 
     @property
     def kept_data(self) -> Any:
@@ -215,6 +236,15 @@ class JobData(_JobFields, frozen=True, gc=False):
     def kept_returnvalue(self) -> Any:
         """What the handler returned, as it is kept."""
         return _kept_returnvalue(self)
+
+
+_DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(_JobFields)}
+
+
+def _is_set(name: str, value: object) -> bool:
+    if name in ("data", "returnvalue"):  # which may not be comparable
+        return value is not None
+    return name == "state" or value != _DEFAULTS.get(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +264,7 @@ class FetchOptions:
     group: GroupLimits | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class FlowJob:
     """A node of a flow: a job, and the children that must settle before it runs."""
 
@@ -243,6 +273,10 @@ class FlowJob:
     data: Any = None
     opts: JobOptions | Mapping[str, Any] | None = None
     children: tuple[FlowJob, ...] | list[FlowJob] = ()
+
+    def __repr__(self) -> str:  # a flow may be any number of levels deep
+        children = f"{len(self.children)} children"
+        return f"FlowJob({shown(self.name)}, {shown(self.queue_name)}, {children})"
 
 
 class JobScheduler(Struct, frozen=True):
@@ -264,6 +298,21 @@ class JobScheduler(Struct, frozen=True):
     pending_job_id: str | None = None
     paused: bool = False
 
+    def __repr__(self) -> str:
+        whose = f"{inline(self.id)} of {inline(self.queue_name)}: {shown(self.name)}"
+        state = "paused" if self.paused else "" if self.next_run else "no run to come"
+        due = f"next {self.next_run:%Y-%m-%d %H:%M:%S} UTC" if self.next_run else ""
+        told = [f"{whose} {self.rule}", f"{self.runs} planned", due, state]
+        return f"<JobScheduler {', '.join(part for part in told if part)}>"
+
+    @property
+    def rule(self) -> str:
+        """When it runs, in a few words."""
+        repeat = self.repeat
+        if repeat.every is not None:
+            return f"every {format_seconds(to_seconds(repeat.every))}"
+        return f"at {shown(repeat.cron)}{f' in {repeat.tz}' if repeat.tz else ''}"
+
 
 class JobPage(NamedTuple):
     """A page of what a search found, and how many jobs it found in all."""
@@ -271,15 +320,18 @@ class JobPage(NamedTuple):
     jobs: list[JobData]
     total: int
 
+    def __repr__(self) -> str:
+        return f"JobPage(jobs={shown_list(self.jobs, len(self.jobs))}, total={self.total})"
 
-class MetricsPeriod(StrEnum):
+
+class MetricsPeriod(Word):
     """How long one point of the metrics is."""
 
     MINUTE = "minute"
     HOUR = "hour"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class MetricsPoint:
     """How many jobs settled in a span of time, and how long they waited and took, in seconds.
 
@@ -296,8 +348,15 @@ class MetricsPoint:
     waiting_p50: float | None
     waiting_p95: float | None
 
+    def __repr__(self) -> str:
+        whose = "all queues" if self.queue_name is None else inline(self.queue_name)
+        span = f"{self.start:%Y-%m-%d %H:%M} to {self.end:%H:%M} UTC"
+        return (
+            f"<MetricsPoint of {whose}, {span}: {self.completed} completed, {self.failed} failed>"
+        )
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class WorkerInfo:
     """A worker as the store lists it."""
 
@@ -307,3 +366,7 @@ class WorkerInfo:
     concurrency: int
     status: WorkerStatus
     started_at: datetime
+
+    def __repr__(self) -> str:
+        doing = f"{self.status}, {self.concurrency} at a time"
+        return f"<WorkerInfo {inline(self.id)} of {inline(self.queue_name)}: {doing}>"

@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -26,6 +25,7 @@ from conveyor_nb.checks import (
     to_instant,
 )
 from conveyor_nb.durations import Duration, to_seconds
+from conveyor_nb.text import Word, shown, shown_fields
 
 __all__ = [
     "Backoff",
@@ -48,7 +48,7 @@ BackoffStrategy = Callable[[int], Duration]
 """Given the number of attempts that failed so far (from 1), how long to wait for the next."""
 
 
-class BackoffType(StrEnum):
+class BackoffType(Word):
     """How the wait grows from retry to retry."""
 
     FIXED = "fixed"
@@ -56,7 +56,7 @@ class BackoffType(StrEnum):
     CUSTOM = "custom"
 
 
-class ChildFailurePolicy(StrEnum):
+class ChildFailurePolicy(Word):
     """What a failed child does to its parent in a flow."""
 
     FAIL = "fail"
@@ -65,16 +65,21 @@ class ChildFailurePolicy(StrEnum):
 
 
 class _Frozen:
-    """Lets a frozen dataclass replace what it was given by its normal form."""
+    """Lets a frozen dataclass replace what it was given by its normal form; shows what is set."""
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]  # of each class that is made of it
+        told = [(field.name, getattr(self, field.name), field.default) for field in fields]
+        return shown_fields(self, [(name, value) for name, value, off in told if value != off])
 
     def _set(self, **values: object) -> None:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Backoff(_Frozen):
     """How long to wait before the next attempt.
 
@@ -98,14 +103,14 @@ class Backoff(_Frozen):
         self._set(type=kind, delay=to_seconds(self.delay, what="backoff delay"))
         if kind is BackoffType.CUSTOM and not callable(self.strategy):
             raise TypeError(
-                f"a custom backoff needs strategy=callable, not {self.strategy!r}; "
+                f"a custom backoff needs strategy=callable, not {shown(self.strategy)}; "
                 "for instance Backoff('custom', strategy=lambda attempts: attempts * 2)"
             )
         if kind is not BackoffType.CUSTOM and self.strategy is not None:
             raise ValueError(f"backoff strategy goes with type 'custom', not {str(kind)!r}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Deduplication(_Frozen):
     """While an unfinished job with the same key exists, ``add`` returns that job.
 
@@ -129,7 +134,7 @@ class Deduplication(_Frozen):
             self._set(ttl=positive_seconds(self.ttl, what="deduplication ttl"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Keep(_Frozen):
     """How long, or how many, settled jobs are kept before the store removes them.
 
@@ -149,7 +154,7 @@ class Keep(_Frozen):
             check_count(self.count, what="keep count", least=0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Repeat(_Frozen):
     """Run a job again and again: ``every`` so long, or at the times a ``cron`` line gives.
 
@@ -191,7 +196,7 @@ class Repeat(_Frozen):
             )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Group(_Frozen):
     """The group of a job: groups of a queue are served in turn.
 
@@ -209,7 +214,7 @@ class Group(_Frozen):
             check_count(self.max_size, what="group max_size")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Limiter(_Frozen):
     """At most ``max`` jobs start in any window of ``duration``, over all workers of the queue."""
 
@@ -221,7 +226,7 @@ class Limiter(_Frozen):
         self._set(duration=positive_seconds(self.duration, what="limiter duration"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class GroupLimits(_Frozen):
     """Limits that hold for each group by itself: jobs at once, and jobs in a window of time."""
 
@@ -234,7 +239,7 @@ class GroupLimits(_Frozen):
         check_instance(Limiter, self.limiter, what="group limiter", example="Limiter(10, '1s')")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Batch(_Frozen):
     """The handler gets up to ``size`` jobs at a time and returns one result for each."""
 
@@ -244,7 +249,7 @@ class Batch(_Frozen):
         check_count(self.size, what="batch size")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class JobOptions(_Frozen):
     """The options of one job, as ``queue.add`` takes them by keyword.
 
@@ -267,7 +272,7 @@ class JobOptions(_Frozen):
         ValueError: an option is out of range.
 
     >>> JobOptions(attempts=3, backoff="2s").backoff
-    Backoff(type=<BackoffType.FIXED: 'fixed'>, delay=2.0, strategy=None)
+    Backoff(delay=2.0)
     >>> JobOptions(attempts=0)
     Traceback (most recent call last):
     ...
@@ -353,23 +358,24 @@ def _check_cron(line: object) -> None:
     from croniter import croniter  # only who uses cron pays its import
 
     if not isinstance(line, str):
-        raise TypeError(f"repeat cron must be text such as '0 9 * * 1-5', not {line!r}")
+        raise TypeError(f"repeat cron must be text such as '0 9 * * 1-5', not {shown(line)}")
     fields = line.split()
     if len(fields) not in _CRON_FIELDS or not croniter.is_valid(line, second_at_beginning=True):
         raise ValueError(
-            f"repeat cron {line!r} is not a cron line; give 5 fields such as '0 9 * * 1-5' "
+            f"repeat cron {shown(line)} is not a cron line; give 5 fields such as '0 9 * * 1-5' "
             "(minute hour day month weekday), 6 (seconds first) or 7 (year last)"
         )
 
 
 def _check_time_zone(name: object) -> None:
     if not isinstance(name, str):
-        raise TypeError(f"repeat tz must be text such as 'Europe/Paris', not {name!r}")
+        raise TypeError(f"repeat tz must be text such as 'Europe/Paris', not {shown(name)}")
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(
-            f"repeat tz {name!r} is not a known time zone; give an IANA name such as 'Europe/Paris'"
+            f"repeat tz {shown(name)} is not a known time zone; give an IANA name "
+            "such as 'Europe/Paris'"
         ) from None
 
 
@@ -379,7 +385,7 @@ def _retention(value: bool | Duration | Keep, *, what: str) -> bool | Keep:
     return Keep(age=to_seconds(value, what=what))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class WorkerOptions(_Frozen):
     """The options of a worker; ``Worker`` documents them."""
 
@@ -404,7 +410,7 @@ class WorkerOptions(_Frozen):
         check_flag(self.lifo, what="lifo")
         check_flag(self.capture, what="capture")
         if self.executor not in (None, "process"):
-            raise ValueError(f"executor must be 'process' or None, not {self.executor!r}")
+            raise ValueError(f"executor must be 'process' or None, not {shown(self.executor)}")
         check_instance(Limiter, self.limiter, what="limiter", example="Limiter(10, '1s')")
         check_instance(Batch, self.batch, what="batch", example="Batch(10)")
         check_instance(GroupLimits, self.group, what="group", example="GroupLimits(concurrency=1)")

@@ -14,9 +14,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from conveyor_nb.errors import PayloadError
+from conveyor_nb.errors import PayloadError, UnreadablePayloadError
+from conveyor_nb.text import error_line, shown
 
-__all__ = ["Frozen", "freeze", "thaw"]
+__all__ = ["Frozen", "Unreadable", "freeze", "peek", "thaw", "thaw_for"]
 
 
 class Frozen(Struct, frozen=True, gc=False):
@@ -65,6 +66,44 @@ def thaw(frozen: Any) -> Any:
     return pickle.loads(frozen.pickle) if type(frozen) is Frozen else frozen
 
 
+class Unreadable:
+    """Stands for a payload that can't be read, where others are shown.
+
+    Args:
+        error: what was raised when it was read.
+    """
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __repr__(self) -> str:
+        return f"can't be read: {error_line(self.error)}"
+
+
+def thaw_for(owner: str, what: str, frozen: Any) -> Any:
+    """What :func:`thaw` gives.
+
+    Raises:
+        UnreadablePayloadError: it can't be thawed; the message says whose it is.
+    """
+    try:
+        return pickle.loads(frozen.pickle) if type(frozen) is Frozen else frozen
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # what is unpickled may raise anything
+        raise UnreadablePayloadError(what, owner, error) from error
+
+
+def peek(job: object, name: str) -> Any:
+    """A field of a job, or an :class:`Unreadable` in its place: one job must not hide others."""
+    try:
+        return getattr(job, name)
+    except UnreadablePayloadError as error:
+        return Unreadable(error.__cause__ or error)
+
+
 def _pack(value: Any) -> bytes:
     packed = pickle.dumps(value, _PROTOCOL)
     if _STACK_GLOBAL in packed:  # a class is in it, which may pickle well and not come back
@@ -96,7 +135,7 @@ def _parts(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
         for key, part in value.items():
             yield f"a key of {path}", key
-            yield f"{path}[{key!r}]", part
+            yield f"{path}[{shown(key)}]", part
     elif isinstance(value, (list, tuple)):
         for index, part in enumerate(value):
             yield f"{path}[{index}]", part

@@ -17,6 +17,7 @@ from conveyor_nb.durations import Duration
 from conveyor_nb.errors import JobCancelledError
 from conveyor_nb.execution import RemoteError, describe, format_traceback
 from conveyor_nb.process_pickle import pack_result, unpack
+from conveyor_nb.text import inline, shown
 
 __all__ = ["CALLS", "FIELDS", "ProcessJob", "serve"]
 
@@ -78,7 +79,7 @@ class ProcessJob:
         )
 
     def __repr__(self) -> str:
-        return f"<ProcessJob {self.id} {self.name!r}>"
+        return f"<ProcessJob {inline(self.id)} {shown(self.name)}>"
 
 
 def serve() -> None:

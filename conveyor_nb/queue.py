@@ -36,6 +36,7 @@ from conveyor_nb.options import JobOptions
 from conveyor_nb.repeating import Repeating
 from conveyor_nb.runs import current_run
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.text import inline, shown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -97,8 +98,8 @@ class Queue(Displayable, Repeating):
 
     def __repr__(self) -> str:
         if self._closed:
-            return f"<Queue {self.name}: closed>"
-        return f"<Queue {self.name}: {describe_queue(self.store, self.name)}>"
+            return f"<Queue {inline(self.name)}: closed>"
+        return f"<Queue {inline(self.name)}: {describe_queue(self.store, self.name)}>"
 
     # -- adding -------------------------------------------------------------------------------
 
@@ -287,7 +288,7 @@ class Queue(Displayable, Repeating):
         self._require_open()
         wanted = to_state(state)
         if wanted in (None, JobState.ACTIVE):
-            raise ValueError(f"clean takes any state but active, not {state!r}")
+            raise ValueError(f"clean takes any state but active, not {shown(state)}")
         return await self.store.clean(self.name, wanted, to_seconds(grace, what="grace"))
 
     async def retry_jobs(self, state: JobState | str = JobState.FAILED) -> int:
@@ -299,7 +300,7 @@ class Queue(Displayable, Repeating):
         self._require_open()
         wanted = to_state(state)
         if wanted not in (JobState.FAILED, JobState.COMPLETED):
-            raise ValueError(f"retry_jobs takes 'failed' or 'completed', not {state!r}")
+            raise ValueError(f"retry_jobs takes 'failed' or 'completed', not {shown(state)}")
         return await self.store.retry_jobs(self.name, wanted)
 
     async def promote_jobs(self) -> int:

@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from conveyor_nb.intake import check_store
 from conveyor_nb.model import WorkerStatus
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.text import shown
 from conveyor_nb.worker import Handler, Worker
 
 __all__ = [
@@ -103,7 +104,7 @@ def restart_worker(name: str, *, store: StoreInterface | None = None) -> Worker:
     known = named_workers(store)
     if name not in known:
         names = ", ".join(map(repr, sorted(known))) or "none"
-        raise ValueError(f"no worker {name!r}; the named workers are: {names}")
+        raise ValueError(f"no worker {shown(name)}; the named workers are: {names}")
     worker = known[name]
     if worker.status in (WorkerStatus.CLOSING, WorkerStatus.CLOSED):
         successor = worker.successor()

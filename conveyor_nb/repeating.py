@@ -15,6 +15,7 @@ from conveyor_nb.model import JobScheduler
 from conveyor_nb.options import JobOptions, Repeat
 from conveyor_nb.schedule import describe, first_run, why_no_run
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.text import shown
 
 __all__ = ["Repeating"]
 
@@ -125,7 +126,7 @@ class Repeating(ABC):
 
 
 def _without_run(scheduler_id: str, why: str) -> ValueError:
-    return ValueError(f"job scheduler {scheduler_id!r} has no run to come: {why}")
+    return ValueError(f"job scheduler {shown(scheduler_id)} has no run to come: {why}")
 
 
 def _warn_of_change(known: JobScheduler, wanted: JobScheduler) -> None:

@@ -16,6 +16,7 @@ from conveyor_nb.blocking import BlockingJob
 from conveyor_nb.clock import Clock
 from conveyor_nb.job import Job
 from conveyor_nb.options import WorkerOptions
+from conveyor_nb.text import shown
 from conveyor_nb.threads import ThreadPool
 
 __all__ = ["Handler", "Raised", "Runner", "check_handler", "runner_for"]
@@ -147,7 +148,7 @@ give the one result with `return`, and what comes before it with job.log or job.
             "object that can be called"
         )
     if not callable(handler):
-        raise TypeError(f"handler must be a function that takes the job, not {handler!r}")
+        raise TypeError(f"handler must be a function that takes the job, not {shown(handler)}")
     if any(inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f) for f in _code(handler)):
         raise TypeError(
             f"handler {name} is a generator, as it has a `yield`: its code would never run; give "

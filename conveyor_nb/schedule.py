@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from conveyor_nb.durations import format_seconds, to_seconds
 from conveyor_nb.options import Repeat
+from conveyor_nb.text import shown
 
 __all__ = ["describe", "first_run", "next_run", "resumed_run", "why_no_run"]
 
@@ -48,7 +49,7 @@ def why_no_run(repeat: Repeat, now: datetime) -> str:
         past = _latest_match(repeat, now)
         last = "no date fits it" if past is None else f"it came last at {past.isoformat()}"
         again = "never comes" if past is None else "comes no more"
-        return f"the cron line {repeat.cron!r} {again}: {last}"
+        return f"the cron line {shown(repeat.cron)} {again}: {last}"
     if end is not None and end < now:
         return f"its end date {end.isoformat()} is past (it is {now.isoformat()})"
     since = "now" if start is None else f"its start date {start.isoformat()}"
@@ -73,7 +74,7 @@ def describe(repeat: Repeat) -> str:
         "end_date": repeat.end_date and repeat.end_date.isoformat(),
         "tz": repeat.tz,
     }
-    return ", ".join(f"{name}={value!r}" for name, value in parts.items() if value is not None)
+    return ", ".join(f"{name}={shown(value)}" for name, value in parts.items() if value is not None)
 
 
 def _interval(seconds: float) -> str:

@@ -23,6 +23,7 @@ from conveyor_nb.options import Batch, GroupLimits, Limiter, WorkerOptions
 from conveyor_nb.runners import Handler, check_handler
 from conveyor_nb.runs import current_run
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.text import inline
 
 __all__ = ["Handler", "Worker", "live_workers"]
 
@@ -143,7 +144,7 @@ class Worker(Displayable):
 
     def __repr__(self) -> str:
         busy = f"{len(self._dispatcher.slots.executions)} of {self.concurrency} slots in use"
-        return f"<Worker {self.name} of {self.queue_name}: {self.status}, {busy}>"
+        return f"<Worker {inline(self.name)} of {inline(self.queue_name)}: {self.status}, {busy}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _left_behind, (os.getpid(), self.name)

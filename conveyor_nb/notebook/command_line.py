@@ -170,7 +170,7 @@ def backoff(text: str) -> Backoff:
     """A backoff: a duration, or the way it grows and the first one.
 
     >>> backoff("exponential:2s")
-    Backoff(type=<BackoffType.EXPONENTIAL: 'exponential'>, delay=2.0, strategy=None)
+    Backoff(type='exponential', delay=2.0)
     """
     kind, _, delay = word(text).rpartition(":")
     if kind not in ("", "fixed", "exponential"):

@@ -45,6 +45,7 @@ from conveyor_nb.stores.memory_state import MemoryState
 from conveyor_nb.stores.queue_index import QueueIndex
 from conveyor_nb.stores.slices import Slices, in_turn
 from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback, Subscriptions
+from conveyor_nb.text import shown
 
 __all__ = ["MemoryStore"]
 
@@ -97,9 +98,11 @@ class MemoryStore(Displayable, MemoryBulk):
         auto_migrate: bool = True,
     ) -> None:
         if clock is not None and not isinstance(clock, Clock):
-            raise TypeError(f"clock must be a Clock, for instance VirtualClock(), not {clock!r}")
+            raise TypeError(
+                f"clock must be a Clock, for instance VirtualClock(), not {shown(clock)}"
+            )
         if ids not in (None, "sequential"):
-            raise ValueError(f"ids must be 'sequential' or None (UUID4), not {ids!r}")
+            raise ValueError(f"ids must be 'sequential' or None (UUID4), not {shown(ids)}")
         self.clock = clock or SystemClock()
         self._sequential_ids = ids is not None
         self._seed = seed
@@ -227,7 +230,7 @@ class MemoryStore(Displayable, MemoryBulk):
     ) -> JobData:
         if unknown := changes.keys() - _UPDATES.keys():
             raise ValueError(
-                f"update_job changes {', '.join(_UPDATES)}, not {sorted(unknown)[0]!r}; "
+                f"update_job changes {', '.join(_UPDATES)}, not {shown(sorted(unknown)[0])}; "
                 "the state of a job is changed by apply"
             )
         expected = to_state(expected_state)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from conveyor_nb.checks import check_choice, to_instant
 from conveyor_nb.clock import SLICE
-from conveyor_nb.errors import MetricsDisabledError
+from conveyor_nb.errors import MetricsDisabledError, UnreadablePayloadError
 from conveyor_nb.model import (
     FetchOptions,
     JobData,
@@ -22,11 +22,12 @@ from conveyor_nb.model import (
     WorkerInfo,
     to_state,
 )
-from conveyor_nb.payload import thaw
+from conveyor_nb.payload import Unreadable, peek, thaw_for
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.stores.memory_state import MemoryState
 from conveyor_nb.stores.metrics import Metrics
 from conveyor_nb.stores.slices import Slices, Step, StoreLock, in_slices, in_turn, sliced
+from conveyor_nb.text import shown
 
 __all__ = ["MemoryReads", "scheduler_out"]
 
@@ -145,7 +146,7 @@ class MemoryReads(StoreInterface):
         end: int | None = 100,
     ) -> JobPage:
         if isinstance(states, str):
-            raise TypeError(f"states must be a collection of states, not {states!r}")
+            raise TypeError(f"states must be a collection of states, not {shown(states)}")
         wanted = None if states is None else {to_state(state) for state in states}
         created_from = _instant(created_from, "created_from")
         created_to = _instant(created_to, "created_to")
@@ -174,10 +175,7 @@ class MemoryReads(StoreInterface):
         end: int | None = 100,
     ) -> JobPage:
         def fits(job: JobData) -> bool:
-            data = job.data
-            return isinstance(data, Mapping) and all(
-                key in data and data[key] == value for key, value in fields.items()
-            )
+            return _has(peek(job, "data"), fields)
 
         return await self._search(queue_name, fits, start, end)
 
@@ -246,7 +244,7 @@ class MemoryReads(StoreInterface):
     def get_children_values(self, queue_name: str, parent_id: str) -> dict[str, Any]:
         children = self._state.families.children((queue_name, parent_id))
         return {
-            child_id: thaw(outcome.returnvalue)
+            child_id: thaw_for(child_id, "returnvalue", outcome.returnvalue)
             for (_, child_id), outcome in children.items()
             if outcome is not None and not outcome.failed
         }
@@ -304,4 +302,18 @@ def _instant(value: datetime | None, what: str) -> datetime | None:
 
 def scheduler_out(scheduler: JobScheduler) -> JobScheduler:
     """A scheduler as it leaves the store, with a payload of its own."""
-    return replace(scheduler, data=thaw(scheduler.data))
+    try:
+        data = thaw_for(scheduler.id, "data", scheduler.data)
+    except UnreadablePayloadError as error:
+        data = Unreadable(error)  # one scheduler must not hide the others
+    return replace(scheduler, data=data)
+
+
+def _has(data: object, fields: Mapping[str, Any]) -> bool:
+    """Whether a payload has such fields; what can't be compared, as arrays can't, is not equal."""
+    try:
+        return isinstance(data, Mapping) and all(
+            key in data and bool(data[key] == value) for key, value in fields.items()
+        )
+    except Exception:  # a person's __eq__ may raise anything
+        return False

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from conveyor_nb.model import EventType, StoreEvent
 from conveyor_nb.stores.interface import EventCallback
+from conveyor_nb.text import shown
 
 __all__ = ["EventHandlerErrorCallback", "Subscriptions"]
 
@@ -45,7 +46,7 @@ class Subscriptions:
     def add(self, queue_name: str | None, callback: EventCallback, job_id: str | None) -> None:
         """Call ``callback`` from now on; a second time for the same address has no effect."""
         if not callable(callback):
-            raise TypeError(f"an event callback must be callable, not {callback!r}")
+            raise TypeError(f"an event callback must be callable, not {shown(callback)}")
         if inspect.iscoroutinefunction(callback):
             raise TypeError(
                 f"{callback.__qualname__} is async, but a store calls its subscribers directly; "
@@ -55,7 +56,7 @@ class Subscriptions:
             callbacks = self._of_queues.setdefault(queue_name, {})
             self._in_order.clear()
         elif queue_name is None:
-            raise ValueError(f"events of job {job_id!r}: say of which queue it is")
+            raise ValueError(f"events of job {shown(job_id)}: say of which queue it is")
         else:
             callbacks = self._of_jobs.setdefault((queue_name, job_id), {})
         callbacks.setdefault(callback, next(self._places))

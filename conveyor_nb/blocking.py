@@ -17,7 +17,7 @@ class BlockingJob:
     """A job whose methods block until they are done, for use outside of the loop's thread.
 
     It has every field and method of ``Job``; ``job.log("...")`` and ``job.sleep(2)`` need no
-    ``await``.
+    ``await``. In a coroutine, on whatever loop the thread runs, they are awaited as ever.
     """
 
     __slots__ = ("_job", "_loop")
@@ -37,9 +37,19 @@ class BlockingJob:
         @functools.wraps(value)
         def call(*args: Any, **kwargs: Any) -> Any:
             made = value(*args, **kwargs)
-            if asyncio._get_running_loop() is self._loop:
-                return made  # in a coroutine that the handler gave back, to be awaited there
-            return asyncio.run_coroutine_threadsafe(self._on_loop(made), self._loop).result()
+            if asyncio._get_running_loop() is not None:
+                return made
+            there = self._on_loop(made)
+            try:
+                future = asyncio.run_coroutine_threadsafe(there, self._loop)
+            except RuntimeError as error:
+                there.close()
+                made.close()
+                raise RuntimeError(
+                    f"job {self._job.id!r} can do nothing any more: the event loop of its worker "
+                    "is closed"
+                ) from error
+            return future.result()
 
         return call
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from conveyor_nb.execution import Execution, Verdict, describe, format_traceback
 from conveyor_nb.faults import Chores, FaultReporter
 from conveyor_nb.job import Job
 from conveyor_nb.locks import LockKeeper
+from conveyor_nb.loops import call_on
 from conveyor_nb.model import EventType, FetchOptions, Lock, StoreEvent
 from conveyor_nb.options import WorkerOptions
 from conveyor_nb.runners import Handler, runner_for
@@ -45,6 +46,7 @@ class Dispatcher:
         options: the worker's options.
         logger: where faults of the store and handlers that don't stop are reported.
         on_turn: awaited each time that the worker's status may have changed.
+        on_loop_gone: called when it should do something, and the loop that it runs on is closed.
     """
 
     def __init__(
@@ -57,11 +59,14 @@ class Dispatcher:
         *,
         logger: logging.Logger,
         on_turn: Callable[[], Awaitable[None]],
+        on_loop_gone: Callable[[], None],
     ) -> None:
         self.slots = Slots(options.concurrency)
         self.takes_jobs = False
         self.stays_on = False
         self.is_closing = False
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """Where it runs, or ran last."""
         self._store = store
         self._queue_name = queue_name
         self._worker_id = worker_id
@@ -75,6 +80,9 @@ class Dispatcher:
         )
         self._logger = logger
         self._on_turn = on_turn
+        self._on_loop_gone = on_loop_gone
+        self._is_thrown_away = False
+        self._owners: set[asyncio.Task[Any]] = set()
         self._runs = False
         self._news = 0
         self._context = contextvars.copy_context()
@@ -100,17 +108,31 @@ class Dispatcher:
     # -- being told ---------------------------------------------------------------------------
 
     def wake(self) -> None:
-        """Look again at what there is to do."""
+        """Look again at what there is to do; may be called on any thread."""
+        if self.loop is not None and not call_on(self.loop, self._look_again):
+            self._on_loop_gone()
+
+    def _look_again(self) -> None:
         self._idle.clear()
         self._wake.set()
         self._again.set()
         self._open_slot(all_of_them=True)
 
+    def resize(self, size: int) -> None:
+        """Have so many slots from now on."""
+        self.slots.size = size
+        self._runner.resize(size)
+        self.wake()
+
     def hear(self, event: StoreEvent) -> None:
-        """Take note of an event of the queue."""
+        """Take note of an event of the queue, on whatever thread it was made."""
         react = self._reactions.get(event.type)
-        if react is not None:
+        if react is None or self.loop is None:
+            return
+        if self.loop is asyncio._get_running_loop():
             react(event)
+        elif not call_on(self.loop, react, event, context=self._context.copy()):
+            self._on_loop_gone()
 
     def _reactions_to_events(
         self, options: WorkerOptions
@@ -140,6 +162,10 @@ class Dispatcher:
         """Stay until it is neither to stay on nor has anything left to report."""
         self._locks.watch()
         self._context = contextvars.copy_context()
+        with self._owning():
+            await self._run()
+
+    async def _run(self) -> None:
         try:
             while True:
                 self._wake.clear()
@@ -165,11 +191,15 @@ class Dispatcher:
 
     async def until_idle(self) -> None:
         """Wait until nothing is running and nothing can start."""
-        self.wake()
+        self._look_again()
         await self._idle.wait()
 
     async def step(self) -> Job | None:
         """Take and run exactly one job, now or when a slot is free; ``None``: there is none."""
+        with self._owning():
+            return await self._step_once()
+
+    async def _step_once(self) -> Job | None:
         taken: list[Job] = []
         async with self._stepping:  # one step at a time takes the next free slot
             await self.slots.wait_for_room()
@@ -203,11 +233,35 @@ class Dispatcher:
         self._locks.close()
         self._alarm.cancel()
         self._retry.cancel()
-        for holder in self.slots.holders:
-            holder.cancel()
-        await asyncio.gather(*self.slots.holders, return_exceptions=True)
-        await self._chores.close()
+        if self.loop in (None, asyncio.get_running_loop()):  # else they went with their loop
+            for holder in self.slots.holders:
+                holder.cancel()
+            await asyncio.gather(*self.slots.holders, return_exceptions=True)
+            await self._chores.close()
         await self._runner.close()
+
+    async def put_back(self) -> None:
+        """Put back the jobs that were left when the loop was closed; for use on another one."""
+        for execution in self.slots.executions:
+            for job in execution.jobs:
+                with contextlib.suppress(LostLockError, JobNotFoundError):  # it is not ours
+                    await job.apply(Release())
+
+    @contextlib.contextmanager
+    def _owning(self) -> Iterator[None]:
+        """Notes that the task which does so is cancelled, as a loop does with all at its end."""
+        self.loop = asyncio.get_running_loop()
+        self._is_thrown_away = False
+        owner = asyncio.current_task()
+        assert owner is not None
+        self._owners.add(owner)
+        try:
+            yield
+        except asyncio.CancelledError:
+            self._is_thrown_away = True
+            raise
+        finally:
+            self._owners.discard(owner)
 
     # -- slots --------------------------------------------------------------------------------
 
@@ -300,6 +354,8 @@ class Dispatcher:
         self._locks.keep()
         try:
             is_as_before = await execution.run(holder)
+            if self._is_thrown_away or any(owner.cancelling() for owner in self._owners):
+                execution.put_back()
             for job, action in execution.outcomes():
                 try:
                     await self._settle(job, action)

@@ -129,6 +129,12 @@ class Execution:
         for job in self.jobs:
             self.stop(job, verdict)
 
+    def put_back(self) -> None:
+        """Put back what its handler was kept from finishing: its task was thrown away."""
+        if type(self._gave) is Raised and isinstance(self._gave.error, asyncio.CancelledError):
+            for job in self.jobs:
+                self._verdicts.setdefault(job.id, Verdict.RELEASED)
+
     def outcomes(self) -> Sequence[tuple[Job, Action]]:
         """What came of each job that something is to be reported of."""
         gave = self._gave

@@ -50,6 +50,9 @@ class Runner(ABC):
                 call is cancelled: the slot is not free before it is done.
         """
 
+    def resize(self, size: int) -> None:  # noqa: B027 -- as below
+        """Be ready for so many calls at once."""
+
     async def close(self) -> None:  # noqa: B027 -- a task needs nothing of it
         """Let go of threads and processes."""
 
@@ -94,6 +97,9 @@ class ThreadRunner(Runner):
         if inspect.isawaitable(value):  # such as from ``lambda job: send(job)``
             value = await value
         return value
+
+    def resize(self, size: int) -> None:
+        self._threads.size = size
 
     async def close(self) -> None:
         """Let the threads go; one that is busy ends when its handler returns."""

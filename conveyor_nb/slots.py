@@ -8,6 +8,7 @@ from typing import Any
 
 from conveyor_nb.execution import Execution, Verdict
 from conveyor_nb.job import Job
+from conveyor_nb.loops import Flag
 from conveyor_nb.runners import Background
 
 __all__ = ["Slots"]
@@ -34,7 +35,7 @@ class Slots:
         """How many jobs were at work here and are no longer."""
         self._by_job: dict[str, Execution] = {}
         self._left_behind: set[Background] = set()
-        self._left = asyncio.Event()
+        self._left = Flag()
 
     @property
     def free(self) -> bool:

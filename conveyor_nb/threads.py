@@ -28,7 +28,7 @@ class ThreadPool:
     """
 
     def __init__(self, size: int, name: str) -> None:
-        self._size = size
+        self.size = size
         self._name = name
         self._count = 0
         self._calls: _Calls = queue.SimpleQueue()
@@ -41,7 +41,7 @@ class ThreadPool:
         """Call a function in the next thread that is free."""
         future: Future[Any] = Future()
         self._calls.put((future, function, arguments))
-        if not self._idle.acquire(blocking=False) and self._count < self._size:
+        if not self._idle.acquire(blocking=False) and self._count < self.size:
             thread = threading.Thread(
                 target=_work,
                 args=(self._calls, self._idle),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 import os
-from dataclasses import fields
+from dataclasses import fields, replace
 from types import TracebackType
 from typing import Any, Self
 from weakref import WeakSet
 
 from conveyor_nb.checks import check_flag, check_name
+from conveyor_nb.clock import resolve
 from conveyor_nb.deadlocks import refuse_vain_close
 from conveyor_nb.dispatcher import Dispatcher
 from conveyor_nb.display import Displayable
@@ -18,6 +20,7 @@ from conveyor_nb.durations import Duration, to_seconds
 from conveyor_nb.events import EventBus, EventHandler
 from conveyor_nb.intake import check_store
 from conveyor_nb.job import Job
+from conveyor_nb.loops import call_on, run_on
 from conveyor_nb.model import EventType, StoreEvent, WorkerInfo, WorkerStatus
 from conveyor_nb.options import Batch, GroupLimits, Limiter, WorkerOptions
 from conveyor_nb.runners import Handler, check_handler
@@ -130,15 +133,18 @@ class Worker(Displayable):
             self.options,
             logger=self._logger,
             on_turn=self._announce,
+            on_loop_gone=self._note_loop_gone,
         )
         self._run: asyncio.Task[None] | None = None
         self._steps: set[asyncio.Task[Job | None]] = set()
-        self._closing: asyncio.Task[None] | None = None
+        self._closing: concurrent.futures.Future[None] | None = None
         self._hurry: asyncio.Future[None]
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._shutting_down: asyncio.Task[None] | None = None
         self._started = False
         self._paused = False
         self._closed = False
-        self._announced: WorkerStatus | None = None
+        self._announced = (WorkerStatus.STOPPED, concurrency)
         if auto_start:
             self.start()
 
@@ -168,12 +174,21 @@ class Worker(Displayable):
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The loop that it runs in, if it was ever started."""
-        return self._run.get_loop() if self._run else None
+        return self._loop
 
     @property
     def concurrency(self) -> int:
-        """How many executions it runs at once."""
+        """How many executions it runs at once; may be set while it runs.
+
+        With a smaller number those that run finish, and fewer begin.
+        """
         return self.options.concurrency
+
+    @concurrency.setter
+    def concurrency(self, value: int) -> None:
+        self._require_open()
+        self.options = replace(self.options, concurrency=value)
+        self._dispatcher.resize(value)
 
     def on(self, name: str, handler: EventHandler | None = None) -> Any:
         """Call ``handler(event)`` for each event of this name about this worker or its jobs.
@@ -193,16 +208,26 @@ class Worker(Displayable):
     def start(self) -> None:
         """Take jobs from now on; of a paused worker: as :meth:`resume`.
 
+        It runs on the loop where it is started first, whatever thread this is called on later.
+
         Raises:
-            RuntimeError: the worker was closed, or there is no running event loop.
+            RuntimeError: the worker was closed, there is no running event loop, or the one that
+                it was started on is closed.
         """
         self._require_open()
-        _require_loop("a worker runs in an event loop", "await it inside an async function")
+        if self._loop is None:
+            self._loop = _require_loop(
+                "a worker runs in an event loop", "await it inside an async function"
+            )
         _live.add(self)
         self._started = True
         self._paused = False
         self._update()
         self._listen()
+        call_on(self._loop, self._run_on)
+
+    def _run_on(self) -> None:
+        """Let its task run, if it doesn't."""
         if self._run is None or self._run.done():
             self._run = asyncio.get_running_loop().create_task(
                 self._dispatch(), name=f"conveyor_nb worker {self.id}"
@@ -234,6 +259,8 @@ class Worker(Displayable):
                 "paused, or was made with auto_start=False"
             )
         self._refuse_own_handler("it can't step on meanwhile")
+        if (loop := self._loop_elsewhere()) is not None:
+            return await run_on(loop, self.run_once)
         # in a task of its own, so that an interrupted cell does not leave a job half reported
         step = asyncio.get_running_loop().create_task(self._step())
         self._steps.add(step)
@@ -244,6 +271,8 @@ class Worker(Displayable):
         """Process jobs until none is running and none can start now; returns how many ended."""
         self._require_open()
         self._refuse_own_handler("it can't become idle meanwhile")
+        if (loop := self._loop_elsewhere()) is not None:
+            return await run_on(loop, self.run_until_idle)
         slots = self._dispatcher.slots
         before = slots.ended_count
         temporary = not self._started
@@ -271,24 +300,45 @@ class Worker(Displayable):
             timeout = to_seconds(timeout, what="timeout")
         if timeout != 0:
             self._refuse_own_handler("worker.retire() closes it as soon as they are done")
-        closing = self.retire()
-        in_time = await self.store.clock.wait_in_real_time(closing, timeout)
-        if not in_time and not self._hurry.done():
-            self._hurry.set_result(None)
-        await asyncio.shield(closing)
+        closing = asyncio.wrap_future(self.retire())
+        if not await self.store.clock.wait_in_real_time(closing, timeout):
+            call_on(self._hurry.get_loop(), resolve, self._hurry, None)
+        await closing
 
-    def retire(self) -> asyncio.Task[None]:
+    def retire(self) -> concurrent.futures.Future[None]:
         """Take no more jobs, and close when the running ones are done.
 
+        It closes on its own loop; on this one if it has none, or that is gone.
+
         Returns:
-            The task that does so; nobody needs to wait for it.
+            Done when it is closed; nobody needs to wait for it.
+
+        Raises:
+            RuntimeError: there is no event loop to close it on.
         """
         if self._closing is None:
-            loop = asyncio.get_running_loop()
+            loop = self._loop
+            if loop is None or not loop.is_running():
+                loop = _require_loop("a worker closes in an event loop", "await worker.close()")
             self._hurry = loop.create_future()
-            self._closing = loop.create_task(self._shut_down())
+            self._closing = concurrent.futures.Future()
+            self._closing.set_running_or_notify_cancel()  # who waits for it can't call it off
             self._update()
+            call_on(loop, self._begin_to_close, self._closing)
         return self._closing
+
+    def _begin_to_close(self, closed: concurrent.futures.Future[None]) -> None:
+        task = asyncio.get_running_loop().create_task(self._shut_down())
+        self._shutting_down = task
+
+        def tell(task: asyncio.Task[None]) -> None:
+            error = None if task.cancelled() else task.exception()
+            if error is None:
+                closed.set_result(None)
+            else:
+                closed.set_exception(error)
+
+        task.add_done_callback(tell)
 
     def successor(self, handler: Handler | None = None) -> Worker:
         """Start a new worker with the same options, and with another handler if one is given."""
@@ -340,7 +390,10 @@ class Worker(Displayable):
 
     async def _shut_down(self) -> None:
         wait = self.store.clock.wait_in_real_time
-        pending = [task for task in (self._run, *self._steps) if task is not None]
+        here = asyncio.get_running_loop()
+        pending = [task for task in (self._run, *self._steps) if task and task.get_loop() is here]
+        if self._dispatcher.loop not in (None, here):
+            await self._dispatcher.put_back()
         over: asyncio.Future[Any] = asyncio.gather(*pending, return_exceptions=True)
         try:
             await asyncio.wait({over, self._hurry}, return_when=asyncio.FIRST_COMPLETED)
@@ -380,17 +433,34 @@ class Worker(Displayable):
 
     async def _announce(self) -> None:
         """Tell the store, and through it everybody, what the worker does now."""
-        status = self.status
-        known_as = self._announced or WorkerStatus.STOPPED
-        if status is known_as or (known_as in _GONE and status in (*_GONE, WorkerStatus.CLOSING)):
+        news = (self.status, self.concurrency)
+        (status, _), (known_as, _) = news, self._announced
+        if news == self._announced:
             return
-        self._announced = status
+        if known_as in _GONE and status in (*_GONE, WorkerStatus.CLOSING):
+            return
+        self._announced = news
         now = self.store.clock.now()
         await self.store.save_worker(
             WorkerInfo(self.id, self.name, self.queue_name, self.concurrency, status, now)
         )
 
+    def _note_loop_gone(self) -> None:
+        """Leave the queue to others: this worker can do nothing any more."""
+        self._stop_listening()
+        self._started = False
+        if asyncio._get_running_loop() is not None:
+            self.retire()
+
+    def _loop_elsewhere(self) -> asyncio.AbstractEventLoop | None:
+        return None if self._loop is asyncio.get_running_loop() else self._loop
+
     def _require_open(self) -> None:
+        if self._loop is not None and self._loop.is_closed():
+            raise RuntimeError(
+                f"worker {self.name!r} can't go on, as the event loop that it was started on is "
+                "closed; worker.successor() starts a new one like it on the loop of today"
+            )
         if self._closing is not None:
             raise RuntimeError(
                 f"worker {self.name!r} is closed; worker.successor() starts a new one like it"
@@ -412,8 +482,8 @@ def _left_behind(process: int, name: str) -> None:
         raise TypeError(f"worker {name!r} can't be copied")
 
 
-def _require_loop(what: str, remedy: str) -> None:
+def _require_loop(what: str, remedy: str) -> asyncio.AbstractEventLoop:
     try:
-        asyncio.get_running_loop()
+        return asyncio.get_running_loop()
     except RuntimeError:
         raise RuntimeError(f"{what} and there is no running event loop; {remedy}") from None

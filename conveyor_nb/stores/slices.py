@@ -64,10 +64,11 @@ class Slices:
         while True:
             with self._lock:
                 if self.under_way is None:
-                    step = _LongStep(make(), asyncio.get_running_loop())
+                    step = _LongStep(make())
                     self._go_on(step)
                     if step.over.is_set():
                         return step.result()
+                    step.loop = asyncio.get_running_loop()
                     self.under_way = step
                     break
             await self.all_over()
@@ -121,11 +122,12 @@ class _LongStep(Generic[T]):
 
     Args:
         step: the step.
-        loop: where it is taken; others may help.
     """
 
-    def __init__(self, step: Step[T], loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
+    loop: asyncio.AbstractEventLoop
+    """Where it is taken, if it takes more than one turn; others may help."""
+
+    def __init__(self, step: Step[T]) -> None:
         self.is_done = False
         self.over = Flag()
         """Set when it is done, and all that it changed was published."""

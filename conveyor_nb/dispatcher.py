@@ -396,7 +396,8 @@ class Dispatcher:
         try:
             try:
                 await job.apply(action)
-            except PayloadError as error:  # the handler's result can't be kept
+            except (PayloadError, SystemExit, KeyboardInterrupt) as error:
+                # the handler's result can't be kept: whatever its class raises there
                 await job.apply(Fail(describe(error), format_traceback(error)))
         except (LostLockError, JobNotFoundError) as error:
             await self._faults.publish(error, job.id)

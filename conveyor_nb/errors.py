@@ -12,6 +12,7 @@ from typing import Any
 from conveyor_nb.text import error_line, fit, many_lines, shown
 
 __all__ = [
+    "FAULTS",
     "ConveyorError",
     "GroupFullError",
     "InvalidJobStateError",
@@ -29,6 +30,10 @@ __all__ = [
 
 _MOST_REASON = 4_000
 """So many characters of a reason are in the message of an error; the error itself has it whole."""
+
+FAULTS = (Exception, SystemExit, KeyboardInterrupt)
+"""What other people's code may raise. The last two would end the event loop, and a kernel with it,
+where they leave a task or a callback; to be cancelled is no fault."""
 
 
 class ConveyorError(Exception):

@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self, TypeVar, overload
 from msgspec.structs import replace
 
 from conveyor_nb.checks import check_count
+from conveyor_nb.errors import FAULTS
 from conveyor_nb.loops import Flag, call_on
 from conveyor_nb.model import EventType, StoreEvent
 from conveyor_nb.text import shown
@@ -128,9 +129,9 @@ class EventBus:
             return
         try:
             result = added.handler(event)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # a handler's fault must not reach whoever made the event
+        except BaseException as error:
+            # a handler's fault must not reach whoever made the event; a KeyboardInterrupt or
+            # SystemExit would end the loop, and a kernel with it
             self._report(error, event)
             return
         if inspect.isawaitable(result):
@@ -150,7 +151,7 @@ class EventBus:
     async def _finish(self, result: Awaitable[None], event: StoreEvent) -> None:
         try:
             await result
-        except (Exception, SystemExit) as error:  # see _call; being cancelled is no fault
+        except FAULTS as error:
             self._report(error, event)
 
     def _report(self, error: BaseException, event: StoreEvent) -> None:

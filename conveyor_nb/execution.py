@@ -21,6 +21,7 @@ from typing import Any
 from conveyor_nb.actions import Action, Complete, Fail, Release
 from conveyor_nb.clock import Clock, TimerHandle, checkpoint
 from conveyor_nb.durations import Duration, format_seconds, to_seconds
+from conveyor_nb.errors import FAULTS
 from conveyor_nb.job import Job
 from conveyor_nb.lifecycle import CANCELLED
 from conveyor_nb.model import JobState
@@ -112,7 +113,7 @@ class Execution:
             return False
         try:
             return contextvars.copy_context() == context
-        except Exception:  # the variables' values are compared, and may be anything
+        except FAULTS:  # the variables' values are compared, and may be anything
             return False
 
     def stop(self, job: Job, verdict: Verdict) -> None:
@@ -236,7 +237,7 @@ def describe(error: BaseException) -> str:
         return error.description
     try:
         text = str(error)
-    except Exception:  # a person's __str__ may raise anything
+    except BaseException:  # a person's __str__ may raise anything, and sys.exit() ends no loop
         text = "(its text can't be shown: __str__ raised)"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from conveyor_nb import actions
 from conveyor_nb.durations import format_seconds, to_seconds
-from conveyor_nb.errors import InvalidJobStateError, LostLockError
+from conveyor_nb.errors import FAULTS, InvalidJobStateError, LostLockError
 from conveyor_nb.model import AttemptRecord, AttemptStatus, EventType, JobData, JobState, Lock
 from conveyor_nb.options import Backoff, BackoffType, ChildFailurePolicy
 
@@ -261,7 +261,7 @@ def _fail(
         assert backoff is None or isinstance(backoff, Backoff), "JobOptions made it one"
         try:
             delay = retry_delay(backoff, attempts_made, random)
-        except Exception as error:  # a person's callable may raise anything
+        except FAULTS as error:  # it is a person's callable
             reason = f"{reason} (no retry: the backoff strategy raised {error!r})"
         else:
             updates = _failed_attempt(job, reason, stacktrace, now)

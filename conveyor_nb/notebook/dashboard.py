@@ -15,7 +15,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from conveyor_nb.errors import ConveyorError, JobNotFoundError
+from conveyor_nb.errors import FAULTS, ConveyorError, JobNotFoundError
 from conveyor_nb.job import Job
 from conveyor_nb.model import EventType, StoreEvent
 from conveyor_nb.notebook.command_line import Mistake
@@ -107,7 +107,7 @@ class Panel(anywidget.AnyWidget):
         parts: dict[str, Any] = {}
         try:
             parts = await self._view.read()
-        except Exception as error:  # whatever a store raises: the page says so and stays alive
+        except FAULTS as error:  # whatever a store raises: the page says so and stays alive
             self._complain(error)
         with self.hold_sync():
             for name, value in parts.items():
@@ -159,7 +159,7 @@ class Panel(anywidget.AnyWidget):
     async def _do(self, what: str, message: Message) -> None:
         try:
             await self._find_action(what)(message)
-        except Exception as error:  # a person's click must be answered whatever it led to
+        except FAULTS as error:  # a person's click must be answered whatever it led to
             self._complain(error)
         if self.live:
             self._feed.touch()

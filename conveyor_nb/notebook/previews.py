@@ -7,6 +7,8 @@ import pprint
 from collections.abc import Iterable
 from typing import Any
 
+from conveyor_nb.errors import FAULTS
+
 __all__ = ["one_line", "pretty", "shorten"]
 
 _MOST_DEPTH = 6
@@ -94,7 +96,7 @@ def _describe(value: Any) -> str:
         return f"<{type(value).__name__} {' x '.join(map(str, shape))}>"
     try:
         return shorten(repr(value), _MOST_TEXT)
-    except Exception as error:  # somebody else's __repr__ may raise anything
+    except FAULTS as error:  # somebody else's __repr__ may raise anything
         return f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
 
 

@@ -40,19 +40,19 @@ from conveyor_nb.model import FlowJob, JobData, JobScheduler, JobState, StoreEve
 from conveyor_nb.observable import JobObservable
 from conveyor_nb.options import (
     Backoff,
-    Batch,
+    BulkJob,
     Deduplication,
     Group,
-    GroupLimits,
+    JobKeywords,
     JobOptions,
     Keep,
-    Limiter,
     Repeat,
 )
 from conveyor_nb.queue import Queue
 from conveyor_nb.stores import MemoryStore, StoreInterface, default_store, set_default_store
 from conveyor_nb.virtual_clock import VirtualClock
 from conveyor_nb.worker import Worker
+from conveyor_nb.worker_options import Batch, GroupLimits, Limiter, WorkerKeywords
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -64,6 +64,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Backoff",
     "Batch",
+    "BulkJob",
     "ConveyorError",
     "Deduplication",
     "EventBus",
@@ -79,6 +80,7 @@ __all__ = [
     "JobCancelledError",
     "JobData",
     "JobFailedError",
+    "JobKeywords",
     "JobNotFoundError",
     "JobObservable",
     "JobOptions",
@@ -102,6 +104,7 @@ __all__ = [
     "UnreadablePayloadError",
     "VirtualClock",
     "Worker",
+    "WorkerKeywords",
     "current_job",
     "default_store",
     "load_ipython_extension",

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from conveyor_nb.durations import Duration, to_seconds
+from conveyor_nb.numerals import plain_flag, plain_int, plain_number
 from conveyor_nb.text import one_line, shown
 
 __all__ = [
@@ -47,14 +48,20 @@ def to_instant(value: object, *, what: str = "instant") -> datetime:
     ValueError: start_date 2027-01-01T00:00:00 has no time zone; give an aware datetime, \
 for instance datetime(2027, 1, 1, tzinfo=UTC)
     """
-    if not isinstance(value, datetime):
+    if not isinstance(value, datetime) or value != value:  # pandas' NaT is a datetime too
         raise TypeError(f"{what} must be a timezone-aware datetime, not {shown(value)}")
     if value.tzinfo is None or value.utcoffset() is None:
         raise ValueError(
             f"{what} {value.isoformat()} has no time zone; give an aware datetime, "
             "for instance datetime(2027, 1, 1, tzinfo=UTC)"
         )
-    return value.astimezone(UTC)
+    try:
+        instant = value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{what} {value.isoformat()} is out of range in UTC") from None
+    if type(instant) is datetime:
+        return instant
+    return datetime.combine(instant.date(), instant.timetz())  # of pandas' Timestamp, to the µs
 
 
 def check_name(value: object, *, what: str) -> str:
@@ -77,43 +84,43 @@ def check_name(value: object, *, what: str) -> str:
 
 
 def check_count(value: object, *, what: str, least: int = 1) -> int:
-    """Check a whole number that is at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int):
+    """Check a whole number that is at least ``least``; returns it as an ``int``."""
+    count = plain_int(value)
+    if count is None:
         raise TypeError(f"{what} must be a whole number of {least} or more, not {shown(value)}")
-    if value < least:
-        raise ValueError(f"{what} must be {least} or more, not {shown(value)}")
-    if value > MOST:
-        raise ValueError(f"{what} must be at most {MOST:,}, not {shown(value)}")
-    return value
+    if count < least:
+        raise ValueError(f"{what} must be {least} or more, not {shown(count)}")
+    if count > MOST:
+        raise ValueError(f"{what} must be at most {MOST:,}, not {shown(count)}")
+    return count
 
 
 def check_number(value: object, *, what: str) -> float:
-    """Check a finite number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    """Check a finite number; returns it as an ``int`` or ``float``."""
+    number = plain_number(value)
+    if number is None:
         raise TypeError(f"{what} must be a number, not {shown(value)}")
-    try:
-        is_finite = math.isfinite(value)
-    except OverflowError:  # a whole number that is too large to count with
-        is_finite = False
-    if not is_finite:
+    if not math.isfinite(number):
         raise ValueError(f"{what} must be a finite number, not {shown(value)}")
-    return value
+    return number
 
 
 def check_percent(value: object) -> float:
-    """Check a job's progress: a number from 0 to 100."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    """Check a job's progress: a number from 0 to 100; returns it as an ``int`` or ``float``."""
+    number = plain_number(value)
+    if number is None:
         raise TypeError(f"progress must be a number from 0 to 100, not {shown(value)}")
-    if not 0 <= value <= 100:
+    if not 0 <= number <= 100:
         raise ValueError(f"progress must be from 0 to 100, not {shown(value)}")
-    return value
+    return number
 
 
 def check_flag(value: object, *, what: str) -> bool:
-    """Check a plain ``True`` or ``False``."""
-    if not isinstance(value, bool):
+    """Check ``True`` or ``False``; returns it as a ``bool``."""
+    flag = plain_flag(value)
+    if flag is None:
         raise TypeError(f"{what} must be True or False, not {shown(value)}")
-    return value
+    return flag
 
 
 def reject_unknown(given: Mapping[str, Any], known: frozenset[str], *, what: str) -> None:
@@ -144,7 +151,11 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
 def check_choice(choices: type[_Choice], value: object, *, what: str) -> _Choice:
-    """Check one of a few words, and turn it into the member of its enumeration."""
+    """Check one of a few words, and turn it into the member of its enumeration.
+
+    Raises:
+        ValueError: it is none of them.
+    """
     if isinstance(value, str) and value in list(choices):
         return choices(value)
     names = ", ".join(repr(str(choice)) for choice in choices)
@@ -156,11 +167,9 @@ def check_choice(choices: type[_Choice], value: object, *, what: str) -> _Choice
 _Option = TypeVar("_Option")
 
 
-def check_instance(
-    kind: type[_Option], value: object, *, what: str, example: str
-) -> _Option | None:
-    """Check an option that is an object of its own, or ``None``."""
-    if value is not None and not isinstance(value, kind):
+def check_instance(kind: type[_Option], value: object, *, what: str, example: str) -> _Option:
+    """Check an option that is an object of its own."""
+    if not isinstance(value, kind):
         raise TypeError(
             f"{what} must be a {kind.__name__}, not {shown(value)}; for instance {example}"
         )

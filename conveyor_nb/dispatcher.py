@@ -24,10 +24,10 @@ from conveyor_nb.job import Job
 from conveyor_nb.locks import LockKeeper
 from conveyor_nb.loops import call_on
 from conveyor_nb.model import EventType, FetchOptions, Lock, StoreEvent
-from conveyor_nb.options import WorkerOptions
 from conveyor_nb.runners import Handler, runner_for
 from conveyor_nb.slots import Slots
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.worker_options import WorkerOptions
 
 __all__ = ["Dispatcher"]
 
@@ -74,7 +74,7 @@ class Dispatcher:
         self._is_batch = options.batch is not None
         self._most = options.batch.size if options.batch else 1
         self._captures = options.capture
-        self._lock_duration = options.lock_seconds
+        self._lock_duration = options.lock_duration
         self._fetch_options = FetchOptions(
             options.lifo, options.limiter, options.max_global_concurrency, options.group
         )
@@ -98,7 +98,7 @@ class Dispatcher:
             store,
             queue_name,
             lock_duration=self._lock_duration,
-            stalled_interval=options.stalled_seconds,
+            stalled_interval=options.stalled_interval,
             running=self.slots.jobs,
             on_lost=self._lose,
             spawn=self._chores.spawn,

@@ -5,10 +5,10 @@ Everything behind the edge uses seconds as a float.
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import timedelta
 
+from conveyor_nb.numerals import plain_number, plain_span
 from conveyor_nb.text import shown
 
 __all__ = ["Duration", "format_seconds", "to_delta", "to_seconds"]
@@ -29,18 +29,19 @@ _UNITS: dict[str, float] = {
     for unit in units.split()
 }
 _TEXT = re.compile(r"(?P<number>-?(?:\d+(?:\.\d*)?|\.\d+))\s*(?P<unit>[a-z]+)")
-_EXAMPLES = "a number of seconds, a timedelta, or text such as '500ms', '5s', '10 minutes', '1.5h'"
+EXAMPLES = "a number of seconds, a timedelta, or text such as '500ms', '5s', '10 minutes', '1.5h'"
 
 MAX_SECONDS = 100 * 365.25 * 86_400.0
 """A hundred years: past it an instant may no longer be a valid ``datetime``."""
 
 
-def to_seconds(value: Duration, *, what: str = "duration") -> float:
+def to_seconds(value: Duration, *, what: str = "duration", examples: str = EXAMPLES) -> float:
     """Turn any duration into seconds.
 
     Args:
         value: seconds as a number, a ``timedelta``, or text with a unit.
         what: what the caller calls this value, for the error message.
+        examples: what would be right, for the error message.
 
     Raises:
         ValueError: the text is not a duration, or the value is negative, NaN, infinite or
@@ -57,19 +58,21 @@ def to_seconds(value: Duration, *, what: str = "duration") -> float:
 or text such as '500ms', '5s', '10 minutes', '1.5h'
     """
     if isinstance(value, timedelta):
-        seconds = value.total_seconds()
+        seconds: float | None = value.total_seconds()
     elif isinstance(value, str):
-        seconds = _parse(value, what)
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = _finite_float(value)
-    else:
+        seconds = _parse(value)
+        if seconds is None:
+            raise ValueError(f"{what} {shown(value)} is not a duration; give {examples}")
+    elif (seconds := plain_number(value)) is None:
+        seconds = plain_span(value)
+    if seconds is None:
         raise TypeError(
-            f"{what} {shown(value)} is a {type(value).__name__}, not a duration; give {_EXAMPLES}"
+            f"{what} {shown(value)} is a {type(value).__name__}, not a duration; give {examples}"
         )
     if not 0.0 <= seconds <= MAX_SECONDS:
         limit = "at most a hundred years" if seconds > MAX_SECONDS else "zero or more, and finite"
-        raise ValueError(f"{what} must be {limit}, not {shown(value)}; give {_EXAMPLES}")
-    return seconds
+        raise ValueError(f"{what} must be {limit}, not {shown(value)}; give {examples}")
+    return float(seconds)
 
 
 def to_delta(value: Duration, *, what: str = "duration") -> timedelta:
@@ -96,16 +99,7 @@ def format_seconds(seconds: float) -> str:
     return f"{seconds * 1000:.3f}".rstrip("0").rstrip(".") + "ms"
 
 
-def _parse(text: str, what: str) -> float:
+def _parse(text: str) -> float | None:
     match = _TEXT.fullmatch(text.strip().lower())
     unit = _UNITS.get(match["unit"]) if match else None
-    if match is None or unit is None:
-        raise ValueError(f"{what} {shown(text)} is not a duration; give {_EXAMPLES}")
-    return float(match["number"]) * unit
-
-
-def _finite_float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
+    return None if match is None or unit is None else float(match["number"]) * unit

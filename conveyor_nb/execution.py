@@ -20,7 +20,7 @@ from typing import Any
 
 from conveyor_nb.actions import Action, Complete, Fail, Release
 from conveyor_nb.clock import Clock, TimerHandle, checkpoint
-from conveyor_nb.durations import Duration, format_seconds, to_seconds
+from conveyor_nb.durations import Duration, format_seconds
 from conveyor_nb.errors import FAULTS
 from conveyor_nb.job import Job
 from conveyor_nb.lifecycle import CANCELLED
@@ -202,7 +202,7 @@ class Execution:
                 return Release()
             case Verdict.TIMED_OUT:
                 assert job.opts.timeout is not None
-                limit = format_seconds(to_seconds(job.opts.timeout))
+                limit = format_seconds(job.opts.timeout)
                 stacktrace = format_traceback(error) if error else None
                 return Fail(f"timed out after {limit}", stacktrace)
         if error is None:

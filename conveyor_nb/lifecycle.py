@@ -88,7 +88,7 @@ def admit(job: JobData, now: datetime) -> Change:
     """Decide in which state a new job begins: it waits for children, for its time, or its turn."""
     until = job.planned_at
     if job.opts.delay:
-        until = now + timedelta(seconds=to_seconds(job.opts.delay))
+        until = now + timedelta(seconds=job.opts.delay)
     state = JobState.WAITING
     if job.pending_children_count:
         state = JobState.WAITING_CHILDREN
@@ -225,7 +225,7 @@ def retry_delay(
         return 0.0
     if backoff.strategy is not None:
         return to_seconds(backoff.strategy(attempts_made), what="the backoff strategy's result")
-    delay = to_seconds(backoff.delay)
+    delay = backoff.delay
     if backoff.type is BackoffType.FIXED or delay == 0:
         return delay
     grown = delay * 2.0 ** min(attempts_made - 1, _ENOUGH_DOUBLINGS)
@@ -257,10 +257,8 @@ def _fail(
         return _end_cancelled(job, now)
     attempts_made = job.attempts_made + 1
     if not (final or job.discarded or attempts_made >= job.opts.attempts):
-        backoff = job.opts.backoff
-        assert backoff is None or isinstance(backoff, Backoff), "JobOptions made it one"
         try:
-            delay = retry_delay(backoff, attempts_made, random)
+            delay = retry_delay(job.opts.backoff, attempts_made, random)
         except FAULTS as error:  # it is a person's callable
             reason = f"{reason} (no retry: the backoff strategy raised {error!r})"
         else:

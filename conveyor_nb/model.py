@@ -11,10 +11,11 @@ import msgspec.structs
 from msgspec import Struct
 
 from conveyor_nb.checks import check_choice
-from conveyor_nb.durations import format_seconds, to_seconds
-from conveyor_nb.options import GroupLimits, JobOptions, Limiter, Repeat
+from conveyor_nb.durations import format_seconds
+from conveyor_nb.options import JobKeywords, JobOptions, Repeat
 from conveyor_nb.payload import peek, thaw_for
 from conveyor_nb.text import Word, inline, one_line, shown, shown_fields, shown_list
+from conveyor_nb.worker_options import GroupLimits, Limiter
 
 __all__ = [
     "ALL_NAMES",
@@ -271,7 +272,7 @@ class FlowJob:
     name: str
     queue_name: str
     data: Any = None
-    opts: JobOptions | Mapping[str, Any] | None = None
+    opts: JobOptions | JobKeywords | None = None
     children: tuple[FlowJob, ...] | list[FlowJob] = ()
 
     def __repr__(self) -> str:  # a flow may be any number of levels deep
@@ -310,7 +311,7 @@ class JobScheduler(Struct, frozen=True):
         """When it runs, in a few words."""
         repeat = self.repeat
         if repeat.every is not None:
-            return f"every {format_seconds(to_seconds(repeat.every))}"
+            return f"every {format_seconds(repeat.every)}"
         return f"at {shown(repeat.cron)}{f' in {repeat.tz}' if repeat.tz else ''}"
 
 

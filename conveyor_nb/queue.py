@@ -7,15 +7,16 @@ import functools
 import itertools
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
 
-from conveyor_nb.checks import check_name
+from conveyor_nb.checks import check_name, reject_unknown
 from conveyor_nb.clock import SLICE, checkpoint, resolve
 from conveyor_nb.conditions import condition
 from conveyor_nb.deadlocks import refuse_vain_join
+from conveyor_nb.declaring import spelled_out
 from conveyor_nb.display import Displayable, describe_queue, rows_of
 from conveyor_nb.durations import Duration, to_seconds
 from conveyor_nb.errors import QueueClosedError
@@ -32,11 +33,18 @@ from conveyor_nb.job import Job
 from conveyor_nb.loops import call_on
 from conveyor_nb.model import ALL_NAMES, EventType, JobData, JobState, StoreEvent, to_state
 from conveyor_nb.observable import JobObservable
-from conveyor_nb.options import JobOptions
+from conveyor_nb.options import (
+    BulkJob,
+    FrameKeywords,
+    JobKeywords,
+    JobOptions,
+    UndelayedKeywords,
+)
 from conveyor_nb.repeating import Repeating
 from conveyor_nb.runs import current_run
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.text import inline, shown
+from conveyor_nb.worker_options import StartKeywords, WorkerOptions
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -81,7 +89,7 @@ class Queue(Displayable, Repeating):
         name: str,
         *,
         store: StoreInterface | None = None,
-        default_job_options: JobOptions | Mapping[str, Any] | None = None,
+        default_job_options: JobOptions | JobKeywords | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
         self.name = check_name(name, what="queue name")
@@ -103,7 +111,8 @@ class Queue(Displayable, Repeating):
 
     # -- adding -------------------------------------------------------------------------------
 
-    async def add(self, name: str, data: Any = None, **options: Any) -> Job:
+    @spelled_out()
+    async def add(self, name: str, data: Any = None, **options: Unpack[JobKeywords]) -> Job:
         """Add a job.
 
         Args:
@@ -130,7 +139,7 @@ class Queue(Displayable, Repeating):
             await checkpoint()
         return job
 
-    async def add_bulk(self, jobs: Iterable[Mapping[str, Any]]) -> list[Job]:
+    async def add_bulk(self, jobs: Iterable[BulkJob]) -> list[Job]:
         """Add many jobs, all or none.
 
         Args:
@@ -148,7 +157,10 @@ class Queue(Displayable, Repeating):
             for position, item in enumerate(list(jobs))
         )
 
-    async def add_frame(self, frame: DataFrame, name: str, **options: Any) -> list[Job]:
+    @spelled_out()
+    async def add_frame(
+        self, frame: DataFrame, name: str, **options: Unpack[FrameKeywords]
+    ) -> list[Job]:
         """Add a job for each row of a pandas DataFrame, all or none.
 
         A job's payload is its row as a dict of plain Python values, by column: numbers, text,
@@ -177,15 +189,19 @@ class Queue(Displayable, Repeating):
         built = await self._in_slices(jobs)
         return await self._in_slices(map(self._job, await self.store.save_bulk(built)))
 
-    async def schedule(self, delay: Duration, name: str, data: Any = None, **options: Any) -> Job:
+    @spelled_out()
+    async def schedule(
+        self, delay: Duration, name: str, data: Any = None, **options: Unpack[UndelayedKeywords]
+    ) -> Job:
         """Add a job that starts after ``delay``: a duration, also as ``"in 10 minutes"``."""
         if isinstance(delay, str):
             delay = _IN.sub("", delay)
         return await self.add(name, data, delay=to_seconds(delay, what="delay"), **options)
 
-    async def now(self, name: str, data: Any = None, **options: Any) -> Job:
+    @spelled_out()
+    async def now(self, name: str, data: Any = None, **options: Unpack[UndelayedKeywords]) -> Job:
         """Add a job that starts at once, whatever the queue's default delay."""
-        return await self.add(name, data, **{**options, "delay": 0})
+        return await self.add(name, data, delay=0, **options)
 
     # -- pausing ------------------------------------------------------------------------------
 
@@ -322,8 +338,11 @@ class Queue(Displayable, Repeating):
     @overload
     def worker(self, handler: Callable[P, R], /) -> HandlerFunction[P, R]: ...
     @overload
-    def worker(self, **options: Any) -> Callable[[Callable[P, R]], HandlerFunction[P, R]]: ...
-    def worker(self, *handler: Any, **options: Any) -> Any:
+    def worker(
+        self, **options: Unpack[StartKeywords]
+    ) -> Callable[[Callable[P, R]], HandlerFunction[P, R]]: ...
+    @spelled_out(WorkerOptions)
+    def worker(self, *handler: Any, **options: Unpack[StartKeywords]) -> Any:
         """Make the decorated function the handler of a worker of this queue.
 
         ``@queue.worker``, or with options ``@queue.worker(concurrency=2)``. The function stays
@@ -357,6 +376,7 @@ class Queue(Displayable, Repeating):
         from conveyor_nb.registry import install_handler
 
         self._require_open()
+        reject_unknown(options, frozenset(StartKeywords.__annotations__), what="worker option")
         install: Callable[[Any], Any] = functools.partial(
             install_handler, self.name, store=self.store, **options
         )
@@ -438,7 +458,7 @@ class Queue(Displayable, Repeating):
         if self._closed:
             raise QueueClosedError(self.name)
 
-    def _options_of(self, options: dict[str, Any]) -> JobOptions:
+    def _options_of(self, options: JobKeywords) -> JobOptions:
         """Options that were checked; those of a call in a loop are checked once."""
         # the types belong to it: True equals 1, but is no number of attempts
         items = tuple((name, type(value), value) for name, value in options.items())

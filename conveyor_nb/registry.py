@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import Callable
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar, Unpack
 
 from conveyor_nb.intake import check_store
 from conveyor_nb.model import WorkerStatus
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.text import shown
 from conveyor_nb.worker import Handler, Worker
+from conveyor_nb.worker_options import StartKeywords
 
 __all__ = [
     "HandlerFunction",
@@ -54,7 +55,7 @@ def install_worker(
     *,
     store: StoreInterface | None = None,
     version: int | None = None,
-    **options: Any,
+    **options: Unpack[StartKeywords],
 ) -> Worker:
     """Start a worker under its name; one that has the name already gives way.
 
@@ -72,7 +73,11 @@ def install_worker(
 
 
 def install_handler(
-    queue_name: str, handler: Callable[P, R], *, store: StoreInterface, **options: Any
+    queue_name: str,
+    handler: Callable[P, R],
+    *,
+    store: StoreInterface,
+    **options: Unpack[StartKeywords],
 ) -> HandlerFunction[P, R]:
     """What ``@queue.worker`` does: :meth:`install_worker`, and give the function back.
 

@@ -5,14 +5,24 @@ from __future__ import annotations
 import sys
 import warnings
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Unpack, cast
 
+from conveyor_nb.checks import reject_unknown
+from conveyor_nb.declaring import option_names, spelled_out
 from conveyor_nb.durations import Duration
 from conveyor_nb.errors import ScheduleReplacedWarning
 from conveyor_nb.intake import new_scheduler
 from conveyor_nb.job import Job
 from conveyor_nb.model import JobScheduler
-from conveyor_nb.options import JobOptions, Repeat
+from conveyor_nb.options import (
+    OPTION_NAMES,
+    CronKeywords,
+    EveryKeywords,
+    JobKeywords,
+    JobOptions,
+    Repeat,
+    RunKeywords,
+)
 from conveyor_nb.schedule import describe, first_run, why_no_run
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.text import shown
@@ -28,14 +38,17 @@ class Repeating(ABC):
     default_job_options: JobOptions
 
     @abstractmethod
-    async def add(self, name: str, data: Any = None, **options: Any) -> Job:
+    async def add(self, name: str, data: Any = None, **options: Unpack[JobKeywords]) -> Job:
         """Add a job."""
 
     @abstractmethod
     def _require_open(self) -> None:
         """Raise ``QueueClosedError`` if the queue was closed."""
 
-    async def every(self, interval: Duration, name: str, data: Any = None, **options: Any) -> Job:
+    @spelled_out()
+    async def every(
+        self, interval: Duration, name: str, data: Any = None, **options: Unpack[EveryKeywords]
+    ) -> Job:
         """Add a job that runs now and then once every ``interval``, a duration.
 
         One call with another rule, as when its cell is edited and runs again, replaces the
@@ -52,10 +65,13 @@ class Repeating(ABC):
             TypeError: the payload is no JSON, so that the schedule needs a ``job_id``.
             ValueError: the schedule has no run to come; nothing is stored.
         """
-        repeat, options = _split_repeat(options, every=interval)
-        return await self.add(name, data, repeat=repeat, **options)
+        own, others = _split_repeat(options)
+        return await self.add(name, data, repeat=Repeat(interval, **own), **others)
 
-    async def cron(self, line: str, name: str, data: Any = None, **options: Any) -> Job:
+    @spelled_out()
+    async def cron(
+        self, line: str, name: str, data: Any = None, **options: Unpack[CronKeywords]
+    ) -> Job:
         """Add a job that runs whenever a cron line says; replaces and raises as :meth:`every`.
 
         Args:
@@ -65,11 +81,17 @@ class Repeating(ABC):
             options: those of a job, and ``tz``, ``limit``, ``start_date`` and ``end_date`` of
                 ``Repeat``.
         """
-        repeat, options = _split_repeat(options, cron=line)
-        return await self.add(name, data, repeat=repeat, **options)
+        own, others = _split_repeat(options)
+        return await self.add(name, data, repeat=Repeat(cron=line, **own), **others)
 
+    @spelled_out()
     async def upsert_job_scheduler(
-        self, scheduler_id: str, repeat: Repeat, name: str, data: Any = None, **options: Any
+        self,
+        scheduler_id: str,
+        repeat: Repeat,
+        name: str,
+        data: Any = None,
+        **options: Unpack[RunKeywords],
     ) -> Job:
         """Create a job scheduler, or change the one with this id.
 
@@ -154,11 +176,12 @@ def _level_of_caller() -> int:
 
 _PACKAGE = f"{__name__.partition('.')[0]}."
 
-_REPEAT_OPTIONS = ("limit", "start_date", "end_date", "tz")
+_REPEAT_OPTIONS = option_names(Repeat) - {"every", "cron"}
 
 
-def _split_repeat(options: dict[str, Any], **when: Any) -> tuple[Repeat, dict[str, Any]]:
-    """A ``Repeat`` of the options that are its own, and the other options."""
+def _split_repeat(options: EveryKeywords | CronKeywords) -> tuple[dict[str, Any], RunKeywords]:
+    """The options that are those of a ``Repeat``, and the others."""
+    reject_unknown(options, OPTION_NAMES | _REPEAT_OPTIONS, what="job option")
     own = {name: value for name, value in options.items() if name in _REPEAT_OPTIONS}
     others = {name: value for name, value in options.items() if name not in own}
-    return Repeat(**when, **own), others
+    return own, cast("RunKeywords", others)

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 from conveyor_nb.blocking import BlockingJob
 from conveyor_nb.clock import Clock
 from conveyor_nb.job import Job
-from conveyor_nb.options import WorkerOptions
 from conveyor_nb.text import shown
 from conveyor_nb.threads import ThreadPool
+from conveyor_nb.worker_options import WorkerOptions
 
 __all__ = ["Handler", "Raised", "Runner", "check_handler", "runner_for"]
 

@@ -67,7 +67,7 @@ def describe(repeat: Repeat) -> str:
     "cron='0 9 * * *', tz='Europe/Paris'"
     """
     parts: dict[str, object] = {
-        "every": None if repeat.every is None else _interval(to_seconds(repeat.every)),
+        "every": None if repeat.every is None else _interval(repeat.every),
         "cron": repeat.cron,
         "limit": repeat.limit,
         "start_date": repeat.start_date and repeat.start_date.isoformat(),
@@ -111,7 +111,7 @@ def next_run(
     if started > planned:
         planned = _latest_before(repeat, planned, started)
     if repeat.every is not None:
-        upcoming = planned + timedelta(seconds=to_seconds(repeat.every))
+        upcoming = planned + timedelta(seconds=repeat.every)
         return _within(repeat, upcoming if upcoming > now else _latest_slot(repeat, planned, now))
     upcoming_match = _next_match(repeat, planned)
     if upcoming_match is not None and upcoming_match <= now:
@@ -133,7 +133,7 @@ def resumed_run(repeat: Repeat, planned: datetime | None, now: datetime) -> date
         return _within(repeat, _next_match(repeat, now))
     if planned <= now:
         planned = _latest_slot(repeat, planned, now)
-    return _within(repeat, planned + timedelta(seconds=to_seconds(repeat.every)))
+    return _within(repeat, planned + timedelta(seconds=repeat.every))
 
 
 def _latest_before(repeat: Repeat, planned: datetime, instant: datetime) -> datetime:
@@ -153,7 +153,7 @@ def _within(repeat: Repeat, planned: datetime | None) -> datetime | None:
 
 def _latest_slot(repeat: Repeat, start: datetime, now: datetime) -> datetime:
     assert repeat.every is not None
-    every = timedelta(seconds=to_seconds(repeat.every))
+    every = timedelta(seconds=repeat.every)
     return start + (now - start) // every * every
 
 

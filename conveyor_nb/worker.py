@@ -6,14 +6,15 @@ import asyncio
 import concurrent.futures
 import logging
 import os
-from dataclasses import fields, replace
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 from weakref import WeakSet
 
 from conveyor_nb.checks import check_flag, check_name
 from conveyor_nb.clock import resolve
 from conveyor_nb.deadlocks import refuse_vain_close
+from conveyor_nb.declaring import spelled_out
 from conveyor_nb.dispatcher import Dispatcher
 from conveyor_nb.display import Displayable
 from conveyor_nb.durations import Duration, to_seconds
@@ -22,11 +23,11 @@ from conveyor_nb.intake import check_store
 from conveyor_nb.job import Job
 from conveyor_nb.loops import call_on, run_on
 from conveyor_nb.model import EventType, StoreEvent, WorkerInfo, WorkerStatus
-from conveyor_nb.options import Batch, GroupLimits, Limiter, WorkerOptions
 from conveyor_nb.runners import Handler, check_handler
 from conveyor_nb.runs import current_run
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.text import inline
+from conveyor_nb.worker_options import WorkerKeywords, WorkerOptions
 
 __all__ = ["Handler", "Worker", "live_workers"]
 
@@ -81,45 +82,24 @@ class Worker(Displayable):
     6
     """
 
+    @spelled_out(WorkerOptions)
     def __init__(
         self,
         queue_name: str,
         handler: Handler,
         *,
         store: StoreInterface | None = None,
-        concurrency: int = 1,
-        max_global_concurrency: int | None = None,
-        limiter: Limiter | None = None,
-        lock_duration: Duration = 30,
-        stalled_interval: Duration = 30,
         auto_start: bool = True,
-        lifo: bool = False,
-        batch: Batch | None = None,
-        group: GroupLimits | None = None,
-        name: str | None = None,
-        executor: str | None = None,
-        capture: bool = True,
         logger: logging.Logger | None = None,
+        **options: Unpack[WorkerKeywords],
     ) -> None:
         self.queue_name = check_name(queue_name, what="queue name")
         self.handler = check_handler(handler)
         self.store = check_store(store)
-        self.options = WorkerOptions(
-            concurrency=concurrency,
-            max_global_concurrency=max_global_concurrency,
-            limiter=limiter,
-            lock_duration=lock_duration,
-            stalled_interval=stalled_interval,
-            lifo=lifo,
-            batch=batch,
-            group=group,
-            name=name,
-            executor=executor,
-            capture=capture,
-        )
+        self.options = WorkerOptions(**options)
         if check_flag(auto_start, what="auto_start"):
             _require_loop("a worker starts at once", "pass auto_start=False and call start()")
-        self.name = name or queue_name
+        self.name = self.options.name or self.queue_name
         self.id = self.store.new_worker_id(self.name)
         self.version: int | None = None
         """Of a worker known by name: which handler under that name it has, from 1."""
@@ -144,7 +124,7 @@ class Worker(Displayable):
         self._started = False
         self._paused = False
         self._closed = False
-        self._announced = (WorkerStatus.STOPPED, concurrency)
+        self._announced = (WorkerStatus.STOPPED, self.options.concurrency)
         if auto_start:
             self.start()
 
@@ -188,7 +168,7 @@ class Worker(Displayable):
     def concurrency(self, value: int) -> None:
         self._require_open()
         self.options = replace(self.options, concurrency=value)
-        self._dispatcher.resize(value)
+        self._dispatcher.resize(self.options.concurrency)
 
     def on(self, name: str, handler: EventHandler | None = None) -> Any:
         """Call ``handler(event)`` for each event of this name about this worker or its jobs.
@@ -342,13 +322,12 @@ class Worker(Displayable):
 
     def successor(self, handler: Handler | None = None) -> Worker:
         """Start a new worker with the same options, and with another handler if one is given."""
-        options = {field.name: getattr(self.options, field.name) for field in fields(self.options)}
         return Worker(
             self.queue_name,
             handler or self.handler,
             store=self.store,
             logger=self._logger,
-            **options,
+            **self.options.keywords(),
         )
 
     async def __aenter__(self) -> Self:

@@ -14,7 +14,8 @@ from typing import Any
 
 from conveyor_nb.durations import to_seconds
 from conveyor_nb.model import JobState
-from conveyor_nb.options import Backoff, Keep, Limiter
+from conveyor_nb.options import Backoff, BackoffType, Keep
+from conveyor_nb.worker_options import Limiter
 
 __all__ = [
     "Mistake",
@@ -173,9 +174,9 @@ def backoff(text: str) -> Backoff:
     Backoff(type='exponential', delay=2.0)
     """
     kind, _, delay = word(text).rpartition(":")
-    if kind not in ("", "fixed", "exponential"):
+    if kind not in ("", *BackoffType) or kind == BackoffType.CUSTOM:
         raise Mistake(f"--backoff is a duration such as 2s, or exponential:2s, not {text!r}")
-    return Backoff(kind or "fixed", duration("--backoff")(delay))
+    return Backoff(BackoffType(kind or "fixed"), duration("--backoff")(delay))
 
 
 def retention(text: str) -> bool | Keep:

@@ -31,9 +31,9 @@ from conveyor_nb.notebook.magic_output import Answer, Said, counted
 from conveyor_nb.notebook.queue_commands import QUEUE_COMMANDS, show_overview
 from conveyor_nb.notebook.session import Session
 from conveyor_nb.notebook.subjects import ReadableStore
-from conveyor_nb.options import GroupLimits
 from conveyor_nb.registry import install_worker, named_workers
 from conveyor_nb.worker import Worker
+from conveyor_nb.worker_options import GroupLimits
 
 __all__ = ["COMMANDS", "NAME", "WORKER_ARGUMENTS", "Magics", "help_text"]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import deque
 from datetime import datetime, timedelta
 
-from conveyor_nb.durations import to_seconds
-from conveyor_nb.options import Limiter
+from conveyor_nb.worker_options import Limiter
 
 __all__ = ["SlidingWindow"]
 
@@ -30,7 +29,7 @@ class SlidingWindow:
             self._starts = deque(self._starts, maxlen=limiter.max)
         if len(self._starts) < limiter.max:
             return None
-        return self._starts[-limiter.max] + timedelta(seconds=to_seconds(limiter.duration))
+        return self._starts[-limiter.max] + timedelta(seconds=limiter.duration)
 
     def note_start(self, now: datetime) -> None:
         """Note that a job started."""

@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from conveyor_nb.durations import to_seconds
 from conveyor_nb.model import JobData, JobState, MetricsPeriod, MetricsPoint
 
 __all__ = ["Metrics"]
@@ -104,7 +103,7 @@ class _Bucket:
         last = job.attempt_logs[-1]
         if last.ended_at is not None:
             _sample(self.processing, (last.ended_at - last.started_at).total_seconds(), seen, rng)
-        ready = job.planned_at or job.created_at + timedelta(seconds=to_seconds(job.opts.delay))
+        ready = job.planned_at or job.created_at + timedelta(seconds=job.opts.delay)
         waited = (job.attempt_logs[0].started_at - ready).total_seconds()
         _sample(self.waiting, max(0.0, waited), seen, rng)
 

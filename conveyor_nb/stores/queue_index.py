@@ -11,7 +11,6 @@ from typing import Any
 from msgspec.structs import replace
 from sortedcontainers import SortedList
 
-from conveyor_nb.durations import to_seconds
 from conveyor_nb.lifecycle import SETTLED
 from conveyor_nb.model import JobData, JobState
 from conveyor_nb.stores.limits import SlidingWindow
@@ -98,7 +97,7 @@ class QueueIndex:
             return None
         job = self.jobs[job_id]
         ttl = job.opts.deduplication.ttl if job.opts.deduplication else None
-        if ttl is None or job.created_at + timedelta(seconds=to_seconds(ttl)) > now:
+        if ttl is None or job.created_at + timedelta(seconds=ttl) > now:
             return job
         return None
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from sortedcontainers import SortedList
 
-from conveyor_nb.durations import to_seconds
 from conveyor_nb.model import JobData, JobState
 from conveyor_nb.options import Keep
 
@@ -19,9 +18,7 @@ __all__ = ["Retention", "keep_of"]
 def keep_of(job: JobData) -> bool | Keep:
     """What a settled job's options say of keeping it."""
     opts = job.opts
-    keep = opts.remove_on_complete if job.state is JobState.COMPLETED else opts.remove_on_fail
-    assert isinstance(keep, (bool, Keep)), "JobOptions made it one"
-    return keep
+    return opts.remove_on_complete if job.state is JobState.COMPLETED else opts.remove_on_fail
 
 
 class Retention:
@@ -72,4 +69,4 @@ def _expiry(job: JobData, keep: Keep) -> tuple[datetime, str, str]:
     settled_at = job.completed_at if job.state is JobState.COMPLETED else job.failed_at
     assert settled_at is not None
     assert keep.age is not None
-    return (settled_at + timedelta(seconds=to_seconds(keep.age)), job.queue_name, job.id)
+    return (settled_at + timedelta(seconds=keep.age), job.queue_name, job.id)

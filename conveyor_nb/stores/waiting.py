@@ -20,8 +20,8 @@ from operator import itemgetter
 from sortedcontainers import SortedList
 
 from conveyor_nb.model import ALL_NAMES, FetchOptions, JobData
-from conveyor_nb.options import GroupLimits
 from conveyor_nb.stores.limits import SlidingWindow
+from conveyor_nb.worker_options import GroupLimits
 
 __all__ = ["Place", "WaitingIndex", "place_of"]
 

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from conveyor_nb.durations import to_seconds
 from conveyor_nb.model import ALL_NAMES, JobData, JobState
-from conveyor_nb.options import Backoff, JobOptions, Keep
+from conveyor_nb.options import JobOptions, Keep
 
 __all__ = ["ReferenceJob", "ReferenceQueue"]
 
@@ -65,7 +64,7 @@ class ReferenceJob:
         rule = self.opts.deduplication
         if rule is None or self.is_settled:
             return False
-        return rule.ttl is None or now < self.created_at + timedelta(seconds=to_seconds(rule.ttl))
+        return rule.ttl is None or now < self.created_at + timedelta(seconds=rule.ttl)
 
 
 class ReferenceQueue:
@@ -116,7 +115,7 @@ class ReferenceQueue:
             data.opts.priority,
         )
         self.jobs[job.id] = job
-        self._wait(job, now, to_seconds(job.opts.delay))
+        self._wait(job, now, job.opts.delay)
 
     def fetch(
         self,
@@ -168,8 +167,7 @@ class ReferenceQueue:
             self._settle(job, JobState.FAILED, now)
             return
         backoff = job.opts.backoff
-        assert backoff is None or isinstance(backoff, Backoff)
-        self._wait(job, now, to_seconds(backoff.delay) if backoff and not stalled else 0)
+        self._wait(job, now, backoff.delay if backoff and not stalled else 0)
 
     def put_back(self, job: ReferenceJob, now: datetime, delay: float = 0) -> None:
         """An attempt ended without counting."""
@@ -223,7 +221,7 @@ class ReferenceQueue:
                 for job in self.jobs.values()
                 if isinstance(keep := _keep_of(job), Keep)
                 and keep.age is not None
-                and job.is_settled_since(now - timedelta(seconds=to_seconds(keep.age)))
+                and job.is_settled_since(now - timedelta(seconds=keep.age))
             ]
         )
 
@@ -249,7 +247,7 @@ class ReferenceQueue:
             self.remove(counted[: len(counted) - keep.count])
 
 
-def _keep_of(job: ReferenceJob) -> object:
+def _keep_of(job: ReferenceJob) -> bool | Keep:
     completed = job.state is JobState.COMPLETED
     return job.opts.remove_on_complete if completed else job.opts.remove_on_fail
 

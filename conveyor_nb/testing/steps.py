@@ -8,9 +8,10 @@ from msgspec.structs import replace
 
 from conveyor_nb.actions import Action, Complete, Fail, Stall
 from conveyor_nb.model import FetchOptions, JobData, JobState, Lock
-from conveyor_nb.options import GroupLimits, JobOptions, Limiter
+from conveyor_nb.options import JobOptions
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.virtual_clock import VirtualClock
+from conveyor_nb.worker_options import GroupLimits, Limiter
 
 __all__ = [
     "LOCK_DURATION",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from conveyor_nb import Job, MemoryStore, Queue, Worker
+from conveyor_nb import BulkJob, Job, MemoryStore, Queue, Worker
 from tests.benchmarks.measuring import (
     MICRO,
     PAYLOAD,
@@ -67,7 +67,8 @@ def bulk(jobs: int) -> tuple[Sample, Sample]:
     """Add jobs with one ``add_bulk``, then wait for each result; all of it, and the adding."""
 
     async def run(queue: Queue) -> tuple[Sample, Sample]:
-        items = [{"name": "send", "data": PAYLOAD}] * jobs
+        item: BulkJob = {"name": "send", "data": PAYLOAD}
+        items = [item] * jobs
         with Stopwatch() as watch:
             began = time.perf_counter(), time.process_time()
             added = await queue.add_bulk(items)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-from conveyor_nb import Deduplication, Group, GroupLimits, JobState, MemoryStore, Queue
+from conveyor_nb import BulkJob, Deduplication, Group, GroupLimits, JobState, MemoryStore, Queue
 from conveyor_nb.actions import Complete
 from conveyor_nb.model import FetchOptions, JobData, Lock
 from tests.benchmarks.measuring import PAYLOAD
@@ -98,14 +97,17 @@ STEPS: dict[str, Callable[[Held], Awaitable[None]]] = {
 """In the order of a round: what is added is taken, what is taken is settled, then removed."""
 
 
-CONDITIONS: dict[str, Callable[[int], dict[str, Any]]] = {
-    "waiting": lambda number: {},
-    "delayed": lambda number: {"delay": 3_600 + number % 1_000},
-    "completed": lambda number: {},
-    "priorities": lambda number: {"priority": number % 100},
-    "groups": lambda number: {"group": Group(f"group-{number // _GROUP_SIZE}")},
+CONDITIONS: dict[str, Callable[[int], BulkJob]] = {
+    "waiting": lambda number: {"name": "send"},
+    "delayed": lambda number: {"name": "send", "delay": 3_600 + number % 1_000},
+    "completed": lambda number: {"name": "send"},
+    "priorities": lambda number: {"name": "send", "priority": number % 100},
+    "groups": lambda number: {"name": "send", "group": Group(f"group-{number // _GROUP_SIZE}")},
     "a paused name": lambda number: {"name": "paused"},
-    "own keys": lambda number: {"deduplication": Deduplication(key=f"key-{number}")},
+    "own keys": lambda number: {
+        "name": "send",
+        "deduplication": Deduplication(key=f"key-{number}"),
+    },
 }
 """What the held jobs have, by the name of the condition that makes them."""
 
@@ -115,9 +117,7 @@ async def fill(condition: str, jobs: int) -> Held:
     queue = Queue(_NAME, store=MemoryStore())
     options = CONDITIONS[condition]
     for chunk in _chunks(jobs):
-        await queue.add_bulk(
-            [{"name": "send", "data": PAYLOAD, **options(number)} for number in chunk]
-        )
+        await queue.add_bulk([{"data": PAYLOAD, **options(number)} for number in chunk])
     if condition == "completed":
         await complete(queue, jobs)
     elif condition == "a paused name":

@@ -62,7 +62,7 @@ job_options = st.fixed_dictionaries(
     },
 )
 leaves = st.builds(
-    lambda queue, options, delay: FlowJob("leaf", queue, None, {**options, "delay": delay}),
+    lambda queue, options, delay: FlowJob("leaf", queue, None, JobOptions(**options, delay=delay)),
     queues,
     job_options,
     st.sampled_from([0, 0, 10]),
@@ -70,7 +70,7 @@ leaves = st.builds(
 trees = st.recursive(
     leaves,
     lambda children: st.builds(
-        lambda queue, options, own: FlowJob("parent", queue, None, options, own),
+        lambda queue, options, own: FlowJob("parent", queue, None, JobOptions(**options), own),
         queues,
         job_options,
         st.lists(children, min_size=1, max_size=3),

@@ -291,8 +291,8 @@ async def test_a_timer_is_set_only_while_something_expires(
     store: MemoryStore, clock: VirtualClock
 ) -> None:
     await add(store, "a")
-    await add(store, "b", remove_on_complete=10)
-    await add(store, "c", remove_on_complete=20)
+    await add(store, "b", remove_on_complete="10s")
+    await add(store, "c", remove_on_complete="20s")
     await complete(store, await take(store))
     assert timers_of(clock) == 0
     await complete(store, await take(store))
@@ -308,7 +308,7 @@ async def test_a_timer_is_set_only_while_something_expires(
 @pytest.mark.asyncio
 @pytest.mark.parametrize("end", ["remove", "disconnect"])
 async def test_no_timer_is_left_behind(store: MemoryStore, clock: VirtualClock, end: str) -> None:
-    await add(store, "a", remove_on_complete=10)
+    await add(store, "a", remove_on_complete="10s")
     await complete(store, await take(store))
     await (store.remove_job(QUEUE, "a") if end == "remove" else store.disconnect())
     assert timers_of(clock) == 0
@@ -318,7 +318,7 @@ async def test_no_timer_is_left_behind(store: MemoryStore, clock: VirtualClock, 
 async def test_what_is_kept_for_no_time_goes_with_the_next_turn(
     store: MemoryStore, clock: VirtualClock
 ) -> None:
-    await add_all(store, "a", "b", remove_on_complete=0)
+    await add_all(store, "a", "b", remove_on_complete="0s")
     for _ in range(2):
         await complete(store, await take(store))
         await clock.settle()

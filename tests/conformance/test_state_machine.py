@@ -60,7 +60,7 @@ REPORTS = ("complete", "complete", "fail", "fail", "fail_for_good", "release", "
 BY_HAND = ("cancel", "promote", "retry", "discard", "change_priority", "change_delay", "remove")
 MAINTENANCE = [*3 * ["retry", "promote", "promote those due", "clean"], "drain", "obliterate"]
 MAINTENANCE += ["obliterate by force"]
-KEEPS: list[object] = [True, 10, Keep(count=1), Keep(age=30, count=2)]
+KEEPS: list[object] = [True, "10s", Keep(count=1), Keep(age=30, count=2)]
 
 job_options = st.fixed_dictionaries(
     {},

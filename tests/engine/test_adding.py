@@ -10,10 +10,12 @@ import pytest
 
 from conveyor_nb import (
     Backoff,
+    BulkJob,
     Deduplication,
     Group,
     GroupFullError,
     Job,
+    JobKeywords,
     JobOptions,
     JobState,
     Keep,
@@ -70,7 +72,7 @@ async def test_a_number_of_seconds_is_a_fixed_backoff(queue: Queue) -> None:
 )
 @pytest.mark.asyncio
 async def test_default_options_lie_under_those_of_the_job(
-    defaults: JobOptions | dict[str, Any], store: MemoryStore
+    defaults: JobOptions | JobKeywords, store: MemoryStore
 ) -> None:
     queue = Queue("emails", store=store, default_job_options=defaults)
 
@@ -149,7 +151,7 @@ async def test_add_bulk_adds_all_or_none_and_names_the_item(
 async def test_add_bulk_fills_no_group_above_its_size(
     queue: Queue, events: list[StoreEvent]
 ) -> None:
-    item = {"name": "a", "group": Group("g", max_size=2)}
+    item: BulkJob = {"name": "a", "group": Group("g", max_size=2)}
     with pytest.raises(GroupFullError, match="'g' is full"):
         await queue.add_bulk([item] * 3)
     assert events == []

@@ -79,7 +79,8 @@ BAD_OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"deduplication": "daily"}, TypeError, r"deduplication must be a Deduplication.*key="),
     ({"group": "g"}, TypeError, r"group must be a Group.*Group\('customer-1'\)"),
     ({"repeat": "5m"}, TypeError, "repeat must be a Repeat"),
-    ({"remove_on_complete": -1}, ValueError, "remove_on_complete must be zero or more"),
+    ({"remove_on_complete": 1000}, ValueError, r"Keep\(count=1000\) .*, or '1000s'"),
+    ({"remove_on_complete": -1}, ValueError, "can't be the bare number -1: give True"),
     ({"remove_on_complete": None}, TypeError, "remove_on_complete None is a NoneType"),
     ({"remove_on_fail": "later"}, ValueError, "remove_on_fail 'later' is not a duration"),
     ({"fail_parent_on_child_failure": "no"}, ValueError, "'fail', 'ignore', 'remove', not 'no'"),
@@ -100,9 +101,9 @@ async def test_a_bad_job_option(
     with pytest.raises(error, match=words):
         await queue.add("send", None, **options)
     with pytest.raises(error, match=words):
-        await queue.add_bulk([{"name": "send"}, {"name": "send", **options}])
+        await queue.add_bulk([{"name": "send"}, {"name": "send", **options}])  # type: ignore[typeddict-item]
     with pytest.raises(error, match=words):
-        Queue("emails", store=store, default_job_options=options)
+        Queue("emails", store=store, default_job_options=options)  # type: ignore[arg-type]
 
     assert await queue.count() == 0
     assert events == []
@@ -112,7 +113,7 @@ async def test_a_bad_job_option(
     ("build", "error", "words"),
     [
         (
-            lambda: Backoff("linear", 1),
+            lambda: Backoff("linear", 1),  # type: ignore[arg-type]
             ValueError,
             "'fixed', 'exponential', 'custom', not 'linear'",
         ),

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from conveyor_nb import Batch, Job, JobState, Queue, StoreEvent, VirtualClock, Worker
+from conveyor_nb import Batch, Job, JobOptions, JobState, Queue, StoreEvent, VirtualClock, Worker
 
 Start = Callable[..., Worker]
 
 
 async def add(queue: Queue, *data: Any, **options: Any) -> list[Job]:
-    return await queue.add_bulk({"name": "send", "data": one, **options} for one in data)
+    return await queue.add_bulk(
+        {"name": "send", "data": one, "opts": JobOptions(**options)} for one in data
+    )
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["async", "plain"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 import pytest_asyncio
@@ -17,6 +17,7 @@ from conveyor_nb import (
     Job,
     JobCancelledError,
     JobFailedError,
+    JobKeywords,
     JobOptions,
     JobState,
     MemoryStore,
@@ -62,11 +63,11 @@ async def add_up(job: Job) -> int:
     return sum((await job.get_children_values()).values())
 
 
-def number(data: Any, queue: str = "numbers", **opts: Any) -> FlowJob:
+def number(data: Any, queue: str = "numbers", **opts: Unpack[JobKeywords]) -> FlowJob:
     return FlowJob("number", queue, data, opts)
 
 
-def total(*children: FlowJob, queue: str = "sums", **opts: Any) -> FlowJob:
+def total(*children: FlowJob, queue: str = "sums", **opts: Unpack[JobKeywords]) -> FlowJob:
     return FlowJob("total", queue, None, opts, list(children))
 
 
@@ -128,7 +129,7 @@ async def test_relatives_find_each_other(flows: FlowProducer) -> None:
         (number(1, deduplication=Deduplication(key="a")), ValueError, "deduplication"),
         (total(number(1), delay=60), ValueError, "flow job 'total': .*delay"),
         (number(1, attempts=0), ValueError, "flow job 'number': attempts"),
-        (number(1, atempts=2), TypeError, "flow job 'number': .*atempts"),
+        (number(1, atempts=2), TypeError, "flow job 'number': .*atempts"),  # type: ignore[call-arg]
         (FlowJob("number", "numbers", 1, opts=5), TypeError, "flow job 'number'"),  # type: ignore[arg-type]
         (FlowJob("", "numbers", 1), ValueError, "job name"),
         (number(1, queue=""), ValueError, "queue name"),
@@ -291,7 +292,7 @@ async def test_a_leaf_that_fails_for_good_fails_the_root(
 @pytest.mark.parametrize("policy", ["ignore", "remove"])
 @pytest.mark.asyncio
 async def test_a_parent_may_do_without_failed_children(
-    flows: FlowProducer, work: Work, policy: str
+    flows: FlowProducer, work: Work, policy: Any
 ) -> None:
     work("numbers", give_data, concurrency=4)
     work("sums", add_up)

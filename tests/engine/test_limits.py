@@ -149,9 +149,8 @@ async def test_a_place_is_free_for_another_worker_however_a_job_ends(
 @pytest.mark.asyncio
 async def test_group_concurrency_and_turns(queue: Queue, clock: VirtualClock, start: Start) -> None:
     trace = Trace(clock, seconds=1)
-    await queue.add_bulk(
-        [{"name": "send", "group": Group(group)} for group in "aaaabbc"] + [{"name": "send"}] * 3
-    )
+    await queue.add_bulk({"name": "send", "group": Group(group)} for group in "aaaabbc")
+    await queue.add_bulk({"name": "send"} for _ in range(3))
     for _ in range(2):
         start(trace, concurrency=8, group=GroupLimits(concurrency=1))
     await clock.settle()

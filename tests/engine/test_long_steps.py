@@ -10,9 +10,11 @@ import pytest
 import pytest_asyncio
 
 from conveyor_nb import (
+    BulkJob,
     FlowJob,
     FlowProducer,
     Job,
+    JobOptions,
     JobState,
     MemoryStore,
     PayloadError,
@@ -25,7 +27,7 @@ from conveyor_nb.clock import SLICE, checkpoint
 from conveyor_nb.model import JobData, Lock
 
 MANY = 4 * SLICE
-LONG = {"name": "send", "data": {"to": "ada"}}
+LONG: BulkJob = {"name": "send", "data": {"to": "ada"}}
 
 
 class ImpatientClock(VirtualClock):
@@ -76,7 +78,8 @@ async def turns_during(work: Awaitable[object]) -> int:
 
 
 async def add(queue: Queue, **options: object) -> None:
-    await queue.add_bulk([LONG | options] * MANY)
+    item: BulkJob = {**LONG, "opts": JobOptions.of(options)}
+    await queue.add_bulk([item] * MANY)
 
 
 async def settle(queue: Queue, *, failed: bool = False) -> None:

@@ -350,7 +350,7 @@ async def test_a_handler_that_can_not_go_there_is_refused(store: MemoryStore) ->
     with pytest.raises(TypeError, match=r"handler locked can't be sent to a process \(TypeError"):
         Worker("emails", locked, store=store, executor="process")
     with pytest.raises(ValueError, match="executor must be 'process' or None, not 'processes'"):
-        Worker("emails", locked, store=store, executor="processes")
+        Worker("emails", locked, store=store, executor="processes")  # type: ignore[arg-type]
 
 
 @pytest.mark.asyncio

@@ -242,8 +242,10 @@ async def test_jobs_are_removed_as_their_options_say(
             raise ValueError
 
     start(send)
-    at_once = await queue.add("send", **{removed: True})
-    later = await queue.add("send", **{removed: "1 minute"})
+    now: dict[str, Any] = {removed: True}
+    then: dict[str, Any] = {removed: "1 minute"}
+    at_once = await queue.add("send", **now)
+    later = await queue.add("send", **then)
     await clock.settle()
     assert await queue.get_job(at_once.id) is None
     await clock.advance(59)

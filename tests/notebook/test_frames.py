@@ -301,7 +301,7 @@ async def test_a_frame_is_added_whole_or_not_at_all() -> None:
     with pytest.raises(TypeError, match="add_frame takes a pandas DataFrame, not"):
         await queue.add_frame([{"x": 1}], "send")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="job_id is for one job"):
-        await queue.add_frame(frame, "send", job_id="a")
+        await queue.add_frame(frame, "send", job_id="a")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="attemps"):
-        await queue.add_frame(frame, "send", attemps=3)
+        await queue.add_frame(frame, "send", attemps=3)  # type: ignore[call-arg]
     assert await queue.count() == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -119,7 +118,7 @@ def test_a_hundred_years_is_a_duration() -> None:
         to_seconds(math.nextafter(MAX_SECONDS, math.inf))
 
 
-@pytest.mark.parametrize("value", [None, True, False, [], {}, b"5s", 1j, Decimal(5)], ids=repr)
+@pytest.mark.parametrize("value", [None, True, False, [], {}, b"5s", 1j], ids=repr)
 def test_another_type_is_named_with_an_example(value: Any) -> None:
     with pytest.raises(TypeError, match="'5s', '10 minutes'") as caught:
         to_seconds(value, what="delay")

@@ -30,7 +30,11 @@ class Room(NamedTuple):
 BELOW_NOTEBOOK = "data rules interface stores memory engine display public"
 
 ROOMS = {
-    "data": Room("errors durations checks canonical options model actions payload text", "data"),
+    "data": Room(
+        "errors numerals durations checks canonical declaring options worker_options model "
+        "actions payload text",
+        "data",
+    ),
     "rules": Room("lifecycle schedule clock virtual_clock alarm events loops", "data rules"),
     "interface": Room("stores.interface", "data rules"),
     # The package `stores` is the door to the concrete ones: the engine asks it for the default.

@@ -22,6 +22,7 @@ from conveyor_nb.lifecycle import (
     take,
 )
 from conveyor_nb.model import AttemptRecord, JobState
+from conveyor_nb.options import ChildFailurePolicy
 
 NOW = datetime(2027, 1, 1, 12, tzinfo=UTC)
 LATER, EARLIER = NOW + timedelta(hours=1), NOW - timedelta(hours=1)
@@ -111,7 +112,7 @@ def test_only_a_waiting_job_is_taken(state: JobState) -> None:
     ],
 )
 def test_a_child_that_settles_moves_its_parent_by_the_policy(
-    policy: str, failed: bool, pending: int, state: JobState
+    policy: ChildFailurePolicy, failed: bool, pending: int, state: JobState
 ) -> None:
     opts = JobOptions(fail_parent_on_child_failure=policy)
     parent = job_in(CHILDREN, opts=opts, children_ids=("x", "y"), pending_children_count=2)

@@ -23,7 +23,8 @@ from conveyor_nb import (
     Repeat,
 )
 from conveyor_nb.checks import check_name, to_instant
-from conveyor_nb.options import BackoffType, ChildFailurePolicy, WorkerOptions
+from conveyor_nb.options import BackoffType, ChildFailurePolicy
+from conveyor_nb.worker_options import WorkerOptions
 
 NOON = datetime(2027, 1, 1, 12, tzinfo=UTC)
 NAIVE = datetime(2027, 1, 1, 12)
@@ -333,7 +334,7 @@ def test_durations_are_kept_as_seconds() -> None:
 
 def test_a_worker_keeps_its_durations_as_seconds() -> None:
     options = WorkerOptions(lock_duration="1m", stalled_interval=timedelta(minutes=2), name="w")
-    assert (options.lock_seconds, options.stalled_seconds) == (60.0, 120.0)
+    assert (options.lock_duration, options.stalled_interval) == (60.0, 120.0)
 
 
 @pytest.mark.parametrize("word", BackoffType)

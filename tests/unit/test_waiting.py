@@ -13,8 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from conveyor_nb.durations import to_seconds
 from conveyor_nb.model import ALL_NAMES, FetchOptions, JobData
-from conveyor_nb.options import GroupLimits, JobOptions, Limiter
+from conveyor_nb.options import JobOptions
 from conveyor_nb.stores.waiting import WaitingIndex
+from conveyor_nb.worker_options import GroupLimits, Limiter
 
 NAMES = ("send", "log", "sort")
 GROUPS = (None, "x", "y")

@@ -12,7 +12,7 @@ import pytest
 from conveyor_nb.actions import ChangeDelay, Promote
 from conveyor_nb.errors import InvalidJobStateError
 from conveyor_nb.model import ALL_NAMES, JobState
-from conveyor_nb.options import Group, Limiter
+from conveyor_nb.options import Group
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events
@@ -31,6 +31,7 @@ from conveyor_nb.testing.steps import (
     take,
 )
 from conveyor_nb.virtual_clock import VirtualClock
+from conveyor_nb.worker_options import Limiter
 
 __all__ = ["DelayingTests"]
 

@@ -89,9 +89,9 @@ class KeepingTests(StoreTests):
     async def test_jobs_are_removed_in_the_order_their_time_is_up(
         self, store: StoreInterface, clock: VirtualClock
     ) -> None:
-        await add(store, "a", remove_on_complete=30)
-        await add(store, "b", remove_on_complete=10)
-        await add(store, "c", remove_on_fail=20)
+        await add(store, "a", remove_on_complete="30s")
+        await add(store, "b", remove_on_complete="10s")
+        await add(store, "c", remove_on_fail="20s")
         await complete(store, await take(store))
         await complete(store, await take(store))
         await fail(store, await take(store))
@@ -172,7 +172,7 @@ class KeepingTests(StoreTests):
     async def test_a_job_removed_by_hand_is_not_removed_again(
         self, store: StoreInterface, clock: VirtualClock
     ) -> None:
-        await add(store, "a", remove_on_complete=10)
+        await add(store, "a", remove_on_complete="10s")
         await complete(store, await take(store))
         await store.remove_job(QUEUE, "a")
         await add(store, "a")

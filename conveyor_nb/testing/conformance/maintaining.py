@@ -250,7 +250,7 @@ class MaintainingTests(StoreTests):
         assert events == []
 
     async def test_an_obliterated_queue_can_begin_again(self, store: StoreInterface) -> None:
-        await add(store, "a", data=1, remove_on_complete=10)
+        await add(store, "a", data=1, remove_on_complete="10s")
         await complete(store, await take(store))
         await store.obliterate(QUEUE)
         await add(store, "a", data=2)

@@ -201,7 +201,7 @@ class SubscribingTests(StoreTests):
         events, of_all = EventLog(), EventLog()
         store.subscribe(QUEUE, events.append)
         store.subscribe(None, of_all.append)
-        await add(store, "a", remove_on_complete=10)
+        await add(store, "a", remove_on_complete="10s")
         await complete(store, await take(store))
         await store.disconnect()
         events.clear()

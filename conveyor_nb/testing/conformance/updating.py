@@ -12,7 +12,6 @@ import pytest
 from conveyor_nb.actions import ClearLogs, Log, SetProgress, UpdateData
 from conveyor_nb.errors import InvalidJobStateError, JobNotFoundError
 from conveyor_nb.model import JobState
-from conveyor_nb.options import Limiter
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events
@@ -31,6 +30,7 @@ from conveyor_nb.testing.steps import (
     served,
     take,
 )
+from conveyor_nb.worker_options import Limiter
 
 __all__ = ["UpdatingTests"]
 

@@ -29,9 +29,11 @@ from conveyor_nb.errors import (
     MetricsDisabledError,
     PayloadError,
     QueueClosedError,
+    Retry,
     RetryRefusedError,
     ScheduleReplacedWarning,
     UnreadablePayloadError,
+    Unrecoverable,
 )
 from conveyor_nb.events import EventBus, EventStream
 from conveyor_nb.flow import FlowNode, FlowProducer
@@ -95,6 +97,7 @@ __all__ = [
     "Queue",
     "QueueClosedError",
     "Repeat",
+    "Retry",
     "RetryRefusedError",
     "ScaledClock",
     "ScheduleReplacedWarning",
@@ -102,6 +105,7 @@ __all__ = [
     "StoreInterface",
     "SystemClock",
     "UnreadablePayloadError",
+    "Unrecoverable",
     "VirtualClock",
     "Worker",
     "WorkerKeywords",

@@ -39,11 +39,21 @@ class Complete(Struct, frozen=True):
 
 
 class Fail(Struct, frozen=True):
-    """The attempt failed. Needs the lock; ``final`` rules out a retry."""
+    """The attempt failed. Needs the lock.
+
+    Args:
+        reason: what is noted of it.
+        stacktrace: its traceback.
+        final: there is to be no retry.
+        delay: seconds until the retry; ``None``: as the job's backoff says.
+        asked: the handler asked for a retry: the reason says so if there is none.
+    """
 
     reason: str
     stacktrace: str | None = None
     final: bool = False
+    delay: float | None = None
+    asked: bool = False
 
 
 class Release(Struct, frozen=True):

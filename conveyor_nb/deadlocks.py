@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from conveyor_nb.model import JobData, JobState
 from conveyor_nb.runs import Run
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.text import shown
 
 if TYPE_CHECKING:
     from conveyor_nb.job import Job
@@ -33,13 +34,13 @@ async def refuse_vain_wait(run: Run, target: JobData, store: StoreInterface) -> 
     for job in _at_work(run, store):
         if (job.queue_name, job.id) == wanted:
             raise RuntimeError(
-                f"job {job.id!r} waits for its own end, which can't come before its handler "
+                f"job {shown(job.id)} waits for its own end, which can't come before its handler "
                 "returns; let others wait for it, or follow it with job.observe()"
             )
         if target.state is JobState.WAITING_CHILDREN and await _is_below(job, wanted, store):
             raise RuntimeError(
-                f"job {job.id!r} waits for the end of job {target.id!r}, which is above it in "
-                "their flow and can't begin before this one has ended"
+                f"job {shown(job.id)} waits for the end of job {shown(target.id)}, which is above "
+                "it in their flow and can't begin before this one has ended"
             )
 
 
@@ -62,8 +63,9 @@ def refuse_vain_join(run: Run, queue_name: str, store: StoreInterface) -> None:
     for job in _at_work(run, store):
         if job.queue_name == queue_name:
             raise RuntimeError(
-                f"job {job.id!r} waits until queue {queue_name!r} has no work left, and is some "
-                "of it itself; wait for the jobs that matter: await other_job.wait_until_finished()"
+                f"job {shown(job.id)} waits until queue {shown(queue_name)} has no work left, and "
+                "is some of it itself; wait for the jobs that matter: "
+                "await other_job.wait_until_finished()"
             )
 
 
@@ -76,6 +78,6 @@ def refuse_vain_close(run: Run, worker_name: str, running: Collection[Job], reme
     for job in run.jobs:
         if any(job is one for one in running):
             raise RuntimeError(
-                f"job {job.id!r} waits for worker {worker_name!r} to finish the jobs that it "
-                f"runs, and is one of them itself; {remedy}"
+                f"job {shown(job.id)} waits for worker {shown(worker_name)} to finish the jobs "
+                f"that it runs, and is one of them itself; {remedy}"
             )

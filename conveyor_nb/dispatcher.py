@@ -14,11 +14,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from conveyor_nb.actions import Action, Fail, Release
+from conveyor_nb.actions import Action, Release
 from conveyor_nb.alarm import Alarm
 from conveyor_nb.clock import checkpoint
 from conveyor_nb.errors import JobNotFoundError, LostLockError, PayloadError
-from conveyor_nb.execution import Execution, Verdict, describe, format_traceback
+from conveyor_nb.execution import Execution, Verdict, failed
 from conveyor_nb.faults import Chores, FaultReporter
 from conveyor_nb.job import Job
 from conveyor_nb.locks import LockKeeper
@@ -74,6 +74,7 @@ class Dispatcher:
         self._is_batch = options.batch is not None
         self._most = options.batch.size if options.batch else 1
         self._captures = options.capture
+        self._retry_on = options.retry_on
         self._lock_duration = options.lock_duration
         self._fetch_options = FetchOptions(
             options.lifo, options.limiter, options.max_global_concurrency, options.group
@@ -349,7 +350,9 @@ class Dispatcher:
         to ``keep_trying``.
         """
         clock = self._store.clock
-        execution = Execution(jobs, self._runner, self._is_batch, clock, self._captures)
+        execution = Execution(
+            jobs, self._runner, self._is_batch, clock, self._captures, self._retry_on
+        )
         self.slots.begin(holder, execution)
         self._locks.keep()
         try:
@@ -398,7 +401,7 @@ class Dispatcher:
                 await job.apply(action)
             except (PayloadError, SystemExit, KeyboardInterrupt) as error:
                 # the handler's result can't be kept: whatever its class raises there
-                await job.apply(Fail(describe(error), format_traceback(error)))
+                await job.apply(failed(job, error, self._retry_on))
         except (LostLockError, JobNotFoundError) as error:
             await self._faults.publish(error, job.id)
 

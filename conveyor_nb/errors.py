@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from conveyor_nb.durations import Duration, to_seconds
 from conveyor_nb.text import error_line, fit, many_lines, shown
 
 __all__ = [
@@ -23,9 +24,11 @@ __all__ = [
     "MetricsDisabledError",
     "PayloadError",
     "QueueClosedError",
+    "Retry",
     "RetryRefusedError",
     "ScheduleReplacedWarning",
     "UnreadablePayloadError",
+    "Unrecoverable",
 ]
 
 _MOST_REASON = 4_000
@@ -34,6 +37,9 @@ _MOST_REASON = 4_000
 FAULTS = (Exception, SystemExit, KeyboardInterrupt)
 """What other people's code may raise. The last two would end the event loop, and a kernel with it,
 where they leave a task or a callback; to be cancelled is no fault."""
+
+_MOST_TRACEBACK = 8_000
+"""So many characters of a traceback are printed with an error."""
 
 
 class ConveyorError(Exception):
@@ -126,19 +132,104 @@ class GroupFullError(ConveyorError):
 
 
 class JobFailedError(ConveyorError):
-    """A job that was waited for failed for good."""
+    """A job that was waited for failed for good.
 
-    def __init__(self, job_id: str, reason: str | None) -> None:
+    Its ``__cause__`` is what the handler raised, as far as that is at hand: a copy without its
+    frames, of one of the newest failures of this process.
+
+    Args:
+        job_id, queue_name: the job.
+        reason: why it failed.
+        attempt: the attempt that was the last, from 1; 0: it never began; ``None``: not known.
+        attempts: how many it could have had.
+        traceback: that of the last attempt; it is printed with the error.
+    """
+
+    def __init__(
+        self,
+        job_id: str,
+        reason: str | None,
+        *,
+        queue_name: str | None = None,
+        attempt: int | None = None,
+        attempts: int | None = None,
+        traceback: str | None = None,
+    ) -> None:
         super().__init__(f"job {shown(job_id)} failed: {many_lines(reason, _MOST_REASON)}")
         self.job_id = job_id
+        self.queue_name = queue_name
         self.reason = reason
+        self.attempt = attempt
+        self.attempts = attempts
+        self.traceback = traceback
+        if queue_name is not None:
+            where = f"in queue {shown(queue_name)}"
+            if attempt is not None:
+                where += f", attempt {attempt} of {attempts}" if attempt else ", before it began"
+            self.add_note(f"{where}:\n{_middle_left_out(traceback)}" if traceback else where)
 
 
 class JobCancelledError(JobFailedError):
     """A job that was waited for was cancelled."""
 
-    def __init__(self, job_id: str) -> None:
-        super().__init__(job_id, "cancelled")
+    def __init__(
+        self,
+        job_id: str,
+        *,
+        queue_name: str | None = None,
+        attempt: int | None = None,
+        attempts: int | None = None,
+        traceback: str | None = None,
+    ) -> None:
+        super().__init__(
+            job_id,
+            "cancelled",
+            queue_name=queue_name,
+            attempt=attempt,
+            attempts=attempts,
+            traceback=traceback,
+        )
+
+
+def _middle_left_out(text: str) -> str:
+    """A traceback that can be shown: how it begins and ends says most."""
+    left_out = len(text) - _MOST_TRACEBACK
+    if left_out <= 0:
+        return fit(text).rstrip("\n")
+    begin, end = text[: _MOST_TRACEBACK // 4], text[-3 * _MOST_TRACEBACK // 4 :]
+    return fit(f"{begin}\n… {left_out:,} characters are left out here …\n{end}").rstrip("\n")
+
+
+class Retry(ConveyorError):  # noqa: N818 -- it is a wish, and known by this name
+    """For a handler to raise: try the job again, ``delay`` from now.
+
+    The attempt has failed, as by any other exception, and counts: when none is left, the job
+    fails for good. (``job.move_to_delayed`` puts a job off with no attempt spent.)
+
+    Args:
+        reason: what to note of the attempt.
+        delay: a duration; ``None``: what the job's backoff says, and with none at once.
+
+    >>> str(Retry("the service is busy", delay="5s"))
+    'the service is busy'
+    """
+
+    def __init__(self, reason: str | None = None, *, delay: Duration | None = None) -> None:
+        if reason is not None and not isinstance(reason, str):
+            given = shown(reason)
+            raise TypeError(f"Retry({given}) is no reason; for a delay: Retry(delay={given})")
+        super().__init__(reason or "the handler asked for another attempt")
+        self.delay = None if delay is None else to_seconds(delay, what="delay")
+
+
+class Unrecoverable(ConveyorError):  # noqa: N818 -- as above
+    """For a handler to raise: fail the job for good, whatever attempts are left.
+
+    >>> raise Unrecoverable("no such address")
+    Traceback (most recent call last):
+    ...
+    conveyor_nb.errors.Unrecoverable: no such address
+    """
 
 
 class ScheduleReplacedWarning(UserWarning):

@@ -19,16 +19,18 @@ from types import TracebackType
 from typing import Any
 
 from conveyor_nb.actions import Action, Complete, Fail, Release
+from conveyor_nb.causes import keep_failure
 from conveyor_nb.clock import Clock, TimerHandle, checkpoint
 from conveyor_nb.durations import Duration, format_seconds
 from conveyor_nb.errors import FAULTS
+from conveyor_nb.failures import Retried, Ruling, rule
 from conveyor_nb.job import Job
 from conveyor_nb.lifecycle import CANCELLED
 from conveyor_nb.model import JobState
 from conveyor_nb.runners import Background, Raised, Runner
 from conveyor_nb.runs import Run, enter_run
 
-__all__ = ["Execution", "RemoteError", "Verdict", "describe", "format_traceback"]
+__all__ = ["Execution", "RemoteError", "Verdict", "describe", "failed", "format_traceback"]
 
 
 class Verdict(Enum):
@@ -49,6 +51,7 @@ class Execution:
         batch: whether the handler takes a list and returns one result for each job.
         clock: for the jobs' timeouts.
         captured: whether what the handler prints may be taken for the jobs' logs.
+        retry_on: what the worker retries.
     """
 
     __slots__ = (
@@ -57,6 +60,7 @@ class Execution:
         "_clock",
         "_gave",
         "_is_over",
+        "_retry_on",
         "_runner",
         "_task",
         "_timers",
@@ -66,7 +70,13 @@ class Execution:
     )
 
     def __init__(
-        self, jobs: list[Job], runner: Runner, batch: bool, clock: Clock, captured: bool
+        self,
+        jobs: list[Job],
+        runner: Runner,
+        batch: bool,
+        clock: Clock,
+        captured: bool,
+        retry_on: Retried = None,
     ) -> None:
         self.jobs = jobs
         self.background: Background | None = None
@@ -75,6 +85,7 @@ class Execution:
         self._batch = batch
         self._clock = clock
         self._captured = captured
+        self._retry_on = retry_on
         self._verdicts: dict[str, Verdict] = {}
         self._task: asyncio.Task[Any] | None = None
         self._gave: Any = None
@@ -204,10 +215,14 @@ class Execution:
                 assert job.opts.timeout is not None
                 limit = format_seconds(job.opts.timeout)
                 stacktrace = format_traceback(error) if error else None
-                return Fail(f"timed out after {limit}", stacktrace)
+                final = rule(TimeoutError(), self._retry_on).final
+                return Fail(f"timed out after {limit}", stacktrace, final)
         if error is None:
             return Complete(result)
-        return Fail(describe(error), format_traceback(error))
+        return failed(job, error, self._retry_on)
+
+
+_AS_ANY = Ruling()
 
 
 class RemoteError(Exception):
@@ -216,17 +231,31 @@ class RemoteError(Exception):
     Args:
         description: what :func:`describe` said there.
         stacktrace: what :func:`format_traceback` said there.
+        ruling: what it means for the job.
     """
 
-    def __init__(self, description: str, stacktrace: str) -> None:
-        super().__init__(description, stacktrace)
+    def __init__(self, description: str, stacktrace: str, ruling: Ruling = _AS_ANY) -> None:
+        super().__init__(description, stacktrace, ruling)
         self.description = description
         self.stacktrace = stacktrace
+        self.ruling = ruling
 
     @classmethod
-    def of(cls, error: BaseException) -> RemoteError:
+    def of(cls, error: BaseException, retry_on: Retried) -> RemoteError:
         """What another process is to be told of an exception."""
-        return cls(describe(error), format_traceback(error))
+        return cls(describe(error), format_traceback(error), rule(error, retry_on))
+
+
+def failed(job: Job, error: BaseException, retry_on: Retried) -> Fail:
+    """What a handler's exception makes of its job; it is kept for those who wait for that."""
+    reason = describe(error)
+    if isinstance(error, RemoteError):
+        ruling = error.ruling
+    else:
+        ruling = rule(error, retry_on)
+        attempt = job.attempts_made + 1
+        keep_failure(job.store, job.queue_name, job.id, reason=reason, attempt=attempt, error=error)
+    return Fail(reason, format_traceback(error), *ruling)
 
 
 def describe(error: BaseException) -> str:

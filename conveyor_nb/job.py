@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from conveyor_nb import actions
+from conveyor_nb.causes import failure_of
 from conveyor_nb.checks import check_number, check_percent, to_instant
 from conveyor_nb.clock import checkpoint, resolve
 from conveyor_nb.conditions import condition
@@ -17,7 +18,7 @@ from conveyor_nb.deadlocks import refuse_vain_wait
 from conveyor_nb.display import Displayable
 from conveyor_nb.durations import Duration, to_seconds
 from conveyor_nb.errors import JobCancelledError, JobFailedError, JobNotFoundError
-from conveyor_nb.lifecycle import SETTLED
+from conveyor_nb.lifecycle import CANCELLED, SETTLED
 from conveyor_nb.loops import call_on
 from conveyor_nb.model import AttemptRecord, EventType, JobData, JobState, Lock, StoreEvent
 from conveyor_nb.observable import JobObservable, as_told
@@ -298,7 +299,7 @@ class Job(Displayable):
             self._show(found)
             if self._store.clock.overdue():  # whoever waits for many that have settled
                 await checkpoint()
-            return _result(self._data, self._data.cancelled_at is not None)
+            return _result(self._data, self._store, self._data.cancelled_at is not None)
         if found is not None and (run := current_run()) is not None:
             await refuse_vain_wait(run, found, self._store)
         loop = asyncio.get_running_loop()
@@ -311,12 +312,12 @@ class Job(Displayable):
         self._store.subscribe(self.queue_name, notice, job_id=self.id)
         try:
             if not settled.done() and (await self.refresh()).state in SETTLED:  # meanwhile
-                return _result(self._data, self._data.cancelled_at is not None)
+                return _result(self._data, self._store, self._data.cancelled_at is not None)
             if timeout is None:
                 await settled
             elif not await self._store.clock.wait(settled, timeout):
                 if (await self.refresh()).state in SETTLED:  # at the last moment
-                    return _result(self._data, self._data.cancelled_at is not None)
+                    return _result(self._data, self._store, self._data.cancelled_at is not None)
                 raise TimeoutError(
                     f"job {self.id!r} has not finished within {timeout:g}s: it is {self.state}"
                 )
@@ -334,7 +335,8 @@ class Job(Displayable):
         found = await self._store.get_job(self.queue_name, self.id)
         end = as_told(found or self._data, event)
         self._show(found or end)
-        return _result(end, event.data.get("cancelled", False))
+        cancelled = event.data.get("cancelled", False)
+        return _result(end, self._store, cancelled, known=found is not None)
 
     def before_apply(self, prepare: Preparation) -> None:
         """Await ``prepare(action)`` before any action is applied through this object.
@@ -367,9 +369,29 @@ _GONE = (EventType.REMOVED, EventType.DISCONNECTED)
 _END_EVENTS = frozenset({EventType.COMPLETED, EventType.FAILED, *_GONE})
 
 
-def _result(job: JobData, cancelled: bool) -> Any:
+def _result(job: JobData, store: StoreInterface, cancelled: bool, *, known: bool = True) -> Any:
+    """Return what a settled job returned, or raise what it failed of.
+
+    Args:
+        job: the job.
+        store: where it is, or was.
+        cancelled: whether it was cancelled.
+        known: whether this is the record of its end, and not an older one.
+    """
     if job.state is JobState.COMPLETED:
         return job.returnvalue
+    about: dict[str, Any] = {"queue_name": job.queue_name, "attempts": job.opts.attempts}
+    last_run = job.attempt_logs[-1] if known and job.attempt_logs else None
+    if last_run is not None:
+        about["traceback"] = last_run.stacktrace
     if cancelled:
-        raise JobCancelledError(job.id)
-    raise JobFailedError(job.id, job.failed_reason)
+        if known:
+            was_at_work = last_run is not None and last_run.error == CANCELLED
+            about["attempt"] = job.attempts_made + was_at_work
+        raise JobCancelledError(job.id, **about)
+    failure = failure_of(store, job.queue_name, job.id, job.failed_reason)
+    if known or failure is not None:
+        about["attempt"] = job.attempts_made if known else failure and failure.attempt
+    error = JobFailedError(job.id, job.failed_reason, **about)
+    error.__cause__ = failure and failure.error
+    raise error

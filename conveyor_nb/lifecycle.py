@@ -147,8 +147,8 @@ def decide(
     match action:
         case actions.Complete(returnvalue):
             return _complete(job, returnvalue, now)
-        case actions.Fail(reason, stacktrace, final):
-            return _fail(job, reason, stacktrace, now, random, final=final)
+        case actions.Fail():
+            return _fail(job, action, now, random)
         case actions.Release(reason):
             return _put_back(job, JobState.WAITING, reason, now)
         case actions.MoveToDelayed(until):
@@ -245,25 +245,25 @@ def _complete(job: JobData, returnvalue: Any, now: datetime) -> Change:
 
 
 def _fail(
-    job: JobData,
-    reason: str,
-    stacktrace: str | None,
-    now: datetime,
-    random: random_module.Random | None,
-    *,
-    final: bool = False,
+    job: JobData, failed: actions.Fail, now: datetime, random: random_module.Random | None
 ) -> Change:
     if job.cancelled_at:
         return _end_cancelled(job, now)
+    reason, stacktrace = failed.reason, failed.stacktrace
     attempts_made = job.attempts_made + 1
-    if not (final or job.discarded or attempts_made >= job.opts.attempts):
+    if not (failed.final or job.discarded or attempts_made >= job.opts.attempts):
         try:
-            delay = retry_delay(job.opts.backoff, attempts_made, random)
+            delay = failed.delay
+            if delay is None:
+                delay = retry_delay(job.opts.backoff, attempts_made, random)
         except FAULTS as error:  # it is a person's callable
             reason = f"{reason} (no retry: the backoff strategy raised {error!r})"
         else:
             updates = _failed_attempt(job, reason, stacktrace, now)
             return _try_again(job, updates, reason, delay, now)
+    elif failed.asked:
+        why = "it was discarded" if job.discarded else f"attempts={job.opts.attempts}"
+        reason = f"{reason} (no attempt is left: {why})"
     updates = _failed_attempt(job, reason, stacktrace, now) | {"failed_at": now}
     data = {"worker_id": job.locked_by, "reason": reason, "cancelled": False}
     return _move(job, JobState.FAILED, updates, data)
@@ -296,7 +296,7 @@ def _stall(job: JobData, seen: datetime | None, now: datetime) -> Change:
     stalled: Event = (EventType.STALLED, {"worker_id": job.locked_by, "reason": reason})
     can_retry = not job.discarded and job.attempts_made + 1 < job.opts.attempts
     if job.cancelled_at or not can_retry:
-        change = _fail(job, reason, None, now, None, final=True)
+        change = _fail(job, actions.Fail(reason, final=True), now, None)
     else:
         change = _try_again(job, _failed_attempt(job, reason, None, now), reason, 0.0, now)
     return Change(change.updates, (stalled, *change.events))

@@ -16,6 +16,7 @@ from typing import Any
 from conveyor_nb.durations import Duration
 from conveyor_nb.errors import JobCancelledError
 from conveyor_nb.execution import RemoteError, describe, format_traceback
+from conveyor_nb.failures import Retried, rule
 from conveyor_nb.process_pickle import pack_result, unpack
 from conveyor_nb.text import inline, shown
 
@@ -101,16 +102,20 @@ _load = functools.cache(unpack)
 
 
 def _call(parent: _Parent, packed_handler: bytes, packed: bytes) -> tuple[Any, ...]:
+    retry_on: Retried = None
     try:
-        handler = _load(packed_handler)
+        handler, retry_on = _load(packed_handler)
         fields, batch = unpack(packed)
         jobs = [ProcessJob(parent, one) for one in fields]
         value = handler(jobs if batch else jobs[0])
         if batch and isinstance(value, (list, tuple)):
-            value = [RemoteError.of(x) if isinstance(x, BaseException) else x for x in value]
+            value = [
+                RemoteError.of(one, retry_on) if isinstance(one, BaseException) else one
+                for one in value
+            ]
         return "done", pack_result(value), type(value).__qualname__
     except BaseException as error:  # KeyboardInterrupt and SystemExit fail a job like others
-        return "failed", describe(error), format_traceback(error)
+        return "failed", describe(error), format_traceback(error), rule(error, retry_on)
 
 
 class _Parent:

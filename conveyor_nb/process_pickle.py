@@ -16,6 +16,7 @@ import cloudpickle
 
 from conveyor_nb.errors import ConveyorError, PayloadError
 from conveyor_nb.execution import describe
+from conveyor_nb.failures import Retried
 
 __all__ = ["pack_data", "pack_error", "pack_handler", "pack_result", "unpack", "unpack_result"]
 
@@ -25,14 +26,14 @@ __all__ = ["pack_data", "pack_error", "pack_handler", "pack_result", "unpack", "
 unpack: Callable[[bytes], Any] = cloudpickle.loads
 
 
-def pack_handler(handler: Callable[[Any], Any]) -> tuple[bytes, dict[str, Any]]:
-    """A handler's copy, and the source lines of the cells that it may be from.
+def pack_handler(handler: Callable[[Any], Any], retry_on: Retried) -> tuple[bytes, dict[str, Any]]:
+    """A copy of a handler and what is retried, and the source lines of cells that it may be from.
 
     Raises:
         TypeError: it can't be copied.
     """
     try:
-        packed = _pack(handler)
+        packed = _pack((handler, retry_on))
     except Exception as error:
         name = getattr(handler, "__name__", repr(handler))
         raise TypeError(

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 from conveyor_nb.clock import REAL_TIME, Clock
 from conveyor_nb.errors import ConveyorError
 from conveyor_nb.execution import RemoteError
+from conveyor_nb.failures import Retried
 from conveyor_nb.job import Job
 from conveyor_nb.process_child import CALLS, FIELDS
 from conveyor_nb.process_pickle import pack_data, pack_error, pack_handler, unpack_result
@@ -47,16 +48,17 @@ class ProcessRunner(Runner):
     Args:
         handler: what to call; it is copied now, with the variables it uses.
         clock: told when work goes on that it can't see.
+        retry_on: what the worker retries, see ``Worker``.
 
     Raises:
         TypeError: the handler can't be copied.
         RuntimeError: this Python has no processes.
     """
 
-    def __init__(self, handler: Handler, clock: Clock) -> None:
+    def __init__(self, handler: Handler, clock: Clock, retry_on: Retried = None) -> None:
         if sys.platform == "emscripten":
             raise RuntimeError("there are no processes here: leave executor='process' away")
-        self._handler = pack_handler(handler)
+        self._handler = pack_handler(handler, retry_on)
         self._clock = clock
         self._idle: list[_Child] = []
         self._children: set[_Child] = set()

@@ -120,7 +120,7 @@ def runner_for(handler: Handler, options: WorkerOptions, clock: Clock, *, name: 
                 "executor='process' runs plain functions: write the handler with 'def' in place "
                 "of 'async def', or leave executor away"
             )
-        return ProcessRunner(handler, clock)
+        return ProcessRunner(handler, clock, options.retry_on)
     if is_async(handler):
         return TaskRunner(handler)
     return ThreadRunner(handler, clock, size=options.concurrency, name=name)

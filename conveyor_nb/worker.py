@@ -66,6 +66,11 @@ class Worker(Displayable):
             ``raise_if_cancelled``. Cancelling a job, its timeout and closing end its process.
         capture: in a notebook with the extension loaded, let what the handler prints go to the
             job's log; of a batch, to the log of each of its jobs.
+        retry_on: exception classes, such as ``(ConnectionError, TimeoutError)``: what else a
+            handler raises fails its job for good, whatever attempts are left. An attempt that
+            takes longer than the job's ``timeout`` counts as a ``TimeoutError``. Everything is
+            retried if not given; a handler can say so itself, too: see ``Retry`` and
+            ``Unrecoverable``.
 
     Raises:
         TypeError, ValueError: a bad argument; nothing is started.

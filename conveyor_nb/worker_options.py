@@ -19,6 +19,7 @@ from conveyor_nb.checks import (
 )
 from conveyor_nb.declaring import Options, option, option_names, spelled_out
 from conveyor_nb.durations import Duration
+from conveyor_nb.failures import RetryOn, check_retry_on
 from conveyor_nb.text import shown
 
 __all__ = [
@@ -95,6 +96,7 @@ class WorkerKeywords(TypedDict, total=False):
     name: str | None
     executor: Literal["process"] | None
     capture: bool
+    retry_on: RetryOn
 
 
 class StartKeywords(WorkerKeywords, total=False):
@@ -125,6 +127,7 @@ class WorkerOptions(Options):
     name: str | None = option(check_name, None, called="worker name")
     executor: Literal["process"] | None = option(_executor, None)
     capture: bool = option(check_flag, True)
+    retry_on: tuple[type[BaseException], ...] | None = option(check_retry_on, None)
 
     def __init__(self, **options: Unpack[WorkerKeywords]) -> None:
         self._take(options)

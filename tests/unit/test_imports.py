@@ -31,8 +31,8 @@ BELOW_NOTEBOOK = "data rules interface stores memory engine display public"
 
 ROOMS = {
     "data": Room(
-        "errors numerals durations checks canonical declaring options worker_options model "
-        "actions payload text",
+        "errors failures numerals durations checks canonical declaring options worker_options "
+        "model actions payload text",
         "data",
     ),
     "rules": Room("lifecycle schedule clock virtual_clock alarm events loops", "data rules"),
@@ -43,7 +43,7 @@ ROOMS = {
     "engine": Room(
         "queue repeating job worker dispatcher execution faults runners processes process_child "
         "process_pickle threads blocking current locks slots registry flow observable intake "
-        "conditions deadlocks runs",
+        "causes conditions deadlocks runs",
         "data rules interface stores engine display",
     ),
     # The one door from the engine to the notebook, open only while someone goes through it.

@@ -21,6 +21,7 @@ __all__ = [
     "check_name",
     "check_number",
     "check_percent",
+    "check_positions",
     "positive_seconds",
     "reject_unknown",
     "to_instant",
@@ -113,6 +114,12 @@ def check_percent(value: object) -> float:
     if not 0 <= number <= 100:
         raise ValueError(f"progress must be from 0 to 100, not {shown(value)}")
     return number
+
+
+def check_positions(start: object, end: object) -> tuple[int, int | None]:
+    """Check from where to where, without that, a list is wanted; ``None``: to its end."""
+    first = check_count(start, what="start", least=0)
+    return first, None if end is None else check_count(end, what="end", least=0)
 
 
 def check_flag(value: object, *, what: str) -> bool:

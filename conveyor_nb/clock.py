@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import sys
 import threading
 import time
@@ -16,7 +15,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
-from conveyor_nb.checks import to_instant
+from conveyor_nb.checks import check_number, to_instant
 from conveyor_nb.durations import Duration, to_seconds
 from conveyor_nb.text import shown
 
@@ -226,11 +225,9 @@ class ScaledClock(Clock):
     """
 
     def __init__(self, speed: float, *, start: datetime | None = None) -> None:
-        if isinstance(speed, bool) or not isinstance(speed, (int, float)):
-            raise TypeError(f"speed must be a number above zero, not {shown(speed)}")
-        if not math.isfinite(speed) or speed <= 0:
-            raise ValueError(f"speed must be a finite number above zero, not {shown(speed)}")
-        self.speed = float(speed)
+        self.speed = float(check_number(speed, what="speed"))
+        if self.speed <= 0:
+            raise ValueError(f"speed must be above zero, not {shown(speed)}")
         self._real_start = REAL_TIME.now()
         self._start = self._real_start if start is None else to_instant(start, what="start")
 

@@ -226,7 +226,7 @@ class EventStream:
     """
 
     def __init__(self, source: EventSource, queue_name: str | None, size: int = 1_000) -> None:
-        check_count(size, what="size")
+        size = check_count(size, what="size")
         self.missed = 0
         """How many events were missed in all."""
         self._source = source

@@ -263,8 +263,7 @@ class Job(Displayable):
 
     async def change_priority(self, priority: float) -> None:
         """Give the job another priority; lower runs first."""
-        check_number(priority, what="priority")
-        await self.apply(actions.ChangePriority(priority))
+        await self.apply(actions.ChangePriority(check_number(priority, what="priority")))
 
     async def cancel(self) -> None:
         """Stop the job; it ends failed, ``"cancelled"``. Of a settled job: no effect."""

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
 
-from conveyor_nb.checks import check_name, reject_unknown
+from conveyor_nb.checks import check_flag, check_name, reject_unknown
 from conveyor_nb.clock import SLICE, checkpoint, resolve
 from conveyor_nb.conditions import condition
 from conveyor_nb.deadlocks import refuse_vain_join
@@ -201,6 +201,8 @@ class Queue(Displayable, Repeating):
     @spelled_out()
     async def now(self, name: str, data: Any = None, **options: Unpack[UndelayedKeywords]) -> Job:
         """Add a job that starts at once, whatever the queue's default delay."""
+        if "delay" in options:
+            raise TypeError("now takes no delay: schedule(delay, ...) does")
         return await self.add(name, data, delay=0, **options)
 
     # -- pausing ------------------------------------------------------------------------------
@@ -331,7 +333,7 @@ class Queue(Displayable, Repeating):
             InvalidJobStateError: a job is active, and ``force`` is not set.
         """
         self._require_open()
-        return await self.store.obliterate(self.name, force=force)
+        return await self.store.obliterate(self.name, force=check_flag(force, what="force"))
 
     # -- workers and events -------------------------------------------------------------------
 

@@ -105,6 +105,8 @@ class Repeating(ABC):
                 its cron line never comes; nothing is stored.
         """
         self._require_open()
+        if "job_id" in options:
+            raise TypeError("job_id: the id of a scheduler is its first argument")
         opts = JobOptions.of(options, defaults=self.default_job_options)
         return await self._save_scheduler(scheduler_id, repeat, name, data, opts)
 

@@ -180,8 +180,23 @@ def backoff(text: str) -> Backoff:
 
 
 def retention(text: str) -> bool | Keep:
-    """How long a settled job is kept: ``at-once`` is not at all, else a duration."""
-    return True if text == "at-once" else Keep(age=duration("how long a job is kept")(text))
+    """How long, or how many, settled jobs are kept; ``at-once`` is not at all.
+
+    >>> retention("1h"), retention("100jobs")
+    (Keep(age=3600.0), Keep(count=100))
+    """
+    text = word(text)
+    if text == "at-once":
+        return True
+    number, _, rest = text.partition("job")
+    if number.isdecimal() and rest in ("", "s"):
+        if text == number:
+            raise Mistake(
+                f"{text} may be a time or a number of jobs; type {text}s to keep a job for so many "
+                f"seconds, or {text}jobs to keep the newest {text}"
+            )
+        return Keep(count=int(number))
+    return Keep(age=duration("how long a job is kept")(text))
 
 
 def limiter(text: str) -> Limiter:

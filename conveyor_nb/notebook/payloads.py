@@ -62,4 +62,16 @@ def _plain(value: Any) -> Any:
         return value.to_pydatetime(warn=False)
     if isinstance(value, pd.Timedelta):
         return value.to_pytimedelta()
-    return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, np.datetime64):
+        return _plain(pd.Timestamp(value))
+    if isinstance(value, np.timedelta64):
+        return _plain(pd.Timedelta(value))
+    if value is pd.NaT or value is pd.NA:  # within what is in a cell
+        return None
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return [_plain(part) for part in value] if value.ndim else _plain(value[()])
+    if type(value) is dict:
+        return {_plain(key): _plain(part) for key, part in value.items()}
+    return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value

@@ -122,7 +122,7 @@ async def job(session: Session, args: Namespace) -> Answer:
     Argument("--cron", 'run when this line says, such as "0 9 * * 1-5"'),
     Argument(
         "--remove-on-complete",
-        "how long to keep it when it is completed: 1h, or at-once for not at all",
+        "how long to keep it when it is completed: 1h, 100jobs, or at-once for not at all",
         retention,
         dest="remove_on_complete",
     ),

@@ -140,6 +140,9 @@ class StoreInterface(ABC):
 
         Waiting jobs come in order of service, delayed ones as they fall due, settled ones as
         they settled; jobs of all states as they were added.
+
+        Raises:
+            TypeError, ValueError: a position is not a whole number of 0 or more.
         """
 
     @abstractmethod

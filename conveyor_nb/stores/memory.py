@@ -16,7 +16,14 @@ from typing import Any
 
 from conveyor_nb import actions, lifecycle
 from conveyor_nb.alarm import Alarm
-from conveyor_nb.checks import check_choice, check_flag, check_number, check_percent
+from conveyor_nb.checks import (
+    MOST,
+    check_choice,
+    check_count,
+    check_flag,
+    check_number,
+    check_percent,
+)
 from conveyor_nb.clock import SLICE, Clock, SystemClock
 from conveyor_nb.display import Displayable
 from conveyor_nb.errors import InvalidJobStateError
@@ -105,7 +112,7 @@ class MemoryStore(Displayable, MemoryBulk):
             raise ValueError(f"ids must be 'sequential' or None (UUID4), not {shown(ids)}")
         self.clock = clock or SystemClock()
         self._sequential_ids = ids is not None
-        self._seed = seed
+        self._seed = None if seed is None else check_count(seed, what="seed", least=-MOST)
         self._collects_metrics = check_flag(metrics, what="metrics")
         self._subscriptions = Subscriptions(
             logger or logging.getLogger("conveyor_nb"), on_event_handler_error

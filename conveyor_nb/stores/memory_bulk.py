@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 from conveyor_nb.actions import Action, Promote, Retry
+from conveyor_nb.durations import to_delta
 from conveyor_nb.errors import InvalidJobStateError
 from conveyor_nb.lifecycle import SETTLED
 from conveyor_nb.model import EventType, JobData, JobState, to_state
@@ -49,7 +49,8 @@ class MemoryBulk(MemoryReads):
         if wanted in (None, JobState.ACTIVE):
             raise ValueError(f"clean takes any state but active, not {state!r}")
         now = self.clock.now()
-        jobs = self._state.look(queue_name).since(wanted, now - timedelta(seconds=grace))
+        since = now - to_delta(grace, what="grace")
+        jobs = self._state.look(queue_name).since(wanted, since)
         return long_steps.remove(self._state, jobs, now, state=wanted)
 
     @in_slices

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from conveyor_nb.checks import check_choice, to_instant
+from conveyor_nb.checks import check_choice, check_positions, to_instant
 from conveyor_nb.clock import SLICE
 from conveyor_nb.errors import MetricsDisabledError, UnreadablePayloadError
 from conveyor_nb.model import (
@@ -71,7 +71,7 @@ class MemoryReads(StoreInterface):
         start: int = 0,
         end: int | None = None,
     ) -> list[JobData]:
-        return self.snapshot(queue_name, state, start, end)
+        return self.snapshot(queue_name, state, *check_positions(start, end))
 
     @in_turn
     def count_jobs(self, queue_name: str, state: JobState | str | None = None) -> int:
@@ -182,6 +182,7 @@ class MemoryReads(StoreInterface):
     async def _search(
         self, queue_name: str | None, fits: Callable[[JobData], bool], start: int, end: int | None
     ) -> JobPage:
+        start, end = check_positions(start, end)
         found = await self._slices.take(lambda: self._searching(queue_name, fits))
         return JobPage(found[start:end], len(found))
 

@@ -342,6 +342,11 @@ def test_what_must_wait_goes_on_by_itself_where_it_can_not(kernel: Kernel) -> No
             "add emails send --delay soon",
             "%conveyor add: --delay is a duration such as 500ms, 5s or 10m, not 'soon'",
         ),
+        (
+            "add emails send --remove-on-complete 1000",
+            "%conveyor add: 1000 may be a time or a number of jobs; type 1000s to keep a job for "
+            "so many seconds, or 1000jobs to keep the newest 1000",
+        ),
         ("add emails send --attempts 0", "%conveyor add: attempts must be 1 or more, not 0"),
         ("start emials", "%conveyor start: there is no worker 'emials'; did you mean 'emails'?"),
         (

@@ -201,6 +201,9 @@ QUEUE = Queue("emails", store=OPEN)
         (lambda: QUEUE.now("x", atempts=3), "did you mean 'attempts'"),  # type: ignore[call-arg]
         (lambda: QUEUE.every(5, "x", atempts=3), "did you mean 'attempts'"),  # type: ignore[call-arg]
         (lambda: QUEUE.every(5, "x", start_dat=3), "did you mean 'start_date'"),  # type: ignore[call-arg]
+        (lambda: QUEUE.now("x", delay=5), "now takes no delay: schedule"),  # type: ignore[call-arg]
+        (lambda: QUEUE.upsert_job_scheduler("a", Repeat(5), "x", job_id="b"), "first argument"),  # type: ignore[call-arg]
+        (lambda: QUEUE.obliterate(force="no"), "force must be True or False, not 'no'"),  # type: ignore[arg-type]
         (lambda: QUEUE.cron("* * * * *", "x", tzz="UTC"), "did you mean 'tz'"),  # type: ignore[call-arg]
     ],
 )

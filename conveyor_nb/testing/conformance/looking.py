@@ -112,6 +112,16 @@ class LookingTests(StoreTests):
 
     # -- in order -----------------------------------------------------------------------------
 
+    @pytest.mark.parametrize(("start", "end"), [(-1, 5), (0, -1), (1.5, None), (0, "5")])
+    async def test_a_position_is_a_whole_number(
+        self, store: StoreInterface, start: Any, end: Any
+    ) -> None:
+        await add_all(store, "a", "b")
+        with pytest.raises((TypeError, ValueError), match=r"(start|end) must be"):
+            await store.list_jobs(QUEUE, JobState.WAITING, start, end)
+        with pytest.raises((TypeError, ValueError), match=r"(start|end) must be"):
+            await store.search_jobs(QUEUE, start=start, end=end)
+
     async def test_an_unknown_queue_lists_nothing(self, store: StoreInterface) -> None:
         assert await store.list_jobs("nowhere") == []
         assert await store.count_jobs("nowhere") == 0

@@ -20,11 +20,12 @@ from conveyor_nb.clock import checkpoint
 from conveyor_nb.errors import JobNotFoundError, LostLockError, PayloadError
 from conveyor_nb.execution import Execution, Verdict, failed
 from conveyor_nb.faults import Chores, FaultReporter
+from conveyor_nb.handlers import Handler, Handlers
 from conveyor_nb.job import Job
 from conveyor_nb.locks import LockKeeper
 from conveyor_nb.loops import call_on
 from conveyor_nb.model import EventType, FetchOptions, Lock, StoreEvent
-from conveyor_nb.runners import Handler, runner_for
+from conveyor_nb.runners import runner_for
 from conveyor_nb.slots import Slots
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.worker_options import WorkerOptions
@@ -42,7 +43,7 @@ class Dispatcher:
         store: where the jobs are.
         queue_name: their queue.
         worker_id: in whose name they are locked.
-        handler: what runs them.
+        handler: what runs them, or what does by job name.
         options: the worker's options.
         logger: where faults of the store and handlers that don't stop are reported.
         on_turn: awaited each time that the worker's status may have changed.
@@ -54,7 +55,7 @@ class Dispatcher:
         store: StoreInterface,
         queue_name: str,
         worker_id: str,
-        handler: Handler,
+        handler: Handler | Handlers,
         options: WorkerOptions,
         *,
         logger: logging.Logger,

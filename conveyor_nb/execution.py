@@ -279,7 +279,7 @@ def format_traceback(error: BaseException) -> str:
     return "".join(lines)
 
 
-_OWN_MODULES = ("execution", "runners", "processes", "process_child", "process_pickle")
+_OWN_MODULES = "execution handlers runners processes process_child process_pickle".split()
 _OWN_FILES = frozenset(
     {
         *(str(Path(__file__).with_name(f"{name}.py")) for name in _OWN_MODULES),

@@ -26,10 +26,11 @@ from conveyor_nb.clock import REAL_TIME, Clock
 from conveyor_nb.errors import ConveyorError
 from conveyor_nb.execution import RemoteError
 from conveyor_nb.failures import Retried
+from conveyor_nb.handlers import Handler
 from conveyor_nb.job import Job
 from conveyor_nb.process_child import CALLS, FIELDS
 from conveyor_nb.process_pickle import pack_data, pack_error, pack_handler, unpack_result
-from conveyor_nb.runners import Argument, Background, Handler, Raised, Runner
+from conveyor_nb.runners import Argument, Background, Raised, Runner
 
 __all__ = ["ProcessRunner"]
 

@@ -44,7 +44,7 @@ from conveyor_nb.repeating import Repeating
 from conveyor_nb.runs import current_run
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.text import inline, shown
-from conveyor_nb.worker_options import StartKeywords, WorkerOptions
+from conveyor_nb.worker_options import DecoratorKeywords, WorkerOptions
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -341,10 +341,10 @@ class Queue(Displayable, Repeating):
     def worker(self, handler: Callable[P, R], /) -> HandlerFunction[P, R]: ...
     @overload
     def worker(
-        self, **options: Unpack[StartKeywords]
+        self, **options: Unpack[DecoratorKeywords]
     ) -> Callable[[Callable[P, R]], HandlerFunction[P, R]]: ...
     @spelled_out(WorkerOptions)
-    def worker(self, *handler: Any, **options: Unpack[StartKeywords]) -> Any:
+    def worker(self, *handler: Any, **options: Unpack[DecoratorKeywords]) -> Any:
         """Make the decorated function the handler of a worker of this queue.
 
         ``@queue.worker``, or with options ``@queue.worker(concurrency=2)``. The function stays
@@ -355,9 +355,16 @@ class Queue(Displayable, Repeating):
         cell that runs again does, lets the new handler take over from the old one, whose
         running jobs finish.
 
+        With ``job_name`` the function is for the jobs of that name (``"*"``: of all other
+        names), in one worker with those decorated so for other names: decorating again swaps
+        that handler alone. Jobs of a name that has none fail for good, and say so; once there
+        is one, ``queue.retry_jobs()`` runs them. A function without ``job_name`` takes the jobs
+        of every name, and takes over from all of these.
+
         Args:
             handler: the function, in the form without parentheses.
-            options: see ``Worker``.
+            options: see ``Worker``; and ``job_name``. Functions for several names have one set
+                of options, of which those that were given last hold.
 
         Raises:
             TypeError, ValueError: a bad handler or option; an old worker stays as it is.
@@ -378,7 +385,7 @@ class Queue(Displayable, Repeating):
         from conveyor_nb.registry import install_handler
 
         self._require_open()
-        reject_unknown(options, frozenset(StartKeywords.__annotations__), what="worker option")
+        reject_unknown(options, frozenset(DecoratorKeywords.__annotations__), what="worker option")
         install: Callable[[Any], Any] = functools.partial(
             install_handler, self.name, store=self.store, **options
         )

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Callable
-from typing import Any, ParamSpec, Protocol, TypeVar, Unpack
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, Unpack
+from weakref import WeakKeyDictionary
 
+from conveyor_nb.handlers import Handler, Handlers, check_handler
 from conveyor_nb.intake import check_store
 from conveyor_nb.model import WorkerStatus
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.text import shown
-from conveyor_nb.worker import Handler, Worker
-from conveyor_nb.worker_options import StartKeywords
+from conveyor_nb.worker import Worker
+from conveyor_nb.worker_options import DecoratorKeywords, StartKeywords
 
 __all__ = [
     "HandlerFunction",
@@ -38,7 +41,7 @@ class HandlerFunction(Protocol[P, R]):
     """A function as ``@queue.worker`` gives it back: as it was, with its worker at hand."""
 
     worker: Worker
-    """The worker whose handler it is: of several, the one that was made last."""
+    """The worker whose handler it is now: of several, the one that was made last."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself."""
@@ -49,12 +52,24 @@ def named_workers(store: StoreInterface | None = None) -> dict[str, Worker]:
     return dict(_named.get(check_store(store), {}))
 
 
+class _Part(NamedTuple):
+    """A handler by name of a worker, and the options that were given with it."""
+
+    handler: Handler
+    options: StartKeywords
+
+
+_parts: WeakKeyDictionary[Worker, dict[str, _Part]] = WeakKeyDictionary()
+"""What workers are made of whose handlers were given one by one, the newest last."""
+
+
 def install_worker(
     queue_name: str,
     handler: Handler,
     *,
     store: StoreInterface | None = None,
     version: int | None = None,
+    job_name: str | None = None,
     **options: Unpack[StartKeywords],
 ) -> Worker:
     """Start a worker under its name; one that has the name already gives way.
@@ -65,10 +80,28 @@ def install_worker(
     Args:
         queue_name, handler, store, options: see ``Worker``.
         version: what its ``version`` is to be; if not given, one more than that of the old one.
+        job_name: the handler is for jobs of this name; the new worker has it beside those that
+            the old one had for others. Of options that were given with several of them the
+            newest hold.
     """
-    worker = Worker(queue_name, handler, store=store, **options)
-    before = named_workers(worker.store).get(worker.name)
+    store = check_store(store)
+    before = named_workers(store).get(options.get("name") or queue_name)
+    parts: dict[str, _Part] = {}
+    taken: Handler | Handlers = handler
+    if job_name is not None:
+        if before is not None and before.queue_name == queue_name:
+            parts.update(_parts.get(before, {}))
+        parts.pop(job_name, None)
+        parts[job_name] = _Part(handler, options)
+        taken = {name: part.handler for name, part in parts.items()}
+        auto_start = options.get("auto_start", True)
+        for part in reversed(parts.values()):
+            options = {**part.options, **options}
+        options["auto_start"] = auto_start
+    worker = Worker(queue_name, taken, store=store, **options)
     worker.version = version or ((before and before.version) or 0) + 1
+    if parts:
+        _parts[worker] = parts
     return _install(worker)
 
 
@@ -77,27 +110,39 @@ def install_handler(
     handler: Callable[P, R],
     *,
     store: StoreInterface,
-    **options: Unpack[StartKeywords],
+    **options: Unpack[DecoratorKeywords],
 ) -> HandlerFunction[P, R]:
     """What ``@queue.worker`` does: :meth:`install_worker`, and give the function back.
 
     Args:
-        queue_name, handler, store, options: see ``Worker``.
+        queue_name, handler, store, options: see :meth:`install_worker`.
 
     Returns:
         The handler itself, as an attribute is all that it needs; if it can't have that, a
         ``functools.partial`` of it.
     """
-    worker = install_worker(queue_name, handler, store=store, **options)
-    given: Any = handler
-    if isinstance(getattr(given, "worker", worker), Worker):  # else it is an attribute of its own
-        with contextlib.suppress(AttributeError, TypeError):  # such as of a method
-            given.worker = worker
-    if getattr(given, "worker", None) is not worker:
-        given = functools.partial(handler)
-        given.worker = worker
+    given: Any = check_handler(handler)
+    if not _can_have_worker(given):
+        given = functools.partial(given)
+    install_worker(queue_name, given, store=store, **options)
     function: HandlerFunction[P, R] = given
     return function
+
+
+def _can_have_worker(handler: Handler) -> bool:
+    """Whether a handler may have an attribute ``worker`` from us."""
+    if isinstance(known := getattr(handler, "worker", None), Worker):
+        return True
+    return known is None and hasattr(handler, "__dict__") and not inspect.ismethod(handler)
+
+
+def _attach(worker: Worker) -> None:
+    """Let a worker be at hand with its handlers."""
+    handlers = worker.handler.values() if isinstance(worker.handler, Mapping) else [worker.handler]
+    for handler in handlers:
+        if _can_have_worker(handler):
+            with contextlib.suppress(AttributeError, TypeError):  # somebody else's __setattr__
+                handler.worker = worker  # type: ignore[attr-defined]
 
 
 def restart_worker(name: str, *, store: StoreInterface | None = None) -> Worker:
@@ -114,6 +159,8 @@ def restart_worker(name: str, *, store: StoreInterface | None = None) -> Worker:
     if worker.status in (WorkerStatus.CLOSING, WorkerStatus.CLOSED):
         successor = worker.successor()
         successor.version = worker.version
+        if worker in _parts:
+            _parts[successor] = _parts[worker]
         return _install(successor)
     worker.start()
     return worker
@@ -141,6 +188,7 @@ def _install(worker: Worker) -> Worker:
     workers = _named.setdefault(worker.store, {})
     before = workers.get(worker.name)
     workers[worker.name] = worker
+    _attach(worker)
     if before is not None:
         giving_way = _giving_way.setdefault(worker.store, set())
         giving_way.add(before)

@@ -5,24 +5,20 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextvars
-import functools
 import inspect
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from conveyor_nb.blocking import BlockingJob
 from conveyor_nb.clock import Clock
+from conveyor_nb.handlers import ByName, Handler, Handlers, is_async
 from conveyor_nb.job import Job
-from conveyor_nb.text import shown
 from conveyor_nb.threads import ThreadPool
 from conveyor_nb.worker_options import WorkerOptions
 
-__all__ = ["Handler", "Raised", "Runner", "check_handler", "runner_for"]
-
-Handler = Callable[[Any], Any]
-"""Takes a ``Job``, or a list of them for a batch; plain or async."""
+__all__ = ["Raised", "Runner", "runner_for"]
 
 Argument = Job | list[Job]
 
@@ -106,84 +102,56 @@ class ThreadRunner(Runner):
         self._threads.close()
 
 
-def runner_for(handler: Handler, options: WorkerOptions, clock: Clock, *, name: str) -> Runner:
-    """What runs a worker's handler.
+class NamedRunner(Runner):
+    """Calls the handler of each job's name, in the loop or in a thread as the handler is."""
+
+    def __init__(self, by_name: ByName, clock: Clock, *, size: int, name: str) -> None:
+        self._by_name = by_name
+        self._tasks = TaskRunner(by_name)
+        self._threads: ThreadRunner | None = None
+        if not all(map(is_async, by_name.handlers.values())):
+            self._threads = ThreadRunner(by_name, clock, size=size, name=name)
+
+    def call(self, argument: Argument, keep: Callable[[Background], None]) -> Awaitable[Any]:
+        assert isinstance(argument, Job), "handlers by name take no batches"
+        if is_async(self._by_name.pick(argument.name)) or self._threads is None:
+            return self._tasks.call(argument, keep)
+        return self._threads.call(argument, keep)
+
+    def resize(self, size: int) -> None:
+        if self._threads is not None:
+            self._threads.resize(size)
+
+    async def close(self) -> None:
+        """As a runner of threads, if there is one."""
+        if self._threads is not None:
+            await self._threads.close()
+
+
+def runner_for(
+    handler: Handler | Handlers, options: WorkerOptions, clock: Clock, *, name: str
+) -> Runner:
+    """What runs a worker's handler, or handlers by job name.
 
     Raises:
-        TypeError: the handler is not for processes, and the options ask for these.
+        TypeError: a handler is not for processes, and the options ask for these.
     """
+    by_name = ByName(handler) if isinstance(handler, Mapping) else None
+    one: Handler = by_name or handler  # type: ignore[assignment]  # if it is not the one
     if options.executor == "process":
         from conveyor_nb.processes import ProcessRunner  # only who uses it pays its import
 
-        if is_async(handler):
+        if any(map(is_async, by_name.handlers.values() if by_name else (one,))):
             raise TypeError(
                 "executor='process' runs plain functions: write the handler with 'def' in place "
                 "of 'async def', or leave executor away"
             )
-        return ProcessRunner(handler, clock, options.retry_on)
-    if is_async(handler):
-        return TaskRunner(handler)
-    return ThreadRunner(handler, clock, size=options.concurrency, name=name)
-
-
-def check_handler(handler: object) -> Handler:
-    """Check that a handler can be called with one argument, and gives one result.
-
-    Raises:
-        TypeError: it can't.
-
-    >>> def numbers(job):
-    ...     yield from range(job.data)
-    >>> check_handler(numbers)
-    Traceback (most recent call last):
-    ...
-    TypeError: handler numbers is a generator, as it has a `yield`: its code would never run; \
-give the one result with `return`, and what comes before it with job.log or job.update_progress
-    """
-    if inspect.iscoroutine(handler):
-        handler.close()  # else Python warns that it was never awaited, which was not meant
-        name = handler.__qualname__
-        raise TypeError(
-            f"handler must be a function that takes the job, not what a call of it gives: "
-            f"{name} in place of {name}(...)"
-        )
-    name = _name_of(handler)
-    if inspect.isclass(handler):
-        raise TypeError(
-            f"handler {name} is a class; give a function, a method such as {name}().run, or an "
-            "object that can be called"
-        )
-    if not callable(handler):
-        raise TypeError(f"handler must be a function that takes the job, not {shown(handler)}")
-    if any(inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f) for f in _code(handler)):
-        raise TypeError(
-            f"handler {name} is a generator, as it has a `yield`: its code would never run; give "
-            "the one result with `return`, and what comes before it with job.log or "
-            "job.update_progress"
-        )
-    try:
-        inspect.signature(handler).bind(None)
-    except TypeError as error:
-        raise TypeError(f"handler {name} must take exactly one argument, the job") from error
-    except ValueError:  # some built-ins don't tell their signature
-        pass
-    return handler
-
-
-def is_async(handler: Handler) -> bool:
-    """Whether calling the handler gives a coroutine."""
-    return any(map(inspect.iscoroutinefunction, _code(handler)))
-
-
-def _name_of(handler: object) -> str:
-    while isinstance(handler, functools.partial):
-        handler = handler.func
-    return str(getattr(handler, "__name__", type(handler).__name__))
-
-
-def _code(handler: object) -> tuple[object, object]:
-    """A handler, and what a call of it runs if it is an object with a ``__call__``."""
-    return handler, getattr(handler, "__call__", None)  # noqa: B004 -- that is what is looked for
+        return ProcessRunner(one, clock, options.retry_on)
+    if by_name is not None:
+        return NamedRunner(by_name, clock, size=options.concurrency, name=name)
+    if is_async(one):
+        return TaskRunner(one)
+    return ThreadRunner(one, clock, size=options.concurrency, name=name)
 
 
 def _call(handler: Handler, argument: Any) -> Any:

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -19,11 +20,11 @@ from conveyor_nb.dispatcher import Dispatcher
 from conveyor_nb.display import Displayable
 from conveyor_nb.durations import Duration, to_seconds
 from conveyor_nb.events import EventBus, EventHandler
+from conveyor_nb.handlers import Handler, Handlers, check_handlers, shown_names
 from conveyor_nb.intake import check_store
 from conveyor_nb.job import Job
 from conveyor_nb.loops import call_on, run_on
 from conveyor_nb.model import EventType, StoreEvent, WorkerInfo, WorkerStatus
-from conveyor_nb.runners import Handler, check_handler
 from conveyor_nb.runs import current_run
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.text import inline
@@ -47,7 +48,10 @@ class Worker(Displayable):
         queue_name: the queue.
         handler: takes the ``Job`` (or a list of them, see ``batch``); async, or a plain function,
             which runs in a thread. What it returns is the job's result; what it raises fails
-            the attempt.
+            the attempt. Or a mapping of job names to handlers, async and plain ones:
+            ``{"send": send, "bounce": bounce}``. A worker takes the jobs of every name: those
+            whose name has no handler fail for good and say so, unless one is named ``"*"``,
+            for all others. (What different workers are to do belongs into different queues.)
         store: where the jobs are; the default ``MemoryStore`` if not given.
         concurrency: how many executions at once.
         max_global_concurrency: how many active jobs of the queue at most, over all workers.
@@ -91,7 +95,7 @@ class Worker(Displayable):
     def __init__(
         self,
         queue_name: str,
-        handler: Handler,
+        handler: Handler | Handlers,
         *,
         store: StoreInterface | None = None,
         auto_start: bool = True,
@@ -99,9 +103,14 @@ class Worker(Displayable):
         **options: Unpack[WorkerKeywords],
     ) -> None:
         self.queue_name = check_name(queue_name, what="queue name")
-        self.handler = check_handler(handler)
+        self.handler = check_handlers(handler)
         self.store = check_store(store)
         self.options = WorkerOptions(**options)
+        if self.options.batch is not None and isinstance(self.handler, Mapping):
+            raise ValueError(
+                "batch goes with one handler for all jobs, as a batch may have jobs of several "
+                "names in it; it can look at the name of each: job.name"
+            )
         if check_flag(auto_start, what="auto_start"):
             _require_loop("a worker starts at once", "pass auto_start=False and call start()")
         self.name = self.options.name or self.queue_name
@@ -135,7 +144,9 @@ class Worker(Displayable):
 
     def __repr__(self) -> str:
         busy = f"{len(self._dispatcher.slots.executions)} of {self.concurrency} slots in use"
-        return f"<Worker {inline(self.name)} of {inline(self.queue_name)}: {self.status}, {busy}>"
+        names = f", for {shown_names(self.handler)}" if isinstance(self.handler, Mapping) else ""
+        of = f"{inline(self.name)} of {inline(self.queue_name)}"
+        return f"<Worker {of}: {self.status}, {busy}{names}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _left_behind, (os.getpid(), self.name)
@@ -325,7 +336,7 @@ class Worker(Displayable):
 
         task.add_done_callback(tell)
 
-    def successor(self, handler: Handler | None = None) -> Worker:
+    def successor(self, handler: Handler | Handlers | None = None) -> Worker:
         """Start a new worker with the same options, and with another handler if one is given."""
         return Worker(
             self.queue_name,

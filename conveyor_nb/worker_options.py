@@ -24,6 +24,7 @@ from conveyor_nb.text import shown
 
 __all__ = [
     "Batch",
+    "DecoratorKeywords",
     "GroupLimits",
     "Limiter",
     "StartKeywords",
@@ -104,6 +105,12 @@ class StartKeywords(WorkerKeywords, total=False):
 
     auto_start: bool
     logger: logging.Logger | None
+
+
+class DecoratorKeywords(StartKeywords, total=False):
+    """What ``@queue.worker`` takes."""
+
+    job_name: str | None
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False, kw_only=True)

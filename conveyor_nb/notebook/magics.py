@@ -6,8 +6,8 @@ import asyncio
 import sys
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 from IPython.core.magic import no_var_expand
 from IPython.display import display
@@ -32,8 +32,9 @@ from conveyor_nb.notebook.queue_commands import QUEUE_COMMANDS, show_overview
 from conveyor_nb.notebook.session import Session
 from conveyor_nb.notebook.subjects import ReadableStore
 from conveyor_nb.registry import install_worker, named_workers
+from conveyor_nb.text import shown
 from conveyor_nb.worker import Worker
-from conveyor_nb.worker_options import GroupLimits
+from conveyor_nb.worker_options import GroupLimits, WorkerKeywords
 
 __all__ = ["COMMANDS", "NAME", "WORKER_ARGUMENTS", "Magics", "help_text"]
 
@@ -43,6 +44,12 @@ COMMANDS = QUEUE_COMMANDS | KERNEL_COMMANDS
 WORKER_ARGUMENTS = (
     Argument("queue", "the queue whose jobs it takes", completes="queues"),
     Argument("--name", "what to call the worker; as the queue if not given", completes="workers"),
+    Argument(
+        "--job-name",
+        "only the jobs of this name, in one worker with the cells for other names (* for the rest)",
+        completes="job names",
+        dest="job_name",
+    ),
     Argument("--concurrency", "how many jobs at once (1)", whole_number("--concurrency")),
     Argument(
         "--max-global-concurrency",
@@ -239,31 +246,37 @@ class Magics:
         version = max(self._versions[name], (before and before.version) or 0) + 1
         handler = compile_handler(
             cell,
-            name=name,
+            name=args.job_name or name,
             first_line=f"%%worker {line}".rstrip(),
             # each has a name of its own in tracebacks, as old code may still run
             filename=f"<%%worker {name}{f', version {version}' if version > 1 else ''}>",
             shell=session.shell,
         )
-        options = {
-            option: getattr(args, option)
-            for option in ("name", "concurrency", "max_global_concurrency", "lock_duration")
-            if getattr(args, option) is not None
-        }
-        if args.group_concurrency is not None:
-            options["group"] = GroupLimits(concurrency=args.group_concurrency)
         worker = install_worker(
             args.queue,
             handler,
             store=session.store,
-            limiter=args.limit,
-            lifo=args.lifo,
-            capture=not args.no_capture,
             version=version,
-            **options,
+            job_name=args.job_name,
+            **_options(args),
         )
         self._versions[name] = version
-        return _told_of(worker, before)
+        return _told_of(worker, before, args.job_name)
+
+
+def _options(args: Namespace) -> WorkerKeywords:
+    """The options of a worker that its line gives."""
+    given = {
+        "name": args.name,
+        "concurrency": args.concurrency,
+        "max_global_concurrency": args.max_global_concurrency,
+        "lock_duration": args.lock_duration,
+        "limiter": args.limit,
+        "group": args.group_concurrency and GroupLimits(concurrency=args.group_concurrency),
+        "lifo": args.lifo or None,
+        "capture": False if args.no_capture else None,
+    }
+    return cast("WorkerKeywords", {name: one for name, one in given.items() if one is not None})
 
 
 def _first_word(line: str) -> str:
@@ -297,14 +310,20 @@ def _help_for(words: list[str]) -> str | None:
     return COMMANDS[named].parser.format_help() if named else help_text()
 
 
-def _told_of(worker: Worker, before: Worker | None) -> str:
+def _told_of(worker: Worker, before: Worker | None, job_name: str | None) -> str:
     """What a cell says that has started a worker, perhaps in place of the one ``before``."""
     queue, name = worker.queue_name, worker.name
+    which = "" if job_name is None else f" for jobs named {shown(job_name)}"
     if before is not None and before.queue_name == queue:
         running = len(before.running)
         rest = f"; {counted(running, 'job')} to finish with the one before" if running else ""
-        return f"worker {name} goes on with this handler{rest}"
+        if job_name is None or (isinstance(before.handler, Mapping) and job_name in before.handler):
+            return f"worker {name} goes on with this handler{which}{rest}"
+        alone = "too" if isinstance(before.handler, Mapping) else "alone now"
+        return f"worker {name} has a handler{which} {alone}{rest}"
     told = f"worker {name} takes jobs of {queue}, {worker.concurrency} at a time"
+    if job_name is not None:
+        told += f"; it has a handler{which}"
     if before is not None:
         told += f", and no more of {before.queue_name}"
     others = others_at_work(worker)

@@ -152,6 +152,39 @@ def test_the_decorator_swaps_the_handler_too(kernel: Kernel) -> None:
     assert kernel.value("list(workers.name)") == ["emails"]
 
 
+def test_cells_for_several_job_names_share_a_worker(kernel: Kernel) -> None:
+    told = kernel.do("%%worker emails --job-name send --concurrency 2\nreturn 'sent'").out
+    assert "worker emails takes jobs of emails, 2 at a time; it has a handler for jobs" in told
+    told = kernel.do("%%worker emails --job-name bounce\nreturn 'bounced'").out
+    assert told == "worker emails has a handler for jobs named 'bounce' too\n"
+    kernel.do(
+        "emails = Queue('emails')\n"
+        "async def run(name): return await (await emails.add(name)).wait_until_finished()"
+    )
+    assert kernel.value("[await run(name) for name in ('send', 'bounce')]") == ["sent", "bounced"]
+    error = kernel.run("await run('report')").error
+    assert error is not None
+    assert "no handler for jobs named 'report', only for 'bounce' and 'send'" in error[1]
+
+    told = kernel.do("%%worker emails --job-name send\nreturn 'new'").out
+    assert told == "worker emails goes on with this handler for jobs named 'send'\n"
+    kernel.do("@emails.worker(job_name='*')\ndef others(job): return job.name")
+    assert kernel.value("[await run(n) for n in ('send', 'bounce', 'x')]") == [
+        "new",
+        "bounced",
+        "x",
+    ]
+    assert kernel.value("others.worker.concurrency") == 1
+    assert "--job-name" in kernel.complete("%%worker emails --jo")[0]
+    kernel.do("%conveyor stop emails")
+    assert kernel.do("%conveyor start emails").out
+    assert kernel.value("await run('bounce')") == "bounced"
+    told = kernel.do("%%worker emails\nreturn 'all'\n").out
+    assert told == "worker emails goes on with this handler\n"
+    told = kernel.do("%%worker emails --job-name send\nreturn 'new'").out
+    assert told == "worker emails has a handler for jobs named 'send' alone now\n"
+
+
 def worker_rows(kernel: Kernel) -> list[tuple[object, ...]]:
     """The workers of ``emails`` as a panel shows them."""
     kernel.do("from conveyor_nb.notebook.workers_panel import worker_rows")

@@ -24,23 +24,24 @@ class Alarm:
     def __init__(self, clock: Clock, callback: Callback) -> None:
         self._clock = clock
         self._callback = callback
-        self._when: datetime | None = None
+        self.when: datetime | None = None
+        """What it is set to."""
         self._handle: TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def is_lost(self) -> bool:
         """Whether it is set, and its loop was closed before it rang."""
-        return self._when is not None and self._loop is not None and self._loop.is_closed()
+        return self.when is not None and self._loop is not None and self._loop.is_closed()
 
     def set(self, when: datetime | None) -> None:
         """Call back at ``when`` and at no other time; ``None``: not at all."""
         here = asyncio._get_running_loop()
-        if when == self._when and not self.is_lost:
+        if when == self.when and not self.is_lost:
             return
         if self._loop is None or not self._loop.is_running():
             self._loop = here
-        self._when = when
+        self.when = when
         if self._loop is None or self._loop is here:
             self._reset()
         else:
@@ -55,9 +56,9 @@ class Alarm:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
-        if self._when is not None:
-            self._handle = self._clock.call_at(self._when, self._ring)
+        if self.when is not None:
+            self._handle = self._clock.call_at(self.when, self._ring)
 
     def _ring(self) -> None:
-        self._when = self._handle = None
+        self.when = self._handle = None
         self._callback()

@@ -23,7 +23,7 @@ from conveyor_nb.faults import Chores, FaultReporter
 from conveyor_nb.handlers import Handler, Handlers
 from conveyor_nb.job import Job
 from conveyor_nb.locks import LockKeeper
-from conveyor_nb.loops import call_on
+from conveyor_nb.loops import call_on, runs_here
 from conveyor_nb.model import EventType, FetchOptions, Lock, StoreEvent
 from conveyor_nb.runners import runner_for
 from conveyor_nb.slots import Slots
@@ -131,7 +131,7 @@ class Dispatcher:
         react = self._reactions.get(event.type)
         if react is None or self.loop is None:
             return
-        if self.loop is asyncio._get_running_loop():
+        if runs_here(self.loop):
             react(event)
         elif not call_on(self.loop, react, event, context=self._context.copy()):
             self._on_loop_gone()
@@ -265,6 +265,9 @@ class Dispatcher:
         finally:
             self._owners.discard(owner)
 
+    def _is_being_thrown_away(self) -> bool:
+        return self._is_thrown_away or any(owner.cancelling() for owner in self._owners)
+
     # -- slots --------------------------------------------------------------------------------
 
     def _open_slot(self, _: StoreEvent | None = None, *, all_of_them: bool = False) -> None:
@@ -358,7 +361,7 @@ class Dispatcher:
         self._locks.keep()
         try:
             is_as_before = await execution.run(holder)
-            if self._is_thrown_away or any(owner.cancelling() for owner in self._owners):
+            if not is_as_before and self._is_being_thrown_away():
                 execution.put_back()
             for job, action in execution.outcomes():
                 try:

@@ -305,7 +305,7 @@ class Job(Displayable):
         settled: asyncio.Future[StoreEvent] = loop.create_future()
 
         def notice(event: StoreEvent) -> None:
-            if event.type in _END_EVENTS:
+            if event.type in _END_EVENTS and not settled.done():
                 call_on(loop, resolve, settled, event)
 
         self._store.subscribe(self.queue_name, notice, job_id=self.id)

@@ -5,12 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine
+from threading import get_ident
 from typing import Any, TypeVar, TypeVarTuple
 
-__all__ = ["Flag", "call_on", "run_on"]
+__all__ = ["Flag", "call_on", "run_on", "runs_here"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+
+def runs_here(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a loop is the one that runs in this thread.
+
+    asyncio's own loops know their thread. To ask Python 3.11 for the loop that runs is a system
+    call, which would be felt for each job.
+    """
+    thread = getattr(loop, "_thread_id", None)
+    if thread is None:
+        return asyncio._get_running_loop() is loop
+    return bool(thread == get_ident())
 
 
 def call_on(
@@ -24,7 +37,7 @@ def call_on(
     Returns:
         ``False``: the loop is closed, and nothing will be called.
     """
-    if asyncio._get_running_loop() is loop:
+    if runs_here(loop):
         if context is None:
             callback(*arguments)
         else:
@@ -45,7 +58,7 @@ async def run_on(loop: asyncio.AbstractEventLoop, make: Callable[[], Coroutine[A
     Raises:
         RuntimeError: the loop is closed.
     """
-    if asyncio._get_running_loop() is loop:
+    if runs_here(loop):
         return await make()
     coroutine = make()
     try:

@@ -119,6 +119,7 @@ class MemoryStore(Displayable, MemoryBulk):
         )
         self._state = self._empty_state()
         self._lock = threading.RLock()
+        self._acquire, self._release = self._lock.acquire, self._lock.release
         self._slices = Slices(self.clock, self._lock, self._flush)
         self._expiry_alarm = Alarm(self.clock, self._remove_expired)
 
@@ -151,12 +152,15 @@ class MemoryStore(Displayable, MemoryBulk):
             return self._state.new_worker_id(name)
 
     async def save_job(self, job: JobData) -> JobData:
-        while True:  # as in_turn does, without its cost
-            with self._lock:
+        while True:
+            self._acquire()  # this and the next two do as in_turn does, without its cost
+            try:
                 if self._slices.under_way is None:
                     saved = self._state.save_one(job, self.clock.now())
                     self._flush()
                     return saved
+            finally:
+                self._release()
             await self._slices.all_over()
 
     @in_turn
@@ -198,7 +202,8 @@ class MemoryStore(Displayable, MemoryBulk):
     ) -> JobData | None:
         options = options or _NO_OPTIONS
         while True:
-            with self._lock:
+            self._acquire()
+            try:
                 index = self._state.queues.get(queue_name)
                 if index is None:
                     return None
@@ -210,13 +215,16 @@ class MemoryStore(Displayable, MemoryBulk):
                     first = self.promote_delayed_jobs(queue_name)
                 else:
                     return self._take_next(index, worker_id, lock_duration, options, now)
+            finally:
+                self._release()
             await first
 
     async def apply(
         self, queue_name: str, job_id: str, action: actions.Action, *, lock: Lock | None = None
     ) -> JobData:
         while True:
-            with self._lock:
+            self._acquire()
+            try:
                 if self._slices.under_way is None:
                     job = self._state.find(queue_name, job_id)
                     now = self.clock.now()
@@ -224,6 +232,8 @@ class MemoryStore(Displayable, MemoryBulk):
                     changed = self._state.commit(job, change, now)
                     self._flush()
                     return changed
+            finally:
+                self._release()
             await self._slices.all_over()
 
     @in_turn
@@ -369,9 +379,10 @@ class MemoryStore(Displayable, MemoryBulk):
         if state.outbox:
             events, state.outbox = state.outbox, []
             self._subscriptions.publish(events)
-        if state.retention.has_changed or self._expiry_alarm.is_lost:
+        alarm = self._expiry_alarm
+        if state.retention.has_changed or (alarm.when is not None and alarm.is_lost):
             state.retention.has_changed = False
-            self._expiry_alarm.set(state.retention.next_expiry())
+            alarm.set(state.retention.next_expiry())
 
     def _remove_expired(self) -> None:
         """Remove what has been kept long enough; of much of it a part, as the alarm rings again."""

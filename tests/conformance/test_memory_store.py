@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pandas as pd
 import pytest
@@ -107,6 +109,28 @@ async def test_a_batch_may_give_the_id_that_would_be_next(
     saved = await store.save_bulk(batch)
     assert {job.data: job.id for job in saved} == {"given": "emails-1", "other": "emails-2"}
     assert sorted(await served(store)) == ["emails-1", "emails-2"]
+
+
+def test_ids_are_random_uuids() -> None:
+    store = MemoryStore()
+    ids = {store.new_job_id("emails") for _ in range(1_000)}
+    assert len(ids) == 1_000
+    assert all(str(parsed := UUID(one)) == one and parsed.version == 4 for one in ids)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
+def test_a_process_and_its_child_make_other_ids() -> None:
+    store = MemoryStore()
+    store.new_job_id("emails")  # random bytes for more of them are at hand now
+    theirs, ours = os.pipe()
+    if os.fork() == 0:
+        os.write(ours, store.new_job_id("emails").encode())
+        os._exit(0)
+    os.wait()
+    child_id = os.read(theirs, 36).decode()
+    os.close(theirs)
+    os.close(ours)
+    assert child_id not in {store.new_job_id("emails") for _ in range(100)}
 
 
 @pytest.mark.asyncio

@@ -240,8 +240,7 @@ def _complete(job: JobData, returnvalue: Any, now: datetime) -> Change:
     updates["returnvalue"] = returnvalue
     updates["completed_at"] = now
     updates["failed_reason"] = None
-    data = {"worker_id": job.locked_by, "returnvalue": returnvalue}
-    return _move(job, JobState.COMPLETED, updates, data)
+    return _move(job, JobState.COMPLETED, updates, {"worker_id": job.locked_by})
 
 
 def _fail(

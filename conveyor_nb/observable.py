@@ -249,13 +249,15 @@ class _Follower:
         more: tuple[Any, ...] = ()
         if name == "failed" and data["cancelled"]:
             name = "cancelled"
+        elif name == "completed":
+            more = (self._known.returnvalue,)
         elif name != "active":
             more = (data[_TOLD[name]],)
         observer = self._observers[name]
         return observer(Job(self._known, self._store), *more) if observer else None
 
 
-_TOLD = {"progress": "progress", "completed": "returnvalue", "failed": "reason"}
+_TOLD = {"progress": "progress", "failed": "reason"}
 """What an observer is told beside the job, by its key in the event's data."""
 
 
@@ -265,7 +267,7 @@ def as_told(job: JobData, event: StoreEvent) -> JobData:
     updates: dict[str, Any] = {"state": JobState(name)} if name in _STATES else {}
     if event.type == EventType.PROGRESS:
         updates["progress"] = data["progress"]
-    elif event.type == EventType.COMPLETED:
+    elif event.type == EventType.COMPLETED and "returnvalue" in data:
         updates["returnvalue"] = freeze(data.get("returnvalue"), "returnvalue")
     elif event.type == EventType.FAILED:
         updates["failed_reason"] = data.get("reason")
@@ -275,7 +277,6 @@ def as_told(job: JobData, event: StoreEvent) -> JobData:
 def _end_of(job: JobData, store: StoreInterface) -> StoreEvent:
     """The event that told of a settled job's end."""
     data = {
-        "returnvalue": job.returnvalue,
         "reason": job.failed_reason,
         "cancelled": job.cancelled_at is not None,
     }

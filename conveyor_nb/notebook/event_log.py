@@ -111,7 +111,7 @@ _TEXTS: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
     EventType.CANCELLED: _name,
     EventType.DELAYED: _delayed,
     EventType.ACTIVE: lambda data: _named(_name(data), f"attempt {data.get('attempt', '?')}"),
-    EventType.COMPLETED: lambda data: _named(_name(data), one_line(data.get("returnvalue"))),
+    EventType.COMPLETED: _name,
     EventType.FAILED: lambda data: _named(_name(data), one_line(data.get("reason"))),
     EventType.PROGRESS: lambda data: f"{data.get('progress', 0):g} %",
     EventType.LOG: lambda data: data.get("line", "cleared"),

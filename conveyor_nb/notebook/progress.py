@@ -163,10 +163,12 @@ class _Watch:
         self._bar = _Bar(**self._bar_options)
         self._repainter = Repainter(self._bar.refresh)
         jobs = [same[0] for same in self._pending.values()]
-        for store, queue_name in {(job.store, job.queue_name) for job in jobs}:
-            hear = functools.partial(self._hear, store)
-            store.subscribe(queue_name, hear)
-            self._unsubscribe.append(functools.partial(store.unsubscribe, queue_name, hear))
+        for job in jobs:  # one by one, as only who follows a job is told its result
+            hear = functools.partial(self._hear, job.store)
+            job.store.subscribe(job.queue_name, hear, job_id=job.id)
+            self._unsubscribe.append(
+                functools.partial(job.store.unsubscribe, job.queue_name, hear, job_id=job.id)
+            )
         for job in jobs:
             data = await job.store.get_job(job.queue_name, job.id)
             if data is not None and (run := current_run()) is not None:

@@ -16,7 +16,6 @@ from typing import Any, TypeGuard
 
 from IPython.core.async_helpers import get_asyncio_loop
 from IPython.core.interactiveshell import InteractiveShell
-from msgspec.structs import replace
 
 from conveyor_nb.clock import REAL_TIME
 from conveyor_nb.model import StoreEvent
@@ -178,10 +177,6 @@ class Session:
         return _close(workers, loop)
 
     def _keep(self, event: StoreEvent) -> None:
-        """Keep an event, without the job's result: it may be large, and the job has it."""
-        if "returnvalue" in event.data:
-            told = {name: value for name, value in event.data.items() if name != "returnvalue"}
-            event = replace(event, data=told)
         self.events.append(event)
 
     def _note_end(self, task: asyncio.Task[Any]) -> None:

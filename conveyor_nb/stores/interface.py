@@ -465,7 +465,12 @@ class StoreInterface(ABC):
     def subscribe(
         self, queue_name: str | None, callback: EventCallback, *, job_id: str | None = None
     ) -> None:
-        """Call ``callback`` with each event of a queue (``None``: of all), or of one job."""
+        """Call ``callback`` with each event of a queue (``None``: of all), or of one job.
+
+        Events carry no results, as their records have them, but for who subscribed to one job:
+        its ``job:completed`` has ``returnvalue`` in its data, as the store keeps it, unless it
+        is ``None``; the record may be gone by then.
+        """
 
     @abstractmethod
     def unsubscribe(

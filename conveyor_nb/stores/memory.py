@@ -378,7 +378,9 @@ class MemoryStore(Displayable, MemoryBulk):
         state = self._state
         if state.outbox:
             events, state.outbox = state.outbox, []
-            self._subscriptions.publish(events)
+            if results := state.results:
+                state.results = {}
+            self._subscriptions.publish(events, results)
         alarm = self._expiry_alarm
         if state.retention.has_changed or (alarm.when is not None and alarm.is_lost):
             state.retention.has_changed = False

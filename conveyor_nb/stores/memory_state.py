@@ -29,7 +29,7 @@ from conveyor_nb.model import (
     WorkerInfo,
 )
 from conveyor_nb.options import Keep
-from conveyor_nb.payload import freeze, thaw
+from conveyor_nb.payload import freeze
 from conveyor_nb.stores.families import Families, Key, key_of, parent_key_of
 from conveyor_nb.stores.metrics import Metrics
 from conveyor_nb.stores.queue_index import QueueIndex, held_key
@@ -49,6 +49,8 @@ class MemoryState:
         self.schedulers: dict[Key, JobScheduler] = {}
         self.workers: dict[str, WorkerInfo] = {}
         self.outbox: list[StoreEvent] = []
+        self.results: dict[Key, Any] = {}
+        """What the jobs returned that the outbox tells the end of, for who follows one of them."""
         self.random = random.Random(seed)
         self._settled: deque[JobData] = deque()
         self._sequential_ids = sequential_ids
@@ -155,8 +157,6 @@ class MemoryState:
         field, frozen = "", None
         if isinstance(action, Complete):
             field, frozen = "returnvalue", freeze(action.returnvalue, "the job's result")
-            if frozen is not action.returnvalue:  # the event tells of a copy as well
-                action = Complete(thaw(frozen))
         elif isinstance(action, UpdateData):
             field, frozen = "data", freeze(action.data, "data")
         elif isinstance(action, Retry):
@@ -229,6 +229,8 @@ class MemoryState:
                 self._after_restart(changed, now)
             else:
                 self._settled.append(changed)
+                if (result := change.updates.get("returnvalue")) is not None:
+                    self.results[job.queue_name, job.id] = result
         return changed
 
     def remove(self, queue_name: str, job_id: str, now: datetime) -> None:

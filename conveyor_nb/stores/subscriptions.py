@@ -6,10 +6,12 @@ import contextlib
 import inspect
 import itertools
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from operator import itemgetter
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from conveyor_nb.model import EventType, StoreEvent
 from conveyor_nb.stores.interface import EventCallback
@@ -24,7 +26,9 @@ _Callbacks = dict[EventCallback, int]
 """Each callback with its place among all: they are called in the order they subscribed."""
 
 _by_place = itemgetter(1)
+_COMPLETED = EventType.COMPLETED
 _DISCONNECTED = EventType.DISCONNECTED
+_NO_RESULTS: Mapping[tuple[str, str], Any] = {}
 
 
 class Subscriptions:
@@ -81,8 +85,16 @@ class Subscriptions:
         for (queue_name, job_id), callbacks in of_jobs.items():
             self._call(StoreEvent(_DISCONNECTED, queue_name, job_id, {}, now), callbacks)
 
-    def publish(self, events: Iterable[StoreEvent]) -> None:
-        """Call those of each event's queue, of its job and of all queues, as they subscribed."""
+    def publish(
+        self, events: Iterable[StoreEvent], results: Mapping[tuple[str, str], Any] = _NO_RESULTS
+    ) -> None:
+        """Call those of each event's queue, of its job and of all queues, as they subscribed.
+
+        Args:
+            events: what to tell of.
+            results: what jobs returned that completed, by queue and job id, for those who
+                subscribed to one of them: they may have no other way to it.
+        """
         for event in events:
             queue_name = event.queue_name
             callbacks = self._in_order.get(queue_name)
@@ -92,8 +104,23 @@ class Subscriptions:
                 of_job = self._of_jobs.get((queue_name, event.job_id))
                 if of_job:
                     callbacks = self._sorted(queue_name, of_job)
+                    if results and event.type == _COMPLETED:
+                        result = results.get((queue_name, event.job_id))
+                        self._call_with_result(event, callbacks, of_job, result)
+                        continue
             if callbacks:
                 self._call(event, callbacks)
+
+    def _call_with_result(
+        self,
+        event: StoreEvent,
+        callbacks: Iterable[EventCallback],
+        of_job: _Callbacks,
+        result: object,
+    ) -> None:
+        told = replace(event, data={**event.data, "returnvalue": result})
+        for callback in callbacks:
+            self._call(told if callback in of_job else event, (callback,))
 
     def _call(self, event: StoreEvent, callbacks: Iterable[EventCallback]) -> None:
         for callback in callbacks:

@@ -107,6 +107,8 @@ class Watcher(EventView):
         self.lost: set[Key] = set()
         """Children that failed, or were removed before they settled, and were not run again."""
         self.results: dict[Key, Any] = {}
+        self.reported: Any = None
+        """What the handler returned whose end is reported."""
         self.by_hand: set[Key] = set()
         """Jobs that were retried by hand, now or ever."""
 
@@ -121,7 +123,7 @@ class Watcher(EventView):
         after = self.states.get(key)
         if event.type in ("job:completed", "job:removed", "job:failed"):
             if event.type == "job:completed":
-                self.results[key] = event.data["returnvalue"]
+                self.results[key] = self.reported
             elif before not in SETTLED:
                 self._lose(key)
         elif event.type == f"job:{after}" and before != after:
@@ -238,6 +240,7 @@ class FlowMachine(RuleBasedStateMachine):
 
     def _report(self, job: JobData, action: do.Action) -> None:
         lock = Lock("w", len(job.attempt_logs))
+        self.watcher.reported = action.returnvalue if isinstance(action, do.Complete) else None
         run(self.store.apply(job.queue_name, job.id, action, lock=lock))
 
     @rule()

@@ -61,11 +61,7 @@ async def test_the_events_of_a_whole_life_in_order(
     times = [event.timestamp for event in events]
     assert times == sorted(times)
     completed = events[6].data
-    assert (completed["returnvalue"], completed["worker_id"], completed["name"]) == (
-        "done",
-        worker.id,
-        "send",
-    )
+    assert completed == {"worker_id": worker.id, "name": "send", "previous": "active"}
 
 
 @pytest.mark.asyncio

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from conveyor_nb.actions import Complete, Discard, UpdateData
-from conveyor_nb.model import EventType, JobData, JobState
+from conveyor_nb.model import JobData, JobState, StoreEvent
 from conveyor_nb.options import Deduplication
+from conveyor_nb.payload import thaw
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events
@@ -174,12 +175,13 @@ class IsolationTests(StoreTests):
     async def test_the_result_in_an_event_is_a_copy(self, store: StoreInterface) -> None:
         await add(store, "a")
         job, result = await take(store), letter()
-        with capture_events(store, QUEUE) as events:
-            await complete(store, job, result)
-        [told] = events.of_type(EventType.COMPLETED)
+        events: list[StoreEvent] = []
+        store.subscribe(QUEUE, events.append, job_id="a")
+        await complete(store, job, result)
+        [told] = events
         scribble(result)
-        assert told.data["returnvalue"] == letter()
-        scribble(told.data["returnvalue"])
+        assert thaw(told.data["returnvalue"]) == letter()
+        scribble(thaw(told.data["returnvalue"]))
         assert (await get(store, "a")).returnvalue == letter()
 
     async def test_changing_new_data_that_was_given_changes_nothing(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from conveyor_nb.model import ALL_NAMES, EventType, StoreEvent, WorkerInfo, WorkerStatus
+from conveyor_nb.payload import thaw
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import EventLog, capture_events
@@ -47,6 +48,18 @@ class SubscribingTests(StoreTests):
         await store.pause_job_name(QUEUE, ALL_NAMES)
         await store.remove_job(QUEUE, "b")
         assert events.story == ["job:waiting b", "job:removed b"]
+
+    async def test_who_follows_one_job_is_told_its_result(self, store: StoreInterface) -> None:
+        """Also if its record goes with it; nobody else is told, so that no event holds it."""
+        for job_id, options in {"a": {}, "b": {"remove_on_complete": True}}.items():
+            await add(store, job_id, **options)
+            events, of_queue = EventLog(), EventLog()
+            store.subscribe(QUEUE, events.append, job_id=job_id)
+            store.subscribe(QUEUE, of_queue.append)
+            await complete(store, await take(store), {"sent": [job_id]})
+            [told] = events.of_type("job:completed")
+            assert thaw(told.data["returnvalue"]) == {"sent": [job_id]}
+            assert "returnvalue" not in of_queue.of_type("job:completed")[0].data
 
     async def test_a_published_event_reaches_the_subscribers(
         self, store: StoreInterface, clock: VirtualClock

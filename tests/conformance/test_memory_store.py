@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -118,19 +120,22 @@ def test_ids_are_random_uuids() -> None:
     assert all(str(parsed := UUID(one)) == one and parsed.version == 4 for one in ids)
 
 
+FORK = """
+import os
+from conveyor_nb import MemoryStore
+
+store = MemoryStore()
+store.new_job_id("emails")  # random bytes for more of them are at hand now
+if child := os.fork():
+    os.waitpid(child, 0)  # one prints after the other
+print(store.new_job_id("emails"), flush=True)
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
 def test_a_process_and_its_child_make_other_ids() -> None:
-    store = MemoryStore()
-    store.new_job_id("emails")  # random bytes for more of them are at hand now
-    theirs, ours = os.pipe()
-    if os.fork() == 0:
-        os.write(ours, store.new_job_id("emails").encode())
-        os._exit(0)
-    os.wait()
-    child_id = os.read(theirs, 36).decode()
-    os.close(theirs)
-    os.close(ours)
-    assert child_id not in {store.new_job_id("emails") for _ in range(100)}
+    told = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=True)
+    assert len(set(told.stdout.split())) == 2
 
 
 @pytest.mark.asyncio

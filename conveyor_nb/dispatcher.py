@@ -22,6 +22,7 @@ from conveyor_nb.execution import Execution, Verdict, failed
 from conveyor_nb.faults import Chores, FaultReporter
 from conveyor_nb.handlers import Handler, Handlers
 from conveyor_nb.job import Job
+from conveyor_nb.lifespan import Lifespan, ResourceRunner
 from conveyor_nb.locks import LockKeeper
 from conveyor_nb.loops import call_on, runs_here
 from conveyor_nb.model import EventType, FetchOptions, Lock, StoreEvent
@@ -47,7 +48,9 @@ class Dispatcher:
         options: the worker's options.
         logger: where faults of the store and handlers that don't stop are reported.
         on_turn: awaited each time that the worker's status may have changed.
+        lifespan: opened before the first job, closed after the last one.
         on_loop_gone: called when it should do something, and the loop that it runs on is closed.
+        lifespan: what is opened before the first job, and closed after the last one.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Dispatcher:
         logger: logging.Logger,
         on_turn: Callable[[], Awaitable[None]],
         on_loop_gone: Callable[[], None],
+        lifespan: Lifespan | None = None,
     ) -> None:
         self.slots = Slots(options.concurrency)
         self.takes_jobs = False
@@ -72,6 +76,9 @@ class Dispatcher:
         self._queue_name = queue_name
         self._worker_id = worker_id
         self._runner = runner_for(handler, options, store.clock, name=worker_id)
+        self._lifespan = lifespan
+        if lifespan is not None:
+            self._runner = ResourceRunner(self._runner, lifespan)
         self._is_batch = options.batch is not None
         self._most = options.batch.size if options.batch else 1
         self._captures = options.capture
@@ -186,6 +193,36 @@ class Dispatcher:
         finally:
             self._runs = False
 
+    async def open(self) -> bool:
+        """Open the lifespan, if there is one; ``False``: it was closed before it was open.
+
+        Raises:
+            RuntimeError: it could not be opened.
+        """
+        if self._lifespan is None:
+            return True
+        try:
+            return await self._lifespan.open()
+        except RuntimeError as error:
+            await self._faults.publish(error, None)
+            raise
+
+    def call_off(self) -> None:
+        """Do not wait for a lifespan that is not open yet."""
+        if self._lifespan is not None:
+            self._lifespan.call_off()
+
+    async def _close_lifespan(self) -> None:
+        if self._lifespan is None:
+            return
+        try:
+            await self._lifespan.close()
+        except Exception as error:  # it is a person's
+            self._logger.error(
+                "worker %s: its lifespan raised as it was closed", self._worker_id, exc_info=error
+            )
+            await self._faults.publish(error, None)
+
     def _begin(self) -> None:
         if not self._runs:
             self._runs = True
@@ -241,6 +278,7 @@ class Dispatcher:
             await asyncio.gather(*self.slots.holders, return_exceptions=True)
             await self._chores.close()
         await self._runner.close()
+        await self._close_lifespan()
 
     async def put_back(self) -> None:
         """Put back the jobs that were left when the loop was closed; for use on another one."""

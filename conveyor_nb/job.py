@@ -106,6 +106,7 @@ class Job(Displayable):
     _copies: Mapping[str, Any] = MappingProxyType({})
     _cancel_requested = False
     _preparations: tuple[Preparation, ...] = ()
+    _resources: tuple[Any, ...] = ()
 
     def __init__(self, data: JobData, store: StoreInterface, *, lock: Lock | None = None) -> None:
         self._data = data
@@ -176,6 +177,24 @@ class Job(Displayable):
     def cancel_requested(self) -> bool:
         """Whether this run is to stop: the job was cancelled, removed or timed out."""
         return self._cancel_requested
+
+    @property
+    def resources(self) -> Any:
+        """In a handler whose worker has a ``lifespan``: what that gave, the same for every job.
+
+        Raises:
+            AttributeError: there is no lifespan, or this is no handler's job.
+        """
+        if not self._resources:
+            raise AttributeError(
+                "job.resources is there in a handler whose worker has a lifespan: "
+                "Worker(..., lifespan=open_client), or @queue.worker(lifespan=open_client)"
+            )
+        return self._resources[0]
+
+    def give_resources(self, resources: Any) -> None:
+        """Let the handler have what its worker's lifespan gave."""
+        self._resources = (resources,)
 
     def request_stop(self) -> None:
         """Let the handler know that its run is to stop."""

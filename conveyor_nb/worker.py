@@ -23,6 +23,7 @@ from conveyor_nb.events import EventBus, EventHandler
 from conveyor_nb.handlers import Handler, Handlers, check_handlers, shown_names
 from conveyor_nb.intake import check_store
 from conveyor_nb.job import Job
+from conveyor_nb.lifespan import Lifespan
 from conveyor_nb.loops import call_on, run_on
 from conveyor_nb.model import EventType, StoreEvent, WorkerInfo, WorkerStatus
 from conveyor_nb.runs import current_run
@@ -75,6 +76,12 @@ class Worker(Displayable):
             takes longer than the job's ``timeout`` counts as a ``TimeoutError``. Everything is
             retried if not given; a handler can say so itself, too: see ``Retry`` and
             ``Unrecoverable``.
+        lifespan: opens what all jobs are to have at hand, as ``job.resources``: a client, a pool,
+            a model. An async generator function with one ``yield``, or another function that
+            gives an async context manager; it may take the worker. It is opened before the
+            first job and closed after the last one, when the worker closes. While it can't be
+            opened the worker takes no jobs, and says why; ``start()`` tries again. A worker
+            that takes over from another one opens its own while that one finishes.
 
     Raises:
         TypeError, ValueError: a bad argument; nothing is started.
@@ -128,6 +135,7 @@ class Worker(Displayable):
             logger=self._logger,
             on_turn=self._announce,
             on_loop_gone=self._note_loop_gone,
+            lifespan=self._new_lifespan(),
         )
         self._run: asyncio.Task[None] | None = None
         self._steps: set[asyncio.Task[Job | None]] = set()
@@ -257,6 +265,8 @@ class Worker(Displayable):
         self._refuse_own_handler("it can't step on meanwhile")
         if (loop := self._loop_elsewhere()) is not None:
             return await run_on(loop, self.run_once)
+        if not await self._dispatcher.open():
+            return None
         # in a task of its own, so that an interrupted cell does not leave a job half reported
         step = asyncio.get_running_loop().create_task(self._step())
         self._steps.add(step)
@@ -269,6 +279,8 @@ class Worker(Displayable):
         self._refuse_own_handler("it can't become idle meanwhile")
         if (loop := self._loop_elsewhere()) is not None:
             return await run_on(loop, self.run_until_idle)
+        if not await self._dispatcher.open():
+            return 0
         slots = self._dispatcher.slots
         before = slots.ended_count
         temporary = not self._started
@@ -347,6 +359,11 @@ class Worker(Displayable):
         )
 
     async def __aenter__(self) -> Self:
+        try:
+            await self._dispatcher.open()
+        except BaseException:
+            await self.close(timeout=0)
+            raise
         return self
 
     async def __aexit__(
@@ -360,7 +377,8 @@ class Worker(Displayable):
     # -- within -------------------------------------------------------------------------------
 
     async def _dispatch(self) -> None:
-        await self._dispatcher.run()
+        if await self._dispatcher.open():
+            await self._dispatcher.run()
         if self._closing is None:  # it was started for a while only
             await self._announce()
             self._stop_listening()
@@ -390,6 +408,7 @@ class Worker(Displayable):
         if self._dispatcher.loop not in (None, here):
             await self._dispatcher.put_back()
         over: asyncio.Future[Any] = asyncio.gather(*pending, return_exceptions=True)
+        self._dispatcher.call_off()
         try:
             await asyncio.wait({over, self._hurry}, return_when=asyncio.FIRST_COMPLETED)
             if not over.done():
@@ -460,6 +479,27 @@ class Worker(Displayable):
             raise RuntimeError(
                 f"worker {self.name!r} is closed; worker.successor() starts a new one like it"
             )
+
+    def _new_lifespan(self) -> Lifespan | None:
+        make = self.options.lifespan
+        if make is None:
+            return None
+        if self.options.executor is not None:
+            raise ValueError(
+                "lifespan is for handlers in this process, which all have what it gives at hand; "
+                "with executor='process' let the handler open what it needs, or leave that away"
+            )
+        return Lifespan(make, self, self.name, self._note_lifespan_gone)
+
+    def _note_lifespan_gone(self, error: BaseException | None) -> None:
+        """Take no more jobs, as they would not have what they need."""
+        self._started = False
+        self._update()
+        self._logger.error(
+            "worker %r takes no more jobs: its lifespan has ended; worker.start() opens a new one",
+            self.name,
+            exc_info=error,
+        )
 
     def _refuse_own_handler(self, remedy: str) -> None:
         if (run := current_run()) is not None:

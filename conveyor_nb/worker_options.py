@@ -5,10 +5,14 @@ See ``declaring`` for how an option is declared.
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal, TypedDict, Unpack, cast
+from typing import Any, ClassVar, Literal, TypedDict, Unpack, cast
 
 from conveyor_nb.checks import (
     check_count,
@@ -83,6 +87,28 @@ def _executor(value: object, *, what: str) -> Literal["process"]:
     return "process"
 
 
+MakeLifespan = Callable[..., AbstractAsyncContextManager[Any] | AsyncIterator[Any]]
+"""Makes an async context manager; may take the worker."""
+
+
+def _lifespan(value: object, *, what: str) -> Callable[..., AbstractAsyncContextManager[Any]]:
+    if inspect.isasyncgenfunction(value):
+        return contextlib.asynccontextmanager(value)
+    if isinstance(value, AbstractAsyncContextManager):
+        raise TypeError(
+            f"{what} must be the function that opens it, not what a call of that gives, "
+            f"{shown(value)}: each worker opens its own"
+        )
+    if inspect.iscoroutinefunction(value):
+        raise TypeError(f"{what} must `yield` what it has opened, not return it: {shown(value)}")
+    if not callable(value) or inspect.isgeneratorfunction(value):
+        raise TypeError(
+            f"{what} must be an async generator function with one `yield`, or another function "
+            f"that gives an async context manager, not {shown(value)}"
+        )
+    return value
+
+
 class WorkerKeywords(TypedDict, total=False):
     """The options of a worker: see ``Worker``."""
 
@@ -98,6 +124,7 @@ class WorkerKeywords(TypedDict, total=False):
     executor: Literal["process"] | None
     capture: bool
     retry_on: RetryOn
+    lifespan: MakeLifespan | None
 
 
 class StartKeywords(WorkerKeywords, total=False):
@@ -135,6 +162,7 @@ class WorkerOptions(Options):
     executor: Literal["process"] | None = option(_executor, None)
     capture: bool = option(check_flag, True)
     retry_on: tuple[type[BaseException], ...] | None = option(check_retry_on, None)
+    lifespan: Callable[..., AbstractAsyncContextManager[Any]] | None = option(_lifespan, None)
 
     def __init__(self, **options: Unpack[WorkerKeywords]) -> None:
         self._take(options)

@@ -12,6 +12,7 @@ import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
+from threading import get_ident
 from typing import Any
 
 from conveyor_nb.actions import Action, Release
@@ -24,7 +25,7 @@ from conveyor_nb.handlers import Handler, Handlers
 from conveyor_nb.job import Job
 from conveyor_nb.lifespan import Lifespan, ResourceRunner
 from conveyor_nb.locks import LockKeeper
-from conveyor_nb.loops import call_on, runs_here
+from conveyor_nb.loops import call_on
 from conveyor_nb.model import EventType, FetchOptions, Lock, StoreEvent
 from conveyor_nb.runners import runner_for
 from conveyor_nb.slots import Slots
@@ -138,7 +139,7 @@ class Dispatcher:
         react = self._reactions.get(event.type)
         if react is None or self.loop is None:
             return
-        if runs_here(self.loop):
+        if getattr(self.loop, "_thread_id", None) == get_ident():  # as runs_here, for each job
             react(event)
         elif not call_on(self.loop, react, event, context=self._context.copy()):
             self._on_loop_gone()
@@ -339,13 +340,15 @@ class Dispatcher:
         holder = asyncio.current_task()
         assert holder is not None
         goes_on = True
+        asked_at = self._store.clock.now()  # or later: the alarm rings at once for what is past
         try:
             while goes_on and self.takes_jobs:
-                asked_at, news = self._store.clock.now(), self._news
+                news = self._news
                 jobs = await self._fetch(self._most)
                 if not jobs:
                     if await self._is_over_till_later(asked_at, news):
                         return
+                    asked_at = self._store.clock.now()
                     continue
                 if all_of_them:
                     self._open_slot(all_of_them=True)

@@ -108,8 +108,11 @@ class Subscriptions:
                         result = results.get((queue_name, event.job_id))
                         self._call_with_result(event, callbacks, of_job, result)
                         continue
-            if callbacks:
-                self._call(event, callbacks)
+            for callback in callbacks:  # as _call does, without its cost
+                try:
+                    callback(event)
+                except BaseException as error:
+                    self._report(error, event)
 
     def _call_with_result(
         self,

@@ -275,6 +275,7 @@ def _try_again(
     if delay:
         updates["delay_until"] = now + timedelta(seconds=delay)
     retrying = {
+        "name": job.name,
         "worker_id": job.locked_by,
         "attempts_made": job.attempts_made + 1,
         "attempts": job.opts.attempts,
@@ -292,7 +293,8 @@ def _stall(job: JobData, seen: datetime | None, now: datetime) -> Change:
         return NOTHING
     late = format_seconds((now - job.lock_until).total_seconds())
     reason = f"stalled: worker {job.locked_by} did not renew its lock, which ran out {late} ago"
-    stalled: Event = (EventType.STALLED, {"worker_id": job.locked_by, "reason": reason})
+    about = {"name": job.name, "worker_id": job.locked_by, "reason": reason}
+    stalled: Event = (EventType.STALLED, about)
     can_retry = not job.discarded and job.attempts_made + 1 < job.opts.attempts
     if job.cancelled_at or not can_retry:
         change = _fail(job, actions.Fail(reason, final=True), now, None)

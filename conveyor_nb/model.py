@@ -112,7 +112,8 @@ class EventType(Word):
 class StoreEvent(Struct, frozen=True):
     """One thing that happened in a store; published after the change is visible there.
 
-    ``data`` is shared by all subscribers: read it, don't change it.
+    ``data`` holds more about it: ``event_data`` says what, by type. It is shared by all
+    subscribers: read it, don't change it.
     """
 
     type: str

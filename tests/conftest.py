@@ -17,13 +17,18 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from conveyor_nb import StoreEvent
+from conveyor_nb.stores.subscriptions import Subscriptions
+from conveyor_nb.testing.events import fault_of_data
+
+BENCHMARKS = Path(__file__).resolve().parent / "benchmarks"
 BROWSER_TESTS = Path(__file__).resolve().parent / "browser"
 THREADS = pytest.StashKey[frozenset[threading.Thread]]()
 THREAD_PATIENCE = 2.0
@@ -97,6 +102,26 @@ def _leak_check(request: pytest.FixtureRequest) -> None:
     """
     if is_async(request.node):
         request.getfixturevalue("_loop_left_as_found")
+
+
+@pytest.fixture(autouse=True)
+def _event_data_check(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Fail a test in which a store publishes an event whose data is not as the table says."""
+    faults: list[str] = []
+    publish = Subscriptions.publish
+
+    def checked(self: Subscriptions, events: Iterable[StoreEvent], *more: Any) -> None:
+        events = list(events)
+        faults.extend(filter(None, map(fault_of_data, events)))
+        publish(self, events, *more)
+
+    if BENCHMARKS not in request.node.path.parents:  # they count calls
+        monkeypatch.setattr(Subscriptions, "publish", checked)
+    yield
+    if faults:
+        pytest.fail(f"events are not as conveyor_nb.event_data says: {faults}", pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from msgspec import ValidationError, convert
+
+from conveyor_nb.event_data import EVENT_DATA, keys_of
 from conveyor_nb.lifecycle import TRANSITIONS
 from conveyor_nb.model import EventType, JobState, StoreEvent
 from conveyor_nb.stores.interface import StoreInterface
 
-__all__ = ["EventLog", "EventView", "StrictEventView", "capture_events"]
+__all__ = ["EventLog", "EventView", "StrictEventView", "capture_events", "fault_of_data"]
 
 _STATE_OF = {f"job:{state}": state for state in JobState}
 
@@ -30,6 +33,26 @@ class EventLog(list[StoreEvent]):
     def of_type(self, kind: str) -> list[StoreEvent]:
         """The events of one type."""
         return [event for event in self if event.type == kind]
+
+
+def fault_of_data(event: StoreEvent) -> str | None:
+    """What is wrong with the data of an event, by the table ``EVENT_DATA``; ``None``: nothing.
+
+    >>> from datetime import UTC, datetime
+    >>> told = {"worker_id": "w1", "nam": "mailer"}
+    >>> fault_of_data(StoreEvent("worker:started", "emails", None, told, datetime.now(UTC)))
+    "worker:started: unknown keys ['nam']"
+    """
+    if event.type not in EVENT_DATA:
+        return f"{event.type}: there is no such type"
+    kind = EventType(event.type)
+    if unknown := sorted(event.data.keys() - keys_of(kind)):
+        return f"{kind}: unknown keys {unknown}"
+    try:
+        convert(event.data, EVENT_DATA[kind])
+    except ValidationError as error:
+        return f"{kind}: {error}"
+    return None
 
 
 @contextmanager

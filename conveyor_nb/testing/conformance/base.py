@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from conveyor_nb.stores.interface import StoreInterface
+from conveyor_nb.testing.events import fault_of_data
 from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["StoreTests"]
@@ -32,5 +33,8 @@ class StoreTests:
     @pytest_asyncio.fixture
     async def store(self, clock: VirtualClock) -> AsyncIterator[StoreInterface]:
         """The store under test."""
+        faults: list[str | None] = []
         async with self.make_store(clock) as store:
+            store.subscribe(None, lambda event: faults.append(fault_of_data(event)))
             yield store
+        assert [fault for fault in faults if fault] == []

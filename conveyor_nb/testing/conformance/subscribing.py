@@ -64,7 +64,7 @@ class SubscribingTests(StoreTests):
     async def test_a_published_event_reaches_the_subscribers(
         self, store: StoreInterface, clock: VirtualClock
     ) -> None:
-        event = StoreEvent("queue:error", QUEUE, None, {"reason": "x"}, clock.now())
+        event = StoreEvent("queue:error", QUEUE, None, {"error": "x"}, clock.now())
         with capture_events(store, QUEUE) as events, capture_events(store, "reports") as others:
             await store.publish(event)
         assert events == [event]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import io
 import linecache
@@ -17,6 +18,7 @@ from conveyor_nb.durations import Duration
 from conveyor_nb.errors import JobCancelledError
 from conveyor_nb.execution import RemoteError, describe, format_traceback
 from conveyor_nb.failures import Retried, rule
+from conveyor_nb.process_group import call_at_end_of, end_own_group
 from conveyor_nb.process_pickle import pack_result, unpack
 from conveyor_nb.text import inline, shown
 
@@ -24,6 +26,9 @@ __all__ = ["CALLS", "FIELDS", "ProcessJob", "serve"]
 
 FIELDS = ("id", "name", "queue_name", "data", "attempts_made")
 """What a handler in a process can read of its job."""
+
+_LAST_SECONDS = 1.0
+"""For how many seconds a process that is to end may take to do so."""
 
 CALLS = ("update_progress", "log", "sleep", "raise_if_cancelled")
 """What it can do with it."""
@@ -83,19 +88,29 @@ class ProcessJob:
         return f"<ProcessJob {inline(self.id)} {shown(self.name)}>"
 
 
-def serve() -> None:
-    """Call the handler for one job after the other, until the parent process ends or says so."""
+def serve(parent_id: int) -> None:
+    """Call the handler for one job after the other, until the parent process ends or says so.
+
+    However it ends, what its handlers have started ends with it.
+
+    Args:
+        parent_id: the parent process.
+    """
+    atexit.register(end_own_group)  # the first that is registered is the last to be called
     # A kernel ignores interrupts while no cell runs, and so would whatever it starts then.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    parent = _Parent()
+    parent = _Parent(parent_id)
     sys.stdout, sys.stderr = _Stream(parent, "stdout"), _Stream(parent, "stderr")
-    packed_handler, cells = parent.next_job()
+    handler = parent.next_job()
+    if handler is None:
+        return
+    packed_handler, cells = handler
     linecache.cache.update(cells)
     while (packed := parent.next_job()) is not None:
         answer = _call(parent, packed_handler, packed)
         sys.stdout.flush()
         sys.stderr.flush()
-        parent.send(*answer)
+        parent.answer(*answer)
 
 
 _load = functools.cache(unpack)
@@ -121,7 +136,7 @@ def _call(parent: _Parent, packed_handler: bytes, packed: bytes) -> tuple[Any, .
 class _Parent:
     """The way to the parent process: it has the standard input and output for itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, process_id: int) -> None:
         self._reader = open(os.dup(0), "rb")  # noqa: SIM115 -- as long as the process
         self._writer = open(os.dup(1), "wb")  # noqa: SIM115
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -130,15 +145,20 @@ class _Parent:
         self._replies: queue.SimpleQueue[tuple[bool, bytes]] = queue.SimpleQueue()
         self._sending = threading.Lock()
         self._asking = threading.Lock()
-        self._busy = False
+        self._counting = threading.Lock()
+        self._owed = 0
         threading.Thread(target=self._listen, name="conveyor_nb-parent", daemon=True).start()
+        call_at_end_of(process_id, self._end)
 
     def next_job(self) -> Any:
         """Wait for the handler, and then for jobs; ``None``: there is to be no other."""
-        self._busy = False
-        got = self._jobs.get()
-        self._busy = True
-        return got
+        return self._jobs.get()
+
+    def answer(self, *message: Any) -> None:
+        """Say what came of a job."""
+        with self._counting:
+            self._owed -= 1
+        self.send(*message)
 
     def ask(self, job_id: str, name: str, *arguments: Any) -> None:
         """Have a method of the job called; what it raises is raised here."""
@@ -163,10 +183,17 @@ class _Parent:
                 kind, content = pickle.load(self._reader)
             except (EOFError, OSError, pickle.UnpicklingError):
                 break
+            with self._counting:
+                self._owed += kind == "job"
             (self._replies if kind == "reply" else self._jobs).put(content)
-        if self._busy:  # nobody is left who would take the result
-            os._exit(1)
-        self._jobs.put(None)
+        self._end()
+
+    def _end(self) -> None:
+        """End this process: by itself if it is idle, and in a little time at the latest."""
+        if not self._owed:  # else nobody is left who would take the result
+            self._jobs.put(None)
+            threading.Event().wait(_LAST_SECONDS)
+        end_own_group()
 
 
 class _Stream(io.TextIOBase):

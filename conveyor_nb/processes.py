@@ -29,6 +29,7 @@ from conveyor_nb.failures import Retried
 from conveyor_nb.handlers import Handler
 from conveyor_nb.job import Job
 from conveyor_nb.process_child import CALLS, FIELDS
+from conveyor_nb.process_group import HAS_GROUPS, kill_group
 from conveyor_nb.process_pickle import pack_data, pack_error, pack_handler, unpack_result
 from conveyor_nb.runners import Argument, Background, Raised, Runner
 
@@ -173,7 +174,7 @@ class _Child:
         path = [entry for entry in sys.path if isinstance(entry, str)]
         program = (
             f"import sys; sys.path[:] = {path!r}\n"
-            "from conveyor_nb.process_child import serve; serve()"
+            f"from conveyor_nb.process_child import serve; serve({os.getpid()})"
         )
         try:
             self._process = subprocess.Popen(
@@ -181,7 +182,7 @@ class _Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 # a kernel's interrupt goes to its whole group, and is not meant for jobs
-                process_group=0 if _HAS_GROUPS else None,
+                process_group=0 if HAS_GROUPS else None,
             )
         except BaseException:
             self.ended.set_result(-1)
@@ -198,7 +199,7 @@ class _Child:
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
         code = process.wait()
-        if _HAS_GROUPS:
+        if HAS_GROUPS:
             self._kill_group()  # what the handler started would hold the pipes open
         for pipe in (process.stdin, process.stdout):
             with self._talking, contextlib.suppress(OSError):
@@ -208,10 +209,10 @@ class _Child:
 
     def _kill_group(self) -> None:
         assert self._process is not None
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if _HAS_GROUPS:
-                os.killpg(self._process.pid, signal.SIGKILL)
-            else:
+        if HAS_GROUPS:
+            kill_group(self._process.pid)
+        else:
+            with contextlib.suppress(PermissionError):
                 self._process.kill()
 
     def _death(self) -> RemoteError:
@@ -223,9 +224,6 @@ class _Child:
         if -code in list(signal.Signals):
             said += f" ({signal.Signals(-code).name})"
         return RemoteError(said, f"{said}\n")
-
-
-_HAS_GROUPS = hasattr(os, "killpg")
 
 
 def _pack_jobs(jobs: list[Job], batch: bool) -> bytes:

@@ -165,8 +165,6 @@ def error_line(error: BaseException, limit: int = 300) -> str:
     name = one_line(type(error).__name__, 80)
     try:
         text = str(error)
-    except KeyboardInterrupt:
-        raise
     except BaseException:  # a person's __str__ may raise anything
         return f"{name} (its text can't be shown: __str__ raised)"
     return f"{name}: {one_line(text, limit)}" if text else name
@@ -290,8 +288,6 @@ def _describe(value: Any) -> str:
         if shape := _shape_of(value):  # frames, arrays: their own repr is slow or long
             return f"<{name} {' x '.join(map(str, shape))}>"
         text = repr(value)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # somebody else's __repr__ may raise anything
         return f"<{name}, whose repr raised {type(error).__name__}>"
     return shorten(text, _MOST_TEXT)
@@ -300,7 +296,7 @@ def _describe(value: Any) -> str:
 def _shape_of(value: object) -> tuple[object, ...]:
     try:
         shape = getattr(value, "shape", None)
-    except Exception:  # somebody else's __getattr__ may raise anything
+    except BaseException:  # somebody else's __getattr__ may raise anything
         return ()
     return shape if type(shape) is tuple else ()
 

@@ -42,8 +42,8 @@ ROOMS = {
     "memory": Room("stores.*", "data rules interface memory display"),
     "engine": Room(
         "queue repeating job worker dispatcher execution faults runners processes process_child "
-        "process_pickle threads blocking current locks slots registry flow observable intake "
-        "causes conditions deadlocks handlers lifespan runs",
+        "process_group process_pickle threads blocking current locks slots registry flow "
+        "observable intake causes conditions deadlocks handlers lifespan runs",
         "data rules interface stores engine display",
     ),
     # The one door from the engine to the notebook, open only while someone goes through it.

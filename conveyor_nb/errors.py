@@ -6,7 +6,9 @@ Bad arguments raise plain ``ValueError`` or ``TypeError`` instead, at the call t
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
+from types import FunctionType
 from typing import Any
 
 from conveyor_nb.durations import Duration, to_seconds
@@ -254,14 +256,32 @@ class UnreadablePayloadError(ConveyorError):
 class PayloadError(ConveyorError, TypeError):
     """A payload or a result can't be copied into the store; ``path`` says which part of it."""
 
-    def __init__(self, path: str, type_name: str, cause: str) -> None:
+    def __init__(
+        self,
+        path: str,
+        type_name: str,
+        cause: str,
+        remedy: str = "use JSON-like values or picklable objects",
+    ) -> None:
         super().__init__(
-            f"{path} is a {type_name}, which can't be copied into the store ({cause}); "
-            "use JSON-like values or picklable objects"
+            f"{path} is a {type_name}, which can't be copied into the store ({cause}); {remedy}"
         )
         self.path = path
 
     @classmethod
     def of(cls, path: str, value: object, cause: BaseException) -> PayloadError:
         """Build the error for ``value``, which was found at ``path``."""
-        return cls(path, fit(type(value).__qualname__), error_line(cause))
+        type_name = fit(type(value).__qualname__)
+        if (name := _outdated_name(value)) is None:
+            return cls(path, type_name, error_line(cause))
+        why = f"it is from before {fit(name)} was defined anew, by its cell or module run again"
+        return cls(path, type_name, why, "make the object anew")
+
+
+def _outdated_name(value: object) -> str | None:
+    """The name of the class of a value, or of what is one, if it stands for another by now."""
+    made = value if isinstance(value, (type, FunctionType)) else type(value)
+    found: object = sys.modules.get(made.__module__)
+    for part in made.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return None if found is None or found is made else made.__qualname__

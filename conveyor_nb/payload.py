@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 import pickle
 from collections.abc import Iterator, Mapping
+from enum import Enum
+from types import FunctionType, ModuleType
 from typing import Any
 
 from msgspec import Struct
@@ -145,3 +147,6 @@ def _parts(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in dataclasses.fields(value):
             yield f"{path}.{field.name}", getattr(value, field.name)
+    elif not isinstance(value, (type, Enum, FunctionType, ModuleType)):
+        for name, part in getattr(value, "__dict__", {}).items():
+            yield f"{path}.{name}", part

@@ -198,7 +198,8 @@ class Magics:
                     await asyncio.shield(answer.rest)
                 await self._session.settle()
         except (Mistake, ConveyorError, ValueError, TypeError) as error:
-            if isinstance(error, TypeError) and isinstance(self._session.store, ReadableStore):
+            is_ours = isinstance(error, ConveyorError) or not isinstance(error, TypeError)
+            if not is_ours and isinstance(self._session.store, ReadableStore):
                 raise  # else it says that this store can't be read without waiting
             _tell(f"%conveyor {name}" if name in COMMANDS else "%conveyor", error)
             return None

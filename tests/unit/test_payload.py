@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import threading
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -145,3 +147,103 @@ def test_a_payload_too_deep_to_copy_is_an_error() -> None:
         freeze(deep, "data")
     while deep:  # let go of it level by level: Python may not be able to all at once
         deep = deep[0]
+
+
+# -- objects of a class that was defined anew -------------------------------------------------
+
+CELL = """
+import collections, dataclasses, enum, typing
+
+class Plain:
+    def __init__(self, part=None):
+        self.part = part
+
+@dataclasses.dataclass
+class Data:
+    part: object = None
+
+class Choice(enum.Enum):
+    ONE = 1
+
+Pair = collections.namedtuple("Pair", "one two")
+
+class Typed(typing.NamedTuple):
+    one: int
+
+class Slotted:
+    __slots__ = ()
+
+class Outer:
+    class Inner:
+        pass
+
+def function():
+    pass
+"""
+
+
+@pytest.fixture
+def cell(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module that stands for a notebook, with a cell that was run; :func:`rerun` does again."""
+    module = ModuleType("notebook_of_a_test")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    rerun(module)
+    return module
+
+
+def rerun(cell: ModuleType) -> None:
+    exec(CELL, cell.__dict__)
+
+
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [
+        ("Plain()", "Plain"),
+        ("Data()", "Data"),
+        ("Choice.ONE", "Choice"),
+        ("Pair(1, 2)", "Pair"),
+        ("Typed(1)", "Typed"),
+        ("Slotted()", "Slotted"),
+        ("Outer.Inner()", "Outer.Inner"),
+        ("Plain", "Plain"),
+        ("function", "function"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("within", "path"),
+    [
+        ("{}", "data is"),
+        ("[0, {}]", "data[1] is"),
+        ("{{'a': ({},)}}", "data['a'][0] is"),
+    ],
+)
+def test_an_object_of_before_its_class_was_defined_anew(
+    cell: ModuleType, made: str, name: str, within: str, path: str
+) -> None:
+    old = eval(made, cell.__dict__)
+    freeze(old, "data")
+    rerun(cell)
+    value = eval(within.format("old"), {"old": old})
+    with pytest.raises(PayloadError) as caught:
+        freeze(value, "data")
+    text = str(caught.value)
+    assert text.startswith(path)
+    assert f"it is from before {name} was defined anew" in text
+    assert text.endswith("make the object anew")
+
+
+def test_what_holds_an_object_of_before_is_told_by_its_path(cell: ModuleType) -> None:
+    old = cell.Plain()
+    rerun(cell)
+    with pytest.raises(PayloadError, match=r"data\.part\[0\] is a Plain"):
+        freeze(cell.Data([old]), "data")
+    with pytest.raises(PayloadError, match=r"data\.part is a Plain"):
+        freeze(cell.Plain(old), "data")
+
+
+def test_a_class_that_is_gone_is_not_said_to_be_defined_anew(cell: ModuleType) -> None:
+    old = cell.Plain()
+    del cell.Plain
+    with pytest.raises(PayloadError) as caught:
+        freeze(old, "data")
+    assert "anew" not in str(caught.value)

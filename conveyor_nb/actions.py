@@ -21,6 +21,8 @@ __all__ = [
     "Discard",
     "ExtendLock",
     "Fail",
+    "Hold",
+    "LetGo",
     "Log",
     "MoveToDelayed",
     "Promote",
@@ -60,6 +62,20 @@ class Release(Struct, frozen=True):
     """The worker gives the job back unfinished: no attempt is spent. Needs the lock."""
 
     reason: str = "the worker was closed"
+
+
+class Hold(Struct, frozen=True):
+    """The run was told to stop and goes on: it ends as ``end`` says. Needs the lock.
+
+    What is final is so at once; whatever lets the job run again has to wait until the handler
+    has returned, and so does a retry of a job that has ended: its lock stays until ``LetGo``.
+    """
+
+    end: Fail | Release
+
+
+class LetGo(Struct, frozen=True):
+    """The handler of a job that had ended before it has returned. Needs the lock."""
 
 
 class MoveToDelayed(Struct, frozen=True):
@@ -138,6 +154,8 @@ Action = (
     Complete
     | Fail
     | Release
+    | Hold
+    | LetGo
     | MoveToDelayed
     | ExtendLock
     | Stall

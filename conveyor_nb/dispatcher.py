@@ -12,21 +12,21 @@ import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
-from threading import get_ident
+from threading import Thread, get_ident
 from typing import Any
 
-from conveyor_nb.actions import Action, Release
+from conveyor_nb.actions import Action, Hold, LetGo, Release
 from conveyor_nb.alarm import Alarm
 from conveyor_nb.clock import checkpoint
 from conveyor_nb.errors import JobNotFoundError, LostLockError, PayloadError
-from conveyor_nb.execution import Execution, Verdict, failed
+from conveyor_nb.execution import LOOP_ENDED, Execution, Verdict, failed
 from conveyor_nb.faults import Chores, FaultReporter
 from conveyor_nb.handlers import Handler, Handlers
 from conveyor_nb.job import Job
 from conveyor_nb.lifespan import Lifespan, ResourceRunner
-from conveyor_nb.locks import LockKeeper
+from conveyor_nb.locks import LockKeeper, see_out
 from conveyor_nb.loops import call_on
-from conveyor_nb.model import EventType, FetchOptions, Lock, StoreEvent
+from conveyor_nb.model import EventType, FetchOptions, JobState, Lock, StoreEvent
 from conveyor_nb.runners import runner_for
 from conveyor_nb.slots import Slots
 from conveyor_nb.stores import StoreInterface
@@ -51,7 +51,7 @@ class Dispatcher:
         on_turn: awaited each time that the worker's status may have changed.
         lifespan: opened before the first job, closed after the last one.
         on_loop_gone: called when it should do something, and the loop that it runs on is closed.
-        lifespan: what is opened before the first job, and closed after the last one.
+        on_end: called when it is closed and the last handler has returned.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Dispatcher:
         logger: logging.Logger,
         on_turn: Callable[[], Awaitable[None]],
         on_loop_gone: Callable[[], None],
+        on_end: Callable[[], None],
         lifespan: Lifespan | None = None,
     ) -> None:
         self.slots = Slots(options.concurrency)
@@ -93,6 +94,8 @@ class Dispatcher:
         self._on_loop_gone = on_loop_gone
         self._is_thrown_away = False
         self._owners: set[asyncio.Task[Any]] = set()
+        self._on_end = on_end
+        self._is_closed = False
         self._runs = False
         self._news = 0
         self._context = contextvars.copy_context()
@@ -109,7 +112,7 @@ class Dispatcher:
             queue_name,
             lock_duration=self._lock_duration,
             stalled_interval=options.stalled_interval,
-            running=self.slots.jobs,
+            running=self.slots.locked_jobs,
             on_lost=self._lose,
             spawn=self._chores.spawn,
         )
@@ -154,6 +157,7 @@ class Dispatcher:
             EventType.ACTIVE: self._locks.watch,
             EventType.CANCELLED: lambda event: self._stop(event, Verdict.CANCELLED),
             EventType.REMOVED: lambda event: self._stop(event, Verdict.LOST),
+            EventType.DISCONNECTED: lambda _: self._give_up(),
         }
         if options.max_global_concurrency is not None or options.group is not None:
             for kind in (EventType.COMPLETED, EventType.FAILED):
@@ -186,7 +190,7 @@ class Dispatcher:
                     await self._pause_after("status", error)
                 else:
                     self._begin()
-                if not self.slots.holders:
+                if not self.slots.busy:
                     self._idle.set()
                     if not self.stays_on:
                         return
@@ -248,7 +252,7 @@ class Dispatcher:
             holder = asyncio.get_running_loop().create_task(self._step(taken))
             self.slots.take(holder)
         await self.slots.wait_for_leave(holder)
-        if holder.done():  # if not, it was abandoned
+        if holder.done():  # if not, its handler does not stop
             holder.result()
         return taken[0] if taken else None
 
@@ -258,35 +262,122 @@ class Dispatcher:
             execution.stop_all(Verdict.RELEASED)
 
     async def abandon(self) -> None:
-        """Put back the jobs of handlers that did not stop when they were cancelled."""
+        """Wait no more for handlers that did not stop when they were told to."""
         for execution in self.slots.executions:
-            for job in execution.jobs:
-                self._logger.warning("the handler of job %r did not stop when cancelled", job.id)
+            if execution.lose_patience():
+                await self._see_to(execution)
+                self._leave_alone(execution)
+                continue
+            for job in execution.jobs:  # the store could not keep what came of it
                 with contextlib.suppress(LostLockError, JobNotFoundError):  # it is not ours
                     await job.apply(Release())
-            holder = execution.abandon()
-            self.slots.end(holder, execution)
-            self._leave_slot(holder)
 
     async def close(self) -> None:
-        """Let go of timers, tasks, threads and processes."""
-        self._locks.close()
+        """Let go of timers, tasks, threads and processes; but not of jobs that are still held."""
+        self._locks.stop_watching()
         self._alarm.cancel()
         self._retry.cancel()
         if self.loop in (None, asyncio.get_running_loop()):  # else they went with their loop
-            for holder in self.slots.holders:
+            holders = [one for one in self.slots.holders if not self.slots.is_left_alone(one)]
+            for holder in holders:
                 holder.cancel()
-            await asyncio.gather(*self.slots.holders, return_exceptions=True)
+            await asyncio.gather(*holders, return_exceptions=True)
             await self._chores.close()
         await self._runner.close()
-        await self._close_lifespan()
+        for execution in self.slots.executions:  # a loop that is thrown away says nothing of it
+            execution.task._log_destroy_pending = False  # type: ignore[attr-defined]
+        if not self.slots.holders:
+            await self._close_lifespan()
+            self._lifespan = None
+        self._is_closed = True
+        self._let_threads_go()
+        self._end_if_done()
+
+    # -- handlers that do not stop ------------------------------------------------------------
+
+    def _note_overrun(self, execution: Execution) -> None:
+        self._chores.spawn(self._see_to(execution))
+
+    async def _see_to(self, execution: Execution) -> None:
+        """Report what does not wait for a handler that goes on, and mark the jobs that do.
+
+        Once they all have ended, nobody waits for the handler any more.
+        """
+        assert execution.reporting is not None, "it goes on"
+        async with execution.reporting:
+            for job, end in execution.overruns():
+                await self._report(job, Hold(end))
+                if job.state is not JobState.ACTIVE and not execution.is_held:
+                    job.mute()
+        if not execution.running_jobs():
+            self._leave_alone(execution)
+
+    def _leave_alone(self, execution: Execution) -> None:
+        """Wait no more for a handler; what it holds is looked after until it returns."""
+        if execution.is_held and self.slots.holders.get(execution.task) is execution:
+            if self.slots.leave_alone(execution) and not execution.is_in_thread:
+                for job in execution.jobs:
+                    self._logger.warning(
+                        "the handler of job %r did not stop when cancelled; "
+                        "its slot is held until it returns",
+                        job.id,
+                    )
+            self._wake.set()
+
+    async def _report_late(self, holder: asyncio.Task[Any], execution: Execution) -> None:
+        """Report the end of a handler that went on, after what was said of it before."""
+        assert execution.reporting is not None, "it went on"
+        async with execution.reporting:
+            for job, action in execution.outcomes():
+                await self._report(job, action)
+        self.slots.end(holder, execution)
+        now = self._store.clock.now()
+        for job in execution.jobs:
+            data = {"name": job.name, "worker_id": self._worker_id}
+            event = StoreEvent(EventType.FREED, self._queue_name, job.id, data, now)
+            await self._store.publish(event)
+
+    async def let_go(self) -> None:
+        """Let go of the jobs that handlers in threads still hold, as the process ends."""
+        self._give_up()
+        held = [one.task for one in self.slots.executions if one.is_in_thread]
+        await asyncio.gather(*held, return_exceptions=True)
+
+    def _give_up(self) -> None:
+        """Take it that there is nothing left that a handler could hold."""
+        for execution in self.slots.executions:
+            if execution.reporting is not None:
+                execution.stop_all(Verdict.LOST)
+        self._let_threads_go()
+
+    def _let_threads_go(self) -> None:
+        """Of a worker that is closed, wait for no thread that holds no job."""
+        for execution in self.slots.executions if self._is_closed else ():
+            if execution.is_in_thread and not execution.locked_jobs():
+                execution.task.cancel()
+
+    def _outlive(self, execution: Execution) -> None:
+        """See to the jobs of a thread that goes on after its loop, on a loop of its own."""
+        execution.put_back()
+        seeing_out = see_out(execution, self._store, self._lock_duration)
+        Thread(target=asyncio.run, args=(seeing_out,), daemon=True).start()
+
+    def _end_if_done(self) -> None:
+        if self._is_closed and not self.slots.holders:
+            self._locks.close()
+            if self._lifespan is not None:  # the last handler may have used what it gave
+                self._chores.spawn(self._close_lifespan())
+            self._on_end()
 
     async def put_back(self) -> None:
         """Put back the jobs that were left when the loop was closed; for use on another one."""
         for execution in self.slots.executions:
+            if execution.is_in_thread:
+                self._outlive(execution)
+                continue
             for job in execution.jobs:
                 with contextlib.suppress(LostLockError, JobNotFoundError):  # it is not ours
-                    await job.apply(Release())
+                    await job.apply(Release(LOOP_ENDED))
 
     @contextlib.contextmanager
     def _owning(self) -> Iterator[None]:
@@ -332,8 +423,9 @@ class Dispatcher:
 
     def _leave_slot(self, holder: asyncio.Task[Any]) -> None:
         self.slots.leave(holder)
-        if not self.slots.holders:
+        if not self.slots.busy and not holder.get_loop().is_closed():
             self._wake.set()
+            self._end_if_done()
 
     async def _work(self, all_of_them: bool) -> None:
         """Take and run jobs in a slot, one after the other, until there is none."""
@@ -396,14 +488,27 @@ class Dispatcher:
         """
         clock = self._store.clock
         execution = Execution(
-            jobs, self._runner, self._is_batch, clock, self._captures, self._retry_on
+            jobs,
+            self._runner,
+            self._is_batch,
+            clock,
+            self._captures,
+            self._retry_on,
+            self._note_overrun,
         )
         self.slots.begin(holder, execution)
         self._locks.keep()
         try:
             is_as_before = await execution.run(holder)
+            if execution.is_in_thread:  # its task was cancelled, which a thread does not notice
+                if execution.locked_jobs():
+                    self._outlive(execution)
+                return False
             if not is_as_before and self._is_being_thrown_away():
                 execution.put_back()
+            if execution.reporting is not None:
+                await self._report_late(holder, execution)
+                return False
             for job, action in execution.outcomes():
                 try:
                     await self._settle(job, action)
@@ -413,13 +518,16 @@ class Dispatcher:
                     await self._settle_later(job, action, error)
         finally:
             self.slots.end(holder, execution)
-        background = execution.background
-        if background is not None and not background.done():
-            self.slots.leave_behind(background, self._open_slot)
-            return False
         return is_as_before
 
     # -- reporting ----------------------------------------------------------------------------
+
+    async def _report(self, job: Job, action: Action) -> None:
+        """Report, as soon as the store can keep it."""
+        try:
+            await self._settle(job, action)
+        except Exception as error:
+            await self._settle_later(job, action, error)
 
     async def _settle_later(self, job: Job, action: Action, error: Exception) -> None:
         """Report an outcome, however long it takes until the store can keep it."""
@@ -448,7 +556,8 @@ class Dispatcher:
                 # the handler's result can't be kept: whatever its class raises there
                 await job.apply(failed(job, error, self._retry_on))
         except (LostLockError, JobNotFoundError) as error:
-            await self._faults.publish(error, job.id)
+            if not isinstance(action, LetGo):  # of a job that is gone there is nothing to let go
+                await self._faults.publish(error, job.id)
 
     def _lose(self, job: Job) -> None:
         self.slots.stop(job.id, Verdict.LOST)

@@ -107,6 +107,20 @@ class StalledData(_Job):
     reason: str
 
 
+class HeldData(_Job):
+    """A job's run was told to stop and goes on: it holds a slot, and maybe the job."""
+
+    worker_id: str | None
+    reason: str
+    """Why it is to stop."""
+
+
+class FreedData(_Job):
+    """The run has ended, and its slot is free."""
+
+    worker_id: str
+
+
 class CancelledData(_Moved):
     """A job is to stop; its end is told by an event of its own."""
 
@@ -177,6 +191,8 @@ EVENT_DATA: Mapping[EventType, type] = {
     EventType.LOG: LogData,
     EventType.RETRYING: RetryingData,
     EventType.STALLED: StalledData,
+    EventType.HELD: HeldData,
+    EventType.FREED: FreedData,
     EventType.CANCELLED: CancelledData,
     EventType.REMOVED: RemovedData,
     EventType.DRAINED: DrainedData,

@@ -12,34 +12,52 @@ import contextlib
 import contextvars
 import functools
 import traceback
-from collections.abc import Sequence
-from enum import Enum
+from collections.abc import Callable, Sequence
+from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from conveyor_nb.actions import Action, Complete, Fail, Release
+from conveyor_nb.actions import Action, Complete, Fail, LetGo, Release
 from conveyor_nb.causes import keep_failure
-from conveyor_nb.clock import Clock, TimerHandle, checkpoint
+from conveyor_nb.clock import Callback, Clock, TimerHandle, checkpoint
 from conveyor_nb.durations import Duration, format_seconds
 from conveyor_nb.errors import FAULTS
 from conveyor_nb.failures import Retried, Ruling, rule
 from conveyor_nb.job import Job
-from conveyor_nb.lifecycle import CANCELLED
+from conveyor_nb.lifecycle import CANCELLED, SETTLED
 from conveyor_nb.model import JobState
 from conveyor_nb.runners import Background, Raised, Runner
 from conveyor_nb.runs import Run, enter_run
 
-__all__ = ["Execution", "RemoteError", "Verdict", "describe", "failed", "format_traceback"]
+__all__ = [
+    "LOOP_ENDED",
+    "Execution",
+    "RemoteError",
+    "Verdict",
+    "describe",
+    "failed",
+    "format_traceback",
+]
+
+LOOP_ENDED = "the event loop of its worker ended"
+"""Why a job is given back that nobody goes on with."""
+
+_GRACE = 1.0
+"""Seconds that an async handler has to stop, once it was cancelled."""
 
 
-class Verdict(Enum):
-    """Why a job's run is stopped before its handler is done."""
+class Verdict(IntEnum):
+    """Why a job's run is stopped before its handler is done; of two reasons the higher counts."""
 
-    CANCELLED = "cancelled"
-    TIMED_OUT = "timed out"
-    LOST = "its lock was lost"
-    RELEASED = "the worker was closed"
+    LEFT = 1
+    """The event loop of its worker ended."""
+    RELEASED = 2
+    """Its worker was closed."""
+    TIMED_OUT = 3
+    CANCELLED = 4
+    LOST = 5
+    """Its lock was lost, or the job itself."""
 
 
 class Execution:
@@ -52,21 +70,26 @@ class Execution:
         clock: for the jobs' timeouts.
         captured: whether what the handler prints may be taken for the jobs' logs.
         retry_on: what the worker retries.
+        on_overrun: called with it when a run was told to stop and goes on all the same.
     """
 
     __slots__ = (
+        "_background",
         "_batch",
         "_captured",
         "_clock",
         "_gave",
         "_is_over",
+        "_on_overrun",
         "_retry_on",
         "_runner",
         "_task",
         "_timers",
         "_verdicts",
-        "background",
+        "_was_patient",
+        "_was_told",
         "jobs",
+        "reporting",
     )
 
     def __init__(
@@ -76,11 +99,16 @@ class Execution:
         batch: bool,
         clock: Clock,
         captured: bool,
-        retry_on: Retried = None,
+        retry_on: Retried,
+        on_overrun: Callable[[Execution], object],
     ) -> None:
         self.jobs = jobs
-        self.background: Background | None = None
-        """What works for it outside of the loop, and may go on for a while after its end."""
+        self.reporting: asyncio.Lock | None = None
+        """Held by whoever reports on a run that goes on; ``None``: it ends when it is told to."""
+        self._background: Background | None = None
+        self._on_overrun = on_overrun
+        self._was_told = False
+        self._was_patient = False
         self._runner = runner
         self._batch = batch
         self._clock = clock
@@ -105,7 +133,8 @@ class Execution:
         self._task = task
         for job in self.jobs:
             if job.opts.timeout is not None:
-                self._time_out_after(job, job.opts.timeout)
+                expire = functools.partial(self.stop, job, Verdict.TIMED_OUT)
+                self._call_later(job.opts.timeout, expire)
         enter_run(Run(self.jobs, self._captured, task.get_loop()))
         context = contextvars.copy_context()
         try:
@@ -129,12 +158,22 @@ class Execution:
 
     def stop(self, job: Job, verdict: Verdict) -> None:
         """Stop the run of a job: the handler is cancelled when none of its jobs is left."""
-        if self._is_over:
+        if self._is_over or self._verdicts.get(job.id, 0) >= verdict:
             return
-        self._verdicts.setdefault(job.id, verdict)
+        self._verdicts[job.id] = verdict
         job.request_stop()
-        if self._task is not None and all(one.id in self._verdicts for one in self.jobs):
+        is_to_end = len(self._verdicts) == len(self.jobs)
+        can_end = is_to_end and not self.is_in_thread
+        is_wanted_again = self._was_patient and verdict is Verdict.CANCELLED
+        if can_end and self._task is not None and (is_wanted_again or not self._was_told):
+            self._was_told = True
             self._task.cancel()
+        if verdict is Verdict.RELEASED:
+            return  # the worker that is closed waits for all its handlers, in real time
+        if can_end and not self._was_patient:
+            self._call_later(_GRACE, self._lose_patience_soon)
+        else:
+            self._overrun()
 
     def stop_all(self, verdict: Verdict) -> None:
         """Stop the run of every job."""
@@ -145,7 +184,55 @@ class Execution:
         """Put back what its handler was kept from finishing: its task was thrown away."""
         if type(self._gave) is Raised and isinstance(self._gave.error, asyncio.CancelledError):
             for job in self.jobs:
-                self._verdicts.setdefault(job.id, Verdict.RELEASED)
+                self._verdicts.setdefault(job.id, Verdict.LEFT)
+
+    def lose_patience(self) -> bool:
+        """Take it that the handler does not stop, though it was told to; ``False``: it did."""
+        if not self._is_over:
+            self._was_patient = True
+            self._overrun()
+        return not self._is_over
+
+    def overruns(self) -> list[tuple[Job, Fail | Release]]:
+        """The jobs whose run was told to stop and goes on, and how each of them is to end."""
+        may_still_stop = self._was_told and not self._was_patient
+        if (self._is_over or may_still_stop) and not self.is_in_thread:
+            return []
+        ends = [(job, self._end_of(job, None)) for job in self.jobs]
+        return [(job, end) for job, end in ends if end is not None]
+
+    @property
+    def task(self) -> asyncio.Task[Any]:
+        """The task that it runs in."""
+        assert self._task is not None, "it was begun"
+        return self._task
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it goes on though nobody wants it to."""
+        return self.reporting is not None and len(self._verdicts) == len(self.jobs)
+
+    @property
+    def is_in_thread(self) -> bool:
+        """Whether it is in a thread, which can't be stopped."""
+        return self._background is not None and not self._background.done()
+
+    async def wait_for_thread(self, clock: Clock, timeout: float) -> bool:
+        """Wait until its thread returns, for so many seconds; returns whether it has."""
+        assert self._background is not None, "it is in a thread"
+        return await clock.wait(asyncio.wrap_future(self._background), timeout)
+
+    def locked_jobs(self) -> list[Job]:
+        """The jobs that it holds the locks of."""
+        return [
+            job
+            for job in self.jobs
+            if job.locked_by is not None and self._verdicts.get(job.id) is not Verdict.LOST
+        ]
+
+    def running_jobs(self) -> list[Job]:
+        """The jobs that have not ended."""
+        return [job for job in self.locked_jobs() if job.state is JobState.ACTIVE]
 
     def outcomes(self) -> Sequence[tuple[Job, Action]]:
         """What came of each job that something is to be reported of."""
@@ -159,23 +246,16 @@ class Execution:
         ]
         return [(job, action) for job, action in decided if action is not None]
 
-    def abandon(self) -> asyncio.Task[Any]:
-        """Look at the handler no more, though it has not stopped: nothing is to be reported.
+    def _overrun(self) -> None:
+        if self.reporting is None:
+            self.reporting = asyncio.Lock()
+        self._on_overrun(self)
 
-        Returns:
-            The task that it goes on in.
-        """
-        self._is_over = True
-        for job in self.jobs:
-            self._verdicts[job.id] = Verdict.LOST
-        assert self._task is not None, "it was begun"
-        # asyncio's own way; the worker has warned of it by name
-        self._task._log_destroy_pending = False  # type: ignore[attr-defined]
-        return self._task
+    def _lose_patience_soon(self) -> None:
+        self._call_later(0, self.lose_patience)  # a handler that ends at this very instant does end
 
-    def _time_out_after(self, job: Job, limit: Duration) -> None:
-        expire = functools.partial(self.stop, job, Verdict.TIMED_OUT)
-        self._timers = (*self._timers, self._clock.call_later(limit, expire))
+    def _call_later(self, delay: Duration, callback: Callback) -> None:
+        self._timers = (*self._timers, self._clock.call_later(delay, callback))
 
     async def _take_in_cancellation(self) -> None:
         """Let what follows in this task go undisturbed, whoever cancelled it."""
@@ -185,7 +265,7 @@ class Execution:
             self._gave = Raised(asyncio.CancelledError())  # the handler did so itself
 
     def _keep(self, background: Background) -> None:
-        self.background = background
+        self._background = background
 
     def _results(self) -> list[Any]:
         """What the handler gave for each job, or what it raised."""
@@ -202,24 +282,35 @@ class Execution:
         return [Raised(wrong)] * len(self.jobs)
 
     def _outcome(self, job: Job, result: Any) -> Action | None:
+        if job.state in SETTLED and job.locked_by is not None:
+            return LetGo()  # it ended before its handler did
         error = result.error if type(result) is Raised else None
-        verdict = self._verdicts.get(job.id)
-        if verdict is Verdict.LOST or job.state is not JobState.ACTIVE:
-            return None  # it is no longer ours: taken away, or moved by the handler itself
-        match verdict:
+        if job.id in self._verdicts:
+            return self._end_of(job, error)
+        if job.state is not JobState.ACTIVE:
+            return None  # it was moved by the handler itself
+        if error is None:
+            return Complete(result)
+        return failed(job, error, self._retry_on)
+
+    def _end_of(self, job: Job, error: BaseException | None) -> Fail | Release | None:
+        """How a job ends whose run was stopped; ``None``: it wasn't, or the job is not ours."""
+        if job.state is not JobState.ACTIVE:
+            return None
+        match self._verdicts.get(job.id):
             case Verdict.CANCELLED:
                 return Fail(CANCELLED, final=True)
             case Verdict.RELEASED:
                 return Release()
+            case Verdict.LEFT:
+                return Release(LOOP_ENDED)
             case Verdict.TIMED_OUT:
                 assert job.opts.timeout is not None
                 limit = format_seconds(job.opts.timeout)
                 stacktrace = format_traceback(error) if error else None
                 final = rule(TimeoutError(), self._retry_on).final
                 return Fail(f"timed out after {limit}", stacktrace, final)
-        if error is None:
-            return Complete(result)
-        return failed(job, error, self._retry_on)
+        return None
 
 
 _AS_ANY = Ruling()

@@ -18,7 +18,7 @@ from conveyor_nb.deadlocks import refuse_vain_wait
 from conveyor_nb.display import Displayable
 from conveyor_nb.durations import Duration, to_seconds
 from conveyor_nb.errors import JobCancelledError, JobFailedError, JobNotFoundError
-from conveyor_nb.lifecycle import CANCELLED, SETTLED
+from conveyor_nb.lifecycle import CANCELLED, SETTLED, STILL_AT_WORK
 from conveyor_nb.loops import call_on
 from conveyor_nb.model import AttemptRecord, EventType, JobData, JobState, Lock, StoreEvent
 from conveyor_nb.observable import JobObservable, as_told
@@ -105,6 +105,7 @@ class Job(Displayable):
 
     _copies: Mapping[str, Any] = MappingProxyType({})
     _cancel_requested = False
+    _is_mute = False
     _preparations: tuple[Preparation, ...] = ()
     _resources: tuple[Any, ...] = ()
 
@@ -118,7 +119,10 @@ class Job(Displayable):
 
     def _summary(self) -> str:
         if self.state is JobState.FAILED:
-            return f"failed, {one_line(self.failed_reason or '')}"
+            held = f"; {STILL_AT_WORK}" if self.locked_by is not None else ""
+            return f"failed, {one_line(self.failed_reason or '')}{held}"
+        if self.state is JobState.ACTIVE and self.attempt_logs and self.attempt_logs[-1].error:
+            return f"active, {one_line(self.attempt_logs[-1].error)}"
         if self.state is JobState.ACTIVE and self.progress:
             return f"active, {self.progress:g} %"
         return str(self.state)
@@ -356,6 +360,13 @@ class Job(Displayable):
         cancelled = event.data.get("cancelled", False)
         return _result(end, self._store, cancelled, known=found is not None)
 
+    def mute(self) -> None:
+        """Let nothing that is done through this object have an effect any more.
+
+        For a job of a batch that has ended before the others: it must be no trouble for them.
+        """
+        self._is_mute = True
+
     def before_apply(self, prepare: Preparation) -> None:
         """Await ``prepare(action)`` before any action is applied through this object.
 
@@ -371,6 +382,8 @@ class Job(Displayable):
             action: what is to be done.
             fenced: send the lock along, if this object is a handler's.
         """
+        if self._is_mute and not isinstance(action, actions.LetGo):
+            return
         for prepare in self._preparations:
             await prepare(action)
         changed = await self._store.apply(

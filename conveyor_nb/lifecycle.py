@@ -16,13 +16,14 @@ from msgspec.structs import replace
 
 from conveyor_nb import actions
 from conveyor_nb.durations import format_seconds, to_seconds
-from conveyor_nb.errors import FAULTS, InvalidJobStateError, LostLockError
+from conveyor_nb.errors import FAULTS, InvalidJobStateError, LostLockError, RetryRefusedError
 from conveyor_nb.model import AttemptRecord, AttemptStatus, EventType, JobData, JobState, Lock
 from conveyor_nb.options import Backoff, BackoffType, ChildFailurePolicy
 
 __all__ = [
     "CANCELLED",
     "SETTLED",
+    "STILL_AT_WORK",
     "TRANSITIONS",
     "UNSETTLED",
     "Change",
@@ -37,6 +38,9 @@ __all__ = [
 
 CANCELLED = "cancelled"
 """The ``failed_reason`` of a cancelled job."""
+
+STILL_AT_WORK = "its handler is still at work"
+"""What is said of a job whose run was told to stop and goes on."""
 
 MAX_BACKOFF = 86_400.0
 BACKOFF_JITTER = 0.25
@@ -143,7 +147,7 @@ def decide(
         LostLockError: the job's lock was needed or given, and ``lock`` is not it.
     """
     if lock is not None or isinstance(action, _OUTCOMES):
-        require_lock(job, lock)
+        require_lock(job, lock, ended_too=isinstance(action, _ENDED_TOO))
     match action:
         case actions.Complete(returnvalue):
             return _complete(job, returnvalue, now)
@@ -151,6 +155,11 @@ def decide(
             return _fail(job, action, now, random)
         case actions.Release(reason):
             return _put_back(job, JobState.WAITING, reason, now)
+        case actions.Hold(end):
+            return _hold(job, end, now)
+        case actions.LetGo():
+            _require_state(job, SETTLED)
+            return Change({"locked_by": None, "lock_until": None})
         case actions.MoveToDelayed(until):
             state = JobState.DELAYED if until > now else JobState.WAITING
             return _put_back(job, state, f"moved to {until.isoformat()}", now, until)
@@ -164,7 +173,7 @@ def decide(
             _require_state(job, {JobState.DELAYED})
             return due(job)
         case actions.Retry():
-            return _retry(job)
+            return _retry(job, now)
         case actions.Discard():
             _require_state(job, UNSETTLED)
             return Change({"discarded": True})
@@ -190,17 +199,28 @@ _OUTCOMES = (
     actions.Complete,
     actions.Fail,
     actions.Release,
+    actions.Hold,
     actions.MoveToDelayed,
     actions.ExtendLock,
+    actions.LetGo,
 )
 """What only the holder of a job's lock may report."""
 
+_ENDED_TOO = (actions.ExtendLock, actions.LetGo)
+"""What is also for the holder of a job that has ended before its handler did, see ``Hold``."""
 
-def require_lock(job: JobData, lock: Lock | None) -> None:
-    """Raise ``LostLockError`` unless ``lock`` is the one that the job is held by now."""
+
+def require_lock(job: JobData, lock: Lock | None, *, ended_too: bool = False) -> None:
+    """Raise ``LostLockError`` unless ``lock`` is the one that the job is held by now.
+
+    Args:
+        job: the job as it is.
+        lock: what the caller has.
+        ended_too: whether it also counts of a job that has ended, though its handler has not.
+    """
     held = (
         lock is not None
-        and job.state is JobState.ACTIVE
+        and (ended_too or job.state is JobState.ACTIVE)
         and job.locked_by == lock.worker_id
         and len(job.attempt_logs) == lock.attempt
     )
@@ -249,8 +269,8 @@ def _fail(
     if job.cancelled_at:
         return _end_cancelled(job, now)
     reason, stacktrace = failed.reason, failed.stacktrace
-    attempts_made = job.attempts_made + 1
-    if not (failed.final or job.discarded or attempts_made >= job.opts.attempts):
+    if not (failed.final or _is_last_attempt(job)):
+        attempts_made = job.attempts_made + 1
         try:
             delay = failed.delay
             if delay is None:
@@ -295,12 +315,34 @@ def _stall(job: JobData, seen: datetime | None, now: datetime) -> Change:
     reason = f"stalled: worker {job.locked_by} did not renew its lock, which ran out {late} ago"
     about = {"name": job.name, "worker_id": job.locked_by, "reason": reason}
     stalled: Event = (EventType.STALLED, about)
-    can_retry = not job.discarded and job.attempts_made + 1 < job.opts.attempts
-    if job.cancelled_at or not can_retry:
+    if job.cancelled_at or _is_last_attempt(job):
         change = _fail(job, actions.Fail(reason, final=True), now, None)
     else:
         change = _try_again(job, _failed_attempt(job, reason, None, now), reason, 0.0, now)
     return Change(change.updates, (stalled, *change.events))
+
+
+def _hold(job: JobData, end: actions.Fail | actions.Release, now: datetime) -> Change:
+    """An end that lets the job run again has to wait, and the attempt's record says for what."""
+    if job.cancelled_at:
+        change = _end_cancelled(job, now)
+    elif isinstance(end, actions.Fail) and (end.final or _is_last_attempt(job)):
+        change = _fail(job, replace(end, final=True), now, None)
+    else:
+        *earlier, last = job.attempt_logs
+        last = replace(last, error=f"{end.reason}; {STILL_AT_WORK}")
+        change = Change({"attempt_logs": (*earlier, last)})
+    held: Event = (
+        EventType.HELD,
+        {"name": job.name, "worker_id": job.locked_by, "reason": end.reason},
+    )
+    lock = {"locked_by": job.locked_by, "lock_until": job.lock_until}
+    return Change(change.updates | lock, (held, *change.events))
+
+
+def _is_last_attempt(job: JobData) -> bool:
+    """Whether a failure of the attempt under way is one for good."""
+    return job.discarded or job.attempts_made + 1 >= job.opts.attempts
 
 
 def _put_back(
@@ -334,10 +376,15 @@ def _end_cancelled(job: JobData, now: datetime) -> Change:
     return _move(job, JobState.FAILED, updates, data)
 
 
-def _retry(job: JobData) -> Change:
+def _retry(job: JobData, now: datetime) -> Change:
     """A retried job starts afresh, but keeps the story of its attempts and its place."""
     _require_state(job, SETTLED)
+    if job.lock_until is not None and job.lock_until > now:  # it would run twice at once
+        why = f"{STILL_AT_WORK} in worker {job.locked_by!r}, though the job has ended; it can"
+        raise RetryRefusedError(job.id, f"{why} be retried once that has returned")
     updates = {
+        "locked_by": None,
+        "lock_until": None,
         "attempts_made": 0,
         "progress": 0,
         "returnvalue": None,

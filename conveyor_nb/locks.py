@@ -8,17 +8,19 @@ not renewed in that moment is a stall, even if the loop was blocked again meanwh
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
-from conveyor_nb.actions import Stall
+from conveyor_nb.actions import ExtendLock, Hold, Stall
 from conveyor_nb.clock import TimerHandle
 from conveyor_nb.errors import JobNotFoundError, LostLockError
+from conveyor_nb.execution import Execution
 from conveyor_nb.job import Job
-from conveyor_nb.model import JobState, StoreEvent
+from conveyor_nb.model import StoreEvent
 from conveyor_nb.stores import StoreInterface
 
-__all__ = ["LockKeeper"]
+__all__ = ["LockKeeper", "see_out"]
 
 _MOST_GRACE = 1.0
 """Seconds, at most, in which a worker that seems gone may show that it is there."""
@@ -33,7 +35,7 @@ class LockKeeper:
         store, queue_name: where the jobs are.
         lock_duration: seconds that a lock holds.
         stalled_interval: seconds between looks for stalled jobs.
-        running: gives the jobs that the worker runs now.
+        running: gives the jobs that the worker holds the locks of now.
         on_lost: called with a job whose lock was lost.
         spawn: runs a coroutine as a task that the worker looks after.
     """
@@ -58,6 +60,7 @@ class LockKeeper:
         self._spawn = spawn
         self._renewal: TimerHandle | None = None
         self._watch: TimerHandle | None = None
+        self._watches = True
         self._closed = False
 
     def keep(self) -> None:
@@ -69,17 +72,23 @@ class LockKeeper:
 
     def watch(self, _: StoreEvent | None = None) -> None:
         """Look for stalled jobs from now on, until no job of the queue is active."""
-        if self._watch is None and not self._closed:
+        if self._watch is None and self._watches:
             self._watch = self._store.clock.call_later(
                 self._stalled_interval, lambda: self._spawn(self._look())
             )
 
+    def stop_watching(self) -> None:
+        """Look for stalled jobs no more."""
+        self._watches = False
+        if self._watch is not None:
+            self._watch.cancel()
+
     def close(self) -> None:
         """Stop both."""
+        self.stop_watching()
         self._closed = True
-        for timer in (self._renewal, self._watch):
-            if timer is not None:
-                timer.cancel()
+        if self._renewal is not None:
+            self._renewal.cancel()
 
     async def _renew(self) -> None:
         try:
@@ -91,8 +100,6 @@ class LockKeeper:
 
     async def _renew_now(self) -> None:
         for job in list(self._running()):
-            if job.state is not JobState.ACTIVE:  # its handler moved it away
-                continue
             assert job.lock is not None, "a running job has a lock"
             try:
                 await self._store.extend_lock(
@@ -122,3 +129,21 @@ class LockKeeper:
                     await self._store.apply(self._queue_name, job.id, Stall(job.lock_until))
                 except JobNotFoundError:  # removed meanwhile
                     continue
+
+
+async def see_out(execution: Execution, store: StoreInterface, lock_duration: float) -> None:
+    """Keep the jobs of a thread whose loop is gone until it returns, and report then.
+
+    Args:
+        execution: what the thread is at work on.
+        store: where the jobs are.
+        lock_duration: seconds that a lock holds.
+    """
+    with contextlib.suppress(LostLockError, JobNotFoundError):  # there is nothing left to keep
+        for job, end in execution.overruns():
+            await job.apply(Hold(end))
+        while not await execution.wait_for_thread(store.clock, lock_duration / 2):
+            for job in execution.locked_jobs():
+                await job.apply(ExtendLock(lock_duration))
+        for job, action in execution.outcomes():
+            await job.apply(action)

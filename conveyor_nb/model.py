@@ -96,6 +96,8 @@ class EventType(Word):
     LOG = "job:log"
     RETRYING = "job:retrying"
     STALLED = "job:stalled"
+    HELD = "job:held"
+    FREED = "job:freed"
     CANCELLED = "job:cancelled"
     REMOVED = "job:removed"
     DRAINED = "queue:drained"

@@ -74,7 +74,6 @@ class ProcessRunner(Runner):
             kind, *told = await self._converse(child, packed, {job.id: job for job in jobs})
         except BaseException as error:  # stopped, or the child has died
             child.kill()
-            keep(child.ended)
             with self._clock.off_loop():
                 await asyncio.wrap_future(child.ended)
             if isinstance(error, asyncio.CancelledError):

@@ -30,7 +30,7 @@ class Raised(NamedTuple):
 
 
 Background = concurrent.futures.Future[Any]
-"""What is done when a thread or a process has ended."""
+"""What is done when a thread has ended."""
 
 
 class Runner(ABC):
@@ -42,8 +42,7 @@ class Runner(ABC):
 
         Args:
             argument: the job, or the jobs of a batch.
-            keep: told of what works outside of the loop, and may go on for a while when this
-                call is cancelled: the slot is not free before it is done.
+            keep: told of the thread that the handler is in, as nobody can stop that.
         """
 
     def resize(self, size: int) -> None:  # noqa: B027 -- as below
@@ -91,6 +90,9 @@ class ThreadRunner(Runner):
         with self._clock.off_loop():
             value = await asyncio.wrap_future(thread)
         if inspect.isawaitable(value):  # such as from ``lambda job: send(job)``
+            jobs = argument if isinstance(argument, list) else [argument]
+            if all(job.cancel_requested for job in jobs):  # told so while it was in the thread
+                return Raised(_dispose_of(value))
             value = await value
         return value
 
@@ -152,6 +154,15 @@ def runner_for(
     if is_async(one):
         return TaskRunner(one)
     return ThreadRunner(one, clock, size=options.concurrency, name=name)
+
+
+def _dispose_of(value: Any) -> BaseException:
+    """Say that an awaitable is not awaited any more, to whom it concerns too."""
+    if inspect.iscoroutine(value):
+        value.close()
+    elif isinstance(value, asyncio.Future):
+        value.cancel()
+    return asyncio.CancelledError()
 
 
 def _call(handler: Handler, argument: Any) -> Any:

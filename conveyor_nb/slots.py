@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 from conveyor_nb.execution import Execution, Verdict
 from conveyor_nb.job import Job
 from conveyor_nb.loops import Flag
-from conveyor_nb.runners import Background
 
 __all__ = ["Slots"]
 
@@ -20,8 +18,8 @@ Holder = asyncio.Task[Any]
 class Slots:
     """The slots of a worker, and what is in them.
 
-    A slot is held by a task. If the handler that ran in it went on in a thread that could not be
-    stopped, or in a process that is still ending, the slot stays taken until that is done.
+    A slot is held by a task. If the handler that runs in it does not stop when it is told to, as
+    none in a thread can, the slot stays taken until it returns; nobody waits for that task.
 
     Args:
         size: how many slots there are.
@@ -34,22 +32,41 @@ class Slots:
         self.ended_count = 0
         """How many jobs were at work here and are no longer."""
         self._by_job: dict[str, Execution] = {}
-        self._left_behind: set[Background] = set()
+        self._left_alone: set[Holder] = set()
         self._left = Flag()
+
+    def __str__(self) -> str:
+        told = f"{len(self.executions)} of {self.size} slots in use"
+        held = self.held
+        return f"{told}, {held} held by a handler that did not stop" if held else told
 
     @property
     def free(self) -> bool:
         """Whether a slot is free."""
-        return len(self.holders) + len(self._left_behind) < self.size
+        return len(self.holders) < self.size
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anybody to wait for."""
+        return len(self.holders) > len(self._left_alone)
 
     @property
     def executions(self) -> list[Execution]:
         """What is at work."""
         return [execution for execution in self.holders.values() if execution is not None]
 
+    @property
+    def held(self) -> int:
+        """How many slots are held by a handler that did not stop when it was told to."""
+        return sum(execution.is_held for execution in self.executions)
+
     def jobs(self) -> list[Job]:
         """The jobs that are being run."""
-        return [job for execution in self.executions for job in execution.jobs]
+        return [job for execution in self.executions for job in execution.running_jobs()]
+
+    def locked_jobs(self) -> list[Job]:
+        """The jobs whose locks are held here: also of those that ended before their handlers."""
+        return [job for execution in self.executions for job in execution.locked_jobs()]
 
     async def wait_for_room(self) -> None:
         """Wait until a slot is free."""
@@ -58,8 +75,8 @@ class Slots:
             await self._left.wait()
 
     async def wait_for_leave(self, holder: Holder) -> None:
-        """Wait until a task has given back its slot."""
-        while holder in self.holders:
+        """Wait until a task has given back its slot, or is waited for no more."""
+        while holder in self.holders and holder not in self._left_alone:
             self._left.clear()
             await self._left.wait()
 
@@ -68,9 +85,26 @@ class Slots:
         self.holders[holder] = None
 
     def leave(self, holder: Holder) -> None:
-        """Give a slot back; harmless if that was done."""
-        self.holders.pop(holder, None)
+        """Give a slot back."""
+        del self.holders[holder]
+        self._left_alone.discard(holder)
         self._left.set()
+
+    def leave_alone(self, execution: Execution) -> bool:
+        """Wait no more for a handler that does not stop; ``False``: nobody did.
+
+        Its slot stays taken until it returns.
+        """
+        if execution.task in self._left_alone:
+            return False
+        self._left_alone.add(execution.task)
+        self.ended_count += len(execution.jobs)
+        self._left.set()
+        return True
+
+    def is_left_alone(self, holder: Holder) -> bool:
+        """Whether nobody waits for a task any more."""
+        return holder in self._left_alone
 
     def begin(self, holder: Holder, execution: Execution) -> None:
         """Note what is at work in a slot."""
@@ -79,11 +113,14 @@ class Slots:
             self._by_job[job.id] = execution
 
     def end(self, holder: Holder, execution: Execution) -> None:
-        """Note that it is at work no longer; harmless if the slot was given back."""
-        if holder not in self.holders:
+        """Note that it is at work no longer; harmless if that was done."""
+        if self.holders[holder] is not execution:
             return
         self.holders[holder] = None
-        self.ended_count += len(execution.jobs)
+        if holder in self._left_alone:
+            self._left_alone.discard(holder)
+        else:
+            self.ended_count += len(execution.jobs)
         for job in execution.jobs:
             if self._by_job.get(job.id) is execution:
                 del self._by_job[job.id]
@@ -95,19 +132,3 @@ class Slots:
             for job in execution.jobs:
                 if job.id == job_id:
                     execution.stop(job, verdict)
-
-    def leave_behind(self, background: Background, on_free: Callable[[], None]) -> None:
-        """Count one more slot as taken until ``background`` is done; then call ``on_free``."""
-        self._left_behind.add(background)
-        loop = asyncio.get_running_loop()
-
-        def free(_: object) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(self._forget, background, on_free)
-
-        background.add_done_callback(free)
-
-    def _forget(self, background: Background, on_free: Callable[[], None]) -> None:
-        self._left_behind.discard(background)
-        self._left.set()
-        on_free()

@@ -31,7 +31,7 @@ from conveyor_nb.stores import StoreInterface
 from conveyor_nb.text import inline
 from conveyor_nb.worker_options import WorkerKeywords, WorkerOptions
 
-__all__ = ["Handler", "Worker", "live_workers"]
+__all__ = ["Handler", "Worker", "holding_workers", "live_workers"]
 
 _LAST_WORDS = 1.0
 """Seconds that handlers have to clean up, once ``close`` has cancelled them."""
@@ -40,6 +40,7 @@ _LAST_WORDS = 1.0
 _GONE = (WorkerStatus.STOPPED, WorkerStatus.CLOSED)
 
 _live: WeakSet[Worker] = WeakSet()
+_holding: WeakSet[Worker] = WeakSet()
 
 
 class Worker(Displayable):
@@ -135,6 +136,7 @@ class Worker(Displayable):
             logger=self._logger,
             on_turn=self._announce,
             on_loop_gone=self._note_loop_gone,
+            on_end=self._note_last,
             lifespan=self._new_lifespan(),
         )
         self._run: asyncio.Task[None] | None = None
@@ -151,10 +153,9 @@ class Worker(Displayable):
             self.start()
 
     def __repr__(self) -> str:
-        busy = f"{len(self._dispatcher.slots.executions)} of {self.concurrency} slots in use"
         names = f", for {shown_names(self.handler)}" if isinstance(self.handler, Mapping) else ""
         of = f"{inline(self.name)} of {inline(self.queue_name)}"
-        return f"<Worker {of}: {self.status}, {busy}{names}>"
+        return f"<Worker {of}: {self.status}, {self.slots_summary}{names}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _left_behind, (os.getpid(), self.name)
@@ -172,8 +173,26 @@ class Worker(Displayable):
 
     @property
     def running(self) -> list[Job]:
-        """The jobs that its handler is at work on."""
+        """The jobs that its handler is at work on, but for those that have ended already."""
         return list(self._dispatcher.slots.jobs())
+
+    @property
+    def slots_in_use(self) -> int:
+        """How many of its slots are in use: a batch takes one."""
+        return len(self._dispatcher.slots.executions)
+
+    @property
+    def slots_held(self) -> int:
+        """How many of these are held by a handler that did not stop when it was told to.
+
+        A plain handler's thread can't be stopped, and an async handler may catch its cancellation.
+        """
+        return self._dispatcher.slots.held
+
+    @property
+    def slots_summary(self) -> str:
+        """Both in words: ``"2 of 2 slots in use, 1 held by a handler that did not stop"``."""
+        return str(self._dispatcher.slots)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -423,8 +442,9 @@ class Worker(Displayable):
             await self._dispatcher.close()
             self._closed = True
             _live.discard(self)
+            if self._dispatcher.slots.holders:
+                _holding.add(self)
             await self._announce()
-            self._stop_listening()
             self.store.unsubscribe(self.queue_name, self._tell)
             self._bus.close()
 
@@ -458,6 +478,18 @@ class Worker(Displayable):
         await self.store.save_worker(
             WorkerInfo(self.id, self.name, self.queue_name, self.concurrency, status, now)
         )
+
+    async def let_go(self) -> None:
+        """Let go of the jobs that its threads still hold after it was closed.
+
+        For the end of the process, which ends them too.
+        """
+        await self._dispatcher.let_go()
+
+    def _note_last(self) -> None:
+        """It is closed, and its last handler has returned."""
+        _holding.discard(self)
+        self._stop_listening()
 
     def _note_loop_gone(self) -> None:
         """Leave the queue to others: this worker can do nothing any more."""
@@ -504,6 +536,11 @@ class Worker(Displayable):
     def _refuse_own_handler(self, remedy: str) -> None:
         if (run := current_run()) is not None:
             refuse_vain_close(run, self.name, self.running, remedy)
+
+
+def holding_workers() -> list[Worker]:
+    """The workers that are closed, and whose handlers go on all the same."""
+    return list(_holding)
 
 
 def live_workers() -> list[Worker]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from conveyor_nb.durations import format_seconds
+from conveyor_nb.lifecycle import STILL_AT_WORK
 from conveyor_nb.model import EventType, StoreEvent
 from conveyor_nb.notebook.previews import one_line
 
@@ -117,6 +118,8 @@ _TEXTS: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
     EventType.LOG: lambda data: data.get("line", "cleared"),
     EventType.RETRYING: _retrying,
     EventType.STALLED: lambda data: data.get("reason", ""),
+    EventType.HELD: lambda data: f"{data.get('reason', '')}; {STILL_AT_WORK}",
+    EventType.FREED: lambda _: "its handler has returned",
     EventType.PAUSED: lambda data: _paused_name(data),
     EventType.RESUMED: lambda data: _paused_name(data),
     EventType.ERROR: lambda data: data.get("error", ""),

@@ -27,7 +27,7 @@ from conveyor_nb.queue import Queue
 from conveyor_nb.registry import take_named_workers
 from conveyor_nb.stores import MemoryStore, StoreInterface, default_store, set_default_store
 from conveyor_nb.virtual_clock import VirtualClock
-from conveyor_nb.worker import Worker, live_workers
+from conveyor_nb.worker import Worker, holding_workers, live_workers
 
 __all__ = ["KEPT_EVENTS", "Session", "finish_closing", "wait_for_closing"]
 
@@ -220,6 +220,9 @@ def finish_closing() -> None:
     for loop, workers in left.items():
         _close(workers, loop)
     wait_for_closing()
+    for worker in holding_workers():  # threads end with the process
+        if (loop := worker.loop) is not None and not loop.is_closed() and not loop.is_running():
+            loop.run_until_complete(worker.let_go())
 
 
 def wait_for_closing() -> None:

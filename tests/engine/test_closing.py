@@ -271,21 +271,27 @@ async def test_a_handler_that_does_not_stop_does_not_hold_up_close(
         running = asyncio.ensure_future(worker.run_once())
     await clock.settle()
     await worker.close(timeout=0)
-
-    assert stubborn.cancels == 1
-    assert (await job.refresh()).state is JobState.WAITING, "its job is put back all the same"
-    assert f"the handler of job {job.id!r} did not stop" in caplog.text
+    state, told, held = (await job.refresh()).state, repr(job), repr(worker)
+    cancels = stubborn.cancels
     if once:
         await clock.settle()
         assert running.done()
         assert not running.cancelled(), "nobody cancelled the one who awaits run_once"
     stubborn.told.set()
     await clock.settle()
+
+    assert cancels == 1
+    assert state is JobState.ACTIVE, "it would run twice at once, were it given back"
+    assert told.endswith("active, the worker was closed; its handler is still at work>")
+    assert held.endswith("closed, 1 of 1 slots in use, 1 held by a handler that did not stop>")
+    assert f"the handler of job {job.id!r} did not stop" in caplog.text
     assert (await job.refresh()).state is JobState.WAITING, "what it says later is not heard"
+    assert (job.attempts_made, job.attempt_logs[0].error) == (0, "the worker was closed")
+    assert repr(worker).endswith("closed, 0 of 1 slots in use>")
 
 
 @pytest.mark.asyncio
-async def test_close_puts_back_the_job_of_a_thread(
+async def test_close_leaves_the_job_of_a_thread_until_that_returns(
     queue: Queue, clock: VirtualClock, start: Start, go_on: threading.Event
 ) -> None:
     clock.patience = 0.05
@@ -301,8 +307,13 @@ async def test_close_puts_back_the_job_of_a_thread(
     job = await queue.add("send")
     await started.wait()
     await worker.close(timeout=0)
+    assert (await job.refresh()).state is JobState.ACTIVE
+    clock.patience = 60
+    go_on.set()
+    await clock.settle()
 
     assert (await job.refresh()).state is JobState.WAITING
+    assert (job.attempts_made, job.returnvalue) == (0, None)
 
 
 @pytest.mark.asyncio

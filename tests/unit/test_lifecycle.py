@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from conveyor_nb import Backoff, InvalidJobStateError, JobData, JobOptions, LostLockError
+from conveyor_nb import (
+    Backoff,
+    InvalidJobStateError,
+    JobData,
+    JobOptions,
+    LostLockError,
+    RetryRefusedError,
+)
 from conveyor_nb import actions as do
 from conveyor_nb.lifecycle import (
     MAX_LOG_LINES,
@@ -38,13 +45,14 @@ CHILDREN, DELAYED, WAITING, ACTIVE, COMPLETED, FAILED = (
 )
 
 
+OPEN_ATTEMPT = AttemptRecord(1, "w1", EARLIER)
 FIELDS: dict[JobState, dict[str, Any]] = {
     DELAYED: {"delay_until": LATER},
     ACTIVE: {
         "locked_by": "w1",
         "lock_until": EARLIER,
         "processed_at": EARLIER,
-        "attempt_logs": (AttemptRecord(1, "w1", EARLIER),),
+        "attempt_logs": (OPEN_ATTEMPT,),
     },
     COMPLETED: {
         "returnvalue": "done",
@@ -89,6 +97,10 @@ OUTCOMES: dict[str, tuple[do.Action, str]] = {
     "fail": (do.Fail("boom"), "waiting job:retrying job:waiting"),
     "fail for good": (do.Fail("boom", final=True), "failed job:failed"),
     "release": (do.Release(), "waiting job:waiting"),
+    "hold": (do.Hold(do.Fail("late")), "active job:held"),
+    "hold for good": (do.Hold(do.Fail("late", final=True)), "failed job:held job:failed"),
+    "hold to put back": (do.Hold(do.Release()), "active job:held"),
+    "let go": (do.LetGo(), "InvalidJobStateError"),
     "put off": (do.MoveToDelayed(LATER), "delayed job:delayed"),
     "put off until now": (do.MoveToDelayed(NOW), "waiting job:waiting"),
     "extend the lock": (do.ExtendLock(30), "active"),
@@ -241,6 +253,17 @@ UPDATES: list[tuple[JobState, do.Action, dict[str, Any]]] = [
         ENDED | {"state": WAITING, "attempt_logs": ended(AttemptStatus.FAILED, "closed")},
     ),
     (ACTIVE, do.ExtendLock(30), {"lock_until": NOW + timedelta(seconds=30)}),
+    (
+        ACTIVE,
+        do.Hold(do.Fail("late")),
+        {"attempt_logs": (replace(OPEN_ATTEMPT, error="late; its handler is still at work"),)},
+    ),
+    (
+        ACTIVE,
+        do.Hold(do.Fail("late", final=True)),
+        {"state": FAILED, "attempts_made": 1, "failed_reason": "late", "failed_at": NOW}
+        | {"attempt_logs": ended(AttemptStatus.FAILED, "late")},
+    ),
     (ACTIVE, do.Cancel(), {"cancelled_at": NOW}),
     (
         DELAYED,
@@ -377,14 +400,17 @@ def test_a_lock_stalls_when_it_ran_out_and_is_the_one_that_was_seen(
 # -- cancelled --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name in OUTCOMES if name != "extend the lock"])
+@pytest.mark.parametrize(
+    "name", [name for name in OUTCOMES if name not in ("extend the lock", "let go")]
+)
 def test_a_cancelled_job_fails_whatever_its_handler_reports(name: str) -> None:
     job = job_in(ACTIVE, cancelled_at=EARLIER)
     change = decide(job, OUTCOMES[name][0], now=NOW, lock=LOCK)
     ended_job = after(job, change)
     assert (ended_job.state, ended_job.failed_reason) == (FAILED, "cancelled")
     assert (ended_job.attempts_made, ended_job.returnvalue) == (0, None)
-    assert [(kind, data["cancelled"]) for kind, data in change.events] == [("job:failed", True)]
+    told = [(kind, data["cancelled"]) for kind, data in change.events if kind != "job:held"]
+    assert told == [("job:failed", True)]
 
 
 def test_a_cancelled_job_that_stalls_fails_as_cancelled() -> None:
@@ -437,9 +463,60 @@ def test_whatever_is_done_no_job_is_changed_in_place_or_moved_illegally(
         state = change.updates.get("state", job.state)
         assert state is job.state or state in TRANSITIONS[job.state]
         job = after(job, change)
-        assert (job.locked_by is not None) == (job.state is ACTIVE)
+        may_be_held = (ACTIVE, FAILED)  # failed: as long as its handler has not returned
+        assert job.state in may_be_held if job.locked_by else job.state is not ACTIVE
         assert (job.delay_until is not None) == (job.state is DELAYED)
         assert (job.failed_at is not None) == (job.state is FAILED)
         assert (job.completed_at is not None) == (job.state is COMPLETED)
         assert job.attempts_made <= min(3, len(job.attempt_logs))
         now += timedelta(seconds=1)
+
+
+# -- handlers that do not stop ----------------------------------------------------------------
+
+HELD = job_in(ACTIVE, attempts_made=1, lock_until=LATER)
+"""A job that a worker is at work on, in its last attempt."""
+
+
+@pytest.mark.parametrize(
+    ("fields", "end", "state"),
+    [
+        ({"attempts_made": 0}, do.Fail("timed out after 5s"), ACTIVE),
+        ({"attempts_made": 1}, do.Fail("timed out after 5s"), FAILED),
+        ({"discarded": True}, do.Fail("timed out after 5s"), FAILED),
+        ({"attempts_made": 1}, do.Release(), ACTIVE),
+        ({"cancelled_at": EARLIER}, do.Release(), FAILED),
+    ],
+)
+def test_what_is_final_does_not_wait_for_a_handler_that_goes_on(
+    fields: dict[str, Any], end: Any, state: JobState
+) -> None:
+    job = job_in(ACTIVE, lock_until=LATER, **fields)
+    held = after(job, decide(job, do.Hold(end), now=NOW, lock=LOCK))
+    assert (held.state, held.locked_by, held.lock_until) == (state, "w1", LATER)
+    assert (held.attempt_logs[0].ended_at is None) == (state is ACTIVE)
+
+
+def test_a_job_that_ended_before_its_handler_is_not_run_again_before_that_returns() -> None:
+    held = after(HELD, decide(HELD, do.Hold(do.Fail("late")), now=NOW, lock=LOCK))
+    with pytest.raises(RetryRefusedError, match="its handler is still at work in worker 'w1'"):
+        decide(held, do.Retry(), now=NOW)
+    renewed = after(held, decide(held, do.ExtendLock(9_000), now=NOW, lock=LOCK))
+    assert renewed.lock_until == NOW + timedelta(seconds=9_000)
+    let_go = after(renewed, decide(renewed, do.LetGo(), now=NOW, lock=LOCK))
+    assert let_go == replace(held, locked_by=None, lock_until=None)
+    assert decide(let_go, do.Retry(), now=NOW).updates["state"] is WAITING
+
+
+def test_a_worker_that_is_gone_holds_its_job_no_longer_than_its_lock() -> None:
+    held = after(HELD, decide(HELD, do.Hold(do.Fail("late")), now=NOW, lock=LOCK))
+    later = LATER + timedelta(seconds=1)
+    again = after(held, decide(held, do.Retry(), now=later))
+    assert (again.state, again.locked_by, again.lock_until) == (WAITING, None, None)
+
+
+@pytest.mark.parametrize("report", [do.Complete("late"), do.Fail("late"), do.Log("late")])
+def test_what_a_handler_says_after_its_job_has_ended_changes_nothing(report: do.Action) -> None:
+    held = after(HELD, decide(HELD, do.Hold(do.Fail("late")), now=NOW, lock=LOCK))
+    with pytest.raises(LostLockError):
+        decide(held, report, now=NOW, lock=LOCK)

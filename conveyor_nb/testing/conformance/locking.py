@@ -14,13 +14,16 @@ from conveyor_nb.actions import (
     Discard,
     ExtendLock,
     Fail,
+    Hold,
+    LetGo,
     Log,
     MoveToDelayed,
     Release,
+    Retry,
     SetProgress,
     UpdateData,
 )
-from conveyor_nb.errors import JobNotFoundError, LostLockError
+from conveyor_nb.errors import JobNotFoundError, LostLockError, RetryRefusedError
 from conveyor_nb.model import AttemptRecord, JobData, JobState, Lock
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
@@ -47,6 +50,7 @@ OUTCOMES: list[Action] = [
     Fail("late"),
     Fail("late", final=True),
     Release(),
+    Hold(Fail("late", final=True)),
     MoveToDelayed(VIRTUAL_START + timedelta(days=1)),
     ExtendLock(60.0),
 ]
@@ -196,3 +200,46 @@ class LockingTests(StoreTests):
             await store.apply(QUEUE, "a", action, lock=lock_of(job))
         assert (caught.value.job_id, caught.value.queue_name) == ("a", QUEUE)
         assert events == []
+
+    async def test_a_run_that_goes_on_is_marked_and_its_job_stays_active(
+        self, store: StoreInterface
+    ) -> None:
+        job = await in_state(store, JobState.ACTIVE)
+        with capture_events(store, QUEUE) as events:
+            held = await apply(store, job, Hold(Fail("late")))
+        assert held.state is JobState.ACTIVE
+        assert (held.locked_by, held.lock_until) == (job.locked_by, job.lock_until)
+        assert held.attempt_logs[0].error == "late; its handler is still at work"
+        assert events.story == ["job:held a"]
+        failed = await apply(store, job, Fail("late"))
+        assert (failed.state, failed.attempt_logs[0].error) == (JobState.WAITING, "late")
+
+    async def test_what_is_final_is_so_at_once_and_is_not_retried_before_the_run_is_over(
+        self, store: StoreInterface, clock: VirtualClock
+    ) -> None:
+        job = await in_state(store, JobState.ACTIVE)
+        with capture_events(store, QUEUE) as events:
+            held = await apply(store, job, Hold(Fail("late", final=True)))
+        assert (held.state, held.failed_reason) == (JobState.FAILED, "late")
+        assert events.story[:2] == ["job:held a", "job:failed a"]
+        await clock.advance(LOCK_DURATION / 2)
+        await store.extend_lock(QUEUE, "a", lock_of(job), LOCK_DURATION)
+        await clock.advance(LOCK_DURATION / 2)
+        with pytest.raises(RetryRefusedError):
+            await store.apply(QUEUE, "a", Retry())
+        assert await store.retry_jobs(QUEUE) == 0
+        assert await store.get_stalled_jobs(QUEUE) == []
+        let_go = await apply(store, job, LetGo())
+        assert (let_go.state, let_go.locked_by) == (JobState.FAILED, None)
+        assert (await store.apply(QUEUE, "a", Retry())).state is JobState.WAITING
+
+    async def test_a_run_whose_worker_is_gone_holds_its_job_no_longer_than_its_lock(
+        self, store: StoreInterface, clock: VirtualClock
+    ) -> None:
+        job = await in_state(store, JobState.ACTIVE)
+        await apply(store, job, Hold(Fail("late", final=True)))
+        await clock.advance(LOCK_DURATION)
+        again = await store.apply(QUEUE, "a", Retry())
+        assert (again.state, again.locked_by, again.lock_until) == (JobState.WAITING, None, None)
+        with pytest.raises(LostLockError):
+            await apply(store, job, LetGo())

@@ -18,7 +18,7 @@ from functools import cache
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar, get_args
 
 from conveyor_nb.checks import reject_unknown
-from conveyor_nb.text import shown_fields
+from conveyor_nb.text import one_line, shown
 
 __all__ = ["Options", "option", "option_names", "spelled_out"]
 
@@ -72,8 +72,20 @@ class Options:
 
     def __repr__(self) -> str:
         kind: Any = type(self)
-        fields = ((name, getattr(self, name), default) for name, _, default, _ in _table(kind))
-        return shown_fields(self, [(name, value) for name, value, off in fields if value != off])
+        told = (
+            f"{name}={_told(value)}"
+            for name, _, default, _ in _table(kind)
+            if (value := getattr(self, name)) != default
+        )
+        return f"{kind.__name__}({', '.join(told)})"
+
+
+def _told(value: object) -> str:
+    """A value in the repr of options: on one line and short; options among them are whole."""
+    if isinstance(value, Options):
+        return repr(value)
+    name = getattr(value, "__name__", None)  # of a function, whose repr has an address
+    return one_line(name, 40) if isinstance(name, str) else shown(value, limit=40)
 
 
 class _Option(NamedTuple):

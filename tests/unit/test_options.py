@@ -371,6 +371,30 @@ def test_options_can_not_be_changed() -> None:
         options.attempts = 2  # type: ignore[misc]
 
 
+def test_options_show_on_one_line_what_differs_from_the_defaults() -> None:
+    def wait_longer(attempts: int) -> int:
+        return attempts
+
+    options = JobOptions(
+        attempts=3,
+        backoff=Backoff("custom", strategy=wait_longer),
+        delay=0,
+        remove_on_complete=Keep(age="1h", count=1000),
+        repeat=Repeat(cron="0 9 * * 1-5", tz="Europe/Paris", limit=3),
+        job_id="x" * 255,
+    )
+    assert repr(JobOptions()) == "JobOptions()"
+    assert repr(JobOptions(fail_parent_on_child_failure="ignore")) == (
+        "JobOptions(fail_parent_on_child_failure='ignore')"
+    )
+    told = repr(options)
+    assert told.startswith("JobOptions(attempts=3, backoff=Backoff(type='custom', strategy=")
+    assert "strategy=wait_longer), job_id='xxxxxx" in told
+    assert "remove_on_complete=Keep(age=3600.0, count=1000)" in told
+    assert "repeat=Repeat(cron='0 9 * * 1-5', limit=3, tz='Europe/Paris'))" in told
+    assert len(told) < 400
+
+
 def test_options_can_be_pickled() -> None:
     options = JobOptions(
         attempts=3,

@@ -76,6 +76,9 @@ async def right(queue: Queue, numbers: list[int], computed: dict[str, Any]) -> N
     mine: WorkerKeywords = {"concurrency": 2}
     Worker("q", send, auto_start=False, **mine)
     queue.worker(concurrency=2, name="w", auto_start=False)(send)
+    queue.worker(job_name="send", retry_on=(ConnectionError,))(send)
+    (await queue.worker(send)(await queue.add("x"))).upper()
+    Worker("q", {"send": send, "*": send}, retry_on=OSError)
     JobOptions(**computed)
 
 
@@ -109,6 +112,8 @@ async def wrong(queue: Queue, numbers: list[int]) -> None:
     FlowJob("x", "q", opts={"atempts": 3})  # refused: "opts"
     Worker("q", send, concurency=2)  # refused: "concurency"
     Worker("q", send, limiter=(10, 1))  # refused: "limiter"
+    queue.worker(job_nam="x")  # refused: "job_nam"
+    Worker("q", send, retry_on="ConnectionError")  # refused: "retry_on"
     queue.worker(concurency=2)  # refused: "concurency"
     JobOptions(atempts=3)  # refused: "atempts"
     Backoff("linear", 1)  # refused: "Backoff"

@@ -38,6 +38,7 @@ from conveyor_nb.errors import (
 from conveyor_nb.events import EventBus, EventStream
 from conveyor_nb.flow import FlowNode, FlowProducer
 from conveyor_nb.job import Job
+from conveyor_nb.logs import bound_tracebacks
 from conveyor_nb.model import FlowJob, JobData, JobScheduler, JobState, StoreEvent
 from conveyor_nb.observable import JobObservable
 from conveyor_nb.options import (
@@ -116,6 +117,9 @@ __all__ = [
     "set_default_store",
     "unload_ipython_extension",
 ]
+
+
+bound_tracebacks()
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from types import FunctionType
 from typing import Any
 
 from conveyor_nb.durations import Duration, to_seconds
-from conveyor_nb.text import error_line, fit, many_lines, shown
+from conveyor_nb.text import FAULTS, error_line, fit, many_lines, shown
 
 __all__ = [
     "FAULTS",
@@ -35,10 +35,6 @@ __all__ = [
 
 _MOST_REASON = 4_000
 """So many characters of a reason are in the message of an error; the error itself has it whole."""
-
-FAULTS = (Exception, SystemExit, KeyboardInterrupt)
-"""What other people's code may raise. The last two would end the event loop, and a kernel with it,
-where they leave a task or a callback; to be cancelled is no fault."""
 
 _MOST_TRACEBACK = 8_000
 """So many characters of a traceback are printed with an error."""

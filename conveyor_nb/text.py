@@ -17,7 +17,9 @@ from enum import StrEnum
 from typing import Any
 
 __all__ = [
+    "FAULTS",
     "Word",
+    "encodable",
     "error_line",
     "fit",
     "inline",
@@ -28,6 +30,10 @@ __all__ = [
     "shown_fields",
     "shown_list",
 ]
+
+FAULTS = (Exception, SystemExit, KeyboardInterrupt)
+"""What other people's code may raise. The last two would end the event loop, and a kernel with it,
+where they leave a task or a callback; to be cancelled is no fault."""
 
 _MOST_DEPTH = 6
 _MOST_TEXT = 2_000
@@ -85,6 +91,17 @@ def fit(text: str) -> str:
     return _PERHAPS_MARKS.sub(_few_marks, text)
 
 
+def encodable(text: str) -> str:
+    r"""A text with its lone surrogates escaped, which nothing that encodes it can take.
+
+    >>> encodable("half a \ud83d smile")
+    'half a \\ud83d smile'
+    """
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def inline(text: str) -> str:
     r"""A name within a line: what :func:`fit` gives, kept from reordering what stands beside it.
 
@@ -123,8 +140,13 @@ def one_line(value: object, limit: int = 200) -> str:
     return _isolate(shorten(fit(" ".join(_show(_cut(value, most=12)).split())), limit))
 
 
-def many_lines(value: object, limit: int = 6_000) -> str:
+def many_lines(value: object, limit: int = 6_000, *, both_ends: bool = False) -> str:
     """A value over several lines, at most about ``limit`` characters.
+
+    Args:
+        value: anything; text is shown as it is, without quotes.
+        limit: how many characters.
+        both_ends: of what is longer, show how it ends too, as tracebacks end with what they tell.
 
     >>> print(many_lines({"to": "ada@example.org", "text": "a" * 100}, limit=40))
     {'to': 'ada@example.org',
@@ -136,8 +158,12 @@ def many_lines(value: object, limit: int = 6_000) -> str:
     else:
         text = _show(_cut(value, most=_MOST_ITEMS), lines=True)
     more = len(text) - limit
-    kept = shorten(fit(_NEWLINES.sub("\n", text[:limit])), 2 * limit)
-    return kept if more <= 0 else f"{kept.rstrip()}\n  … {more:,} more characters"
+    if more <= 0:
+        return _lines(text, limit)
+    if both_ends:
+        start, end = _lines(text[: limit // 2], limit), _lines(text[-limit // 2 :], limit)
+        return f"{start.rstrip()}\n  … {more:,} more characters …\n{end}"
+    return f"{_lines(text[:limit], limit).rstrip()}\n  … {more:,} more characters"
 
 
 def shown(value: object, limit: int = 200) -> str:
@@ -165,7 +191,7 @@ def error_line(error: BaseException, limit: int = 300) -> str:
     name = one_line(type(error).__name__, 80)
     try:
         text = str(error)
-    except BaseException:  # a person's __str__ may raise anything
+    except FAULTS:  # it is a person's __str__
         return f"{name} (its text can't be shown: __str__ raised)"
     return f"{name}: {one_line(text, limit)}" if text else name
 
@@ -189,6 +215,10 @@ def shown_list(values: Iterable[object], count: int, most: int = 12) -> str:
     parts = [shown(value) for value in itertools.islice(values, most)]
     more = count - len(parts)
     return f"[{', '.join([*parts, f'… {more:,} more'] if more > 0 else parts)}]"
+
+
+def _lines(text: str, limit: int) -> str:
+    return shorten(fit(_NEWLINES.sub("\n", text)), 2 * limit)  # escapes take more room
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -288,7 +318,7 @@ def _describe(value: Any) -> str:
         if shape := _shape_of(value):  # frames, arrays: their own repr is slow or long
             return f"<{name} {' x '.join(map(str, shape))}>"
         text = repr(value)
-    except BaseException as error:  # somebody else's __repr__ may raise anything
+    except FAULTS as error:  # it is somebody else's __repr__
         return f"<{name}, whose repr raised {type(error).__name__}>"
     return shorten(text, _MOST_TEXT)
 
@@ -296,7 +326,7 @@ def _describe(value: Any) -> str:
 def _shape_of(value: object) -> tuple[object, ...]:
     try:
         shape = getattr(value, "shape", None)
-    except BaseException:  # somebody else's __getattr__ may raise anything
+    except FAULTS:  # as above, of its __getattr__
         return ()
     return shape if type(shape) is tuple else ()
 

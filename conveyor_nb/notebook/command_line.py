@@ -15,6 +15,7 @@ from typing import Any
 from conveyor_nb.durations import to_seconds
 from conveyor_nb.model import JobState
 from conveyor_nb.options import Backoff, BackoffType, Keep
+from conveyor_nb.text import shown
 from conveyor_nb.worker_options import Limiter
 
 __all__ = [
@@ -52,7 +53,7 @@ def near(wrong: str, known: Iterable[str]) -> str:
     """
     known = sorted(known)
     found = difflib.get_close_matches(wrong, known, n=1)
-    return f"did you mean {found[0]!r}?" if found else f"there are: {', '.join(known)}"
+    return f"did you mean {shown(found[0])}?" if found else f"there are: {', '.join(known)}"
 
 
 def quoted(name: str) -> str:
@@ -114,7 +115,7 @@ def payload_of(text: str, variables: Mapping[str, Any]) -> Any:
         mine = [one for one in variables if not one.startswith("_")]
         found = difflib.get_close_matches(name, mine, n=1)
         hint = f"did you mean ${found[0]}?" if found else "give its value in a cell first"
-        raise Mistake(f"there is no variable {name!r}; {hint}")
+        raise Mistake(f"there is no variable {shown(name)}; {hint}")
     json_text = text[1:-1] if text.startswith("'") else text
     try:
         return _JSON.decode(json_text)
@@ -126,7 +127,7 @@ def job_state(text: str) -> JobState:
     """The name of a state."""
     state = word(text)
     if state not in list(JobState):
-        raise Mistake(f"there is no state {state!r}; {near(state, map(str, JobState))}")
+        raise Mistake(f"there is no state {shown(state)}; {near(state, map(str, JobState))}")
     return JobState(state)
 
 
@@ -137,7 +138,7 @@ def number(what: str) -> Callable[[str], float]:
         try:
             return float(text)
         except ValueError:
-            raise Mistake(f"{what} is a number such as 10, not {text!r}") from None
+            raise Mistake(f"{what} is a number such as 10, not {shown(text)}") from None
 
     return read
 
@@ -149,7 +150,7 @@ def whole_number(what: str) -> Callable[[str], int]:
         try:
             return int(text)
         except ValueError:
-            raise Mistake(f"{what} is a whole number such as 3, not {text!r}") from None
+            raise Mistake(f"{what} is a whole number such as 3, not {shown(text)}") from None
 
     return read
 
@@ -162,7 +163,9 @@ def duration(what: str) -> Callable[[str], float]:
         try:
             return to_seconds(float(text) if _is_number(text) else text, what=what)
         except ValueError:
-            raise Mistake(f"{what} is a duration such as 500ms, 5s or 10m, not {text!r}") from None
+            raise Mistake(
+                f"{what} is a duration such as 500ms, 5s or 10m, not {shown(text)}"
+            ) from None
 
     return read
 
@@ -175,7 +178,7 @@ def backoff(text: str) -> Backoff:
     """
     kind, _, delay = word(text).rpartition(":")
     if kind not in ("", *BackoffType) or kind == BackoffType.CUSTOM:
-        raise Mistake(f"--backoff is a duration such as 2s, or exponential:2s, not {text!r}")
+        raise Mistake(f"--backoff is a duration such as 2s, or exponential:2s, not {shown(text)}")
     return Backoff(BackoffType(kind or "fixed"), duration("--backoff")(delay))
 
 
@@ -207,7 +210,7 @@ def limiter(text: str) -> Limiter:
     """
     most, slash, window = word(text).partition("/")
     if not slash or not most.isdecimal() or most == "0":
-        raise Mistake(f"--limit is so many jobs in a time, such as 10/1s, not {text!r}")
+        raise Mistake(f"--limit is so many jobs in a time, such as 10/1s, not {shown(text)}")
     return Limiter(int(most), duration("--limit")(window))
 
 

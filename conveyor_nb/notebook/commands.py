@@ -12,6 +12,7 @@ from IPython.core.error import UsageError
 from conveyor_nb.notebook.command_line import Mistake, near, word
 from conveyor_nb.notebook.magic_output import Answer
 from conveyor_nb.notebook.session import Session
+from conveyor_nb.text import shown
 
 __all__ = ["Argument", "Command", "Runner", "build_parser", "command", "parse", "suggestions"]
 
@@ -136,7 +137,7 @@ def parse(
             raise Mistake(f"{left[0]} is too much ({blanks}); type for instance: {example}")
         names = [one.name for one in arguments if one.is_option]
         hint = near(option, names) if names else "it has none"
-        raise Mistake(f"there is no option {option!r}; {hint}")
+        raise Mistake(f"there is no option {shown(option)}; {hint}")
     assert isinstance(found, Namespace)
     return found
 

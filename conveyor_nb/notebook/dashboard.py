@@ -7,6 +7,7 @@ by ``queue_view``, when it goes to the page is decided by ``feed``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -17,25 +18,31 @@ import traitlets
 
 from conveyor_nb.errors import FAULTS, ConveyorError, JobNotFoundError
 from conveyor_nb.job import Job
+from conveyor_nb.loops import call_on
 from conveyor_nb.model import EventType, StoreEvent
 from conveyor_nb.notebook.command_line import Mistake
 from conveyor_nb.notebook.feed import Feed
+from conveyor_nb.notebook.page_messages import Message, read_message
 from conveyor_nb.notebook.queue_view import QueueView, sendable
 from conveyor_nb.notebook.subjects import at_once
 from conveyor_nb.notebook.workers_panel import act_on_worker
 from conveyor_nb.queue import Queue
+from conveyor_nb.text import error_line, one_line, shown
 
 __all__ = ["Panel", "close_panels", "dashboard"]
 
 _STATIC = Path(__file__).parent / "static"
 _logger = logging.getLogger("conveyor_nb")
 
+_MOST_TEXT = 500
+
 _KEPT_ASLEEP = 16
 """So many panels that no page shows any more are kept: their notebook may be opened again."""
 
-_panels: list[Panel] = []
+_KEPT_UNSEEN = 64
+"""So many panels that no page has shown yet are kept: a page may still be loading."""
 
-Message = Mapping[str, Any]
+_panels: list[Panel] = []
 
 
 class Panel(anywidget.AnyWidget):
@@ -62,6 +69,7 @@ class Panel(anywidget.AnyWidget):
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._notices = 0
+        self._has_warned = False
         self.was_live = False
         super().__init__(**at_once(self._view.read()) or {})
         self.on_msg(lambda _, message, __: self.receive(message))
@@ -98,10 +106,15 @@ class Panel(anywidget.AnyWidget):
             queue.store.unsubscribe(queue.name, self._on_event)
 
     def _on_event(self, event: StoreEvent) -> None:
+        call_on(self._loop, self._note_event, event)  # it may come from any thread
+
+    def _note_event(self, event: StoreEvent) -> None:
+        if not self.live:
+            return
         self._view.log.add(event)
         self._feed.touch()
         if event.type == EventType.ERROR and event.job_id is None:  # a fault of the engine itself
-            self._notify(str(event.data.get("error")))
+            self._notify(one_line(event.data.get("error"), _MOST_TEXT))
 
     async def _send_frame(self, number: int) -> None:
         parts: dict[str, Any] = {}
@@ -116,11 +129,11 @@ class Panel(anywidget.AnyWidget):
 
     def _complain(self, error: BaseException) -> None:
         """Say in one line of the panel what went wrong; the log gets what was not foreseen."""
-        text = str(error)
-        if not isinstance(error, (ConveyorError, Mistake)):
-            text = f"{type(error).__name__}: {text}"
-            _logger.warning("the panel of %r failed", self._view.queue, exc_info=error)
-        self._notify(text)
+        if isinstance(error, (ConveyorError, Mistake)):
+            self._notify(one_line(str(error), _MOST_TEXT))
+            return
+        self._notify(error_line(error, _MOST_TEXT))
+        _logger.warning("the panel of %r failed", self._view.queue, exc_info=error)
 
     def _notify(self, text: str) -> None:
         self._notices += 1
@@ -128,69 +141,82 @@ class Panel(anywidget.AnyWidget):
 
     # -- from the page to the queue -----------------------------------------------------------
 
-    def receive(self, message: Message) -> None:
-        """Take a message of a page, on any thread.
+    def receive(self, content: object) -> None:
+        """Take a message of a page, on any thread; what is none changes nothing.
 
         JupyterLab has widgets' messages served by a subshell of the kernel, which is a thread
         with a loop of its own; the engine lives on the loop of the cells.
         """
-        self._loop.call_soon_threadsafe(self._take, message)
+        try:
+            message = read_message(content)
+        except ValueError as error:
+            self._warn_of_page(error)
+            return
+        with contextlib.suppress(RuntimeError):  # the loop is closed: there is nobody to answer
+            self._loop.call_soon_threadsafe(self._take, message)
+
+    def set_state(self, sync_data: object) -> None:
+        """Let no page change what Python holds and the page only draws."""
 
     def _take(self, message: Message) -> None:
-        page = str(message.get("view", ""))
-        what = str(message.get("do", ""))
-        if what == "drawn":
+        page = message.view
+        is_news = message.do == "hello"
+        if message.do == "drawn":
             if self._feed.knows(page):
-                self._feed.drawn(int(message.get("frame", 0)))
+                self._feed.drawn(message.frame)
                 return
-            what = "hello"  # it was silent for long, for instance on a laptop that slept
-        elif what == "bye":
+            is_news = True  # it was silent for long, for instance on a laptop that slept
+        elif message.do == "bye":
             self._feed.farewell(page)
             return
-        self.send({"heard": message.get("n"), "view": page})
-        if what == "hello":
+        self.send({"heard": message.n, "view": page})
+        if is_news:
             self._view.log.resend()
             self._feed.welcome(page)
             return
-        task = self._loop.create_task(self._do(what, message))
+        task = self._loop.create_task(self._do(message))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _do(self, what: str, message: Message) -> None:
+    async def _do(self, message: Message) -> None:
+        action = self._find_action(message.do)
+        if action is None:
+            error = ValueError(f"a panel does not know how to do {shown(message.do)}")
+            self._warn_of_page(error)
+            self._notify(str(error))
+            return
         try:
-            await self._find_action(what)(message)
+            await action(message)
         except FAULTS as error:  # a person's click must be answered whatever it led to
             self._complain(error)
         if self.live:
             self._feed.touch()
 
-    def _find_action(self, what: str) -> Callable[[Message], Awaitable[object]]:
-        """What a message of this name does.
+    def _warn_of_page(self, error: ValueError) -> None:
+        """Log that a page sends what it should not: once, as it may do so again and again."""
+        if not self._has_warned:
+            self._has_warned = True
+            _logger.warning("a page of %r: %s", self, error)
 
-        Raises:
-            LookupError: no message has this name.
-        """
+    def _find_action(self, what: str) -> Callable[[Message], Awaitable[object]] | None:
+        """What a message of this name does; ``None`` if none has it."""
         view, queue = self._view, self._view.queue
         actions: dict[str, Callable[[Message], Awaitable[object]]] = {
             "pause": lambda _: queue.pause(),
             "resume": lambda _: queue.resume(),
             "retry_failed": lambda _: queue.retry_jobs(),
             "promote_delayed": lambda _: queue.promote_jobs(),
-            "show": lambda message: _now(view.table.show, str(message["state"])),
-            "page": lambda message: _now(view.table.turn_to, int(message["page"])),
-            "open": lambda message: _now(view.open, str(message["id"])),
-            "event_type": lambda message: _now(view.log.show, str(message["type"])),
+            "show": lambda message: _now(view.table.show, message.state),
+            "page": lambda message: _now(view.table.turn_to, message.page),
+            "open": lambda message: _now(view.open, message.id),
+            "event_type": lambda message: _now(view.log.show, message.type),
         }
         verb, _, kind = what.partition("_")
         if kind == "job" and verb in _JOB_ACTIONS:
-            return lambda message: self._act_on_job(str(message["id"]), _JOB_ACTIONS[verb])
+            return lambda message: self._act_on_job(message.id, _JOB_ACTIONS[verb])
         if kind == "worker" and verb in ("start", "stop", "pause", "resume"):
-            return lambda message: act_on_worker(
-                queue.store, queue.name, str(message["worker"]), verb
-            )
-        if what not in actions:
-            raise LookupError(f"a panel does not know how to do {what!r}")
-        return actions[what]
+            return lambda message: act_on_worker(queue.store, queue.name, message.worker, verb)
+        return actions.get(what)
 
     async def _act_on_job(self, job_id: str, action: Callable[[Job], Awaitable[None]]) -> None:
         job = await self._view.queue.get_job(job_id)
@@ -218,7 +244,8 @@ def dashboard(queue: Queue) -> Panel:
     """
     panel = Panel(queue)
     asleep = [one for one in _panels if one.was_live and not one.live]
-    for forgotten in asleep[:-_KEPT_ASLEEP]:
+    unseen = [one for one in _panels if not one.was_live]
+    for forgotten in (*asleep[:-_KEPT_ASLEEP], *unseen[:-_KEPT_UNSEEN]):
         forgotten.close()
     return panel
 

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
+
 from conveyor_nb.durations import format_seconds
 from conveyor_nb.lifecycle import STILL_AT_WORK
-from conveyor_nb.model import EventType, StoreEvent
-from conveyor_nb.notebook.previews import one_line
+from conveyor_nb.model import EventType, JobState, StoreEvent
+from conveyor_nb.text import one_line
 
 __all__ = ["EventLog"]
+
+_MOST_TYPES = 50
 
 KEPT = 200
 """So many events are kept, of all types together and of each type by itself."""
 
 
 class EventLog:
-    """Keeps the newest events; taking one in costs two appends.
+    """Keeps the newest events, without the results and long texts of jobs that may be gone.
 
     Each type has a place of its own too: so the last failures can be seen although ten
     thousand completions followed them.
@@ -38,9 +43,10 @@ class EventLog:
     def add(self, event: StoreEvent) -> None:
         """Take in an event."""
         self._count += 1
-        entry = (self._count, event)
+        entry = (self._count, replace(event, data=_light(event.data)))
         self._all.append(entry)
-        self._of_type[event.type].append(entry)
+        if event.type in self._of_type or len(self._of_type) < _MOST_TYPES:
+            self._of_type[event.type].append(entry)
 
     def show(self, event_type: str) -> None:
         """From now on show events of this type only; of all types if it is empty."""
@@ -75,14 +81,29 @@ def _row(number: int, event: StoreEvent) -> dict[str, Any]:
 
 
 def _text(event: StoreEvent) -> str:
-    describe = _TEXTS.get(event.type)
-    if describe is not None:
-        return one_line(describe(event.data))
+    if (describe := _TEXTS.get(event.type)) is not None:
+        with contextlib.suppress(TypeError, ValueError):  # somebody's own, published by hand
+            return one_line(describe(event.data))
     told = {key: value for key, value in event.data.items() if key not in _SAID_ELSEWHERE}
     return ", ".join(f"{key}: {one_line(value, 60)}" for key, value in told.items())
 
 
 _SAID_ELSEWHERE = frozenset({"previous", "worker_id", "name"})
+_LIGHT = frozenset({type(None), bool, int, float, datetime, JobState})
+_LONGEST = 500
+
+
+def _is_short(value: object) -> bool:
+    return type(value) is str and len(value) <= _LONGEST
+
+
+def _light(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row may tell of an event, and nothing that holds on to more."""
+    return {
+        name: value if type(value) in _LIGHT or _is_short(value) else one_line(value, _LONGEST)
+        for name, value in data.items()
+        if name != "returnvalue"
+    }
 
 
 def _name(data: Mapping[str, Any]) -> str:
@@ -113,7 +134,7 @@ _TEXTS: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
     EventType.DELAYED: _delayed,
     EventType.ACTIVE: lambda data: _named(_name(data), f"attempt {data.get('attempt', '?')}"),
     EventType.COMPLETED: _name,
-    EventType.FAILED: lambda data: _named(_name(data), one_line(data.get("reason"))),
+    EventType.FAILED: lambda data: _named(_name(data), str(data.get("reason", ""))),
     EventType.PROGRESS: lambda data: f"{data.get('progress', 0):g} %",
     EventType.LOG: lambda data: data.get("line", "cleared"),
     EventType.RETRYING: _retrying,

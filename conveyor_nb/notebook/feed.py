@@ -19,6 +19,9 @@ __all__ = ["SILENCE", "Feed"]
 SILENCE = 30.0
 """Seconds after which pages that have not drawn their frame count as gone."""
 
+_MOST_PAGES = 100
+"""So many pages of one view are known by name; of more, the first are asked to come again."""
+
 
 class Feed:
     """Sends frames to the pages that show a view.
@@ -36,7 +39,7 @@ class Feed:
     ) -> None:
         self._send_frame = send_frame
         self._on_live = on_live
-        self._pages: set[str] = set()
+        self._pages: dict[str, None] = {}
         self._live = False
         self._frame = 0
         self._waiting = False  # a frame is under way: being read, or not drawn yet
@@ -58,7 +61,9 @@ class Feed:
 
     def welcome(self, page: str) -> None:
         """A page shows the view from now on; it gets a frame at once."""
-        self._pages.add(page)
+        self._pages[page] = None
+        if len(self._pages) > _MOST_PAGES:
+            del self._pages[next(iter(self._pages))]
         if not self._live:
             self._live = True
             self._on_live(True)
@@ -76,7 +81,7 @@ class Feed:
 
     def farewell(self, page: str) -> None:
         """A page shows the view no more."""
-        self._pages.discard(page)
+        self._pages.pop(page, None)
         if self._live and not self._pages:
             self.stop()
 

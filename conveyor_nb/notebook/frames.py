@@ -28,7 +28,10 @@ from conveyor_nb.model import (
     WorkerInfo,
     WorkerStatus,
 )
+from conveyor_nb.notebook.cells import payload_cells, presentable, read_all
 from conveyor_nb.notebook.subjects import jobs_of
+from conveyor_nb.payload import Unreadable
+from conveyor_nb.text import encodable, shown
 
 __all__ = [
     "DataFrame",
@@ -51,12 +54,29 @@ _COUNT_OR_NONE = pd.Int64Dtype()
 _NUMBER = np.dtype("float64")
 _FLAG = np.dtype("bool")
 _OBJECT = np.dtype("object")
+_PAYLOAD = "payload"
 
 Column = tuple[str, Callable[[Any], Any], Any]
 """A column's name, how to get its value from a record, and its dtype.
 
-``"instant"`` stands for the dtype of datetimes, ``"seconds"`` for that of durations in seconds.
+``"instant"`` stands for the dtype of datetimes, ``"seconds"`` for that of durations in seconds,
+``"payload"`` for values of any kind, of which some may be such that they can't be read or shown.
 """
+
+
+def _text_of(name: str) -> Callable[[Any], str | None]:
+    """Gets a text of a record, such that it can be encoded: pyarrow, for one, does so at once."""
+    get = attrgetter(name)
+
+    def read(record: Any) -> str | None:
+        text: str | None = get(record)
+        return text if text is None or text.isascii() else encodable(text)
+
+    return read
+
+
+_reason_of = _text_of("failed_reason")
+
 
 _JOB_COLUMNS: tuple[Column, ...] = (
     ("name", attrgetter("name"), _TEXT),
@@ -71,32 +91,29 @@ _JOB_COLUMNS: tuple[Column, ...] = (
     ("processed_at", attrgetter("processed_at"), "instant"),
     ("completed_at", attrgetter("completed_at"), "instant"),
     ("failed_at", attrgetter("failed_at"), "instant"),
-    ("failed_reason", attrgetter("failed_reason"), _TEXT),
+    ("failed_reason", _text_of("failed_reason"), _TEXT),
     ("worker_id", attrgetter("locked_by"), _TEXT),
     ("group_id", attrgetter("group_id"), _TEXT),
     ("parent_id", attrgetter("parent_id"), _TEXT),
-    ("data", attrgetter("data"), _OBJECT),
-    ("returnvalue", attrgetter("returnvalue"), _OBJECT),
+    ("data", attrgetter("data"), _PAYLOAD),
+    ("returnvalue", attrgetter("returnvalue"), _PAYLOAD),
 )
-_RESULT_COLUMNS: tuple[Column, ...] = (
-    ("state", attrgetter("state"), _STATES),
-    ("error", attrgetter("failed_reason"), _TEXT),
-)
+_RESULT_COLUMNS: tuple[Column, ...] = (("state", attrgetter("state"), _STATES),)
 _ATTEMPT_COLUMNS: tuple[Column, ...] = (
     ("attempt", attrgetter("attempt"), _COUNT),
     ("status", attrgetter("status"), _ATTEMPT_STATUSES),
     ("worker_id", attrgetter("worker_id"), _TEXT),
     ("started_at", attrgetter("started_at"), "instant"),
     ("ended_at", attrgetter("ended_at"), "instant"),
-    ("error", attrgetter("error"), _TEXT),
-    ("stacktrace", attrgetter("stacktrace"), _TEXT),
+    ("error", _text_of("error"), _TEXT),
+    ("stacktrace", _text_of("stacktrace"), _TEXT),
     ("logs", attrgetter("logs"), _OBJECT),
 )
 _EVENT_COLUMNS: tuple[Column, ...] = (
     ("timestamp", attrgetter("timestamp"), "instant"),
     ("type", attrgetter("type"), _TEXT),
     ("queue_name", attrgetter("queue_name"), _TEXT),
-    ("data", attrgetter("data"), _OBJECT),
+    ("data", attrgetter("data"), _PAYLOAD),
 )
 _WORKER_COLUMNS: tuple[Column, ...] = (
     ("name", attrgetter("name"), _TEXT),
@@ -130,7 +147,7 @@ _SCHEDULER_COLUMNS: tuple[Column, ...] = (
     ("next_run", attrgetter("next_run"), "instant"),
     ("pending_job_id", attrgetter("pending_job_id"), _TEXT),
     ("paused", attrgetter("paused"), _FLAG),
-    ("data", attrgetter("data"), _OBJECT),
+    ("data", attrgetter("data"), _PAYLOAD),
 )
 
 
@@ -207,25 +224,43 @@ def results_frame(jobs: Iterable[JobData | Job]) -> DataFrame:
     """
     rows = list(jobs)
     index = _index(map(attrgetter("id"), rows), "id")
+    results = read_all(rows, "returnvalue")
     frame = _frame(rows, _RESULT_COLUMNS, index=index)
-    given = [job.returnvalue for job in rows if job.state is JobState.COMPLETED]
-    if not given or not all(isinstance(value, dict) for value in given):
-        frame["returnvalue"] = _column([job.returnvalue for job in rows], _OBJECT, index)
-        return frame
-    done = [job.state is JobState.COMPLETED for job in rows]
-    values = [job.returnvalue if ok else {} for job, ok in zip(rows, done, strict=True)]
-    results = DataFrame(values, index=index)
-    results.columns = [
-        f"result_{name}" if name in frame.columns else name for name in results.columns
+    frame["error"] = _text(list(map(_error_of, rows, results)), index)
+    is_given = [
+        job.state is JobState.COMPLETED and not isinstance(value, Unreadable)
+        for job, value in zip(rows, results, strict=True)
     ]
-    return pd.concat([frame, results], axis="columns")
+    values = [value if ok else {} for value, ok in zip(results, is_given, strict=True)]
+    if not any(is_given) or not all(isinstance(value, dict) for value in values):
+        frame["returnvalue"] = pd.Series(_objects(presentable(results)), index=index)
+        return frame
+    return pd.concat([frame, _by_key(values, index, frame.columns)], axis="columns")
+
+
+def _error_of(job: JobData | Job, result: object) -> str | None:
+    """Why a job has no result: it failed, or what it returned can't be read."""
+    return repr(result) if isinstance(result, Unreadable) else _reason_of(job)
+
+
+def _by_key(values: list[dict[Any, Any]], index: pd.Index, taken: Iterable[str]) -> DataFrame:
+    """A column for each key of some dicts."""
+    results = DataFrame(values, index=index)
+    for place in range(results.shape[1]):
+        if results.dtypes.iloc[place] == _OBJECT:
+            cells = presentable(results.iloc[:, place].tolist())
+            results.isetitem(place, _objects(cells))
+    results.columns = [f"result_{name}" if name in taken else name for name in results.columns]
+    return results
 
 
 def frame_of(subject: object, state: str | None = None) -> DataFrame:
     """The frame of a queue, store, worker or job: see ``Displayable.to_frame``."""
     if isinstance(subject, Job):
         if state is not None:
-            raise TypeError(f"the frame of a job has its attempts, so state={state!r} has no use")
+            raise TypeError(
+                f"the frame of a job has its attempts, so state={shown(state)} has no use"
+            )
         return attempts_frame([subject])
     return jobs_frame(jobs_of(subject, None if state is None else JobState(state)))
 
@@ -234,7 +269,12 @@ def frame_of(subject: object, state: str | None = None) -> DataFrame:
 
 
 def _frame(rows: Sequence[Any], columns: Iterable[Column], *, index: pd.Index) -> DataFrame:
-    series = {name: _column(list(map(get, rows)), kind, index) for name, get, kind in columns}
+    series = {
+        name: pd.Series(_objects(payload_cells(rows, name)), index=index)
+        if kind is _PAYLOAD
+        else _column(list(map(get, rows)), kind, index)
+        for name, get, kind in columns
+    }
     return DataFrame(series, index=index, copy=False)
 
 
@@ -257,7 +297,7 @@ def _column(values: list[Any], kind: Any, index: pd.Index) -> pd.Series:
     return column
 
 
-def _text(values: list[str], index: pd.Index) -> pd.Series:
+def _text(values: Sequence[str | None], index: pd.Index) -> pd.Series:
     return pd.Series(values, index=index, dtype=_TEXT)
 
 

@@ -9,13 +9,25 @@ from typing import Any
 from conveyor_nb.durations import format_seconds
 from conveyor_nb.job import Job
 from conveyor_nb.model import AttemptRecord, JobData, JobState
-from conveyor_nb.notebook.previews import one_line, pretty
 from conveyor_nb.options import JobOptions
+from conveyor_nb.payload import peek
+from conveyor_nb.text import many_lines, one_line
 
-__all__ = ["gone_detail", "job_detail", "job_facts", "log_text", "options_text"]
+__all__ = [
+    "gone_detail",
+    "job_detail",
+    "job_facts",
+    "log_text",
+    "options_text",
+    "payload_text",
+    "result_text",
+]
 
 _LOG_LINES = 200
 """So many of its newest log lines are shown of a job or an attempt."""
+
+_MOST_TEXT = 1_000
+"""So many characters of an error, or of a line of a log, are shown."""
 
 _ACTIONS: dict[JobState, list[str]] = {
     JobState.WAITING: ["cancel", "remove"],
@@ -70,6 +82,17 @@ def job_facts(job: JobData | Job) -> list[tuple[str, object]]:
     return [(label, value) for label, value in facts if value is not None]
 
 
+def payload_text(job: JobData | Job) -> str:
+    """The payload over several lines, or why it can't be read; nothing if there is none."""
+    data = peek(job, "data")
+    return "" if data is None else many_lines(data)
+
+
+def result_text(job: JobData | Job) -> str:
+    """What a completed job returned, likewise."""
+    return many_lines(peek(job, "returnvalue")) if job.state is JobState.COMPLETED else ""
+
+
 def options_text(opts: JobOptions) -> str:
     """The options that differ from the defaults, one a line.
 
@@ -116,9 +139,9 @@ def _texts(job: JobData) -> list[tuple[str, str]]:
     told_by_attempt = job.attempt_logs and job.attempt_logs[-1].error == job.failed_reason
     elsewhere = len(job.logs) > told  # lines that were logged while no attempt was under way
     return [
-        ("Payload", "" if job.data is None else pretty(job.data)),
-        ("Result", pretty(job.returnvalue) if job.state is JobState.COMPLETED else ""),
-        ("Failure", "" if told_by_attempt else job.failed_reason or ""),
+        ("Payload", payload_text(job)),
+        ("Result", result_text(job)),
+        ("Failure", "" if told_by_attempt else many_lines(job.failed_reason or "", _MOST_TEXT)),
         ("Options", options_text(job.opts)),
         ("Log", log_text(job.logs) if elsewhere else ""),
     ]
@@ -131,8 +154,8 @@ def _attempt(record: AttemptRecord) -> dict[str, Any]:
         "status": str(record.status or "active"),
         "worker": record.worker_id,
         "took": took,
-        "error": record.error or "",
-        "traceback": record.stacktrace or "",
+        "error": many_lines(record.error or "", _MOST_TEXT),
+        "traceback": many_lines(record.stacktrace or "", both_ends=True),
         "logs": log_text(record.logs),
     }
 
@@ -141,4 +164,5 @@ def log_text(lines: tuple[str, ...]) -> str:
     """The newest lines of a log, and how many there were before."""
     shown = lines[-_LOG_LINES:]
     earlier = len(lines) - len(shown)
-    return "\n".join([f"… {earlier:,} earlier lines"] * bool(earlier) + [*shown])
+    told = [many_lines(line, _MOST_TEXT) for line in shown]
+    return "\n".join([f"… {earlier:,} earlier lines"] * bool(earlier) + told)

@@ -8,8 +8,9 @@ from typing import Any
 
 from conveyor_nb.job import Job
 from conveyor_nb.model import JobData, JobState
-from conveyor_nb.notebook.previews import one_line, shorten
+from conveyor_nb.payload import peek
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.text import one_line, shorten
 
 __all__ = ["PAGE_SIZE", "JobTable", "instant_of", "job_row", "outcome", "page_bounds", "tries"]
 
@@ -125,7 +126,8 @@ def outcome(job: JobData | Job) -> str:
     """What came of the job, or the last that is known of it."""
     match job.state:
         case JobState.COMPLETED:
-            return "" if job.returnvalue is None else one_line(job.returnvalue)
+            result = peek(job, "returnvalue")
+            return "" if result is None else one_line(result)
         case JobState.WAITING_CHILDREN:
             return f"waits for {job.pending_children_count} of {len(job.children_ids)} children"
         case JobState.ACTIVE:

@@ -14,6 +14,7 @@ from conveyor_nb.notebook.magic_output import Answer, clock_text, counted, pace
 from conveyor_nb.notebook.queue_commands import ANY_QUEUE
 from conveyor_nb.notebook.session import Session
 from conveyor_nb.stores import MemoryStore
+from conveyor_nb.text import shown
 from conveyor_nb.virtual_clock import VirtualClock
 from conveyor_nb.worker import Worker
 
@@ -92,7 +93,7 @@ async def events(session: Session, args: Namespace) -> Answer:
     if last < 1:
         raise Mistake(f"--last is how many events, 1 or more, not {last}")
     name = None if args.queue is None else session.queue(args.queue).name
-    found = [one for one in session.events if name in (None, one.queue_name)]
+    found = [one for one in tuple(session.events) if name in (None, one.queue_name)]
     frame = events_frame(found[-last:])
     return Answer(frame, frame)
 
@@ -114,7 +115,7 @@ async def clock(session: Session, args: Namespace) -> Answer:
     if args.action is None:
         return Answer.saying(clock_text(here), here.now())
     if args.action != "advance":
-        raise Mistake(f"a clock can't {args.action!r}; {near(args.action, ['advance'])}")
+        raise Mistake(f"a clock can't {shown(args.action)}; {near(args.action, ['advance'])}")
     if args.by is None:
         raise Mistake("how far should it advance? Type for instance: %conveyor clock advance 10m")
     if not isinstance(here, VirtualClock):
@@ -144,14 +145,14 @@ def _clock(text: str) -> Clock:
         return ScaledClock(float(text.removeprefix("x")))
     except ValueError:
         raise Mistake(
-            f"--clock is real, virtual, or how many times as fast, such as x60, not {text!r}"
+            f"--clock is real, virtual, or how many times as fast, such as x60, not {shown(text)}"
         ) from None
 
 
 def _ids(text: str) -> str | None:
     kinds = {"sequential": "sequential", "random": None}
     if (text := word(text)) not in kinds:
-        raise Mistake(f"--ids is sequential or random, not {text!r}; {near(text, kinds)}")
+        raise Mistake(f"--ids is sequential or random, not {shown(text)}; {near(text, kinds)}")
     return kinds[text]
 
 

@@ -14,6 +14,7 @@ from conveyor_nb.model import WorkerStatus
 from conveyor_nb.notebook.command_line import Mistake, near, quoted
 from conveyor_nb.registry import named_workers, restart_worker
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.text import shown
 from conveyor_nb.worker import Worker, live_workers
 
 __all__ = [
@@ -73,13 +74,13 @@ def find_worker(store: StoreInterface, name: str) -> Worker:
         return by_id
     if not known:
         raise Mistake(
-            f"there is no worker {name!r}, nor any other; write one: %%worker {quoted(name)}"
+            f"there is no worker {shown(name)}, nor any other; write one: %%worker {quoted(name)}"
         )
     if same := [one.id for one in known.values() if one.name == name]:
         raise Mistake(
-            f"{len(same)} workers are called {name!r}; say which, by its id: {', '.join(same)}"
+            f"{len(same)} workers are called {shown(name)}; say which, by its id: {', '.join(same)}"
         )
-    raise Mistake(f"there is no worker {name!r}; {near(name, known)}")
+    raise Mistake(f"there is no worker {shown(name)}; {near(name, known)}")
 
 
 def others_at_work(worker: Worker) -> list[Worker]:

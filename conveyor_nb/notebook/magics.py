@@ -32,7 +32,7 @@ from conveyor_nb.notebook.queue_commands import QUEUE_COMMANDS, show_overview
 from conveyor_nb.notebook.session import Session
 from conveyor_nb.notebook.subjects import ReadableStore
 from conveyor_nb.registry import install_worker, named_workers
-from conveyor_nb.text import shown
+from conveyor_nb.text import one_line, shown
 from conveyor_nb.worker import Worker
 from conveyor_nb.worker_options import GroupLimits, WorkerKeywords
 
@@ -296,11 +296,11 @@ def _find(name: str, session: Session) -> Command:
     if name in COMMANDS:
         return COMMANDS[name]
     if (queue := word(name)) in session.queue_names():
-        raise Mistake(f"what about queue {queue!r}? For instance: %conveyor watch {name}")
+        raise Mistake(f"what about queue {shown(queue)}? For instance: %conveyor watch {name}")
     hint = near(name, COMMANDS) if name.isprintable() else ""
     if "did you" not in hint:
         hint = "%conveyor -h lists what there is"
-    raise Mistake(f"there is no command {name!r}; {hint}")
+    raise Mistake(f"there is no command {shown(name)}; {hint}")
 
 
 def _help_for(words: list[str]) -> str | None:
@@ -336,4 +336,4 @@ def _told_of(worker: Worker, before: Worker | None, job_name: str | None) -> str
 
 def _tell(where: str, error: Exception) -> None:
     """Say on one line what is wrong."""
-    print(f"{where}: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"{where}: {one_line(str(error), 2_000)}", file=sys.stderr)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from conveyor_nb.text import shown
+
 __all__ = ["payloads_of"]
 
 
@@ -23,7 +25,7 @@ def payloads_of(frame: object) -> list[dict[Any, Any]]:
     [{'to': 'ada', 'size': 1.5}, {'to': None, 'size': None}]
     """
     if not isinstance(frame, pd.DataFrame):
-        raise TypeError(f"add_frame takes a pandas DataFrame, not {frame!r}")
+        raise TypeError(f"add_frame takes a pandas DataFrame, not {shown(frame)}")
     index = frame.index
     columns: list[tuple[Any, list[Any]]] = [
         (_plain(level), _values(index.get_level_values(place).to_series()))
@@ -37,7 +39,7 @@ def payloads_of(frame: object) -> list[dict[Any, Any]]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ValueError(
-            f"two columns (or one and the index) are named {twice!r}; rename one of them"
+            f"two columns (or one and the index) are named {shown(twice)}; rename one of them"
         )
     if not columns:
         return [{} for _ in range(len(frame))]

@@ -14,10 +14,12 @@ from conveyor_nb.deadlocks import refuse_vain_wait
 from conveyor_nb.errors import ConveyorError
 from conveyor_nb.job import Job
 from conveyor_nb.lifecycle import SETTLED
+from conveyor_nb.loops import call_on
 from conveyor_nb.model import EventType, StoreEvent
 from conveyor_nb.notebook.repaint import Repainter
 from conveyor_nb.runs import current_run
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.text import shown
 
 __all__ = ["Progress", "progress"]
 
@@ -121,7 +123,7 @@ class _Watch:
         self._pending: dict[_Key, list[Job]] = {}
         for job in jobs:
             if not isinstance(job, Job):
-                raise TypeError(f"progress takes jobs, as queue.add returns them, not {job!r}")
+                raise TypeError(f"progress takes jobs, as queue.add returns them, not {shown(job)}")
             self._pending.setdefault(_key(job.store, job.queue_name, job.id), []).append(job)
         self._ended: deque[tuple[Job, StoreEvent | None]] = deque()
         self._wake = asyncio.Event()
@@ -162,9 +164,10 @@ class _Watch:
         """Show the bar and follow the jobs, then look which have ended before that."""
         self._bar = _Bar(**self._bar_options)
         self._repainter = Repainter(self._bar.refresh)
+        loop = asyncio.get_running_loop()  # a store calls from whichever thread it is used on
         jobs = [same[0] for same in self._pending.values()]
         for job in jobs:  # one by one, as only who follows a job is told its result
-            hear = functools.partial(self._hear, job.store)
+            hear = functools.partial(self._hear_on, loop, job.store)
             job.store.subscribe(job.queue_name, hear, job_id=job.id)
             self._unsubscribe.append(
                 functools.partial(job.store.unsubscribe, job.queue_name, hear, job_id=job.id)
@@ -176,6 +179,11 @@ class _Watch:
             if data is None or data.state in SETTLED:
                 failed = data is None or data.failed_at is not None
                 self._note(_key(job.store, job.queue_name, job.id), None, failed=failed)
+
+    def _hear_on(
+        self, loop: asyncio.AbstractEventLoop, store: StoreInterface, event: StoreEvent
+    ) -> None:
+        call_on(loop, self._hear, store, event)
 
     def _hear(self, store: StoreInterface, event: StoreEvent) -> None:
         if event.type == EventType.DISCONNECTED:

@@ -30,6 +30,7 @@ from conveyor_nb.notebook.session import Session
 from conveyor_nb.notebook.terminal import is_terminal
 from conveyor_nb.options import Deduplication, Group, Repeat
 from conveyor_nb.queue import Queue
+from conveyor_nb.text import shown
 from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["QUEUE_COMMANDS", "show_overview"]
@@ -93,7 +94,9 @@ async def job(session: Session, args: Namespace) -> Answer:
     """Show a job with its payload, its result and every attempt."""
     data = await session.store.find_job_by_id(args.id)
     if data is None:
-        raise Mistake(f"there is no job {args.id!r}; %conveyor jobs lists those that there are")
+        raise Mistake(
+            f"there is no job {shown(args.id)}; %conveyor jobs lists those that there are"
+        )
     found = Job(data, session.store)
     return Answer(found, found)
 

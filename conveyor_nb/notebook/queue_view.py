@@ -12,6 +12,7 @@ from conveyor_nb.notebook.job_detail import gone_detail, job_detail
 from conveyor_nb.notebook.job_table import JobTable
 from conveyor_nb.notebook.workers_panel import worker_rows
 from conveyor_nb.queue import Queue
+from conveyor_nb.text import encodable
 from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["QueueView"]
@@ -86,9 +87,7 @@ def sendable(value: Any) -> Any:
     {'name': 'a\\ud800'}
     """
     if isinstance(value, str):
-        if value.isascii():
-            return value
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+        return encodable(value)
     if isinstance(value, dict):
         return {key: sendable(part) for key, part in value.items()}
     if isinstance(value, list):

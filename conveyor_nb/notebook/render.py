@@ -17,13 +17,19 @@ from IPython.core.getipython import get_ipython
 from conveyor_nb.durations import format_seconds
 from conveyor_nb.job import Job
 from conveyor_nb.model import ALL_NAMES, JobData, JobState
-from conveyor_nb.notebook.job_detail import job_facts, log_text, options_text
+from conveyor_nb.notebook.job_detail import (
+    job_facts,
+    log_text,
+    options_text,
+    payload_text,
+    result_text,
+)
 from conveyor_nb.notebook.job_table import instant_of, outcome, page_bounds, tries
-from conveyor_nb.notebook.previews import pretty
 from conveyor_nb.notebook.subjects import ReadableStore
 from conveyor_nb.notebook.terminal import is_terminal
 from conveyor_nb.queue import Queue
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.text import fit, many_lines, one_line
 from conveyor_nb.worker import Worker
 
 __all__ = ["mimebundle", "static_html"]
@@ -50,7 +56,14 @@ def mimebundle(subject: object) -> dict[str, Any]:
 
 
 def static_html(subject: object) -> str:
-    """A snapshot as HTML without scripts; every text in it is escaped."""
+    """A snapshot as HTML without scripts; every text in it is escaped.
+
+    What stands there between dollars is money, not mathematics, wherever MathJax looks on.
+    """
+    return f'<div class="tex2jax_ignore mathjax_ignore">{_html_of(subject)}</div>'
+
+
+def _html_of(subject: object) -> str:
     match subject:
         case Queue():
             return _queue_html(subject)
@@ -125,14 +138,14 @@ def _job_html(job: Job) -> str:
             f"{attempt.attempt}",
             str(attempt.status or "active"),
             _fact(attempt.ended_at and attempt.ended_at - attempt.started_at),
-            attempt.error or "",
+            one_line(attempt.error or "", 500),
         ]
         for attempt in job.attempt_logs
     ]
     blocks = [
-        ("payload", "" if job.data is None else pretty(job.data)),
-        ("result", pretty(job.returnvalue) if job.state is JobState.COMPLETED else ""),
-        ("failure", _failure_of(job)),
+        ("payload", payload_text(job)),
+        ("result", result_text(job)),
+        ("failure", many_lines(_failure_of(job), both_ends=True)),
         ("log", log_text(job.logs)),
     ]
     parts = [_tag("div", _tag("p", label), _tag("pre", text)) for label, text in blocks if text]
@@ -159,14 +172,14 @@ class _Markup(str):
 
 def _tag(name: str, *children: str, style: str = "") -> _Markup:
     inner = "".join(
-        child if isinstance(child, _Markup) else html.escape(child) for child in children
+        child if isinstance(child, _Markup) else html.escape(fit(child)) for child in children
     )
     attribute = f' style="{style}"' if style else ""
     return _Markup(f"<{name}{attribute}>{inner}</{name}>")
 
 
 def _page(kind: str, name: str, beside: Iterable[_Markup], *parts: str) -> str:
-    title = _tag("p", f"{kind} ", _tag("strong", name), *beside)
+    title = _tag("p", f"{kind} ", _tag("strong", _tag("bdi", name)), *beside)
     return _tag("div", title, *(part for part in parts if part))
 
 
@@ -180,7 +193,7 @@ def _counts(counts: Mapping[JobState, int], paused: frozenset[str]) -> _Markup:
 
 
 def _told(*words: str) -> _Markup:
-    return _tag("span", "".join(f" · {word}" for word in words))
+    return _tag("span", *(part for word in words for part in (" · ", _tag("bdi", word))))
 
 
 def _note(text: str) -> str:

@@ -26,6 +26,7 @@ from conveyor_nb.notebook.subjects import ReadableStore
 from conveyor_nb.queue import Queue
 from conveyor_nb.registry import take_named_workers
 from conveyor_nb.stores import MemoryStore, StoreInterface, default_store, set_default_store
+from conveyor_nb.text import shown
 from conveyor_nb.virtual_clock import VirtualClock
 from conveyor_nb.worker import Worker, holding_workers, live_workers
 
@@ -99,10 +100,10 @@ class Session:
             return self.any_queue(name)
         if not known:
             raise Mistake(
-                f"there is no queue {name!r}, nor any other; add a job and there is: "
+                f"there is no queue {shown(name)}, nor any other; add a job and there is: "
                 f"%conveyor add {quoted(name)} send"
             )
-        raise Mistake(f"there is no queue {name!r}; {near(name, known)}")
+        raise Mistake(f"there is no queue {shown(name)}; {near(name, known)}")
 
     def any_queue(self, name: str) -> Queue:
         """A queue of the store, known or new: the one that a variable holds if there is one."""

@@ -9,6 +9,7 @@ from conveyor_nb.job import Job
 from conveyor_nb.model import JobData, JobState, WorkerInfo
 from conveyor_nb.queue import Queue
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.text import shown
 from conveyor_nb.worker import Worker
 
 __all__ = ["ReadableStore", "at_once", "jobs_of", "readable"]
@@ -65,7 +66,9 @@ def jobs_of(subject: object, state: JobState | None) -> Sequence[JobData | Job]:
         return [job for name in store.queue_names() for job in store.snapshot(name, state)]
     if isinstance(subject, Worker):
         if state is not None:
-            raise TypeError(f"the jobs a worker runs are all active, so state={state!r} has no use")
+            raise TypeError(
+                f"the jobs a worker runs are all active, so state={shown(state)} has no use"
+            )
         return list(subject.running)
     raise TypeError(f"a {type(subject).__name__} has no jobs to show")
 

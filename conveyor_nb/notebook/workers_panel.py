@@ -9,6 +9,7 @@ from conveyor_nb.errors import ConveyorError
 from conveyor_nb.model import WorkerInfo, WorkerStatus
 from conveyor_nb.notebook.known_workers import known_workers, start_worker, stop_worker
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.text import shown
 from conveyor_nb.worker import Worker, live_workers
 
 __all__ = ["act_on_worker", "worker_rows"]
@@ -45,7 +46,7 @@ async def act_on_worker(store: StoreInterface, queue_name: str, key: str, action
     """
     worker = _known(store, queue_name).get(key)
     if worker is None:
-        raise ConveyorError(f"queue {queue_name!r} has no worker named {key!r} any more")
+        raise ConveyorError(f"queue {shown(queue_name)} has no worker named {shown(key)} any more")
     match action:
         case "pause":
             worker.pause()

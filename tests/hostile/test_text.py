@@ -110,6 +110,7 @@ def _itself() -> dict[str, object]:
 VALUES: dict[str, Callable[[], object]] = {
     "repr raises": lambda: Bad(RuntimeError("no repr")),
     "repr exits": lambda: Bad(SystemExit(3)),
+    "repr interrupts": lambda: Bad(KeyboardInterrupt()),
     "within": lambda: {"a": [Bad(RuntimeError()), 1], "b": (Bad(ValueError()),)},
     "shape raises": Shaped,
     "its class has no repr": lambda: Nameless,
@@ -144,8 +145,3 @@ def test_what_is_left_out_is_counted() -> None:
     assert many_lines("ab" * 500, 10).endswith("… 990 more characters")
     assert shown("ab" * 500, 10).endswith("… (990 more characters)")
     assert many_lines(list(range(200))).endswith("… 100 more]")
-
-
-def test_an_interrupt_while_something_is_shown_is_one() -> None:
-    with pytest.raises(KeyboardInterrupt):
-        one_line(Bad(KeyboardInterrupt()))

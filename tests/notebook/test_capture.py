@@ -146,7 +146,7 @@ def test_processes_print_too(kernel: Kernel) -> None:
         "executor='process'",
     )
     assert log_of_a_run(kernel) == ["one line", "an error"]
-    kernel.do("await send.close()")
+    kernel.do("await send.worker.close()")
 
 
 # -- whose log it goes to ---------------------------------------------------------------------

@@ -108,7 +108,7 @@ class Promote(Struct, frozen=True):
 
 
 class Retry(Struct, frozen=True):
-    """Run a settled job again."""
+    """Run a settled job again; a parent of policy ``fail`` waits for its failed children."""
 
 
 class Discard(Struct, frozen=True):

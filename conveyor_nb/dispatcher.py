@@ -475,7 +475,7 @@ class Dispatcher:
             )
             if data is None:
                 break
-            jobs.append(Job(data, store, lock=Lock(worker_id, len(data.attempt_logs))))
+            jobs.append(Job(data, store, lock=Lock(worker_id, data.attempt_logs[-1].attempt)))
         return jobs
 
     async def _run_jobs(

@@ -37,6 +37,9 @@ class WaitingData(_Moved):
 class WaitingChildrenData(_Moved):
     """A job waits for its children."""
 
+    reason: NotRequired[str]
+    """Which failed children it waits for, as it was retried."""
+
 
 class DelayedData(WaitingData):
     """A job waits for its time."""
@@ -131,6 +134,8 @@ class RemovedData(_Moved):
     """A job is gone."""
 
     worker_id: str | None
+    reason: NotRequired[str]
+    """Why, if a failed child took it away."""
 
 
 class DrainedData(TypedDict):

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from conveyor_nb import actions
 from conveyor_nb.causes import failure_of
-from conveyor_nb.checks import check_number, check_percent, to_instant
+from conveyor_nb.checks import check_flag, check_number, check_percent, to_instant
 from conveyor_nb.clock import checkpoint, resolve
 from conveyor_nb.conditions import condition
 from conveyor_nb.deadlocks import refuse_vain_wait
@@ -100,6 +100,7 @@ class Job(Displayable):
     discarded: bool = _field("discarded")
     children_ids: tuple[str, ...] = _field("children_ids")
     attempt_logs: tuple[AttemptRecord, ...] = _field("attempt_logs")
+    attempts_left_out: int = _field("attempts_left_out")
     scheduler_id: str | None = _field("scheduler_id")
     planned_at: datetime | None = _field("planned_at")
 
@@ -121,6 +122,8 @@ class Job(Displayable):
         if self.state is JobState.FAILED:
             held = f"; {STILL_AT_WORK}" if self.locked_by is not None else ""
             return f"failed, {one_line(self.failed_reason or '')}{held}"
+        if self.state is JobState.WAITING_CHILDREN and self.failed_reason is not None:
+            return f"waiting-children, {one_line(self.failed_reason)}"
         if self.state is JobState.ACTIVE and self.attempt_logs and self.attempt_logs[-1].error:
             return f"active, {one_line(self.attempt_logs[-1].error)}"
         if self.state is JobState.ACTIVE and self.progress:
@@ -268,13 +271,23 @@ class Job(Displayable):
         """Let a delayed job run now."""
         await self.apply(actions.Promote())
 
-    async def retry(self) -> None:
+    async def retry(self, *, children: bool = False) -> None:
         """Run a failed or completed job again, with all its attempts.
 
+        It starts afresh; the record of its attempts stays. A parent of a flow with the policy
+        ``"fail"`` waits for its failed children until they are retried and have completed.
+
+        Args:
+            children: retry its failed children, and theirs, as well.
+
         Raises:
-            RetryRefusedError: an unfinished job has this one's deduplication key.
+            RetryRefusedError: an unfinished job has this one's deduplication key, or one of the
+                failed children that it would wait for is gone.
         """
-        await self.apply(actions.Retry())
+        if check_flag(children, what="children"):
+            self._show(await self._store.retry_family(self.queue_name, self.id))
+        else:
+            await self.apply(actions.Retry())
 
     async def discard(self) -> None:
         """Retry the job no more, if its attempt fails."""
@@ -353,7 +366,10 @@ class Job(Displayable):
         One that is gone, such as by ``remove_on_complete``, is shown as it ended.
         """
         if event.type in _GONE:
-            raise JobNotFoundError(self.id, self.queue_name)
+            gone = JobNotFoundError(self.id, self.queue_name)
+            if why := event.data.get("reason"):
+                gone.add_note(f"It was removed: {why}")
+            raise gone
         found = await self._store.get_job(self.queue_name, self.id)
         end = as_told(found or self._data, event)
         self._show(found or end)

@@ -15,10 +15,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from conveyor_nb import actions
+from conveyor_nb.bounds import (
+    MAX_ATTEMPT_RECORDS,
+    MAX_LOG_LINE,
+    MAX_LOG_LINES,
+    MAX_REASON,
+    MAX_STACKTRACE,
+    cut,
+    keep_newest,
+)
 from conveyor_nb.durations import format_seconds, to_seconds
 from conveyor_nb.errors import FAULTS, InvalidJobStateError, LostLockError, RetryRefusedError
 from conveyor_nb.model import AttemptRecord, AttemptStatus, EventType, JobData, JobState, Lock
-from conveyor_nb.options import Backoff, BackoffType, ChildFailurePolicy
+from conveyor_nb.options import Backoff, BackoffType
 
 __all__ = [
     "CANCELLED",
@@ -27,10 +36,11 @@ __all__ = [
     "TRANSITIONS",
     "UNSETTLED",
     "Change",
+    "Event",
     "admit",
-    "child_settled",
     "decide",
     "due",
+    "move",
     "require_lock",
     "retry_delay",
     "take",
@@ -47,9 +57,6 @@ BACKOFF_JITTER = 0.25
 _ENOUGH_DOUBLINGS = 64
 """They take any delay of a microsecond or more past ``MAX_BACKOFF``."""
 
-MAX_LOG_LINES = 1_000
-"""So many of its newest log lines a job keeps."""
-
 UNSETTLED = frozenset(
     {JobState.WAITING_CHILDREN, JobState.DELAYED, JobState.WAITING, JobState.ACTIVE}
 )
@@ -57,13 +64,13 @@ SETTLED = frozenset({JobState.COMPLETED, JobState.FAILED})
 
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     JobState.WAITING_CHILDREN: frozenset({JobState.WAITING, JobState.FAILED}),
-    JobState.DELAYED: frozenset({JobState.WAITING, JobState.FAILED}),
-    JobState.WAITING: frozenset({JobState.ACTIVE, JobState.FAILED}),
+    JobState.DELAYED: frozenset({JobState.WAITING, JobState.WAITING_CHILDREN, JobState.FAILED}),
+    JobState.WAITING: frozenset({JobState.ACTIVE, JobState.WAITING_CHILDREN, JobState.FAILED}),
     JobState.ACTIVE: frozenset(
         {JobState.COMPLETED, JobState.FAILED, JobState.DELAYED, JobState.WAITING}
     ),
-    JobState.COMPLETED: frozenset({JobState.WAITING}),
-    JobState.FAILED: frozenset({JobState.WAITING}),
+    JobState.COMPLETED: frozenset({JobState.WAITING, JobState.WAITING_CHILDREN}),
+    JobState.FAILED: frozenset({JobState.WAITING, JobState.WAITING_CHILDREN}),
 }
 """Every legal transition between states; removal is legal from each of them."""
 
@@ -76,10 +83,14 @@ Event = tuple[EventType, Mapping[str, Any]]
 
 
 class Change(Struct, frozen=True):
-    """A decision: the job's fields that get new values, and the events to publish, in order."""
+    """A decision: the job's fields that get new values, and the events to publish, in order.
+
+    ``removes``: the job is to be removed after that.
+    """
 
     updates: dict[str, Any]
     events: tuple[Event, ...] = ()
+    removes: bool = False
 
 
 NOTHING = Change({})
@@ -106,19 +117,21 @@ def admit(job: JobData, now: datetime) -> Change:
 
 def due(job: JobData) -> Change:
     """Decide what a delayed job changes when its time has come."""
-    return _move(job, JobState.WAITING, {"delay_until": None}, {})
+    return move(job, JobState.WAITING, {"delay_until": None}, {})
 
 
 def take(job: JobData, worker_id: str, lock_duration: float, now: datetime) -> Change:
     """Decide what a worker changes by taking a waiting job."""
-    attempt = len(job.attempt_logs) + 1
+    attempts, attempt = job.attempt_logs, 1
+    if attempts:
+        attempts, attempt = _bounded(attempts), attempts[-1].attempt + 1
     updates = {
         "processed_at": now,
         "locked_by": worker_id,
         "lock_until": now + timedelta(seconds=lock_duration),
-        "attempt_logs": (*job.attempt_logs, AttemptRecord(attempt, worker_id, now)),
+        "attempt_logs": (*attempts, AttemptRecord(attempt, worker_id, now)),
     }
-    return _move(job, JobState.ACTIVE, updates, {"worker_id": worker_id, "attempt": attempt})
+    return move(job, JobState.ACTIVE, updates, {"worker_id": worker_id, "attempt": attempt})
 
 
 # -- actions --------------------------------------------------------------------------------
@@ -222,7 +235,7 @@ def require_lock(job: JobData, lock: Lock | None, *, ended_too: bool = False) ->
         lock is not None
         and (ended_too or job.state is JobState.ACTIVE)
         and job.locked_by == lock.worker_id
-        and len(job.attempt_logs) == lock.attempt
+        and job.attempt_logs[-1].attempt == lock.attempt
     )
     if not held:
         raise LostLockError(job.id, lock.worker_id if lock else None)
@@ -260,7 +273,7 @@ def _complete(job: JobData, returnvalue: Any, now: datetime) -> Change:
     updates["returnvalue"] = returnvalue
     updates["completed_at"] = now
     updates["failed_reason"] = None
-    return _move(job, JobState.COMPLETED, updates, {"worker_id": job.locked_by})
+    return move(job, JobState.COMPLETED, updates, {"worker_id": job.locked_by})
 
 
 def _fail(
@@ -268,7 +281,7 @@ def _fail(
 ) -> Change:
     if job.cancelled_at:
         return _end_cancelled(job, now)
-    reason, stacktrace = failed.reason, failed.stacktrace
+    reason, stacktrace = cut(failed.reason, MAX_REASON), failed.stacktrace
     if not (failed.final or _is_last_attempt(job)):
         attempts_made = job.attempts_made + 1
         try:
@@ -276,7 +289,7 @@ def _fail(
             if delay is None:
                 delay = retry_delay(job.opts.backoff, attempts_made, random)
         except FAULTS as error:  # it is a person's callable
-            reason = f"{reason} (no retry: the backoff strategy raised {error!r})"
+            reason = cut(f"{reason} (no retry: the backoff strategy raised {error!r})", MAX_REASON)
         else:
             updates = _failed_attempt(job, reason, stacktrace, now)
             return _try_again(job, updates, reason, delay, now)
@@ -285,7 +298,7 @@ def _fail(
         reason = f"{reason} (no attempt is left: {why})"
     updates = _failed_attempt(job, reason, stacktrace, now) | {"failed_at": now}
     data = {"worker_id": job.locked_by, "reason": reason, "cancelled": False}
-    return _move(job, JobState.FAILED, updates, data)
+    return move(job, JobState.FAILED, updates, data)
 
 
 def _try_again(
@@ -302,7 +315,7 @@ def _try_again(
         "reason": reason,
         "delay": delay,
     }
-    return _move(job, state, updates, {}, before=(EventType.RETRYING, retrying))
+    return move(job, state, updates, {}, before=(EventType.RETRYING, retrying))
 
 
 def _stall(job: JobData, seen: datetime | None, now: datetime) -> Change:
@@ -351,10 +364,11 @@ def _put_back(
     """End the attempt without counting it."""
     if job.cancelled_at:
         return _end_cancelled(job, now)
+    reason = cut(reason, MAX_REASON)
     updates = _ended(job, now, AttemptStatus.FAILED, reason)
     if state is JobState.DELAYED:
         updates["delay_until"] = until
-    return _move(job, state, updates, {"worker_id": job.locked_by, "reason": reason})
+    return move(job, state, updates, {"worker_id": job.locked_by, "reason": reason})
 
 
 def _cancel(job: JobData, now: datetime) -> Change:
@@ -373,7 +387,7 @@ def _end_cancelled(job: JobData, now: datetime) -> Change:
     updates = _ended(job, now, AttemptStatus.FAILED, CANCELLED)
     updates |= {"failed_at": now, "failed_reason": CANCELLED, "delay_until": None}
     data = {"worker_id": job.locked_by, "reason": CANCELLED, "cancelled": True}
-    return _move(job, JobState.FAILED, updates, data)
+    return move(job, JobState.FAILED, updates, data)
 
 
 def _retry(job: JobData, now: datetime) -> Change:
@@ -387,14 +401,17 @@ def _retry(job: JobData, now: datetime) -> Change:
         "lock_until": None,
         "attempts_made": 0,
         "progress": 0,
+        "processed_at": None,
         "returnvalue": None,
         "failed_reason": None,
+        "stacktrace": (),
         "completed_at": None,
         "failed_at": None,
         "cancelled_at": None,
         "discarded": False,
     }
-    return _move(job, JobState.WAITING, updates, {})
+    pending = job.pending_children_count
+    return move(job, JobState.WAITING_CHILDREN if pending else JobState.WAITING, updates, {})
 
 
 def _reposition(job: JobData, updates: dict[str, Any]) -> Change:
@@ -406,6 +423,7 @@ def _reposition(job: JobData, updates: dict[str, Any]) -> Change:
 
 
 def _log(job: JobData, lines: tuple[str, ...]) -> Change:
+    lines = tuple(cut(line, MAX_LOG_LINE) for line in lines)
     updates: dict[str, Any] = {"logs": _with_lines(job.logs, lines)}
     if job.state is JobState.ACTIVE:
         *earlier, last = job.attempt_logs
@@ -414,45 +432,20 @@ def _log(job: JobData, lines: tuple[str, ...]) -> Change:
     return Change(updates, tuple((EventType.LOG, about | {"line": line}) for line in lines))
 
 
-# -- flows ----------------------------------------------------------------------------------
-
-
-def child_settled(
-    parent: JobData, child_id: str, *, failed: bool, pending: int, now: datetime
-) -> Change:
-    """Decide what a child that settled, or was removed, changes in its parent.
-
-    Args:
-        parent: the parent as it is.
-        child_id: the child.
-        failed: whether the child failed for good, was cancelled or was removed.
-        pending: how many children are unsettled after this one.
-        now: the instant of the step.
-    """
-    updates: dict[str, Any] = {"pending_children_count": pending}
-    if parent.state is not JobState.WAITING_CHILDREN:
-        return Change(updates)
-    policy = parent.opts.fail_parent_on_child_failure
-    if failed and policy is ChildFailurePolicy.FAIL:
-        reason = f"child {child_id!r} failed"
-        updates |= {"failed_reason": reason, "failed_at": now}
-        return _move(parent, JobState.FAILED, updates, {"reason": reason, "cancelled": False})
-    if failed and policy is ChildFailurePolicy.REMOVE:
-        updates["children_ids"] = tuple(one for one in parent.children_ids if one != child_id)
-    return Change(updates) if pending else _move(parent, JobState.WAITING, updates, {})
-
-
 # -- parts of a change ----------------------------------------------------------------------
 
 
-def _move(
+def move(
     job: JobData,
     state: JobState,
     updates: dict[str, Any],
     data: dict[str, Any],
     before: Event | None = None,
 ) -> Change:
-    """The change to another state, and its event with ``data``; both dicts are added to."""
+    """The change to another state, and its event with ``data``; both dicts are added to.
+
+    A parent that comes to wait while a child of its is unsettled waits for that child.
+    """
     if state not in TRANSITIONS[job.state]:
         sources = [source for source, targets in TRANSITIONS.items() if state in targets]
         raise InvalidJobStateError(job.id, job.state, sources)
@@ -462,7 +455,15 @@ def _move(
     if (until := updates.get("delay_until")) is not None:
         data["delay_until"] = until
     event = (STATE_EVENTS[state], data)
-    return Change(updates, (event,) if before is None else (before, event))
+    events = (event,) if before is None else (before, event)
+    if job.pending_children_count and job.state is JobState.ACTIVE and state in _TO_BE_TAKEN:
+        back = updates | {"state": JobState.WAITING_CHILDREN, "delay_until": None}
+        told = {"name": job.name, "previous": state}
+        return Change(back, (*events, (EventType.WAITING_CHILDREN, told)))
+    return Change(updates, events)
+
+
+_TO_BE_TAKEN = frozenset({JobState.WAITING, JobState.DELAYED})
 
 
 def _placed(
@@ -482,10 +483,14 @@ def _require_state(job: JobData, states: Iterable[JobState]) -> None:
 def _failed_attempt(
     job: JobData, reason: str, stacktrace: str | None, now: datetime
 ) -> dict[str, Any]:
+    traces = job.stacktrace
+    if stacktrace:
+        stacktrace = cut(stacktrace, MAX_STACKTRACE)
+        traces = keep_newest(traces, [stacktrace], MAX_ATTEMPT_RECORDS, what="tracebacks")
     return _ended(job, now, AttemptStatus.FAILED, reason, stacktrace) | {
         "attempts_made": job.attempts_made + 1,
         "failed_reason": reason,
-        "stacktrace": (*job.stacktrace, stacktrace) if stacktrace else job.stacktrace,
+        "stacktrace": traces,
     }
 
 
@@ -508,4 +513,17 @@ def _ended(
 
 
 def _with_lines(lines: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
-    return (*lines, *new)[-MAX_LOG_LINES:]
+    return keep_newest(lines, new, MAX_LOG_LINES, what="lines")
+
+
+def _bounded(attempts: tuple[AttemptRecord, ...]) -> tuple[AttemptRecord, ...]:
+    """The records of the attempts so far, with room for one more, and their lines bounded."""
+    if len(attempts) >= MAX_ATTEMPT_RECORDS:
+        attempts = (attempts[0], *attempts[2 - MAX_ATTEMPT_RECORDS :])
+    room, kept = MAX_LOG_LINES, []
+    for record in reversed(attempts):
+        if len(record.logs) > room:
+            record = replace(record, logs=keep_newest((), record.logs, room, what="lines"))
+        room = max(0, room - len(record.logs))
+        kept.append(record)
+    return tuple(reversed(kept))

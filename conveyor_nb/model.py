@@ -203,8 +203,9 @@ class JobData(_JobFields, frozen=True, gc=False):
     """All that a store keeps of a job.
 
     ``attempts_made`` counts the attempts that failed or stalled; ``attempt_logs`` has a record
-    for each time a worker took the job. ``sequence`` is the store's insertion counter: it gives
-    a job its place among others of its priority, and the job keeps it for life.
+    for each time a worker took the job: of very many the first and the newest, see ``bounds``.
+    ``sequence`` is the store's insertion counter: it gives a job its place among others of its
+    priority, and the job keeps it for life.
 
     It can't be changed: a store hands out its own record, and replaces it by another one when
     the job changes (``msgspec.structs.replace``). A payload that is kept frozen, see ``payload``,
@@ -230,6 +231,12 @@ class JobData(_JobFields, frozen=True, gc=False):
     def returnvalue(self) -> Any:
         """What the handler returned; raises as ``data`` does."""
         return thaw_for(self.id, "returnvalue", _kept_returnvalue(self))
+
+    @property
+    def attempts_left_out(self) -> int:
+        """How many attempts have no record any more: those between the first and the others."""
+        attempts = self.attempt_logs
+        return attempts[-1].attempt - len(attempts) if attempts else 0
 
     @property
     def kept_data(self) -> Any:

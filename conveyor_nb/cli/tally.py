@@ -36,7 +36,11 @@ def write_tallies(namespace: Mapping[str, object]) -> str:
                 store=id(store),
                 queue=queue,
                 states={str(state): count for state, count in store.counts(queue).items() if count},
-                attempts=sum(len(job.attempt_logs) for job in store.snapshot(queue)),
+                attempts=sum(
+                    job.attempt_logs[-1].attempt
+                    for job in store.snapshot(queue)
+                    if job.attempt_logs
+                ),
             )
             for store in stores
             if isinstance(store, MemoryStore)

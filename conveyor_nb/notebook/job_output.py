@@ -10,9 +10,9 @@ import threading
 from collections import deque
 
 from conveyor_nb.actions import Action, Complete, Fail, Log, MoveToDelayed, Release
+from conveyor_nb.bounds import MAX_LOG_LINES
 from conveyor_nb.errors import JobNotFoundError, LostLockError
 from conveyor_nb.job import Job
-from conveyor_nb.lifecycle import MAX_LOG_LINES
 from conveyor_nb.model import JobState
 from conveyor_nb.notebook.repaint import Repainter
 from conveyor_nb.virtual_clock import VirtualClock

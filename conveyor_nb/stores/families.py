@@ -5,24 +5,27 @@ Results are kept here, with the parent, so they outlive children that are remove
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from conveyor_nb.flow_rules import REMOVED, Key
 from conveyor_nb.model import JobData, JobState
 
 __all__ = ["ChildOutcome", "Families", "Key", "key_of", "parent_key_of"]
 
-Key = tuple[str, str]
-"""Queue name and job id."""
-
 
 @dataclass(frozen=True, slots=True)
 class ChildOutcome:
-    """How a child settled; ``returnvalue`` as the store keeps it."""
+    """How a child settled; ``returnvalue`` as the store keeps it.
 
-    failed: bool
+    Args:
+        why: why it failed; ``None``: it completed.
+        returnvalue: what it returned.
+    """
+
+    why: str | None
     returnvalue: Any = None
-    reason: str | None = None
 
 
 def key_of(job: JobData) -> Key:
@@ -43,6 +46,8 @@ class Families:
     def __init__(self) -> None:
         self._children: dict[Key, dict[Key, ChildOutcome | None]] = {}
         self._pending: dict[Key, int] = {}
+        self._awaited: dict[Key, dict[Key, None]] = {}
+        """The failed children that a parent waits for again, as it was retried."""
 
     def add_child(self, parent: Key, child: Key) -> None:
         """Note an unsettled child."""
@@ -50,29 +55,52 @@ class Families:
         self._pending[parent] = self._pending.get(parent, 0) + 1
 
     def settle(self, parent: Key, child: Key, outcome: ChildOutcome) -> int | None:
-        """Note how a child settled; returns how many are pending now.
+        """Note how a child settled, or is gone; returns how many are to be waited for now.
 
-        ``None``: the parent has no such child, or was told before.
+        ``None``: the parent has no such child, or knows, and does not wait for it again.
         """
         children = self._children.get(parent, {})
-        if child not in children or children[child] is not None:
+        if child not in children:
+            return None
+        if children[child] is not None and not self._await_no_more(parent, child):
             return None
         children[child] = outcome
         self._pending[parent] -= 1
         return self._pending[parent]
 
     def restart(self, parent: Key, child: Key) -> int | None:
-        """Note that a settled child runs again; returns as :meth:`settle`."""
+        """Note that a settled child runs again; returns how many are to be waited for now.
+
+        ``None``: the parent has no such child.
+        """
         children = self._children.get(parent, {})
-        if children.get(child) is None:
+        if child not in children:
             return None
+        if children[child] is not None and not self._await_no_more(parent, child):
+            self._pending[parent] += 1
         children[child] = None
-        self._pending[parent] += 1
         return self._pending[parent]
 
-    def drop_child(self, parent: Key, child: Key) -> None:
-        """Forget a child that settled."""
-        self._children.get(parent, {}).pop(child, None)
+    def await_failed(self, parent: Key) -> None:
+        """Note that a parent waits for its failed children again."""
+        failed = self.failed(parent)
+        if failed:
+            self._pending[parent] += len(failed) - len(self.awaited(parent))
+            self._awaited[parent] = dict.fromkeys(failed)
+
+    def awaited(self, parent: Key) -> Collection[Key]:
+        """The failed children that a parent waits for again."""
+        return self._awaited.get(parent, {})
+
+    def failed(self, parent: Key) -> list[Key]:
+        """The children of a parent that have failed and were not run again."""
+        children = self._children.get(parent, {})
+        return [child for child, outcome in children.items() if outcome and outcome.why is not None]
+
+    def knows(self, parent: Key, child: Key) -> bool:
+        """Whether a parent has been told how a child settled, or has no such child."""
+        children = self._children.get(parent, {})
+        return child not in children or children[child] is not None
 
     def children(self, parent: Key) -> dict[Key, ChildOutcome | None]:
         """The children of a parent, in the order they were added."""
@@ -82,10 +110,21 @@ class Families:
         """Note that the parent is gone."""
         self._children.pop(parent, None)
         self._pending.pop(parent, None)
+        self._awaited.pop(parent, None)
+
+    def _await_no_more(self, parent: Key, child: Key) -> bool:
+        """Note that a failed child is not awaited any more; returns whether it was."""
+        awaited = self._awaited.get(parent, {})
+        if child not in awaited:
+            return False
+        del awaited[child]
+        if not awaited:
+            del self._awaited[parent]
+        return True
 
     @staticmethod
     def outcome_of(job: JobData) -> ChildOutcome:
-        """How a job settled; one that has not, because it is being removed, counts as failed."""
+        """How a job settled; one that is removed before that counts as failed."""
         if job.state is JobState.COMPLETED:
-            return ChildOutcome(failed=False, returnvalue=job.kept_returnvalue)
-        return ChildOutcome(failed=True, reason=job.failed_reason or "removed")
+            return ChildOutcome(None, job.kept_returnvalue)
+        return ChildOutcome((job.failed_reason or "") if job.state is JobState.FAILED else REMOVED)

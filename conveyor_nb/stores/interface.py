@@ -92,6 +92,7 @@ class StoreInterface(ABC):
         is returned unchanged and nothing is added.
 
         Raises:
+            ValueError: it has a parent or children, which :meth:`save_flow` takes.
             PayloadError: the payload can't be copied; nothing is stored.
             GroupFullError: the job's group is full; nothing is stored.
         """
@@ -105,7 +106,8 @@ class StoreInterface(ABC):
         """Add the jobs of a flow, all or none: parents before their children, linked by ids.
 
         Raises:
-            ValueError: one of the ids is taken; nothing is stored.
+            ValueError: an id is taken, a family is not whole, or a job has a deduplication key;
+                nothing is stored.
             PayloadError: as :meth:`save_job`.
         """
 
@@ -135,14 +137,11 @@ class StoreInterface(ABC):
         state: JobState | str | None = None,
         start: int = 0,
         end: int | None = None,
-        *,
-        newest_first: bool = False,
     ) -> list[JobData]:
         """The jobs at positions ``start`` to ``end`` (exclusive), of one state or of all.
 
         Waiting jobs come in order of service, delayed ones as they fall due, settled ones as
-        they settled; jobs of all states as they were added. With ``newest_first`` it is the
-        other way round: those that settled, or were added, last come first.
+        they settled; jobs of all states as they were added.
 
         Raises:
             TypeError, ValueError: a position is not a whole number of 0 or more.
@@ -181,14 +180,10 @@ class StoreInterface(ABC):
         name: str | None = None,
         created_from: datetime | None = None,
         created_to: datetime | None = None,
-        text: str | None = None,
-        newest_first: bool = False,
         start: int = 0,
         end: int | None = 100,
     ) -> JobPage:
         """The jobs that fit every condition given, as they were added, and how many there are.
-
-        A job whose payload can't be read fits no condition on that.
 
         Args:
             queue_name: the queue; ``None``: all, by name.
@@ -196,22 +191,13 @@ class StoreInterface(ABC):
             name: the job name.
             created_from: not created before this instant.
             created_to: not created after this instant.
-            text: what stands somewhere in the payload, whatever its case: in a text, a key or a
-                plain value such as a number, however deep within.
-            newest_first: the jobs that were added last come first, whatever their queue.
             start: the position of the first job to give.
             end: the position after that of the last.
         """
 
     @abstractmethod
     async def search_by_name(
-        self,
-        queue_name: str | None,
-        text: str,
-        start: int = 0,
-        end: int | None = 100,
-        *,
-        newest_first: bool = False,
+        self, queue_name: str | None, text: str, start: int = 0, end: int | None = 100
     ) -> JobPage:
         """The jobs whose name contains ``text``, whatever its case; as :meth:`search_jobs`."""
 
@@ -222,8 +208,6 @@ class StoreInterface(ABC):
         fields: Mapping[str, Any],
         start: int = 0,
         end: int | None = 100,
-        *,
-        newest_first: bool = False,
     ) -> JobPage:
         """The jobs whose payload is a mapping that has these fields; as :meth:`search_jobs`."""
 
@@ -353,7 +337,8 @@ class StoreInterface(ABC):
             JobNotFoundError: there is no such job.
             InvalidJobStateError: the job's state does not allow the action.
             LostLockError: the action needs the job's lock, and ``lock`` is not it.
-            RetryRefusedError: the job can't be retried: another has its deduplication key.
+            RetryRefusedError: the job can't be retried: another has its deduplication key, or
+                one of the failed children that it would wait for is gone.
             PayloadError: a payload or result in the action can't be copied.
         """
 
@@ -437,8 +422,25 @@ class StoreInterface(ABC):
         """
 
     @abstractmethod
+    async def retry_family(self, queue_name: str, job_id: str) -> JobData:
+        """Retry a settled job with its failed children, and theirs, in one atomic step.
+
+        Returns:
+            The job as it is after that.
+
+        Raises:
+            JobNotFoundError: there is no such job.
+            InvalidJobStateError: it has not settled.
+            RetryRefusedError: one of them can't be retried; none is.
+        """
+
+    @abstractmethod
     async def drain(self, queue_name: str) -> int:
-        """Remove the jobs that wait or are delayed; return how many."""
+        """Remove all that waits: for its turn, its time, or its children; return how many.
+
+        Children of a parent that goes so are jobs of their own from then on. The next run of a
+        schedule is planned as ever.
+        """
 
     @abstractmethod
     async def clean(self, queue_name: str, state: JobState | str, grace: float = 0.0) -> int:

@@ -11,9 +11,10 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from conveyor_nb import lifecycle
-from conveyor_nb.actions import Action
+from conveyor_nb.actions import Action, Retry
 from conveyor_nb.clock import SLICE
 from conveyor_nb.errors import GroupFullError, RetryRefusedError
+from conveyor_nb.flow_rules import FamilyCheck, refuse_family
 from conveyor_nb.model import EventType, JobData, JobState
 from conveyor_nb.payload import freeze
 from conveyor_nb.stores.families import Key, key_of, parent_key_of
@@ -63,6 +64,7 @@ class _Batch:
 
     def choose(self, state: MemoryState, job: JobData, now: datetime) -> None:
         """Choose what stands for the next job."""
+        refuse_family(job)
         chosen: JobData | int | None = state.existing(job, now)
         if chosen is None:
             chosen = self._position_of(job)
@@ -99,22 +101,23 @@ class _Batch:
 def save_flow(state: MemoryState, jobs: Sequence[JobData], now: datetime) -> Step[list[JobData]]:
     """Take in copies of the jobs of a flow, all or none; returns the store's own records."""
     records: list[JobData] = []
-    seen: set[Key] = set()
     room: dict[Key, int] = {}
+    family = FamilyCheck()
     for some in sliced(jobs):
         for job in some:
-            if key_of(job) in seen or job.id in state.look(job.queue_name).jobs:
+            if job.id in state.look(job.queue_name).jobs:
                 raise ValueError(
                     f"a job {job.id!r} is in queue {job.queue_name!r} already; "
                     "the jobs of a flow need ids of their own"
                 )
-            seen.add(key_of(job))
+            family.take(job)
             if not job.pending_children_count:
                 state.take_room(job, room)
             data = freeze(job.kept_data, f"data of {job.name!r}")
             records.append(replace(job, data=data))
         if len(some) == SLICE:
             yield
+    family.finish()
     saved: list[JobData] = []
     for some in sliced(records):
         for job in some:
@@ -124,6 +127,30 @@ def save_flow(state: MemoryState, jobs: Sequence[JobData], now: datetime) -> Ste
         if len(some) == SLICE:
             yield
     return saved
+
+
+def retry_family(state: MemoryState, top: JobData, now: datetime) -> Step[JobData]:
+    """Retry a settled job, its failed children, and theirs: all or none.
+
+    Raises ``RetryRefusedError`` if one can't be retried though its children are.
+    """
+    state.decide(top, Retry(), None, now)
+    family = [top]
+    for number, parent in enumerate(family, 1):  # it grows: a flow may be any number deep
+        for key in state.families.failed(key_of(parent)):
+            child = state.child_of(parent, key)
+            if child is not None:
+                state.decide(child, Retry(), None, now)
+                family.append(child)
+        if number % SLICE == 0:
+            yield
+    for some in sliced(family[::-1]):  # children first: so each parent knows what it waits for
+        for listed in some:
+            job = state.find(listed.queue_name, listed.id)
+            state.commit(job, state.decide(job, Retry(), None, now), now)
+        if len(some) == SLICE:
+            yield
+    return state.find(top.queue_name, top.id)
 
 
 def remove(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from conveyor_nb.actions import Action, Promote, Retry
 from conveyor_nb.durations import to_delta
@@ -44,6 +45,11 @@ class MemoryBulk(MemoryReads):
         return self._apply_to_all(queue_name, settled, Retry())
 
     @in_slices
+    def retry_family(self, queue_name: str, job_id: str) -> Step[JobData]:
+        job = self._state.find(queue_name, job_id)
+        return long_steps.retry_family(self._state, job, self.clock.now())
+
+    @in_slices
     def clean(self, queue_name: str, state: JobState | str, grace: float = 0.0) -> Step[int]:
         wanted = to_state(state)
         if wanted in (None, JobState.ACTIVE):
@@ -57,8 +63,11 @@ class MemoryBulk(MemoryReads):
     def drain(self, queue_name: str) -> Step[int]:
         index = self._state.look(queue_name)
         now = self.clock.now()
-        jobs = index.page(JobState.WAITING, 0, None) + index.page(JobState.DELAYED, 0, None)
-        removed = yield from long_steps.remove(self._state, jobs, now)
+        # parents before their children, which then are jobs of their own and tell nobody
+        parents = index.page(JobState.WAITING_CHILDREN, 0, None)
+        parents.sort(key=attrgetter("sequence"))
+        others = index.page(JobState.WAITING, 0, None) + index.page(JobState.DELAYED, 0, None)
+        removed = yield from long_steps.remove(self._state, parents + others, now)
         self._state.note(EventType.DRAINED, queue_name, None, now)
         return removed
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from conveyor_nb import lifecycle, schedule
+from conveyor_nb import flow_rules, lifecycle, schedule
 from conveyor_nb.actions import Action, Complete, Retry, UpdateData
 from conveyor_nb.errors import GroupFullError, JobNotFoundError, RetryRefusedError
 from conveyor_nb.model import (
@@ -30,7 +30,7 @@ from conveyor_nb.model import (
 )
 from conveyor_nb.options import Keep
 from conveyor_nb.payload import freeze
-from conveyor_nb.stores.families import Families, Key, key_of, parent_key_of
+from conveyor_nb.stores.families import ChildOutcome, Families, Key, key_of, parent_key_of
 from conveyor_nb.stores.metrics import Metrics
 from conveyor_nb.stores.queue_index import QueueIndex, held_key
 from conveyor_nb.stores.retention import Retention, keep_of
@@ -53,6 +53,7 @@ class MemoryState:
         """What the jobs returned that the outbox tells the end of, for who follows one of them."""
         self.random = random.Random(seed)
         self._settled: deque[JobData] = deque()
+        self._removed: deque[tuple[JobData, str | None]] = deque()
         self._sequential_ids = sequential_ids
         self._numbers = _counters()
         self._worker_numbers = _counters()
@@ -103,6 +104,8 @@ class MemoryState:
 
         If its id or its deduplication key is taken, that is the record of the one that has it.
         """
+        if job.parent_id is not None or job.children_ids or job.pending_children_count:
+            flow_rules.refuse_family(job)
         existing = self.existing(job, now)
         if existing is not None:
             return existing
@@ -146,7 +149,7 @@ class MemoryState:
     def commit(self, job: JobData, change: lifecycle.Change, now: datetime) -> JobData:
         """Make a decided change of a job, and all that follows from it; returns its record."""
         changed = self._change(job, change, now)
-        if self._settled:
+        if self._settled or self._removed:
             self.follow_up(now)
         return changed
 
@@ -159,15 +162,19 @@ class MemoryState:
             field, frozen = "returnvalue", freeze(action.returnvalue, "the job's result")
         elif isinstance(action, UpdateData):
             field, frozen = "data", freeze(action.data, "data")
-        elif isinstance(action, Retry):
-            self._check_key(job, now)
         change = lifecycle.decide(job, action, now=now, lock=lock, random=self.random)
         if field in change.updates:
             change.updates[field] = frozen
+        elif isinstance(action, Retry):
+            change = self._retried(job, change, now)
         return change
 
-    def _check_key(self, job: JobData, now: datetime) -> None:
-        """Raise ``RetryRefusedError`` if another job holds the deduplication key of a job."""
+    def _retried(self, job: JobData, change: lifecycle.Change, now: datetime) -> lifecycle.Change:
+        """What retrying a job changes, with regard to its key and its children.
+
+        Raises:
+            RetryRefusedError: another one holds its key, or a child of its can't come any more.
+        """
         holder = self.queues[job.queue_name].holder_of(held_key(job), now)
         if holder is not None and holder.id != job.id:
             raise RetryRefusedError(
@@ -175,12 +182,31 @@ class MemoryState:
                 f"job {holder.id!r} has its deduplication key and is {holder.state!s}",
                 holder.id,
             )
+        if not (job.children_ids and flow_rules.awaits_failed_children(job)):
+            return change
+        failed = self.families.failed(key_of(job))
+        if not failed:
+            return change
+        gone = next((key for key in failed if self.child_of(job, key) is None), None)
+        again = len(failed) - len(self.families.awaited(key_of(job)))
+        return flow_rules.retried(
+            job, change, failed, pending=job.pending_children_count + again, gone=gone
+        )
+
+    def child_of(self, parent: JobData, key: Key) -> JobData | None:
+        """A child of a parent, if it is still there."""
+        job = self.look(key[0]).jobs.get(key[1])
+        # another job may have its id by now
+        return job if job is not None and parent_key_of(job) == key_of(parent) else None
 
     def tell_parent(self, child: JobData, now: datetime) -> bool:
         """Tell the parent how a child settled; returns whether that was news to it."""
-        told = self._tell(child, now)
+        parent_key = parent_key_of(child)
+        if parent_key is None or self.families.knows(parent_key, key_of(child)):
+            return False
+        self._tell(child, now)
         self.follow_up(now)
-        return told
+        return True
 
     def plan_run(
         self, scheduler: JobScheduler, planned: datetime | None, now: datetime
@@ -233,26 +259,36 @@ class MemoryState:
                     self.results[job.queue_name, job.id] = result
         return changed
 
-    def remove(self, queue_name: str, job_id: str, now: datetime) -> None:
+    def remove(
+        self, queue_name: str, job_id: str, now: datetime, *, reason: str | None = None
+    ) -> None:
         """Remove a job, as it is now. To be followed by :meth:`follow_up`.
 
-        For its parent, an unsettled child that is removed has failed.
+        For its parent, a child that is removed before it has completed has failed.
         """
         index = self.queues[queue_name]
         job = index.jobs[job_id]
         index.remove(job)
         self.families.forget(key_of(job))
         data = {"name": job.name, "previous": job.state, "worker_id": job.locked_by}
+        if reason is not None:
+            data["reason"] = reason
         self.note(EventType.REMOVED, job.queue_name, job.id, now, **data)
         if job.state in lifecycle.SETTLED:
             self.retention.forget(job)
-        else:
-            self._tell(job, now)
-            self._plan_next_run(job, now)
+        if job.parent_id is not None or job.scheduler_id is not None:
+            self._removed.append((job, reason))
 
     def follow_up(self, now: datetime) -> None:
-        """Do what follows from jobs that settled; a loop, for a flow may be any number deep."""
-        while self._settled:
+        """Do what follows from jobs that ended; a loop, for a flow may be any number deep."""
+        while self._settled or self._removed:
+            while self._removed:
+                job, reason = self._removed.popleft()
+                self._tell(job, now, reason)
+                if job.state not in lifecycle.SETTLED:
+                    self._plan_next_run(job, now)
+            if not self._settled:
+                return
             job = self._settled.popleft()
             index = self.queues[job.queue_name]
             if self.metrics is not None:
@@ -274,32 +310,33 @@ class MemoryState:
         else:
             self.remove(job.queue_name, job.id, now)
 
-    def _tell(self, child: JobData, now: datetime) -> bool:
+    def _tell(self, child: JobData, now: datetime, reason: str | None = None) -> None:
+        """Tell the parent how a child settled, or that it is gone, if it is to know."""
         parent_key = parent_key_of(child)
         if parent_key is None:
-            return False
-        outcome = Families.outcome_of(child)
+            return
+        outcome = Families.outcome_of(child) if reason is None else ChildOutcome(reason)
         pending = self.families.settle(parent_key, key_of(child), outcome)
         if pending is None:
-            return False
+            return
         parent = self.find(*parent_key)
-        change = lifecycle.child_settled(
-            parent, child.id, failed=outcome.failed, pending=pending, now=now
-        )
-        if "children_ids" in change.updates:
-            self.families.drop_child(parent_key, key_of(child))
-        self._change(parent, change, now)
-        return True
+        change = flow_rules.child_settled(parent, child.id, outcome.why, pending=pending, now=now)
+        changed = self._change(parent, change, now)
+        if change.removes:
+            self.remove(*parent_key, now, reason=changed.failed_reason)
 
     def _after_restart(self, job: JobData, now: datetime) -> None:
-        """The parent has one more child that has not settled; if it still waits, for this too."""
+        """A settled job starts afresh: its parent is to wait for it, and it for its children."""
+        if job.children_ids and flow_rules.awaits_failed_children(job):
+            self.families.await_failed(key_of(job))
         parent_key = parent_key_of(job)
         if parent_key is None:
             return
         pending = self.families.restart(parent_key, key_of(job))
-        if pending is not None:
-            change = lifecycle.Change({"pending_children_count": pending})
-            self._change(self.find(*parent_key), change, now)
+        if pending is None:
+            return
+        parent, awaited = self.find(*parent_key), self.families.awaited(parent_key)
+        self._change(parent, flow_rules.child_restarted(parent, pending, awaited), now)
 
     def _plan_next_run(self, job: JobData, now: datetime) -> None:
         """Create the run after this one, if the job is its schedule's latest."""

@@ -128,7 +128,7 @@ async def served(store: StoreInterface, **options: Any) -> list[str]:
 def lock_of(job: JobData) -> Lock:
     """The lock that a fetched job is held by."""
     assert job.locked_by is not None, f"nobody holds job {job.id!r}"
-    return Lock(job.locked_by, len(job.attempt_logs))
+    return Lock(job.locked_by, job.attempt_logs[-1].attempt)
 
 
 async def apply(store: StoreInterface, job: JobData, action: Action) -> JobData:
@@ -166,8 +166,14 @@ async def in_state(store: StoreInterface, state: JobState, job_id: str = "a") ->
     """A new job, brought into a state; it has two attempts and is the only one of its queue."""
     match state:
         case JobState.WAITING_CHILDREN:
-            parent = new_job(job_id, attempts=2)
-            return await store.save_job(replace(parent, pending_children_count=1))
+            parent, child = new_job(job_id, attempts=2), new_job(f"{job_id}'s", queue="children")
+            saved = await store.save_flow(
+                [
+                    replace(parent, children_ids=(child.id,), pending_children_count=1),
+                    replace(child, parent_id=job_id, parent_queue_name=QUEUE),
+                ]
+            )
+            return saved[0]
         case JobState.DELAYED:
             return await add(store, job_id, attempts=2, delay=60)
         case _:

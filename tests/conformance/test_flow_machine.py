@@ -10,6 +10,7 @@ import asyncio
 import os
 import random
 from collections.abc import Coroutine
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -25,12 +26,20 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from conveyor_nb import FlowJob, FlowProducer, JobState, MemoryStore, Repeat, StoreEvent
+from conveyor_nb import (
+    FlowJob,
+    FlowProducer,
+    JobState,
+    MemoryStore,
+    Repeat,
+    RetryRefusedError,
+    StoreEvent,
+)
 from conveyor_nb import actions as do
 from conveyor_nb.lifecycle import SETTLED, TRANSITIONS
 from conveyor_nb.model import JobData, JobScheduler, Lock
 from conveyor_nb.options import JobOptions
-from conveyor_nb.testing.events import EventView
+from conveyor_nb.testing.events import EventView, capture_events
 from conveyor_nb.virtual_clock import VirtualClock
 
 Result = TypeVar("Result")
@@ -100,17 +109,21 @@ class Watcher(EventView):
         super().__init__()
         self.children: dict[Key, tuple[Key, ...]] = {}
         self.parents: dict[Key, Key] = {}
-        self.droppers: set[Key] = set()
-        """Parents with the policy ``remove``."""
-        self.dropped: set[Key] = set()
-        """Children that such parents lost while they waited: theirs no longer."""
+        self.policies: dict[Key, str] = {}
+        """What each parent does about failed children."""
         self.lost: set[Key] = set()
-        """Children that failed, or were removed before they settled, and were not run again."""
+        """Children that failed, or were removed before they completed, and did not run again."""
+        self.awaited: set[Key] = set()
+        """Those of them that a retried parent waits for."""
+        self.late: set[Key] = set()
+        """Those of them that were lost when their parent had begun: it goes on without them."""
         self.results: dict[Key, Any] = {}
         self.reported: Any = None
         """What the handler returned whose end is reported."""
         self.by_hand: set[Key] = set()
         """Jobs that were retried by hand, now or ever."""
+        self.drained: set[str] = set()
+        """Queues that are being drained."""
 
     def __call__(self, event: StoreEvent) -> None:
         before = self.states.get((event.queue_name, event.job_id or ""))
@@ -121,35 +134,60 @@ class Watcher(EventView):
             return
         key = (event.queue_name, event.job_id)
         after = self.states.get(key)
+        if event.type == "job:removed":
+            assert before is not JobState.ACTIVE or event.queue_name not in self.drained
         if event.type in ("job:completed", "job:removed", "job:failed"):
             if event.type == "job:completed":
                 self.results[key] = self.reported
-            elif before not in SETTLED:
+            elif before is not JobState.COMPLETED:
                 self._lose(key)
         elif event.type == f"job:{after}" and before != after:
             self._check_move(key, before, after)
 
     def _lose(self, key: Key) -> None:
+        known = key in self.lost and key not in self.awaited
         self.lost.add(key)
+        self.awaited.discard(key)
         parent = self.parents.get(key)
-        if parent in self.droppers and self.states.get(parent) is JobState.WAITING_CHILDREN:
-            self.dropped.add(key)
+        if parent is None or known:
+            return
+        if self.states.get(parent) is not JobState.WAITING_CHILDREN:
+            self.late.add(key)
 
     def _check_move(self, key: Key, before: JobState | None, after: JobState | None) -> None:
         assert before is None or after in TRANSITIONS[before], f"{key}: {before} to {after}"
         if before in SETTLED:
             assert key in self.by_hand, f"{key} went back by itself"
-            self.lost.discard(key)
+            for book in (self.lost, self.awaited, self.late):
+                book.discard(key)
             self.results.pop(key, None)
-        if before is JobState.WAITING_CHILDREN and after is JobState.WAITING:
-            late = [one for one in self.own_children(key) if self.unsettled(one)]
-            assert not late, f"{key} did not wait for {late}"
+            if self.policies.get(key) == "fail":
+                self.awaited |= self.lost.intersection(self.children[key])
+                self.late -= self.awaited
+        if after is JobState.ACTIVE:
+            assert not self.to_wait_for(key), f"{key} did not wait for {self.to_wait_for(key)}"
 
-    def own_children(self, key: Key) -> list[Key]:
-        return [one for one in self.children.get(key, ()) if one not in self.dropped]
+    def to_wait_for(self, parent: Key) -> list[Key]:
+        """The children that a parent has to wait for."""
+        children = self.children.get(parent, ())
+        return [one for one in children if one in self.awaited or self.unsettled(one)]
 
     def unsettled(self, key: Key) -> bool:
         return key in self.states and self.states[key] not in SETTLED
+
+    def can_retry(self, key: Key) -> bool:
+        """Whether nobody is gone that a settled job would wait for."""
+        children = self.children.get(key, ()) if self.policies.get(key) == "fail" else ()
+        return all(one in self.states for one in self.lost.intersection(children))
+
+    def family(self, top: Key) -> list[Key]:
+        """A job, its failed children that are there, and theirs."""
+        found = [top]
+        for key in found:
+            found += [
+                one for one in self.children.get(key, ()) if one in self.lost & set(self.states)
+            ]
+        return found
 
 
 class FlowMachine(RuleBasedStateMachine):
@@ -208,8 +246,7 @@ class FlowMachine(RuleBasedStateMachine):
             children = tuple((one.job.queue_name, one.job.id) for one in node.children)
             self.watcher.children[key] = children
             self.watcher.parents |= dict.fromkeys(children, key)
-            if node.job.opts.fail_parent_on_child_failure == "remove":
-                self.watcher.droppers.add(key)
+            self.watcher.policies[key] = str(node.job.opts.fail_parent_on_child_failure)
 
     # -- work ---------------------------------------------------------------------------------
 
@@ -265,13 +302,77 @@ class FlowMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def retry(self, data: st.DataObject) -> None:
         job = self._pick(data, *SETTLED)
-        self.watcher.by_hand.add(key_of(job))
-        run(self.store.apply(job.queue_name, job.id, do.Retry()))
+        key = key_of(job)
+        self.watcher.by_hand.add(key)
+        with nullcontext() if self.watcher.can_retry(key) else pytest.raises(RetryRefusedError):
+            again = run(self.store.apply(*key, do.Retry()))
+            waits = bool(self.watcher.to_wait_for(key))
+            assert again.state == ("waiting-children" if waits else "waiting")
+            assert ("waits for failed" in str(again.failed_reason)) == bool(
+                self.watcher.awaited.intersection(self.watcher.children.get(key, ()))
+            )
+            assert (again.processed_at, again.stacktrace) == (None, ())
+            assert len(again.attempt_logs) == len(job.attempt_logs)
+
+    def _settled_children(self) -> list[Key]:
+        """Those whose parent's turn is to come, or has come."""
+        states = self.watcher.states
+        begins = (JobState.WAITING, JobState.DELAYED, JobState.ACTIVE)
+        return [
+            child
+            for child, parent in self.watcher.parents.items()
+            if states.get(child) in SETTLED and states.get(parent) in begins
+        ]
+
+    @precondition(lambda self: bool(self._settled_children()))
+    @rule(data=st.data(), fail_parent=st.booleans())
+    def retry_a_child_of_a_parent_that_begins(self, data: st.DataObject, fail_parent: bool) -> None:
+        key = data.draw(st.sampled_from(self._settled_children()))
+        if not self.watcher.can_retry(key):
+            return
+        self.watcher.by_hand.add(key)
+        run(self.store.apply(*key, do.Retry()))
+        parent = run(self.store.get_job(*self.watcher.parents[key]))
+        assert parent is not None
+        if parent.state is JobState.ACTIVE and fail_parent:
+            self._report(parent, do.Fail("boom"))
+        else:
+            assert parent.state in (JobState.ACTIVE, JobState.WAITING_CHILDREN)
+
+    @precondition(lambda self: JobState.WAITING_CHILDREN in self.watcher.states.values())
+    @rule(data=st.data(), begin=st.booleans())
+    def let_a_parent_begin(self, data: st.DataObject, begin: bool) -> None:
+        parent = self._pick(data, JobState.WAITING_CHILDREN)
+        for key in self.watcher.to_wait_for(key_of(parent)):
+            run(self.store.cancel_job(*key))
+        while begin and (job := run(self.store.fetch_next_job(parent.queue_name, "w", 30))):
+            if job.id == parent.id:
+                break
+
+    @precondition(_has_settled)
+    @rule(data=st.data())
+    def retry_with_children(self, data: st.DataObject) -> None:
+        job = self._pick(data, *SETTLED)
+        family = self.watcher.family(key_of(job))
+        self.watcher.by_hand.update(family)
+        before = self.jobs()
+        if all(map(self.watcher.can_retry, family)):
+            run(self.store.retry_family(job.queue_name, job.id))
+            assert all(self.watcher.unsettled(key) for key in family)
+        else:
+            with pytest.raises(RetryRefusedError):
+                run(self.store.retry_family(job.queue_name, job.id))
+            assert self.jobs() == before
 
     @rule(queue=queues, state=st.sampled_from([JobState.FAILED, JobState.COMPLETED]))
     def retry_jobs(self, queue: str, state: JobState) -> None:
-        self.watcher.by_hand |= {key_of(job) for job in self.jobs(state)}
-        run(self.store.retry_jobs(queue, state))
+        settled = [key_of(job) for job in self.jobs(state) if job.queue_name == queue]
+        self.watcher.by_hand.update(settled)
+        refused = [key for key in settled if not self.watcher.can_retry(key)]
+        with capture_events(self.store, queue) as events:
+            assert run(self.store.retry_jobs(queue, state)) == len(settled) - len(refused)
+        errors = [event.job_id for event in events.of_type("queue:error")]
+        assert sorted(map(str, errors)) == sorted(job_id for _, job_id in refused)
 
     @precondition(_has_settled)
     @rule(data=st.data())
@@ -290,7 +391,13 @@ class FlowMachine(RuleBasedStateMachine):
 
     @rule(queue=queues)
     def drain(self, queue: str) -> None:
+        self.watcher.drained.add(queue)
         run(self.store.drain(queue))
+        self.watcher.drained.discard(queue)
+        runs = [job for name in SCHEDULERS for job in self._runs(queue, name)]
+        waiting = [job for job in self.jobs(*set(JobState) - SETTLED) if job.queue_name == queue]
+        for job in waiting:
+            assert job.state is JobState.ACTIVE or job in runs, f"{job.id} waits after a drain"
 
     @rule(queue=queues, state=st.sampled_from(sorted(set(JobState) - {JobState.ACTIVE})))
     def clean(self, queue: str, state: JobState) -> None:
@@ -349,23 +456,29 @@ class FlowMachine(RuleBasedStateMachine):
     @invariant()
     def parents_know_how_many_children_are_pending(self) -> None:
         for parent in self.jobs():
-            own = self.watcher.own_children(key_of(parent))
+            key = key_of(parent)
+            own = self.watcher.children.get(key, ())
             assert parent.children_ids == tuple(job_id for _, job_id in own)
-            pending = sum(self.watcher.unsettled(one) for one in own)
-            assert parent.pending_children_count == pending
-            listed = run(self.store.get_children_jobs(*key_of(parent)))
+            assert parent.pending_children_count == len(self.watcher.to_wait_for(key))
+            listed = run(self.store.get_children_jobs(*key))
             assert [key_of(job) for job in listed] == [
                 one for one in own if one in self.watcher.states
             ]
-            values = run(self.store.get_children_values(*key_of(parent)))
+            values = run(self.store.get_children_values(*key))
             results = self.watcher.results
             assert values == {one[1]: results[one] for one in own if one in results}
 
     @invariant()
-    def no_parent_waits_for_ever(self) -> None:
+    def a_parent_waits_as_long_as_it_has_to_and_no_longer(self) -> None:
+        for parent in self.jobs(JobState.WAITING, JobState.DELAYED, JobState.WAITING_CHILDREN):
+            waits = parent.state is JobState.WAITING_CHILDREN
+            assert bool(self.watcher.to_wait_for(key_of(parent))) == waits
+
+    @invariant()
+    def no_parent_waits_in_spite_of_a_failure(self) -> None:
         for parent in self.jobs(JobState.WAITING_CHILDREN):
-            assert parent.pending_children_count > 0
-            lost = self.watcher.lost.intersection(self.watcher.own_children(key_of(parent)))
+            lost = self.watcher.lost.intersection(self.watcher.children[key_of(parent)])
+            lost -= self.watcher.awaited | self.watcher.late
             policy = parent.opts.fail_parent_on_child_failure
             assert not lost or policy == "ignore", f"{parent.id} waits in spite of {lost}"
 

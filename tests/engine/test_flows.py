@@ -18,6 +18,7 @@ from conveyor_nb import (
     JobCancelledError,
     JobFailedError,
     JobKeywords,
+    JobNotFoundError,
     JobOptions,
     JobState,
     MemoryStore,
@@ -289,18 +290,48 @@ async def test_a_leaf_that_fails_for_good_fails_the_root(
     ]
 
 
-@pytest.mark.parametrize("policy", ["ignore", "remove"])
 @pytest.mark.asyncio
-async def test_a_parent_may_do_without_failed_children(
-    flows: FlowProducer, work: Work, policy: Any
-) -> None:
+async def test_a_parent_may_do_without_failed_children(flows: FlowProducer, work: Work) -> None:
     work("numbers", give_data, concurrency=4)
     work("sums", add_up)
     data = [None if n % 3 == 0 else n for n in range(30)]
-    root = await flows.add(total(*map(number, data), fail_parent_on_child_failure=policy))
+    root = await flows.add(total(*map(number, data), fail_parent_on_child_failure="ignore"))
     assert await root.job.wait_until_finished() == sum(filter(None, data))
-    left = [job.data for job in await root.job.get_dependencies()]
-    assert left == (data if policy == "ignore" else list(filter(None, data)))
+    assert [job.data for job in await root.job.get_dependencies()] == data
+
+
+@pytest.mark.asyncio
+async def test_whoever_waits_for_a_parent_that_is_removed_is_told_why(
+    flows: FlowProducer, work: Work
+) -> None:
+    work("numbers", give_data)
+    root = await flows.add(total(number(None), number(2), fail_parent_on_child_failure="remove"))
+    with pytest.raises(JobNotFoundError) as caught:
+        await root.job.wait_until_finished()
+    assert caught.value.__notes__ == [
+        "It was removed: child 'numbers-1' failed: ValueError: no number"
+    ]
+    assert await root.children[1].job.wait_until_finished() == 2
+
+
+@pytest.mark.parametrize("policy", ["fail", "remove"])
+@pytest.mark.asyncio
+async def test_a_failure_goes_up_any_number_of_levels(
+    flows: FlowProducer, store: MemoryStore, clock: VirtualClock, work: Work, policy: Any
+) -> None:
+    levels = 2_000
+    flow = number(None)
+    for _ in range(levels):
+        flow = total(flow, fail_parent_on_child_failure=policy)
+    root = await flows.add(total(flow, queue="roots"))
+    work("numbers", give_data)
+    await clock.settle()
+    assert await store.count_jobs("sums") == (levels if policy == "fail" else 0)
+    reason = (await root.job.refresh()).failed_reason or ""
+    assert reason.startswith("child 'sums-1' failed: child 'sums-2' failed: ")
+    assert "characters left out" in reason
+    assert reason.endswith("ValueError: no number")
+    assert len(reason) < 2_000
 
 
 @pytest.mark.parametrize("how", ["cancel", "remove"])
@@ -377,3 +408,54 @@ async def test_a_parent_that_still_waits_gets_what_the_second_run_gave(
     await leaf.retry()
     await clock.advance(60)
     assert await root.job.wait_until_finished() == 42
+
+
+@pytest.mark.parametrize("jobs", [1, 3_000])
+@pytest.mark.asyncio
+async def test_a_flow_is_mended_by_retrying_the_root_with_its_children(
+    flows: FlowProducer, clock: VirtualClock, store: MemoryStore, work: Work, jobs: int
+) -> None:
+    broken = True
+
+    async def give(job: Job) -> int:
+        if broken and job.data != 0:
+            raise ConnectionError("no answer")
+        return int(job.data)
+
+    work("numbers", give, concurrency=10)
+    work("parts", add_up)
+    work("sums", add_up)
+    part = total(*(number(1) for _ in range(jobs)), queue="parts")
+    root = await flows.add(total(part, number(0)))
+    await clock.settle()
+    assert (await root.job.refresh()).state == "failed"
+
+    broken = False
+    await root.job.retry(children=True)
+    assert (root.job.state, root.job.pending_children_count) == ("waiting-children", 1)
+    assert await root.job.wait_until_finished() == jobs
+    assert len((await root.children[1].job.refresh()).attempt_logs) == 1, "only what failed"
+
+
+@pytest.mark.asyncio
+async def test_a_retried_parent_says_what_it_waits_for(
+    flows: FlowProducer, clock: VirtualClock, work: Work
+) -> None:
+    work("numbers", give_data)
+    root = await flows.add(total(*(number(None) for _ in range(7))))
+    await clock.settle()
+    await root.job.retry()
+    said = (
+        "waits for failed children 'numbers-1', 'numbers-2', 'numbers-3', 'numbers-4', "
+        "'numbers-5' and 2 more: retry them, or this job with retry(children=True)"
+    )
+    assert root.job.failed_reason == said
+    assert repr(root.job) == f"<Job sums-1 'total': waiting-children, {said}>"
+
+
+@pytest.mark.parametrize("children", [1, "yes", None])
+@pytest.mark.asyncio
+async def test_retry_takes_a_plain_yes_or_no(flows: FlowProducer, children: Any) -> None:
+    root = await flows.add(number(1))
+    with pytest.raises(TypeError, match="children must be True or False"):
+        await root.job.retry(children=children)

@@ -31,11 +31,13 @@ BELOW_NOTEBOOK = "data rules interface stores memory engine display public"
 
 ROOMS = {
     "data": Room(
-        "errors failures numerals durations checks canonical declaring options worker_options "
-        "model actions payload matching text logs event_data",
+        "errors failures numerals durations checks canonical bounds declaring options "
+        "worker_options model actions payload text logs event_data",
         "data",
     ),
-    "rules": Room("lifecycle schedule clock virtual_clock alarm events loops", "data rules"),
+    "rules": Room(
+        "lifecycle flow_rules schedule clock virtual_clock alarm events loops", "data rules"
+    ),
     "interface": Room("stores.interface", "data rules"),
     # The package `stores` is the door to the concrete ones: the engine asks it for the default.
     "stores": Room("stores", "data rules interface memory"),

@@ -21,8 +21,14 @@ from conveyor_nb import (
     RetryRefusedError,
 )
 from conveyor_nb import actions as do
-from conveyor_nb.lifecycle import (
+from conveyor_nb.bounds import (
+    MAX_ATTEMPT_RECORDS,
+    MAX_LOG_LINE,
     MAX_LOG_LINES,
+    MAX_REASON,
+    MAX_STACKTRACE,
+)
+from conveyor_nb.lifecycle import (
     SETTLED,
     TRANSITIONS,
     UNSETTLED,
@@ -437,7 +443,70 @@ def test_only_the_newest_lines_are_kept() -> None:
     lines = tuple(map(str, range(MAX_LOG_LINES)))
     job = job_in(WAITING, logs=lines)
     changed = after(job, decide(job, do.Log("new"), now=NOW))
-    assert changed.logs == (*lines[1:], "new")
+    assert changed.logs == ("(1 earlier lines left out)", *lines[1:], "new")
+
+
+@pytest.mark.parametrize("state", [WAITING, ACTIVE])
+def test_the_note_of_the_lines_left_out_counts_on(state: JobState) -> None:
+    job = job_in(state)
+    lines = [str(number) for number in range(2 * MAX_LOG_LINES)]
+    for line in lines:
+        job = after(job, decide(job, do.Log(line), now=NOW))
+    job = after(job, decide(job, do.Log("more", ("and", "more")), now=NOW))
+    newest = (*lines, "more", "and", "more")[-MAX_LOG_LINES:]
+    assert job.logs == (f"({MAX_LOG_LINES + 3:,} earlier lines left out)", *newest)
+    if state is ACTIVE:
+        assert job.attempt_logs[-1].logs == job.logs
+
+
+def test_a_long_line_is_kept_in_part_and_told_as_it_is_kept() -> None:
+    job = job_in(ACTIVE)
+    change = decide(job, do.Log("a" * 10**6, ("b" * 10**6,)), now=NOW)
+    for line, (_, data) in zip(after(job, change).logs, change.events, strict=True):
+        assert len(line) < MAX_LOG_LINE + 100
+        assert "characters left out" in line
+        assert data["line"] == line
+
+
+# -- what one job may pile up -----------------------------------------------------------------
+
+
+def test_a_long_reason_and_traceback_are_kept_in_part() -> None:
+    job = job_in(ACTIVE)
+    failed = after(
+        job, decide(job, do.Fail("r" * 10**6, "t\n" * 10**6, final=True), now=NOW, lock=LOCK)
+    )
+    record = failed.attempt_logs[-1]
+    assert record.error == failed.failed_reason
+    assert failed.stacktrace == (record.stacktrace,)
+    assert len(str(record.error)) < MAX_REASON + 100
+    assert len(str(record.stacktrace)) < MAX_STACKTRACE + 100
+    for text in (record.error, record.stacktrace):
+        assert "characters left out" in str(text)
+
+
+def test_very_many_attempts_leave_a_bounded_record_that_says_so() -> None:
+    attempts = 3 * MAX_ATTEMPT_RECORDS
+    job = job_in(WAITING, opts=JobOptions(attempts=attempts + 1))
+    for number in range(1, attempts + 1):
+        job = after(job, take(job, "w1", 30, NOW))
+        assert job.attempt_logs[-1].attempt == number
+        job = after(job, decide(job, do.Log(f"line {number}", ("x",) * 99), now=NOW))
+        lock = Lock("w1", number)
+        with pytest.raises(LostLockError):
+            decide(job, do.Complete(), now=NOW, lock=Lock("w1", number - 1))
+        job = after(job, decide(job, do.Fail("boom", f"trace {number}"), now=NOW, lock=lock))
+    assert (job.state, job.attempts_made) == (WAITING, attempts)
+    kept = [record.attempt for record in job.attempt_logs]
+    assert kept == [1, *range(attempts - MAX_ATTEMPT_RECORDS + 2, attempts + 1)]
+    assert job.attempts_left_out == attempts - MAX_ATTEMPT_RECORDS
+    assert len(job.stacktrace) == MAX_ATTEMPT_RECORDS + 1
+    assert job.stacktrace[0] == f"({attempts - MAX_ATTEMPT_RECORDS} earlier tracebacks left out)"
+    assert job.stacktrace[-1] == f"trace {attempts}"
+    lines = [line for record in job.attempt_logs for line in record.logs]
+    assert len(lines) <= 2 * MAX_LOG_LINES + MAX_ATTEMPT_RECORDS
+    assert job.attempt_logs[-1].logs[0] == f"line {attempts}"
+    assert job.attempt_logs[0].logs == ("(100 earlier lines left out)",)
 
 
 # -- properties -------------------------------------------------------------------------------

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from conveyor_nb import Backoff, InvalidJobStateError, JobData, JobOptions
+from conveyor_nb.flow_rules import child_restarted, child_settled
 from conveyor_nb.lifecycle import (
     TRANSITIONS,
     Change,
     admit,
-    child_settled,
     due,
     retry_delay,
     take,
@@ -99,38 +99,57 @@ def test_only_a_waiting_job_is_taken(state: JobState) -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "failed", "pending", "state"),
+    ("policy", "why", "pending", "state"),
     [
-        ("fail", False, 1, CHILDREN),
-        ("fail", False, 0, WAITING),
-        ("fail", True, 1, FAILED),
-        ("fail", True, 0, FAILED),
-        ("ignore", True, 1, CHILDREN),
-        ("ignore", True, 0, WAITING),
-        ("remove", True, 1, CHILDREN),
-        ("remove", True, 0, WAITING),
+        ("fail", None, 1, CHILDREN),
+        ("fail", None, 0, WAITING),
+        ("fail", "boom", 1, FAILED),
+        ("fail", "boom", 0, FAILED),
+        ("ignore", "boom", 1, CHILDREN),
+        ("ignore", "boom", 0, WAITING),
+        ("remove", None, 0, WAITING),
+        ("remove", "boom", 1, None),
+        ("remove", "boom", 0, None),
     ],
 )
 def test_a_child_that_settles_moves_its_parent_by_the_policy(
-    policy: ChildFailurePolicy, failed: bool, pending: int, state: JobState
+    policy: ChildFailurePolicy, why: str | None, pending: int, state: JobState | None
 ) -> None:
     opts = JobOptions(fail_parent_on_child_failure=policy)
     parent = job_in(CHILDREN, opts=opts, children_ids=("x", "y"), pending_children_count=2)
-    change = child_settled(parent, "x", failed=failed, pending=pending, now=NOW)
+    change = child_settled(parent, "x", why, pending=pending, now=NOW)
     moved = after(parent, change)
-    assert (moved.state, moved.pending_children_count) == (state, pending)
-    assert moved.children_ids == (("y",) if failed and policy == "remove" else ("x", "y"))
-    assert [kind for kind, _ in change.events] == ([] if state is CHILDREN else [f"job:{state}"])
-    if state is FAILED:
-        assert (moved.failed_at, moved.failed_reason) == (NOW, "child 'x' failed")
+    assert (moved.state, moved.pending_children_count) == (state or CHILDREN, pending)
+    assert moved.children_ids == ("x", "y")
+    assert change.removes is (state is None)
+    assert [kind for kind, _ in change.events] == (
+        [] if state in (CHILDREN, None) else [f"job:{state}"]
+    )
+    if state in (FAILED, None):
+        assert moved.failed_reason == "child 'x' failed: boom"
+    assert moved.failed_at == (NOW if state is FAILED else None)
 
 
 @pytest.mark.parametrize("state", [state for state in JobState if state is not CHILDREN])
 def test_a_parent_that_waits_no_more_is_not_moved(state: JobState) -> None:
     parent = job_in(state, pending_children_count=1)
-    change = child_settled(parent, "x", failed=True, pending=0, now=NOW)
+    change = child_settled(parent, "x", "boom", pending=0, now=NOW)
     assert after(parent, change) == replace(parent, pending_children_count=0)
-    assert change.events == ()
+    assert (change.events, change.removes) == ((), False)
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_a_parent_waits_for_a_child_that_starts_afresh_unless_it_has_begun(
+    state: JobState,
+) -> None:
+    parent = job_in(state)
+    change = child_restarted(parent, 1, ())
+    moved = after(parent, change)
+    goes_back = state in (WAITING, DELAYED)
+    assert moved.state is (CHILDREN if goes_back else state)
+    assert moved.pending_children_count == 1
+    assert moved.delay_until is None
+    assert [kind for kind, _ in change.events] == (["job:waiting-children"] if goes_back else [])
 
 
 # -- backoff ----------------------------------------------------------------------------------

@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from conveyor_nb.actions import Cancel, Fail, Retry
+from conveyor_nb.actions import Cancel, Fail, Release, Retry
+from conveyor_nb.bounds import MAX_CHILD_REASON
+from conveyor_nb.errors import InvalidJobStateError, JobNotFoundError, RetryRefusedError
 from conveyor_nb.model import JobState
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
@@ -24,6 +26,7 @@ from conveyor_nb.testing.conformance.flows import (
 )
 from conveyor_nb.testing.events import capture_events
 from conveyor_nb.testing.steps import (
+    LOCK_DURATION,
     QUEUE,
     apply,
     complete,
@@ -103,32 +106,86 @@ class FlowFailureTests(StoreTests):
         assert of_jobs(events) == ["job:failed p"]
         assert (await states(store))["b"] is JobState.WAITING
 
-    @pytest.mark.parametrize("policy", ["ignore", "remove"])
     @pytest.mark.parametrize("loss", LOSSES)
     async def test_a_lost_child_may_be_done_without(
-        self, store: StoreInterface, clock: VirtualClock, loss: str, policy: str
+        self, store: StoreInterface, clock: VirtualClock, loss: str
     ) -> None:
-        await save_family(store, policy)
+        await save_family(store, "ignore")
         await LOSSES[loss](store, clock)
         parent = await parent_of(store)
         assert (parent.state, parent.pending_children_count) == (JobState.WAITING_CHILDREN, 1)
         await complete(store, await fetch(store), "yes")
         parent = await parent_of(store)
         assert (parent.state, parent.pending_children_count) == (JobState.WAITING, 0)
-        assert parent.children_ids == (("b",) if policy == "remove" else ("a", "b"))
+        assert parent.children_ids == ("a", "b")
         assert await store.get_children_values(QUEUE, "p") == {"b": "yes"}
 
-    @pytest.mark.parametrize("policy", ["ignore", "remove"])
-    async def test_a_parent_may_run_with_no_child_left(
-        self, store: StoreInterface, policy: str
-    ) -> None:
-        await save_family(store, policy)
+    async def test_a_parent_may_run_with_no_child_left(self, store: StoreInterface) -> None:
+        await save_family(store, "ignore")
         for _ in "ab":
             await fail(store, await fetch(store))
         assert (await fetch(store, QUEUE)).id == "p"
         assert await store.get_children_values(QUEUE, "p") == {}
-        listed = [job.id for job in await store.get_children_jobs(QUEUE, "p")]
-        assert listed == ([] if policy == "remove" else ["a", "b"])
+        assert [job.id for job in await store.get_children_jobs(QUEUE, "p")] == ["a", "b"]
+
+    @pytest.mark.parametrize("loss", LOSSES)
+    async def test_a_lost_child_removes_its_parent_if_that_says_so(
+        self, store: StoreInterface, clock: VirtualClock, loss: str
+    ) -> None:
+        await save_family(store, "remove")
+        with capture_events(store, QUEUE) as events:
+            await LOSSES[loss](store, clock)
+        assert of_jobs(events) == ["job:removed p"]
+        assert events[0].data["previous"] == "waiting-children"
+        assert "child 'a' failed: " in events[0].data["reason"]
+        assert (await states(store)).get("b") is JobState.WAITING
+        await complete(store, await fetch(store))
+        assert await store.get_children_values(QUEUE, "p") == {}
+
+    async def test_a_parent_that_is_removed_counts_as_failed_for_its_own(
+        self, store: StoreInterface
+    ) -> None:
+        middle = family(new_job("m", fail_parent_on_child_failure="remove"), child("a"))
+        top = family(new_job("t", fail_parent_on_child_failure="remove"), middle)
+        await store.save_flow(family(new_job("r", queue="reports"), top))
+        job = await fetch(store)
+        with capture_events(store, None) as events:
+            await fail(store, job, "the disk is full")
+        assert of_jobs(events) == ["job:failed a", "job:removed m", "job:removed t", "job:failed r"]
+        assert await states(store) == {"a": JobState.FAILED, "r": JobState.FAILED}
+        reason = (await get(store, "r", "reports")).failed_reason or ""
+        assert reason.startswith("child 't' failed: child 'm' failed: child 'a' failed: ")
+        assert "the disk is full" in reason
+
+    @pytest.mark.parametrize(
+        ("loss", "why"),
+        [
+            ("fails its only attempt", "boom"),
+            ("stalls out", "stalled: worker w1 did not renew its lock"),
+            ("is cancelled while it waits", "cancelled"),
+            ("is removed while it waits", "it was removed"),
+        ],
+    )
+    async def test_a_parent_says_which_child_failed_and_why(
+        self, store: StoreInterface, clock: VirtualClock, loss: str, why: str
+    ) -> None:
+        await save_family(store)
+        with capture_events(store, QUEUE) as events:
+            await LOSSES[loss](store, clock)
+        reason = (await parent_of(store)).failed_reason or ""
+        assert reason.startswith(f"child 'a' failed: {why}")
+        assert events.of_type("job:failed")[0].data["reason"] == reason
+
+    async def test_the_reason_of_a_child_is_told_in_part_if_it_is_long(
+        self, store: StoreInterface
+    ) -> None:
+        await save_family(store)
+        await fail(store, await fetch(store), "begin " + "x" * 100_000 + " end")
+        reason = (await parent_of(store)).failed_reason or ""
+        assert len(reason) < 2 * MAX_CHILD_REASON
+        assert "begin" in reason
+        assert "characters left out" in reason
+        assert reason.endswith("end")
 
     @pytest.mark.parametrize("step", ["drain", "clean", "obliterate"])
     async def test_children_that_go_with_their_queue_are_lost(
@@ -272,19 +329,6 @@ class FlowFailureTests(StoreTests):
         assert (await parent_of(store)).state is JobState.WAITING
         assert await store.get_children_values(QUEUE, "p") == {"a": "new", "b": "other"}
 
-    async def test_a_child_that_was_dropped_is_waited_for_no_more(
-        self, store: StoreInterface
-    ) -> None:
-        await save_family(store, "remove")
-        await fail(store, await fetch(store))
-        await store.retry_jobs(CHILDREN)
-        assert (await parent_of(store)).pending_children_count == 1
-        again, other = await fetch(store), await fetch(store)
-        await complete(store, other, "other")
-        assert (await parent_of(store)).state is JobState.WAITING
-        await complete(store, again, "again")
-        assert await store.get_children_values(QUEUE, "p") == {"b": "other"}
-
     async def test_a_retried_child_may_be_lost_again(self, store: StoreInterface) -> None:
         await save_family(store, "ignore")
         await fail(store, await fetch(store))
@@ -294,16 +338,188 @@ class FlowFailureTests(StoreTests):
         await complete(store, await fetch(store))
         assert (await parent_of(store)).state is JobState.WAITING
 
-    async def test_a_failed_parent_may_be_retried(self, store: StoreInterface) -> None:
+    async def test_a_retried_parent_waits_for_its_failed_children_and_says_so(
+        self, store: StoreInterface
+    ) -> None:
         await save_family(store)
         await complete(store, await fetch(store), "yes")
         await fail(store, await fetch(store))
         with capture_events(store, QUEUE) as events:
             await store.apply(QUEUE, "p", Retry())
-        assert of_jobs(events) == ["job:waiting p"]
+        parent = await parent_of(store)
+        assert (parent.state, parent.pending_children_count) == (JobState.WAITING_CHILDREN, 1)
+        assert parent.failed_at is None
+        assert (parent.failed_reason or "").startswith("waits for failed child 'b': retry")
+        assert of_jobs(events) == ["job:waiting-children p"]
+        assert events[0].data["previous"] == "failed"
+        assert events[0].data["reason"] == parent.failed_reason
+        assert await store.fail_parent_on_child_failure(CHILDREN, "b") is False
+
+        await store.apply(CHILDREN, "b", Retry())
+        parent = await parent_of(store)
+        assert (parent.pending_children_count, parent.failed_reason) == (1, None)
+        await complete(store, await fetch(store), "mended")
         job = await fetch(store, QUEUE)
-        assert await store.get_children_values(QUEUE, "p") == {"a": "yes"}
+        assert await store.get_children_values(QUEUE, "p") == {"a": "yes", "b": "mended"}
         assert (await complete(store, job)).failed_reason is None
+
+    @pytest.mark.parametrize("order", ["p, then a", "a, then p"])
+    @pytest.mark.parametrize("again", ["completes", "fails"])
+    async def test_the_order_of_retries_does_not_matter(
+        self, store: StoreInterface, order: str, again: str
+    ) -> None:
+        await save_family(store)
+        await fail(store, await fetch(store))
+        await complete(store, await fetch(store))
+        for job_id in order.split(", then "):
+            await store.apply(QUEUE if job_id == "p" else CHILDREN, job_id, Retry())
+        assert (await parent_of(store)).state is JobState.WAITING_CHILDREN
+        job = await fetch(store)
+        if again == "completes":
+            await complete(store, job)
+            assert (await fetch(store, QUEUE)).id == "p"
+        else:
+            await fail(store, job, "still broken")
+            parent = await parent_of(store)
+            assert (parent.state, parent.failed_reason) == (
+                JobState.FAILED,
+                "child 'a' failed: still broken",
+            )
+
+    @pytest.mark.parametrize("state", ["waiting", "delayed", "active"])
+    async def test_a_parent_never_begins_while_a_child_of_its_starts_afresh(
+        self, store: StoreInterface, clock: VirtualClock, state: str
+    ) -> None:
+        parent = new_job("p", attempts=3, backoff=10)
+        await store.save_flow(family(parent, child("a")))
+        await complete(store, await fetch(store), "old")
+        if state != "waiting":
+            job = await fetch(store, QUEUE)
+        if state == "delayed":
+            await fail(store, job)
+        assert (await parent_of(store)).state == state
+        with capture_events(store, QUEUE) as events:
+            await store.apply(CHILDREN, "a", Retry())
+            if state == "active":  # it has begun: only its next attempt waits
+                await fail(store, job)
+        told = ["job:retrying p", "job:delayed p"] if state == "active" else []
+        assert of_jobs(events) == [*told, "job:waiting-children p"]
+        after = await parent_of(store)
+        assert (after.state, after.delay_until) == (JobState.WAITING_CHILDREN, None)
+        await clock.advance(60)
+        assert await store.fetch_next_job(QUEUE, "w1", LOCK_DURATION) is None
+        await complete(store, await fetch(store), "new")
+        assert (await fetch(store, QUEUE)).attempts_made == (state != "waiting")
+        assert await store.get_children_values(QUEUE, "p") == {"a": "new"}
+
+    @pytest.mark.parametrize("way", ["stalls", "is released"])
+    async def test_a_parent_that_comes_back_waits_for_a_child_that_runs_again(
+        self, store: StoreInterface, clock: VirtualClock, way: str
+    ) -> None:
+        await store.save_flow(family(new_job("p", attempts=3), child("a")))
+        await complete(store, await fetch(store))
+        job = await fetch(store, QUEUE)
+        await store.apply(CHILDREN, "a", Retry())
+        await (stall(store, clock, job) if way == "stalls" else apply(store, job, Release()))
+        assert (await parent_of(store)).state is JobState.WAITING_CHILDREN
+        await complete(store, await fetch(store))
+        assert (await fetch(store, QUEUE)).id == "p"
+
+    async def test_a_completed_parent_may_run_again_after_its_children(
+        self, store: StoreInterface
+    ) -> None:
+        await save_family(store)
+        for queue in (CHILDREN, CHILDREN, QUEUE):
+            await complete(store, await fetch(store, queue), "old")
+        await store.apply(CHILDREN, "a", Retry())
+        assert (await parent_of(store)).state is JobState.COMPLETED
+        await store.apply(QUEUE, "p", Retry())
+        assert (await parent_of(store)).state is JobState.WAITING_CHILDREN
+        await complete(store, await fetch(store), "new")
+        assert (await fetch(store, QUEUE)).returnvalue is None
+
+    async def test_a_retried_parent_that_ignores_failures_waits_for_none(
+        self, store: StoreInterface
+    ) -> None:
+        await save_family(store, "ignore")
+        for _ in "ab":
+            await fail(store, await fetch(store))
+        await fail(store, await fetch(store, QUEUE))
+        await store.apply(QUEUE, "p", Retry())
+        assert (await parent_of(store)).state is JobState.WAITING
+
+    async def test_a_retried_parent_fails_when_the_child_that_it_waits_for_is_removed(
+        self, store: StoreInterface
+    ) -> None:
+        await save_family(store)
+        await fail(store, await fetch(store))
+        await store.apply(QUEUE, "p", Retry())
+        await store.remove_job(CHILDREN, "a")
+        parent = await parent_of(store)
+        assert (parent.state, parent.failed_reason) == (
+            JobState.FAILED,
+            "child 'a' failed: boom",
+        )
+        assert parent.pending_children_count == 1
+
+    async def test_a_parent_whose_failed_child_is_gone_can_not_be_retried(
+        self, store: StoreInterface
+    ) -> None:
+        await save_family(store, remove_on_fail=True)
+        await fail(store, await fetch(store))
+        await store.save_job(child("a"))  # another job that has its id
+        before = await parent_of(store)
+        for step in (store.apply(QUEUE, "p", Retry()), store.retry_family(QUEUE, "p")):
+            with pytest.raises(RetryRefusedError, match="'a' failed and is gone"):
+                await step
+        with capture_events(store, QUEUE) as events:
+            assert await store.retry_jobs(QUEUE) == 0
+        assert events.story == ["queue:error p"]
+        assert await parent_of(store) == before
+
+    # -- with its children --------------------------------------------------------------------
+
+    async def test_a_family_is_retried_in_one_step(self, store: StoreInterface) -> None:
+        middle = family(new_job("m"), child("a"), child("b"))
+        await store.save_flow(family(new_job("r", queue="reports"), middle, child("c")))
+        await fail(store, await fetch(store))
+        await complete(store, await fetch(store))
+        with capture_events(store, None) as events:
+            again = await store.retry_family("reports", "r")
+        assert of_jobs(events) == [
+            "job:waiting a",
+            "job:waiting-children m",
+            "job:waiting-children r",
+        ]
+        assert (again.state, again.pending_children_count) == (JobState.WAITING_CHILDREN, 2)
+        assert again.failed_reason is None
+        assert {job["a"] for job in [await states(store)]} == {JobState.WAITING}
+        for queue in (CHILDREN, CHILDREN, QUEUE, "reports"):
+            await complete(store, await fetch(store, queue))
+        assert set((await states(store)).values()) == {JobState.COMPLETED}
+
+    async def test_a_family_is_retried_as_a_whole_or_not_at_all(
+        self, store: StoreInterface
+    ) -> None:
+        middle = family(new_job("m"), child("a", remove_on_fail=True))
+        await store.save_flow(family(new_job("r", queue="reports"), child("c"), middle))
+        first, second = await fetch(store), await fetch(store)
+        await fail(store, first)
+        await fail(store, second)
+        before = await states(store)
+        with capture_events(store, None) as events, pytest.raises(RetryRefusedError, match="'m'"):
+            await store.retry_family("reports", "r")
+        assert events == []
+        assert await states(store) == before
+
+    async def test_a_job_without_children_is_retried_alone(self, store: StoreInterface) -> None:
+        await store.save_job(new_job("p"))
+        with pytest.raises(InvalidJobStateError):
+            await store.retry_family(QUEUE, "p")
+        with pytest.raises(JobNotFoundError):
+            await store.retry_family(QUEUE, "nobody")
+        await complete(store, await fetch(store, QUEUE))
+        assert (await store.retry_family(QUEUE, "p")).state is JobState.WAITING
 
     async def test_a_retried_parent_gets_what_its_retried_child_returned(
         self, store: StoreInterface
@@ -325,8 +541,9 @@ class FlowFailureTests(StoreTests):
         root = new_job("r", queue="reports", fail_parent_on_child_failure="ignore")
         await store.save_flow(family(root, family(new_job("p"), child("a")), child("b")))
         await fail(store, await fetch(store))
-        await store.apply(QUEUE, "p", Retry())
-        await complete(store, await fetch(store), "b")
+        await store.retry_family(QUEUE, "p")
+        for _ in "ab":
+            await complete(store, await fetch(store), "b")
         assert (await states(store))["r"] is JobState.WAITING_CHILDREN
         await complete(store, await fetch(store, QUEUE), "p")
         assert (await states(store))["r"] is JobState.WAITING
@@ -351,5 +568,5 @@ class FlowFailureTests(StoreTests):
         await fail_for_good(store, await take(store))
         assert await states(store) == {"p": JobState.FAILED, "a": JobState.FAILED}
         assert await store.retry_jobs(QUEUE) == 2
-        assert await states(store) == {"p": JobState.WAITING, "a": JobState.WAITING}
+        assert await states(store) == {"p": JobState.WAITING_CHILDREN, "a": JobState.WAITING}
         assert (await get(store, "p")).pending_children_count == 1

@@ -83,6 +83,49 @@ def of_jobs(events: EventLog) -> list[str]:
     return [line for line in events.story if line.startswith("job:")]
 
 
+def _half_families() -> dict[str, tuple[list[JobData], str]]:
+    parent, first, second = family(new_job("p"), child("a"), child("b"))
+    return {
+        "no parent": ([first], "'a' has the parent 'p' .* not among the jobs of the flow before"),
+        "the parent comes later": (
+            [first, parent, second],
+            "not among the jobs of the flow before",
+        ),
+        "no child": ([parent, first], "'p' .* has the child 'b', which is not in the flow"),
+        "a child too many": ([parent, first, second, replace(first, id="c")], "does not have it"),
+        "a child twice": (
+            [parent, first, second, replace(first, queue_name="c")],
+            "'a' .* does not have it as a child, or has it already",
+        ),
+        "its own parent": (
+            [replace(new_job("p"), parent_id="p", parent_queue_name=QUEUE)],
+            "'p' has the parent 'p'|does not have it",
+        ),
+        "half an address": ([replace(first, parent_queue_name=None)], "has the parent 'p'"),
+        "a count that is too low": (
+            [replace(parent, pending_children_count=1), first, second],
+            "has 1 pending children",
+        ),
+        "a count that is too high": (
+            [replace(parent, pending_children_count=3), first, second],
+            "has 3 pending children",
+        ),
+        "a count of nobody": ([replace(new_job("p"), pending_children_count=1)], "has 1 pending"),
+        "children twice": (
+            [replace(parent, children_ids=("a", "a")), first],
+            "has 2 pending children",
+        ),
+        "a deduplication key": (
+            [parent, first, replace(second, deduplication_key="k")],
+            "'b': a job of a flow takes no deduplication",
+        ),
+    }
+
+
+HALF_FAMILIES = _half_families()
+"""What is no whole family, and what is said of it."""
+
+
 class FlowTests(StoreTests):
     """Flows in which nothing fails, as every store does it."""
 
@@ -149,6 +192,31 @@ class FlowTests(StoreTests):
         await complete(store, await fetch(store), "from the child")
         assert (await fetch(store, QUEUE)).id == "a"
         assert await store.get_children_values(QUEUE, "a") == {"a": "from the child"}
+
+    @pytest.mark.parametrize("fault", HALF_FAMILIES)
+    async def test_half_a_family_is_refused(self, store: StoreInterface, fault: str) -> None:
+        jobs, message = HALF_FAMILIES[fault]
+        with capture_events(store, None) as events, pytest.raises(ValueError, match=message):
+            await store.save_flow(jobs)
+        assert await states(store) == {}
+        assert events == []
+
+    @pytest.mark.parametrize("relative", [0, 1])
+    async def test_a_relative_is_saved_by_no_other_step(
+        self, store: StoreInterface, relative: int
+    ) -> None:
+        await save_family(store)
+        before = await states(store)
+        job = family(new_job("q"), child("c"))[relative]
+        counted = replace(new_job("q"), pending_children_count=1)
+        with capture_events(store, None) as events:
+            for one in (job, replace(job, parent_id="p", parent_queue_name=QUEUE), counted):
+                with pytest.raises(ValueError, match=f"job '{one.id}' has .*save_flow"):
+                    await store.save_job(one)
+                with pytest.raises(ValueError, match=f"job '{one.id}' has .*save_flow"):
+                    await store.save_bulk([new_job("alone"), one])
+        assert events == []
+        assert await states(store) == before
 
     # -- waiting ------------------------------------------------------------------------------
 
@@ -249,7 +317,7 @@ class FlowTests(StoreTests):
 
     # -- repairs ------------------------------------------------------------------------------
 
-    @pytest.mark.parametrize("policy", ["fail", "ignore", "remove"])
+    @pytest.mark.parametrize("policy", ["fail", "ignore"])
     async def test_telling_a_parent_again_is_no_news(
         self, store: StoreInterface, policy: str
     ) -> None:

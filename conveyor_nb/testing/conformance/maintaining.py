@@ -4,10 +4,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from msgspec.structs import replace
 
 from conveyor_nb.errors import InvalidJobStateError
-from conveyor_nb.model import ALL_NAMES, JobState
+from conveyor_nb.model import ALL_NAMES, JobScheduler, JobState
+from conveyor_nb.options import JobOptions, Repeat
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import EventView, capture_events
@@ -21,6 +25,7 @@ from conveyor_nb.testing.steps import (
     get,
     ids_in,
     in_state,
+    new_job,
     other_than,
     served,
     state_of,
@@ -44,6 +49,27 @@ async def one_in_each_state(store: StoreInterface) -> dict[JobState, str]:
     ):
         await in_state(store, state, ids[state])
     return ids
+
+
+async def save_a_family(store: StoreInterface, policy: str, leaves: str = QUEUE) -> None:
+    """A root, its child and the child of that, all with one policy."""
+    root, middle, leaf = (
+        new_job(job_id, queue=queue, fail_parent_on_child_failure=policy)
+        for job_id, queue in (("r", QUEUE), ("m", QUEUE), ("a", leaves))
+    )
+    await store.save_flow(
+        [
+            replace(root, children_ids=("m",), pending_children_count=1),
+            replace(
+                middle,
+                parent_id="r",
+                parent_queue_name=QUEUE,
+                children_ids=("a",),
+                pending_children_count=1,
+            ),
+            replace(leaf, parent_id="m", parent_queue_name=QUEUE),
+        ]
+    )
 
 
 class MaintainingTests(StoreTests):
@@ -85,11 +111,50 @@ class MaintainingTests(StoreTests):
 
     # -- drain --------------------------------------------------------------------------------
 
-    async def test_draining_removes_what_waits_or_is_delayed(self, store: StoreInterface) -> None:
+    async def test_draining_removes_all_that_waits(self, store: StoreInterface) -> None:
         ids = await one_in_each_state(store)
-        assert await store.drain(QUEUE) == 2
-        left = set(ids) - {JobState.WAITING, JobState.DELAYED}
+        assert await store.drain(QUEUE) == 3
+        left = {JobState.ACTIVE, JobState.COMPLETED, JobState.FAILED}
         assert set(await ids_in(store)) == {ids[state] for state in left}
+
+    @pytest.mark.parametrize("policy", ["fail", "ignore", "remove"])
+    async def test_a_drained_family_goes_without_a_word_from_the_children(
+        self, store: StoreInterface, policy: str
+    ) -> None:
+        await save_a_family(store, policy)
+        with capture_events(store, QUEUE) as events:
+            assert await store.drain(QUEUE) == 3
+        assert events.story == [
+            *(f"job:removed {job_id}" for job_id in ("r", "m", "a")),
+            "queue:drained",
+        ]
+        assert await store.count_jobs(QUEUE) == 0
+
+    async def test_children_of_a_drained_parent_go_on_as_jobs_of_their_own(
+        self, store: StoreInterface
+    ) -> None:
+        await save_a_family(store, "fail", leaves="leaves")
+        assert await store.drain(QUEUE) == 2
+        job = await store.fetch_next_job("leaves", "w1", 30)
+        assert job is not None
+        with capture_events(store, None) as events:
+            await complete(store, job)
+        assert events.story == ["job:completed a", "queue:drained"]
+
+    async def test_draining_plans_the_next_run_of_each_schedule_as_ever(
+        self, store: StoreInterface, clock: VirtualClock
+    ) -> None:
+        hourly = JobScheduler("s", QUEUE, Repeat(every=3_600), "run", None, JobOptions())
+        await store.upsert_job_scheduler(hourly)
+        await add(store, "a")
+        for hours in (1, 2):
+            await store.drain(QUEUE)
+            [run] = await store.list_jobs(QUEUE)
+            assert (run.scheduler_id, run.state) == ("s", JobState.DELAYED)
+            assert run.planned_at == clock.now() + timedelta(hours=1)
+            await clock.advance(3_600)
+            await store.promote_delayed_jobs(QUEUE)
+            assert (await store.get_job_schedulers(QUEUE))[0].runs == hours + 1
 
     async def test_draining_is_told(self, store: StoreInterface) -> None:
         await add(store, "a", delay=60)

@@ -228,11 +228,17 @@ class ReferenceQueue:
     # -- within -------------------------------------------------------------------------------
 
     def _wait(self, job: ReferenceJob, now: datetime, delay: float) -> None:
+        self._forget_groups()
         job.worker = job.lock_until = None
         job.state = JobState.DELAYED if delay else JobState.WAITING
         job.delay_until = now + timedelta(seconds=delay) if delay else None
         if not delay and job.group not in self._seen:
             self._seen.append(job.group)
+
+    def _forget_groups(self) -> None:
+        """Groups that have no job left are new when they come again, but for their turns."""
+        alive = {job.group for job in self.in_state(JobState.WAITING, JobState.ACTIVE)}
+        self._seen = [group for group in self._seen if group in alive]
 
     def _settle(self, job: ReferenceJob, state: JobState, now: datetime) -> None:
         self._turns += 1

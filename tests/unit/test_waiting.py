@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -108,6 +109,12 @@ class WaitingMachine(RuleBasedStateMachine):
         job = data.draw(st.sampled_from(self.waiting))
         self.waiting.remove(job)
         self.index.remove(job)
+        self._give_back(job.group_id)
+
+    def _give_back(self, group: str | None) -> None:
+        self.index.give_back(group)
+        if group not in {job.group_id for job in (*self.waiting, *self.active)}:
+            self.seen.remove(group)
 
     @rule(lifo=st.booleans(), rounds=st.integers(1, 6), take=st.sampled_from([True, True, False]))
     def serve(self, lifo: bool, rounds: int, take: bool) -> None:
@@ -144,6 +151,8 @@ class WaitingMachine(RuleBasedStateMachine):
         self.index.note_end(job.group_id)
         if again:
             self._wait(job)
+        else:
+            self._give_back(job.group_id)
 
     @rule(name=st.sampled_from([*NAMES, ALL_NAMES]), pause=st.booleans())
     def pause_or_resume(self, name: str, pause: bool) -> None:
@@ -164,6 +173,19 @@ class WaitingMachine(RuleBasedStateMachine):
     def all_that_waits_is_listed_in_order(self) -> None:
         assert list(self.index) == [job.id for job in sorted(self.waiting, key=_order)]
         assert len(self.index) == len(self.waiting)
+
+    @invariant()
+    def what_is_over_is_given_back(self) -> None:
+        """But for the groups whose rate limit still counts their starts, and for stale entries."""
+        alive = {job.group_id for job in (*self.waiting, *self.active)}
+        kept = alive | {None} | {group.id for _, _, group in self.index._idle}
+        kept |= {group.id for _, _, group in self.index._held}
+        assert self.index._groups.keys() <= kept
+        for group in self.index._groups.values():
+            assert len(group.offered) <= 2 * len(group.heads) + 10
+        for active, shelf in self.index._shelves.items():
+            held = [entry for entry in shelf if entry[2].spot == (active, entry[0])]
+            assert len(shelf) <= 2 * len(held) + 20
 
     @invariant()
     def groups_are_counted(self) -> None:
@@ -187,3 +209,77 @@ TestWaitingIndex = WaitingMachine.TestCase
 TestWaitingIndex.settings = settings(
     max_examples=400 if DEEP else 100, stateful_step_count=60, deadline=None, print_blob=True
 )
+
+
+# -- groups that are over ---------------------------------------------------------------------
+
+START = datetime(2027, 1, 1, tzinfo=UTC)
+LIMITS = FetchOptions(group=GroupLimits(1, Limiter(1, 10)))
+
+
+def job_of(group: str | None, sequence: int) -> JobData:
+    return JobData(f"job-{sequence}", "send", "emails", group_id=group, sequence=sequence)
+
+
+def serve(index: WaitingIndex, job: JobData, now: datetime = START) -> None:
+    """Take a job, which must be the next one, and end it."""
+    assert index.next_id(LIMITS, now) == job.id
+    index.remove(job)
+    index.note_start(job.group_id, now)
+    index.note_end(job.group_id)
+    index.give_back(job.group_id)
+
+
+def test_groups_that_come_one_at_a_time_keep_nobody_waiting() -> None:
+    index, options = WaitingIndex(), FetchOptions()
+    patient = [job_of("patient", number) for number in range(1_000)]
+    for job in patient:
+        index.add(job)
+    order: list[str | None] = []
+    for number in range(1_000, 3_000):
+        passing = job_of(f"passing-{number % 700}", number)
+        index.add(passing)
+        for _ in range(2):
+            job_id = index.next_id(options, START)
+            job = passing if job_id == passing.id else patient[0]
+            if job is not passing:
+                patient.pop(0)
+            index.remove(job)
+            index.note_start(job.group_id, START)
+            index.note_end(job.group_id)
+            index.give_back(job.group_id)
+            order.append(job.group_id)
+            if not patient:
+                break
+        if not patient:
+            break
+    longest = max(len(list(turns)) for group, turns in groupby(order) if group != "patient")
+    assert longest <= 2
+
+
+def test_the_rate_of_a_group_that_is_over_still_counts() -> None:
+    index, now = WaitingIndex(), START
+    serve(index, _added(index, job_of("x", 1)), now)
+    later = _added(index, job_of("x", 2))
+    assert index.next_id(LIMITS, now) is None
+    assert index.next_opening() == now + 10 * SECOND
+    serve(index, later, now + 10 * SECOND)
+    assert index.next_id(LIMITS, now + 20 * SECOND) is None
+    assert index._groups == {}
+
+
+def test_without_other_groups_jobs_are_served_as_if_there_had_been_none() -> None:
+    index = WaitingIndex()
+    jobs = [_added(index, job_of(group, n)) for n, group in enumerate((None, "x", None, "y"))]
+    assert index.has_groups
+    for job in (jobs[0], jobs[1], jobs[3]):
+        serve(index, job)
+    assert index.next_id(LIMITS, START + 10 * SECOND) == jobs[2].id
+    assert not index.has_groups
+    assert len(index._groups) == 1
+    assert index._shelves == {}
+
+
+def _added(index: WaitingIndex, job: JobData) -> JobData:
+    index.add(job)
+    return job

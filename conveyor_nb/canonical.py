@@ -11,9 +11,10 @@ import json
 import math
 import re
 from decimal import Decimal
-from numbers import Integral, Rational, Real
+from numbers import Rational, Real
 from typing import Any
 
+from conveyor_nb.numerals import plain_flag, plain_int
 from conveyor_nb.text import shown
 
 __all__ = ["canonical_json", "sha256_of"]
@@ -52,10 +53,10 @@ def _write(value: Any, path: str) -> str:
         return "null"
     if isinstance(value, str):
         return _text(value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Integral):  # NumPy's are such, but no ints
-        return int.__repr__(int(value))
+    if (flag := plain_flag(value)) is not None:
+        return "true" if flag else "false"
+    if (whole := plain_int(value)) is not None:
+        return int.__repr__(whole)
     if isinstance(value, Real) and not isinstance(value, Rational):
         return _number(float(value), path)
     if isinstance(value, dict):
@@ -74,8 +75,8 @@ def _write(value: Any, path: str) -> str:
 def _key(key: Any, path: str) -> str:
     if isinstance(key, str):
         return str(key)
-    if isinstance(key, Integral) and not isinstance(key, bool):
-        return int.__repr__(int(key))
+    if (whole := plain_int(key)) is not None:
+        return int.__repr__(whole)
     raise TypeError(f"{path:.200} is no JSON: it has a key that is a {type(key).__name__}")
 
 

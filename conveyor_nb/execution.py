@@ -21,7 +21,7 @@ from typing import Any
 from conveyor_nb.actions import Action, Complete, Fail, LetGo, Release
 from conveyor_nb.causes import keep_failure
 from conveyor_nb.clock import Callback, Clock, TimerHandle, checkpoint
-from conveyor_nb.durations import Duration, format_seconds
+from conveyor_nb.durations import format_seconds
 from conveyor_nb.errors import FAULTS
 from conveyor_nb.failures import Retried, Ruling, rule
 from conveyor_nb.job import Job
@@ -254,7 +254,7 @@ class Execution:
     def _lose_patience_soon(self) -> None:
         self._call_later(0, self.lose_patience)  # a handler that ends at this very instant does end
 
-    def _call_later(self, delay: Duration, callback: Callback) -> None:
+    def _call_later(self, delay: float, callback: Callback) -> None:
         self._timers = (*self._timers, self._clock.call_later(delay, callback))
 
     async def _take_in_cancellation(self) -> None:

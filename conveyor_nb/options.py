@@ -129,7 +129,10 @@ def _retention(value: bool | str | timedelta | Keep, *, what: str) -> bool | Kee
         return value
     if (flag := plain_flag(value)) is not None:
         return flag
-    if (number := plain_number(value)) is not None:
+    number = plain_number(value)
+    if isinstance(value, str) and value.strip().isdecimal():
+        number = int(value)
+    if number is not None:
         raise ValueError(f"{what} can't be the bare number {shown(value)}: {_readings(number)}")
     return Keep(age=to_seconds(value, what=what, examples=_WITH_UNIT))
 

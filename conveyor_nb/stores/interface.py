@@ -137,11 +137,14 @@ class StoreInterface(ABC):
         state: JobState | str | None = None,
         start: int = 0,
         end: int | None = None,
+        *,
+        newest_first: bool = False,
     ) -> list[JobData]:
         """The jobs at positions ``start`` to ``end`` (exclusive), of one state or of all.
 
         Waiting jobs come in order of service, delayed ones as they fall due, settled ones as
-        they settled; jobs of all states as they were added.
+        they settled; jobs of all states as they were added. With ``newest_first`` it is the
+        other way round: those that settled, or were added, last come first.
 
         Raises:
             TypeError, ValueError: a position is not a whole number of 0 or more.
@@ -180,10 +183,14 @@ class StoreInterface(ABC):
         name: str | None = None,
         created_from: datetime | None = None,
         created_to: datetime | None = None,
+        text: str | None = None,
+        newest_first: bool = False,
         start: int = 0,
         end: int | None = 100,
     ) -> JobPage:
         """The jobs that fit every condition given, as they were added, and how many there are.
+
+        A job whose payload can't be read fits no condition on that.
 
         Args:
             queue_name: the queue; ``None``: all, by name.
@@ -191,13 +198,22 @@ class StoreInterface(ABC):
             name: the job name.
             created_from: not created before this instant.
             created_to: not created after this instant.
+            text: what stands somewhere in the payload, whatever its case: in a text, a key or a
+                plain value such as a number, however deep within.
+            newest_first: the jobs that were added last come first, whatever their queue.
             start: the position of the first job to give.
             end: the position after that of the last.
         """
 
     @abstractmethod
     async def search_by_name(
-        self, queue_name: str | None, text: str, start: int = 0, end: int | None = 100
+        self,
+        queue_name: str | None,
+        text: str,
+        start: int = 0,
+        end: int | None = 100,
+        *,
+        newest_first: bool = False,
     ) -> JobPage:
         """The jobs whose name contains ``text``, whatever its case; as :meth:`search_jobs`."""
 
@@ -208,6 +224,8 @@ class StoreInterface(ABC):
         fields: Mapping[str, Any],
         start: int = 0,
         end: int | None = 100,
+        *,
+        newest_first: bool = False,
     ) -> JobPage:
         """The jobs whose payload is a mapping that has these fields; as :meth:`search_jobs`."""
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import heapq
+import itertools
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from msgspec.structs import replace
 
-from conveyor_nb.checks import check_choice, check_positions, to_instant
+from conveyor_nb.checks import check_choice, check_flag, check_positions, to_instant
 from conveyor_nb.clock import SLICE
 from conveyor_nb.errors import MetricsDisabledError, UnreadablePayloadError
+from conveyor_nb.matching import contains_text, to_needle
 from conveyor_nb.model import (
     FetchOptions,
     JobData,
@@ -68,8 +72,11 @@ class MemoryReads(StoreInterface):
         state: JobState | str | None = None,
         start: int = 0,
         end: int | None = None,
+        *,
+        newest_first: bool = False,
     ) -> list[JobData]:
-        return self.snapshot(queue_name, state, *check_positions(start, end))
+        start, end = check_positions(start, end)
+        return self.snapshot(queue_name, state, start, end, newest_first=newest_first)
 
     @in_turn
     def count_jobs(self, queue_name: str, state: JobState | str | None = None) -> int:
@@ -103,10 +110,15 @@ class MemoryReads(StoreInterface):
         state: JobState | str | None = None,
         start: int = 0,
         end: int | None = None,
+        *,
+        newest_first: bool = False,
     ) -> list[JobData]:
         """What :meth:`list_jobs` gives, without waiting."""
+        wanted = to_state(state)
+        check_flag(newest_first, what="newest_first")
         with self._lock:
-            return self._state.look(queue_name).page(to_state(state), start, end)
+            index = self._state.look(queue_name)
+            return index.page(wanted, start, end, newest_first=newest_first)
 
     def counts(self, queue_name: str) -> dict[JobState, int]:
         """What :meth:`get_job_counts` gives, without waiting."""
@@ -140,6 +152,8 @@ class MemoryReads(StoreInterface):
         name: str | None = None,
         created_from: datetime | None = None,
         created_to: datetime | None = None,
+        text: str | None = None,
+        newest_first: bool = False,
         start: int = 0,
         end: int | None = 100,
     ) -> JobPage:
@@ -148,6 +162,7 @@ class MemoryReads(StoreInterface):
         wanted = None if states is None else {to_state(state) for state in states}
         created_from = _instant(created_from, "created_from")
         created_to = _instant(created_to, "created_to")
+        needle = None if text is None else to_needle(text)
 
         def fits(job: JobData) -> bool:
             return (
@@ -155,15 +170,26 @@ class MemoryReads(StoreInterface):
                 and name in (None, job.name)
                 and (created_from is None or job.created_at >= created_from)
                 and (created_to is None or job.created_at <= created_to)
+                and (needle is None or _contains(job, needle))
             )
 
-        return await self._search(queue_name, fits, start, end)
+        return await self._search(queue_name, fits, start, end, newest_first)
 
     async def search_by_name(
-        self, queue_name: str | None, text: str, start: int = 0, end: int | None = 100
+        self,
+        queue_name: str | None,
+        text: str,
+        start: int = 0,
+        end: int | None = 100,
+        *,
+        newest_first: bool = False,
     ) -> JobPage:
-        wanted = text.casefold()
-        return await self._search(queue_name, lambda job: wanted in job.name.casefold(), start, end)
+        needle = to_needle(text)
+
+        def fits(job: JobData) -> bool:
+            return needle in job.name.casefold()
+
+        return await self._search(queue_name, fits, start, end, newest_first)
 
     async def search_by_payload(
         self,
@@ -171,26 +197,43 @@ class MemoryReads(StoreInterface):
         fields: Mapping[str, Any],
         start: int = 0,
         end: int | None = 100,
+        *,
+        newest_first: bool = False,
     ) -> JobPage:
         def fits(job: JobData) -> bool:
             return _has(peek(job, "data"), fields)
 
-        return await self._search(queue_name, fits, start, end)
+        return await self._search(queue_name, fits, start, end, newest_first)
 
     async def _search(
-        self, queue_name: str | None, fits: Callable[[JobData], bool], start: int, end: int | None
+        self,
+        queue_name: str | None,
+        fits: Callable[[JobData], bool],
+        start: int,
+        end: int | None,
+        newest_first: bool,
     ) -> JobPage:
         start, end = check_positions(start, end)
+        check_flag(newest_first, what="newest_first")
         found = await self._slices.take(lambda: self._searching(queue_name, fits))
-        return JobPage(found[start:end], len(found))
+        total = sum(map(len, found))
+        jobs: Iterable[JobData]
+        if newest_first:
+            added = attrgetter("created_at")  # in each queue they come as they were added
+            jobs = heapq.merge(*map(reversed, found), key=added, reverse=True)
+        else:
+            jobs = itertools.chain.from_iterable(found)
+        return JobPage(list(itertools.islice(jobs, start, end)), total)
 
     def _searching(
         self, queue_name: str | None, fits: Callable[[JobData], bool]
-    ) -> Step[list[JobData]]:
-        found: list[JobData] = []
+    ) -> Step[list[list[JobData]]]:
+        """The jobs that fit, queue by queue."""
+        found: list[list[JobData]] = []
         for name in self.queue_names() if queue_name is None else [queue_name]:
+            found.append([])
             for some in sliced(self._state.look(name).page(None, 0, None)):
-                found += [job for job in some if fits(job)]
+                found[-1] += [job for job in some if fits(job)]
                 if len(some) == SLICE:
                     yield
         return found
@@ -250,7 +293,8 @@ class MemoryReads(StoreInterface):
 
     @in_slices
     def list_flow_parents(self, queue_name: str | None = None) -> Step[list[JobData]]:
-        return self._searching(queue_name, lambda job: bool(job.children_ids))
+        found = yield from self._searching(queue_name, lambda job: bool(job.children_ids))
+        return list(itertools.chain.from_iterable(found))
 
     # -- schedulers and time ------------------------------------------------------------------
 
@@ -306,6 +350,11 @@ def scheduler_out(scheduler: JobScheduler) -> JobScheduler:
     except UnreadablePayloadError as error:
         data = Unreadable(error)  # one scheduler must not hide the others
     return replace(scheduler, data=data)
+
+
+def _contains(job: JobData, needle: str) -> bool:
+    data = peek(job, "data")
+    return type(data) is not Unreadable and contains_text(data, needle)
 
 
 def _has(data: object, fields: Mapping[str, Any]) -> bool:

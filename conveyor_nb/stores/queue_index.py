@@ -113,10 +113,26 @@ class QueueIndex:
             return len(self.waiting)
         return len(self._delayed if state is JobState.DELAYED else self._in_order[state])
 
-    def page(self, state: JobState | None, start: int, end: int | None) -> list[JobData]:
-        """The jobs at positions ``start`` to ``end`` (exclusive) of a state, or of all."""
-        if state is JobState.WAITING:
-            ids: Iterable[str] = itertools.islice(self.waiting, start, end)
+    def page(
+        self,
+        state: JobState | None,
+        start: int,
+        end: int | None,
+        *,
+        newest_first: bool = False,
+    ) -> list[JobData]:
+        """The jobs at positions ``start`` to ``end`` (exclusive) of a state, or of all.
+
+        With ``newest_first`` positions count from the other end.
+        """
+        if newest_first and state is JobState.WAITING:
+            ids: Iterable[str] = itertools.islice(reversed(self.waiting), start, end)
+        elif newest_first:
+            size = self.count(state)
+            first = 0 if end is None else max(size - end, 0)
+            return self.page(state, first, max(size - start, 0))[::-1]
+        elif state is JobState.WAITING:
+            ids = itertools.islice(self.waiting, start, end)
         elif state is JobState.DELAYED:
             ids = map(itemgetter(-1), self._delayed[start:end])
         else:

@@ -74,9 +74,17 @@ class WaitingIndex:
 
     def __iter__(self) -> Iterator[str]:
         """The ids of all waiting jobs by priority and place, paused ones too."""
-        lanes = [lane for group in self._groups.values() for lane in group.lanes.values()]
-        places = lanes[0] if len(lanes) == 1 else heapq.merge(*lanes)
-        return map(itemgetter(2), places)
+        lanes = self._lanes()
+        return map(itemgetter(2), lanes[0] if len(lanes) == 1 else heapq.merge(*lanes))
+
+    def __reversed__(self) -> Iterator[str]:
+        """The same, from the last to the first."""
+        lanes = [reversed(lane) for lane in self._lanes()]
+        last_first = lanes[0] if len(lanes) == 1 else heapq.merge(*lanes, reverse=True)
+        return map(itemgetter(2), last_first)
+
+    def _lanes(self) -> list[deque[Place] | SortedList]:
+        return [lane for group in self._groups.values() for lane in group.lanes.values()]
 
     def add(self, job: JobData) -> None:
         """Put a job in its place."""

@@ -79,6 +79,8 @@ BAD_OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"deduplication": "daily"}, TypeError, r"deduplication must be a Deduplication.*key="),
     ({"group": "g"}, TypeError, r"group must be a Group.*Group\('customer-1'\)"),
     ({"repeat": "5m"}, TypeError, "repeat must be a Repeat"),
+    ({"remove_on_complete": "1000"}, ValueError, r"Keep\(count=1000\) .*, or '1000s'"),
+    ({"remove_on_fail": 1.5}, ValueError, "can't be the bare number 1.5: give '1.5s'"),
     ({"remove_on_complete": 1000}, ValueError, r"Keep\(count=1000\) .*, or '1000s'"),
     ({"remove_on_complete": -1}, ValueError, "can't be the bare number -1: give True"),
     ({"remove_on_complete": None}, TypeError, "remove_on_complete None is a NoneType"),
@@ -200,7 +202,7 @@ async def test_any_other_text_is_a_good_name(name: str, store: MemoryStore) -> N
         ({"to": ["ada", lambda: 0]}, r"data\['to'\]\[1\] is a function"),
         ({"a": {"b": (1, {"c": open})}, "d": lambda: 0}, r"data\['d'\] is a function"),
         ({"gen": (n for n in [1])}, r"data\['gen'\] is a generator"),
-        ([Point()], r"data\[0\] is a Point"),
+        ([Point()], r"data\[0\].call is a function"),
     ],
 )
 @pytest.mark.asyncio

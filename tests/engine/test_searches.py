@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -34,6 +35,53 @@ async def obey(job: Job) -> Any:
 
 
 # -- searches -------------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_a_queue_finds_its_jobs_by_a_text_newest_first(
+    queue: Queue, store: MemoryStore, clock: VirtualClock
+) -> None:
+    begin = clock.now()
+    for name in ("Ada", "Grace", "Adam", "Alan"):
+        await queue.add("send" if name != "Adam" else "bounce", {"to": [f"{name}@example.org"]})
+        await clock.advance(60)
+    await Queue("other", store=store).add("send", "ada")
+
+    async def found(*text: str, **conditions: Any) -> list[str]:
+        return [job.data["to"][0][:-12] for job in await queue.search(*text, **conditions)]
+
+    assert await found() == ["Ada", "Grace", "Adam", "Alan"]
+    assert await found("ada") == ["Ada", "Adam"]
+    assert await found("ada", newest_first=True) == ["Adam", "Ada"]
+    assert await found("ada", name="send") == ["Ada"]
+    assert await found("example", start=1, end=3, newest_first=True) == ["Adam", "Grace"]
+    assert await found("a", created_from=begin + timedelta(minutes=1), states=["waiting"]) == [
+        "Grace",
+        "Adam",
+        "Alan",
+    ]
+    assert await found("a", states=["failed"]) == []
+    newest = await queue.get_jobs("waiting", newest_first=True, end=2)
+    assert [job.id for job in newest] == ["emails-4", "emails-3"]
+
+
+class Edited:
+    def __init__(self) -> None:
+        self.to = "ada"
+
+
+@pytest.mark.asyncio
+async def test_a_payload_that_cant_be_read_is_passed_over(
+    queue: Queue, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await queue.add("send", Edited())
+    await queue.add("send", {"to": "ada"})
+    assert len(await queue.search("ada")) == 2, "attributes of an object are looked at too"
+    monkeypatch.delattr(sys.modules[__name__], "Edited")
+    assert [job.id for job in await queue.search("ada")] == ["emails-2"]
+    assert [job.id for job in await queue.search("", newest_first=True)] == ["emails-2"]
+    assert len(await queue.search(newest_first=True)) == 2
+    assert (await store.search_by_payload("emails", {"to": "ada"})).total == 1
 
 
 @pytest.mark.asyncio

@@ -34,6 +34,7 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
+from conveyor_nb.canonical import canonical_json
 from conveyor_nb.events import EventStream
 from conveyor_nb.notebook.payloads import payloads_of
 from conveyor_nb.worker_options import WorkerOptions
@@ -272,6 +273,15 @@ async def test_bad_numbers_change_nothing() -> None:
             with pytest.raises((TypeError, ValueError), match="delay"):
                 await job.change_delay(value)
         assert (await job.refresh()).to_dict() == before
+
+
+def test_payloads_that_are_equal_have_one_text() -> None:
+    numbers = {"n": 3, "f": 0.5, "flag": True, "3": [1]}
+    others = {"f": given.float32(0.5), "flag": given.bool_(True), given.int64(3): (given.int8(1),)}
+    assert canonical_json({"n": given.int64(3), **others}) == canonical_json(numbers)
+    for value in (given.timedelta64(3, "s"), given.datetime64("2027-01-01"), pd.NaT, np.nan):
+        with pytest.raises(TypeError, match=r"the payload\['n'\] is no JSON"):
+            canonical_json({"n": value})
 
 
 def test_the_cells_of_a_frame_are_plain_to_their_depth() -> None:

@@ -32,7 +32,7 @@ BELOW_NOTEBOOK = "data rules interface stores memory engine display public"
 ROOMS = {
     "data": Room(
         "errors failures numerals durations checks canonical bounds declaring options "
-        "worker_options model actions payload text logs event_data",
+        "worker_options model actions payload matching text logs event_data",
         "data",
     ),
     "rules": Room(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import msgspec
 import pytest
 
 from conveyor_nb import (
@@ -23,6 +24,7 @@ from conveyor_nb import (
     Repeat,
 )
 from conveyor_nb.checks import check_name, to_instant
+from conveyor_nb.declaring import option_names
 from conveyor_nb.options import BackoffType, ChildFailurePolicy
 from conveyor_nb.worker_options import WorkerOptions
 
@@ -393,6 +395,41 @@ def test_options_show_on_one_line_what_differs_from_the_defaults() -> None:
     assert "remove_on_complete=Keep(age=3600.0, count=1000)" in told
     assert "repeat=Repeat(cron='0 9 * * 1-5', limit=3, tz='Europe/Paris'))" in told
     assert len(told) < 400
+
+
+WHOLE = JobOptions(
+    attempts=3,
+    backoff=Backoff("exponential", "1s"),
+    delay="2m",
+    priority=1.5,
+    lifo=True,
+    timeout=timedelta(minutes=1),
+    deduplication=Deduplication("k", ttl="1h"),
+    job_id="a",
+    remove_on_complete="1d",
+    remove_on_fail=Keep(count=3),
+    repeat=Repeat(cron="0 9 * * *", tz="Europe/Paris", start_date=NOON),
+    group=Group("g", 3),
+    fail_parent_on_child_failure="ignore",
+)
+WHOLE_WORKER = WorkerOptions(
+    concurrency=3,
+    limiter=Limiter(10, "1m"),
+    lock_duration="1m",
+    batch=Batch(3),
+    group=GroupLimits(1, Limiter(1, "1s")),
+    name="w",
+)
+
+
+@pytest.mark.parametrize("options", [WHOLE, WHOLE_WORKER], ids=["job", "worker"])
+def test_options_made_of_what_is_kept_are_the_same(options: Any) -> None:
+    kind: Any = type(options)
+    kept = {name: getattr(options, name) for name in option_names(kind)}
+    assert kind(**kept) == options
+    assert hash(kind(**kept)) == hash(options)
+    assert dataclasses.replace(options) == options
+    assert msgspec.json.decode(msgspec.json.encode(options)).keys() == kept.keys()
 
 
 def test_options_can_be_pickled() -> None:

@@ -213,6 +213,88 @@ class SearchingTests(StoreTests):
         in_reports = not fields or fields == {"to": "ada"}
         assert everywhere[len(found) :] == (["x"] if in_reports else [])
 
+    @pytest.mark.parametrize(
+        ("text", "found"),
+        [
+            ("ada", "abh"),
+            ("ADA@", "ab"),
+            ("straße", "c"),
+            ("STRASSE", "c"),
+            ("tries", "b"),
+            ("2", "bd"),
+            ("deep", "e"),
+            ("true", "b"),
+            ("", "abcdefgh"),
+            ("nobody", ""),
+        ],
+    )
+    async def test_jobs_are_found_by_a_text_in_their_payload(
+        self, store: StoreInterface, text: str, found: str
+    ) -> None:
+        await add(store, "a", data={"to": "Ada@example.org"})
+        await add(store, "b", data={"to": ["ada@example.org"], "tries": 2, "urgent": True})
+        await add(store, "c", data="Straße 7")
+        await add(store, "d", data=[1, 2.5])
+        await add(store, "e", data={"a": [{"b": ({"c": "a deep one"},)}]})
+        await add(store, "f")
+        await add(store, "g", data={"when": timedelta(seconds=8)})
+        await add(store, "h", data={"lovelace, ada": None})
+        await add(store, "x", data="ada", queue=REPORTS)
+        assert ids(await store.search_jobs(QUEUE, text=text)) == list(found)
+        everywhere = await store.search_jobs(text=text)
+        assert everywhere.total == len(found) + (text in ("ada", ""))
+        assert ids(await store.search_jobs(QUEUE, text=text, name="log")) == []
+
+    async def test_a_text_to_search_for_is_a_text(self, store: StoreInterface) -> None:
+        for wrong in (5, ["ada"], b"ada"):
+            with pytest.raises(TypeError, match="text to search for must be text, not"):
+                await store.search_jobs(QUEUE, text=wrong)  # type: ignore[arg-type]
+
+    # -- newest first -------------------------------------------------------------------------
+
+    async def test_those_that_were_added_last_come_first(
+        self, store: StoreInterface, clock: VirtualClock
+    ) -> None:
+        for job_id, queue in zip("abcdef", [QUEUE, REPORTS] * 3, strict=True):
+            await add(store, job_id, data={"to": "ada"}, queue=queue)
+            await clock.advance(1)
+        orders: list[tuple[str | None, str]] = [(None, "fedcba"), (QUEUE, "eca"), ("nowhere", "")]
+        for wanted, newest in orders:
+            for start, end in ((0, None), (0, 2), (1, 3), (4, 9), (9, None)):
+                at: Any = {"start": start, "end": end, "newest_first": True}
+                for page in (
+                    await store.search_jobs(wanted, **at),
+                    await store.search_jobs(wanted, text="ada", **at),
+                    await store.search_by_name(wanted, "send", **at),
+                    await store.search_by_payload(wanted, {"to": "ada"}, **at),
+                ):
+                    assert [job.id for job in page.jobs] == list(newest[start:end])
+                    assert page.total == len(newest)
+
+    @pytest.mark.parametrize("state", [None, *JobState])
+    @pytest.mark.parametrize(("start", "end"), [(0, None), (0, 2), (1, 3), (2, 9), (9, None)])
+    async def test_lists_of_every_state_have_a_newest_end(
+        self,
+        store: StoreInterface,
+        clock: VirtualClock,
+        state: JobState | None,
+        start: int,
+        end: int | None,
+    ) -> None:
+        await add_some(store, clock)
+        await add_all(store, "p1", "p2", priority=1)
+        await add(store, "l1", delay=50)
+        await add(store, "l2", delay=40)
+        in_order = await store.list_jobs(QUEUE, state)
+        newest = await store.list_jobs(QUEUE, state, start, end, newest_first=True)
+        assert newest == in_order[::-1][start:end]
+
+    async def test_newest_first_is_a_yes_or_a_no(self, store: StoreInterface) -> None:
+        with pytest.raises(TypeError, match="newest_first must be True or False"):
+            await store.list_jobs(QUEUE, newest_first="yes")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="newest_first must be True or False"):
+            await store.search_jobs(QUEUE, newest_first=1)  # type: ignore[arg-type]
+
     # -- either way ---------------------------------------------------------------------------
 
     async def test_a_search_gives_copies_and_tells_nobody(self, store: StoreInterface) -> None:

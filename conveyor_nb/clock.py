@@ -1,22 +1,22 @@
 """The only source of time: what a clock is, the real one, and a faster one.
 
-Nothing else in the package asks for the time, sleeps or sets a timer.
+Nothing else in the package asks for the time, sleeps or sets a timer, but for ``real_time``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 from conveyor_nb.checks import check_number, to_instant
 from conveyor_nb.durations import Duration, to_seconds
+from conveyor_nb.real_time import RealTime, TimerHandle, call_after
 from conveyor_nb.text import shown
 
 __all__ = [
@@ -45,13 +45,6 @@ SLICE = 256
 
 _SHORTEST = 1e-6
 """The shortest sleep, in seconds."""
-
-
-class TimerHandle(Protocol):
-    """A timer that can be called off."""
-
-    def cancel(self) -> None:
-        """Do not call back; harmless when it has been called."""
 
 
 async def checkpoint() -> None:
@@ -183,28 +176,15 @@ def _end_turn() -> None:
     _turn.of, _turn.ends = None, 0.0
 
 
-def _call_after(delay: float, callback: Callback) -> TimerHandle:
-    """Call back after so many real seconds, never earlier.
+class SystemClock(RealTime, Clock):
+    """The machine's clock, which never goes back: see ``RealTime``.
 
-    Pyodide's loop calls at once what is due within 2 ms, and drops the fraction of a longer delay.
-    """
-    if sys.platform == "emscripten" and delay > 0:
-        delay += 0.003
-    return asyncio.get_running_loop().call_later(max(0.0, delay), callback)
-
-
-class SystemClock(Clock):
-    """The machine's clock.
+    When the machine's is set back, it goes on a little slower until that has caught up. When it
+    is set forward, or the machine has slept, what is due by then runs at once.
 
     >>> SystemClock().now().tzinfo
     datetime.timezone.utc
     """
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def call_at(self, when: datetime, callback: Callback) -> TimerHandle:
-        return _call_after((when - self.now()).total_seconds(), callback)
 
     def __repr__(self) -> str:
         return "<SystemClock>"
@@ -215,6 +195,8 @@ REAL_TIME = SystemClock()
 
 class ScaledClock(Clock):
     """A clock that runs ``speed`` times as fast as the real one: for live demonstrations.
+
+    It goes on evenly, whatever the machine's clock is set to.
 
     Args:
         speed: how many of its seconds pass in a real one; above zero.
@@ -228,14 +210,14 @@ class ScaledClock(Clock):
         self.speed = float(check_number(speed, what="speed"))
         if self.speed <= 0:
             raise ValueError(f"speed must be above zero, not {shown(speed)}")
-        self._real_start = REAL_TIME.now()
-        self._start = self._real_start if start is None else to_instant(start, what="start")
+        self._began = time.monotonic()
+        self._start = REAL_TIME.now() if start is None else to_instant(start, what="start")
 
     def now(self) -> datetime:
-        return self._start + (REAL_TIME.now() - self._real_start) * self.speed
+        return self._start + timedelta(seconds=(time.monotonic() - self._began) * self.speed)
 
     def call_at(self, when: datetime, callback: Callback) -> TimerHandle:
-        return _call_after((when - self.now()).total_seconds() / self.speed, callback)
+        return call_after((when - self.now()).total_seconds() / self.speed, callback)
 
     def __repr__(self) -> str:
         return f"<ScaledClock x{self.speed:g}>"

@@ -36,7 +36,8 @@ ROOMS = {
         "data",
     ),
     "rules": Room(
-        "lifecycle flow_rules schedule clock virtual_clock alarm events loops", "data rules"
+        "lifecycle flow_rules schedule clock real_time virtual_clock alarm events loops",
+        "data rules",
     ),
     "interface": Room("stores.interface", "data rules"),
     # The package `stores` is the door to the concrete ones: the engine asks it for the default.

@@ -5,10 +5,12 @@ Who asks belongs to a run, see ``runs``; so does what a handler starts, be it a 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-from conveyor_nb.model import JobData, JobState
+from conveyor_nb.model import JobData, JobState, WorkerStatus
 from conveyor_nb.runs import Run
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.text import shown
@@ -16,7 +18,7 @@ from conveyor_nb.text import shown
 if TYPE_CHECKING:
     from conveyor_nb.job import Job
 
-__all__ = ["refuse_vain_close", "refuse_vain_join", "refuse_vain_wait"]
+__all__ = ["refuse_vain_close", "refuse_vain_join", "refuse_vain_stand", "refuse_vain_wait"]
 
 
 def _at_work(run: Run, store: StoreInterface) -> list[Job]:
@@ -52,6 +54,53 @@ async def _is_below(job: Job, wanted: tuple[str, str], store: StoreInterface) ->
         parent = await store.get_job(above[0], above[1])
         above = (parent.parent_queue_name, parent.parent_id) if parent else (None, None)
     return False
+
+
+_Line = dict[asyncio.Future[Any], tuple[Run, str | None]]
+
+_lines: WeakKeyDictionary[StoreInterface, dict[str, _Line]] = WeakKeyDictionary()
+"""By store and queue: what runs wait for that needs a slot itself, and whose slot each run has."""
+
+
+async def refuse_vain_stand(
+    run: Run, target: JobData, store: StoreInterface, settled: asyncio.Future[Any]
+) -> None:
+    """Refuse to wait in a slot for a job that needs one, when all that there are wait like this.
+
+    Args:
+        run: the caller's.
+        target: the job that is waited for, for as long as it takes.
+        store: where it is.
+        settled: what is waited for; done or cancelled when the wait is over.
+
+    Raises:
+        RuntimeError: no slot of the queue's workers will ever be free.
+    """
+    if target.state is JobState.ACTIVE:
+        return
+    queue_name = target.queue_name
+    job = next(iter(_at_work(run, store)), None)
+    if job is None or job.queue_name != queue_name or job.opts.timeout is not None:
+        return  # it has no slot there, or its end comes by itself
+    line = _lines.setdefault(store, {}).setdefault(queue_name, {})
+    line[settled] = (run, job.locked_by)
+    settled.add_done_callback(lambda _: line.pop(settled, None))
+    workers = await store.list_workers(queue_name)
+    running = [one for one in workers if one.status == WorkerStatus.RUNNING]
+    room = sum(worker.concurrency for worker in running)
+    if not room or any(_held(line, worker.id) < worker.concurrency for worker in running):
+        return  # somebody takes the jobs step by step, or there is a slot
+    settled.cancel()
+    raise RuntimeError(
+        f"job {shown(job.id)} waits for job {shown(target.id)}, which can't begin: every slot of "
+        f"queue {shown(queue_name)} ({room}) is held by a job that waits like this; give its "
+        "worker a higher concurrency, or put one of the two jobs into another queue"
+    )
+
+
+def _held(line: _Line, worker_id: str) -> int:
+    """How many slots of a worker are held by runs that wait for what needs one."""
+    return len({id(run) for wait, (run, by) in line.items() if by == worker_id and not wait.done()})
 
 
 def refuse_vain_join(run: Run, queue_name: str, store: StoreInterface) -> None:

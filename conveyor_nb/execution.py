@@ -371,6 +371,9 @@ def format_traceback(error: BaseException) -> str:
 
 
 _OWN_MODULES = "execution handlers runners processes process_child process_pickle".split()
+_SAYS_ALL = str(Path(__file__).with_name("handlers.py"))
+"""Where there is no handler for a job, which needs no traceback to be understood."""
+
 _OWN_FILES = frozenset(
     {
         *(str(Path(__file__).with_name(f"{name}.py")) for name in _OWN_MODULES),
@@ -380,7 +383,9 @@ _OWN_FILES = frozenset(
 
 
 def _from_handler(trace: TracebackType | None) -> TracebackType | None:
-    first = trace
+    first, last = trace, None
     while first is not None and first.tb_frame.f_code.co_filename in _OWN_FILES:
-        first = first.tb_next
+        first, last = first.tb_next, first
+    if first is None and last is not None and last.tb_frame.f_code.co_filename == _SAYS_ALL:
+        return None
     return first or trace

@@ -14,7 +14,7 @@ from conveyor_nb.causes import failure_of
 from conveyor_nb.checks import check_flag, check_number, check_percent, to_instant
 from conveyor_nb.clock import checkpoint, resolve
 from conveyor_nb.conditions import condition
-from conveyor_nb.deadlocks import refuse_vain_wait
+from conveyor_nb.deadlocks import refuse_vain_stand, refuse_vain_wait
 from conveyor_nb.display import Displayable
 from conveyor_nb.durations import Duration, to_seconds
 from conveyor_nb.errors import JobCancelledError, JobFailedError, JobNotFoundError
@@ -325,7 +325,8 @@ class Job(Displayable):
             JobNotFoundError: it is gone, or was removed or its store disconnected before it
                 settled.
             TimeoutError: it has not settled within ``timeout``.
-            RuntimeError: a handler waits for its own job, or for one above it in a flow.
+            RuntimeError: a handler waits for its own job, for one above it in a flow, or for one
+                that needs a slot when all are held by jobs that wait like this.
         """
         if timeout is not None:
             timeout = to_seconds(timeout, what="timeout")
@@ -335,10 +336,12 @@ class Job(Displayable):
             if self._store.clock.overdue():  # whoever waits for many that have settled
                 await checkpoint()
             return _result(self._data, self._store, self._data.cancelled_at is not None)
-        if found is not None and (run := current_run()) is not None:
-            await refuse_vain_wait(run, found, self._store)
         loop = asyncio.get_running_loop()
         settled: asyncio.Future[StoreEvent] = loop.create_future()
+        if found is not None and (run := current_run()) is not None:
+            await refuse_vain_wait(run, found, self._store)
+            if timeout is None:
+                await refuse_vain_stand(run, found, self._store, settled)
 
         def notice(event: StoreEvent) -> None:
             if event.type in _END_EVENTS and not settled.done():
@@ -358,6 +361,7 @@ class Job(Displayable):
                 )
         finally:
             self._store.unsubscribe(self.queue_name, notice, job_id=self.id)
+            settled.cancel()  # if it is not done: nobody waits any more
         return await self.take_end(settled.result())
 
     async def take_end(self, event: StoreEvent) -> Any:

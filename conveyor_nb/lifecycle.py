@@ -294,7 +294,8 @@ def _fail(
             updates = _failed_attempt(job, reason, stacktrace, now)
             return _try_again(job, updates, reason, delay, now)
     elif failed.asked:
-        why = "it was discarded" if job.discarded else f"attempts={job.opts.attempts}"
+        given = f"it was added with attempts={job.opts.attempts}"
+        why = "it was discarded" if job.discarded else given
         reason = f"{reason} (no attempt is left: {why})"
     updates = _failed_attempt(job, reason, stacktrace, now) | {"failed_at": now}
     data = {"worker_id": job.locked_by, "reason": reason, "cancelled": False}

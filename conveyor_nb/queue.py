@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import itertools
 import logging
 import re
@@ -22,6 +23,7 @@ from conveyor_nb.display import Displayable, describe_queue, rows_of
 from conveyor_nb.durations import Duration, to_seconds
 from conveyor_nb.errors import QueueClosedError
 from conveyor_nb.events import EventBus, EventHandler, EventStream
+from conveyor_nb.handlers import check_handler
 from conveyor_nb.intake import (
     bulk_job,
     check_store,
@@ -457,8 +459,10 @@ class Queue(Displayable, Repeating):
         )
         if not handler:
             return install
+        if inspect.iscoroutine(handler[0]):
+            check_handler(handler[0])  # which says what is wrong with it
         if len(handler) > 1 or not callable(handler[0]):
-            given = ", ".join(map(repr, handler))
+            given = ", ".join(map(shown, handler))
             raise TypeError(
                 f"@queue.worker is given nothing but options, by name, such as concurrency=2, "
                 f"not {given}"

@@ -134,6 +134,106 @@ async def test_a_child_cant_wait_for_what_is_above_it(store: MemoryStore) -> Non
     assert len(told) == 2
 
 
+# -- what waits behind oneself --------------------------------------------------------------------
+
+
+async def parts_of(job: Job, queue: Queue) -> Any:
+    """Add two parts to the job's own queue, and wait for them."""
+    parts = await queue.add_bulk({"name": "part", "data": n} for n in range(2))
+    return await asyncio.gather(*(part.wait_until_finished() for part in parts))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.asyncio
+async def test_when_every_slot_waits_for_what_needs_one_the_last_to_do_so_is_refused(
+    count: int, queue: Queue, start: Start, clock: VirtualClock
+) -> None:
+    async def handler(job: Job) -> Any:
+        return job.data if job.name == "part" else await parts_of(job, queue)
+
+    start(handler, concurrency=count)
+    wholes = await queue.add_bulk({"name": "whole"} for _ in range(count))
+    await clock.settle()
+    for job in wholes:
+        await job.refresh()
+    *others, last = [job for job in wholes if job.state == "failed"] or wholes
+    assert last.failed_reason is not None
+    assert "is held by a job that waits like this" in last.failed_reason
+    assert last.failed_reason.startswith(f"RuntimeError: job '{last.id}' waits for job")
+    assert not others
+    assert [job.returnvalue for job in wholes if job is not last] == [[0, 1]] * (count - 1)
+
+
+@pytest.mark.asyncio
+async def test_a_plain_handler_is_refused_alike(queue: Queue, start: Start) -> None:
+    def handler(job: Any) -> Any:
+        if job.name == "whole":
+            part = asyncio.run(queue.add("part"))
+            asyncio.run(part.wait_until_finished())
+
+    start(handler)
+    job = await queue.add("whole")
+    with pytest.raises(JobFailedError, match="waits for job 'emails-2', which can't begin"):
+        await job.wait_until_finished()
+
+
+@pytest.mark.parametrize("way", ["a slot", "another worker", "a timeout", "a job's timeout"])
+@pytest.mark.asyncio
+async def test_as_long_as_something_can_move_it_is_waited_for(
+    way: str, queue: Queue, store: MemoryStore, start: Start, clock: VirtualClock
+) -> None:
+    async def handler(job: Job) -> Any:
+        if job.name == "part":
+            return job.data
+        part = await queue.add("part", 5)
+        return await part.wait_until_finished(timeout=10 if way == "a timeout" else None)
+
+    start(handler, concurrency=2 if way == "a slot" else 1)
+    if way == "another worker":
+        start(handler, concurrency=1)
+    job = await queue.add("whole", timeout=10 if way == "a job's timeout" else None)
+    await clock.advance(20)
+    await job.refresh()
+    if "timeout" in way:
+        assert job.failed_reason is not None
+        assert "within 10s: it is waiting" in job.failed_reason or "timed out" in job.failed_reason
+    else:
+        assert job.returnvalue == 5
+
+
+@pytest.mark.asyncio
+async def test_one_whose_wait_is_over_holds_up_nobody(
+    queue: Queue, start: Start, clock: VirtualClock
+) -> None:
+    async def handler(job: Job) -> Any:
+        if job.name == "part":
+            if job.id == "emails-2":  # it is next in this slot, before anybody else has his turn
+                await queue.add("whole")
+            return job.data
+        return await (await queue.add("part", job.id)).wait_until_finished()
+
+    start(handler, concurrency=2)
+    await queue.add("whole")
+    await clock.settle()
+    jobs = [(job.name, job.returnvalue) for job in await queue.get_jobs("completed")]
+    assert ("whole", "emails-1") in jobs
+    assert ("whole", "emails-3") in jobs
+
+
+@pytest.mark.asyncio
+async def test_a_job_of_another_queue_may_be_waited_for(queue: Queue, store: MemoryStore) -> None:
+    parts = Queue("parts", store=store)
+
+    async def handler(job: Job) -> Any:
+        return await (await parts.add("part", 5)).wait_until_finished()
+
+    async def part(job: Job) -> Any:
+        return job.data
+
+    async with Worker("emails", handler, store=store), Worker("parts", part, store=store):
+        assert await (await queue.add("whole")).wait_until_finished() == 5
+
+
 @pytest.mark.asyncio
 async def test_what_can_end_may_be_waited_for(
     queue: Queue, store: MemoryStore, clock: VirtualClock, start: Start

@@ -310,7 +310,8 @@ async def test_retry_spends_an_attempt_and_says_if_none_is_left(
     queue: Queue, clock: VirtualClock
 ) -> None:
     got = await outcome(queue, clock, Retry("busy", delay="5s"), attempts=1)
-    assert got == ("failed", 1, "Retry: busy (no attempt is left: attempts=1)", 0)
+    told = "Retry: busy (no attempt is left: it was added with attempts=1)"
+    assert got == ("failed", 1, told, 0)
 
 
 @pytest.mark.asyncio
@@ -331,12 +332,14 @@ def test_a_retry_checks_its_delay(wrong: Any) -> None:
         Retry(delay=wrong)
 
 
-@pytest.mark.parametrize("delay", [5, 0.5, None])
+@pytest.mark.parametrize("delay", [5, 0.5, "5s", None])
 def test_a_delay_in_the_place_of_the_reason_is_refused(delay: Any) -> None:
     if delay is None:
         assert Retry(delay).delay is None
     else:
-        with pytest.raises(TypeError, match=rf"is no reason; for a delay: Retry\(delay={delay}\)"):
+        with pytest.raises(
+            TypeError, match=rf"is no reason; for a delay: Retry\(delay={delay!r}\)"
+        ):
             Retry(delay)
 
 

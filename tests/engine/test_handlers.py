@@ -126,4 +126,8 @@ async def test_a_handler_that_was_called_is_refused_with_no_warning_beside_it(
     called: Any = send(job)
     with pytest.raises(TypeError, match=r"not what a call .*: send in place of send\("):
         Worker("emails", called, store=store)
+    called_too: Any = send(job)
+    with pytest.raises(TypeError, match=r"not what a call .*: send in place of send\("):
+        queue.worker(called_too)
+    assert inspect.getcoroutinestate(called_too) == "CORO_CLOSED"
     assert inspect.getcoroutinestate(called) == "CORO_CLOSED", "else Python warns of it too"

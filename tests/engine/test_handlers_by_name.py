@@ -62,6 +62,7 @@ async def test_a_job_whose_name_has_no_handler_fails_for_good_and_holds_up_nobod
     told = "no handler for jobs named 'report', only for 'bounce' and 'send'"
     with pytest.raises(JobFailedError, match=told) as error:
         await unknown.wait_until_finished()
+    assert "Traceback" not in error.value.__notes__[0], "its frames say nothing to a person"
     assert error.value.attempt == 1, "another attempt would end alike"
     await queue.join()
 

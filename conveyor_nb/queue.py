@@ -147,7 +147,8 @@ class Queue(Displayable, Repeating):
 
         Args:
             jobs: mappings with ``name``, ``data`` and the options, either as keys of their own
-                or as ``opts=JobOptions(...)``.
+                or as ``opts=JobOptions(...)``. For type checkers each is a ``BulkJob``: annotate
+                a list that is built up beforehand.
 
         Raises:
             TypeError, ValueError: a bad item, which is named by its position.

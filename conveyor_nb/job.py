@@ -18,7 +18,7 @@ from conveyor_nb.deadlocks import refuse_vain_stand, refuse_vain_wait
 from conveyor_nb.display import Displayable
 from conveyor_nb.durations import Duration, to_seconds
 from conveyor_nb.errors import JobCancelledError, JobFailedError, JobNotFoundError
-from conveyor_nb.lifecycle import CANCELLED, SETTLED, STILL_AT_WORK
+from conveyor_nb.lifecycle import CANCELLED, SETTLED, still_at_work
 from conveyor_nb.loops import call_on
 from conveyor_nb.model import AttemptRecord, EventType, JobData, JobState, Lock, StoreEvent
 from conveyor_nb.observable import JobObservable, as_told
@@ -119,13 +119,13 @@ class Job(Displayable):
         return f"<Job {inline(self.id)} {shown(self.name)}: {self._summary()}>"
 
     def _summary(self) -> str:
+        held = f"; {self.held}" if self.held else ""
         if self.state is JobState.FAILED:
-            held = f"; {STILL_AT_WORK}" if self.locked_by is not None else ""
             return f"failed, {one_line(self.failed_reason or '')}{held}"
         if self.state is JobState.WAITING_CHILDREN and self.failed_reason is not None:
             return f"waiting-children, {one_line(self.failed_reason)}"
-        if self.state is JobState.ACTIVE and self.attempt_logs and self.attempt_logs[-1].error:
-            return f"active, {one_line(self.attempt_logs[-1].error)}"
+        if self.state is JobState.ACTIVE and self.held:
+            return f"active, {one_line(self.held)}"
         if self.state is JobState.ACTIVE and self.progress:
             return f"active, {self.progress:g} %"
         return str(self.state)
@@ -146,6 +146,11 @@ class Job(Displayable):
     async def is_active(self) -> bool:
         """Read the job anew: has a worker got it?"""
         return (await self.refresh()).state is JobState.ACTIVE
+
+    @property
+    def held(self) -> str | None:
+        """Of a job that was to stop, and whose handler is still at work: why; else ``None``."""
+        return still_at_work(self.state, self.locked_by, self.attempt_logs)
 
     @property
     def lock(self) -> Lock | None:

@@ -7,7 +7,7 @@ apply what is decided here; nothing here changes a job, reads a clock or waits.
 from __future__ import annotations
 
 import random as random_module
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 
@@ -43,6 +43,7 @@ __all__ = [
     "move",
     "require_lock",
     "retry_delay",
+    "still_at_work",
     "take",
 ]
 
@@ -239,6 +240,15 @@ def require_lock(job: JobData, lock: Lock | None, *, ended_too: bool = False) ->
     )
     if not held:
         raise LostLockError(job.id, lock.worker_id if lock else None)
+
+
+def still_at_work(
+    state: JobState, locked_by: str | None, attempts: Sequence[AttemptRecord]
+) -> str | None:
+    """What is to be said of a job whose run was told to stop and goes on; else ``None``."""
+    if locked_by is None or not attempts:
+        return None
+    return attempts[-1].error if state is JobState.ACTIVE else STILL_AT_WORK
 
 
 def retry_delay(

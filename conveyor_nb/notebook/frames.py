@@ -32,6 +32,7 @@ from conveyor_nb.notebook.cells import payload_cells, presentable, read_all
 from conveyor_nb.notebook.subjects import jobs_of
 from conveyor_nb.payload import Unreadable
 from conveyor_nb.text import encodable, shown
+from conveyor_nb.worker import live_workers
 
 __all__ = [
     "DataFrame",
@@ -120,6 +121,8 @@ _WORKER_COLUMNS: tuple[Column, ...] = (
     ("queue_name", attrgetter("queue_name"), _TEXT),
     ("status", attrgetter("status"), _WORKER_STATUSES),
     ("concurrency", attrgetter("concurrency"), _COUNT),
+    ("slots_in_use", lambda info: _of_worker(info, "slots_in_use"), _COUNT_OR_NONE),
+    ("slots_held", lambda info: _of_worker(info, "slots_held"), _COUNT_OR_NONE),
     ("started_at", attrgetter("started_at"), "instant"),
 )
 
@@ -193,9 +196,18 @@ def events_frame(events: Iterable[StoreEvent]) -> DataFrame:
 
 
 def workers_frame(workers: Iterable[WorkerInfo]) -> DataFrame:
-    """One row for each worker; the index is the worker's id."""
+    """One row for each worker; the index is the worker's id.
+
+    Slots are those of workers of this process. One that is held is so by a handler that did not
+    stop when it was told to.
+    """
     rows = list(workers)
     return _frame(rows, _WORKER_COLUMNS, index=_index(map(attrgetter("id"), rows), "id"))
+
+
+def _of_worker(info: WorkerInfo, name: str) -> int | None:
+    found = [worker for worker in live_workers() if worker.id == info.id]
+    return getattr(found[0], name) if found else None
 
 
 def metrics_frame(points: Iterable[MetricsPoint]) -> DataFrame:

@@ -9,6 +9,7 @@ from typing import Any
 from conveyor_nb.durations import format_seconds
 from conveyor_nb.job import Job
 from conveyor_nb.model import AttemptRecord, JobData, JobState
+from conveyor_nb.notebook.job_table import held_by
 from conveyor_nb.options import JobOptions
 from conveyor_nb.payload import peek
 from conveyor_nb.text import many_lines, one_line
@@ -78,6 +79,7 @@ def job_facts(job: JobData | Job) -> list[tuple[str, object]]:
         ("Group", job.group_id),
         ("Parent", parent),
         ("Worker", job.locked_by),
+        ("Held", held_by(job)),
     ]
     return [(label, value) for label, value in facts if value is not None]
 

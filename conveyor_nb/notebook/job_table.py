@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from conveyor_nb.job import Job
+from conveyor_nb.lifecycle import still_at_work
 from conveyor_nb.model import JobData, JobState
 from conveyor_nb.payload import peek
 from conveyor_nb.stores import StoreInterface
@@ -131,6 +132,11 @@ def outcome(job: JobData | Job) -> str:
         case JobState.WAITING_CHILDREN:
             return f"waits for {job.pending_children_count} of {len(job.children_ids)} children"
         case JobState.ACTIVE:
-            return one_line(job.logs[-1]) if job.logs else ""
+            return one_line(held_by(job) or (job.logs[-1] if job.logs else ""))
         case _:
-            return one_line(job.failed_reason or "")
+            return one_line("; ".join(filter(None, (job.failed_reason, held_by(job)))))
+
+
+def held_by(job: JobData | Job) -> str | None:
+    """What there is to say of a job that was to stop, and whose handler is still at work."""
+    return still_at_work(job.state, job.locked_by, job.attempt_logs)

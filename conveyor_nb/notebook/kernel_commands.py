@@ -52,7 +52,8 @@ async def start(session: Session, args: Namespace) -> Answer:
 async def stop(session: Session, args: Namespace) -> Answer:
     """Take no more jobs, wait for those that run, and stop.
 
-    Jobs that still run after the timeout go back to their queue, with no attempt spent.
+    Jobs that still run after the timeout go back to their queue, with no attempt spent: at once, or
+    as soon as a handler that can't be stopped has returned.
     """
     worker = session.worker(args.worker)
     if worker.status is WorkerStatus.CLOSED:
@@ -129,6 +130,8 @@ async def clock(session: Session, args: Namespace) -> Answer:
 
 def _stopped(worker: Worker) -> str:
     told = f"worker {worker.name} is stopped"
+    if held := len(worker.running):
+        told += f"; {counted(held, 'job')} to go back when the handler returns, which did not stop"
     if worker not in known_workers(worker.store).values():  # another of its name goes on
         return told
     return f"{told}; start it: %conveyor start {quoted(called(worker))}"

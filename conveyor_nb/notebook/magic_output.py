@@ -155,12 +155,14 @@ def _paused(names: frozenset[str]) -> str:
 
 def _worker_row(named: tuple[str, Worker]) -> list[str]:
     name, worker = named
-    busy = len(worker.running)
-    status, slots = str(worker.status), f"{busy} of {worker.concurrency}"
+    status, slots = str(worker.status), f"{worker.slots_in_use} of {worker.concurrency}"
     if worker.status is WorkerStatus.CLOSED:
-        status, slots = "stopped", ""
+        status = "stopped"
+        slots = slots if worker.slots_held else ""
     elif worker.status is WorkerStatus.CLOSING:
         status = "stopping"
+    if worker.slots_held:
+        slots += f", {worker.slots_held} held"
     return [name, worker.queue_name, status, slots]
 
 

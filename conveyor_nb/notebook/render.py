@@ -120,13 +120,11 @@ def _store_html(store: StoreInterface) -> str:
 
 
 def _worker_html(worker: Worker) -> str:
-    running = worker.running
-    slots = f"{len(running)} of {worker.concurrency} slots in use"
     return _page(
         "Worker",
         worker.name,
-        [_told(f"of {worker.queue_name}", str(worker.status), slots)],
-        _jobs_table(running),
+        [_told(f"of {worker.queue_name}", str(worker.status), worker.slots_summary)],
+        _jobs_table(worker.running),
     )
 
 

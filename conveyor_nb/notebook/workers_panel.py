@@ -64,7 +64,6 @@ def _known(store: StoreInterface, queue_name: str) -> dict[str, Worker]:
 
 
 def _known_row(key: str, worker: Worker) -> dict[str, Any]:
-    busy = len(worker.running)
     stopping = worker.status is WorkerStatus.CLOSING
     closed = worker.status is WorkerStatus.CLOSED
     return {
@@ -72,7 +71,8 @@ def _known_row(key: str, worker: Worker) -> dict[str, Any]:
         "name": key,
         "version": worker.version,
         "status": "stopping" if stopping else "stopped" if closed else str(worker.status),
-        "busy": busy,
+        "busy": worker.slots_in_use,
+        "held": worker.slots_held,
         "concurrency": worker.concurrency,
         "can": [] if stopping else _ACTIONS[worker.status],
     }
@@ -85,7 +85,8 @@ def _other_row(info: WorkerInfo, worker: Worker | None) -> dict[str, Any]:
         "name": info.name,
         "version": worker and worker.version,
         "status": "stopping" if stopping else str(info.status),
-        "busy": len(worker.running) if worker else None,
+        "busy": worker.slots_in_use if worker else None,
+        "held": worker.slots_held if worker else 0,
         "concurrency": info.concurrency,
         "can": [],
     }

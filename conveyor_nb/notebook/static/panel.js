@@ -222,17 +222,19 @@ function render({ model, el }) {
       () => h("div", { class: "cv-worker", role: "listitem", "data-testid": "cv-worker" },
         h("span", { class: "cv-who" }), h("span", { class: "cv-slots" }), h("span", { class: "cv-acts" })),
       (row, worker) => {
-        const { name, version, status, busy, concurrency, can } = worker;
+        const { name, version, status, busy, held, concurrency, can } = worker;
         row.dataset.status = status;
         memo(row.children[0], [name, version, status], () => [
           icon(status === "stopping" ? "paused" : status),
           h("span", { class: "cv-name", title: name }, name),
           version && h("span", { class: "cv-muted", "data-testid": "cv-worker-version" }, `version ${version}`),
           h("span", { class: "cv-status" }, status)]);
-        memo(row.children[1], [busy, concurrency], () => [
+        memo(row.children[1], [busy, held, concurrency], () => [
           busy !== null && concurrency <= 16 && h("span", { class: "cv-meter", "aria-hidden": "true" },
             ...Array.from({ length: concurrency }, (_, i) => h("i", { class: i < busy ? "cv-on" : "" }))),
-          h("span", { class: "cv-num" }, busy === null ? `${concurrency} slots` : `${busy} / ${concurrency} busy`)]);
+          h("span", { class: "cv-num" }, busy === null ? `${concurrency} slots` : `${busy} / ${concurrency} busy`),
+          held > 0 && h("span", { class: "cv-num", "data-testid": "cv-worker-held",
+            title: "by handlers that did not stop when they were told to" }, `${held} held`)]);
         memo(row.children[2], can, () => can.map((what) =>
           action(what[0].toUpperCase() + what.slice(1), { do: `${what}_worker`, worker: worker.key },
             { testid: `cv-worker-${what}`, aria: `${what} worker ${name}` })));

@@ -79,7 +79,7 @@ class Capture:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # in a terminal the prompt runs it
-            loop = get_asyncio_loop()  # type: ignore[no-untyped-call]
+            loop = get_asyncio_loop()
         loop.call_soon(self.watch)
 
     def _hook(self, target: object, name: str, take: _Taker) -> None:

@@ -175,7 +175,7 @@ class Magics:
         if isinstance(answer.shown, Said):
             print(answer.shown)
         else:
-            display(answer.shown)  # type: ignore[no-untyped-call]
+            display(answer.shown)
 
     async def _run(self, line: str, *, settle: bool = True) -> Answer | None:
         """Run a line; a mistake is told, and gives nothing.

@@ -204,7 +204,7 @@ class Session:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            loop = self._loop or get_asyncio_loop()  # type: ignore[no-untyped-call]
+            loop = self._loop or get_asyncio_loop()
         return _close(take_named_workers(), loop)
 
 

@@ -176,7 +176,7 @@ class CellRunner:
 
     def __call__(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a cell to its end."""
-        loop: asyncio.AbstractEventLoop = get_asyncio_loop()  # type: ignore[no-untyped-call]
+        loop: asyncio.AbstractEventLoop = get_asyncio_loop()
         task = loop.create_task(work)
         with _interrupts_cancel(task):
             return loop.run_until_complete(task)

@@ -427,7 +427,8 @@ def test_a_traceback_shows_the_lines_of_the_cell(kernel: Kernel) -> None:
     )
     kernel.do('job = %conveyor add emails send "ada"')
     lines = kernel.value("(await job.refresh()).stacktrace[-1]").splitlines()
-    assert lines == [
+    # some Pythons mark the call in a line of its own
+    assert [line for line in lines if line.strip(" ~^")] == [
         "Traceback (most recent call last):",
         '  File "<%%worker traced>", line 6, in traced',
         "    check(job.data)",

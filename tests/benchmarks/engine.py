@@ -155,7 +155,7 @@ def measure_idle(plan: Plan, *, with_peers: bool = True) -> Iterator[Figure]:
     taken: dict[str, list[float]] = {name: [] for name in systems}
     for _ in plan.rounds("idle starts"):
         for name, run in systems.items():
-            taken[name] += run(_STARTS)
+            taken[name] += run(min(_STARTS, plan.sizes[0] // 10))
     for name, seconds in taken.items():
         samples = tuple(one * MICRO for one in seconds)
         target = IDLE_TARGET if name == OURS else None

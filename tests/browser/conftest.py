@@ -41,8 +41,8 @@ PATIENCE = 30_000.0
 
 
 @dataclass(frozen=True)
-class Lab:
-    """A running JupyterLab: its address with ``{name}`` in place of a notebook's name."""
+class Server:
+    """A running JupyterLab."""
 
     address: str
     folder: Path
@@ -81,12 +81,12 @@ class NotebookPage:
 
 
 @pytest.fixture(scope="session")
-def lab(
+def server(
     checkout: Path,
     chromium: str,
     start_child: StartChild,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Lab]:
+) -> Iterator[Server]:
     """JupyterLab with its own settings, on a free port, with kernels of this very Python."""
     folder = tmp_path_factory.mktemp("notebooks")
     home = tmp_path_factory.mktemp("jupyter")
@@ -109,7 +109,7 @@ def lab(
         address = next((line for line in lines if line.startswith("http")), None)
         if address is None:
             pytest.fail("JupyterLab ended before it was ready", pytrace=False)
-        yield Lab(address.replace("start", "{name}"), folder)
+        yield Server(address.replace("/tree/start.ipynb", ""), folder)
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(60)
@@ -127,40 +127,93 @@ def browser(chromium: str) -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """An empty page, which fails the test if a script in it raises."""
-    context = browser.new_context(viewport={"width": 1280, "height": 1600})
-    context.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
-    page = context.new_page()
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    yield page
-    context.close()
-    assert not faults, "scripts in the page raised"
+class Lab:
+    """JupyterLab in a page of a browser.
 
+    Args:
+        browser: the browser.
+        server: where JupyterLab runs.
+    """
 
-@pytest.fixture
-def open_notebook(
-    lab: Lab, page: Page, request: pytest.FixtureRequest
-) -> Callable[..., NotebookPage]:
-    """Opens a new notebook with the given cells, and waits until its kernel is there."""
+    def __init__(self, browser: Browser, server: Server) -> None:
+        self._context = browser.new_context(viewport={"width": 1280, "height": 1600})
+        self._context.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
+        self.page = self._context.new_page()
+        self.folder = server.folder
+        self.faults: list[str] = []
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.goto(server.address)
+        self.page.wait_for_function("window.jupyterapp?.restored")
 
-    def open_new(*cells: str) -> NotebookPage:
-        name = re.sub("[^a-z0-9]+", "-", request.node.name.lower())
+    def open(self, name: str, *cells: str) -> NotebookPage:
+        """Open a new notebook with these cells, and wait until its kernel is there."""
         notebook = v4.new_notebook(
             cells=[v4.new_code_cell(cell) for cell in cells],
             metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
         )
-        nbformat.write(notebook, lab.folder / f"{name}.ipynb")
-        # In a workspace of its own, as JupyterLab reopens what a workspace had open before.
-        address = lab.address.replace("/tree/", f"/workspaces/{name}/tree/")
-        page.goto(address.replace("{name}", name))
-        page.wait_for_function(
-            "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
-            " === 'idle'"
+        nbformat.write(notebook, self.folder / f"{name}.ipynb")
+        self.page.evaluate(
+            "path => { void jupyterapp.commands.execute('docmanager:open', { path }); }",
+            f"{name}.ipynb",
         )
-        return NotebookPage(page, lab.folder)
+        self.page.wait_for_function(
+            """path => {
+                const context = window.jupyterapp.shell.currentWidget?.sessionContext;
+                return context?.path === path && context.session?.kernel?.status === 'idle';
+            }""",
+            arg=f"{name}.ipynb",
+        )
+        return NotebookPage(self.page, self.folder)
 
-    return open_new
+    def close_notebook(self) -> None:
+        """End the notebook's kernel and take it off the page, without a question."""
+        self.page.evaluate(
+            """async () => {
+                const notebook = jupyterapp.shell.currentWidget;
+                await notebook?.sessionContext?.shutdown();
+                notebook?.dispose();
+            }"""
+        )
+
+    def close(self) -> None:
+        """Close the page, in which no script may have raised."""
+        self._context.close()
+        self.check()
+
+    def check(self) -> None:
+        """No script of the page may have raised."""
+        assert not self.faults, "scripts in the page raised"
+
+
+@pytest.fixture(scope="module")
+def shared_lab(browser: Browser, server: Server) -> Iterator[Lab]:
+    """JupyterLab in a page that it takes longer to build than most tests last."""
+    lab = Lab(browser, server)
+    yield lab
+    lab.close()
+
+
+@pytest.fixture
+def open_notebook(
+    shared_lab: Lab, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., NotebookPage]]:
+    """Opens the test's notebook with the given cells."""
+    yield lambda *cells: shared_lab.open(name_of(request), *cells)
+    shared_lab.close_notebook()
+    shared_lab.check()
+
+
+@pytest.fixture
+def open_alone(
+    browser: Browser, server: Server, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., NotebookPage]]:
+    """The same in a page of its own, which JupyterLab may fill with questions."""
+    lab = Lab(browser, server)
+    yield lambda *cells: lab.open(name_of(request), *cells)
+    lab.close()
+
+
+def name_of(request: pytest.FixtureRequest) -> str:
+    """A notebook's name for a test."""
+    return re.sub("[^a-z0-9]+", "-", request.node.name.lower())

@@ -143,8 +143,8 @@ def test_a_busy_kernel_is_told_and_the_click_is_not_lost(open_notebook: OpenNote
     expect(panel.get_by_test_id("cv-link")).to_be_empty()
 
 
-def test_the_last_state_is_still_there_when_the_kernel_is_not(open_notebook: OpenNotebook) -> None:
-    notebook = open_notebook(SETUP, "queue", ADD, "import os; os._exit(1)")
+def test_the_last_state_is_still_there_when_the_kernel_is_not(open_alone: OpenNotebook) -> None:
+    notebook = open_alone(SETUP, "queue", ADD, "import os; os._exit(1)")
     for cell in range(3):
         notebook.run(cell)
     expect(chip(notebook.panel, "completed", 3)).to_be_visible()

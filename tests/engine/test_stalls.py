@@ -26,7 +26,7 @@ from conveyor_nb.model import Lock
 
 Start = Callable[..., Worker]
 
-LOCK = 0.05
+LOCK = 0.02
 """Seconds; a test blocks the loop for several times as long."""
 
 

@@ -13,6 +13,8 @@ import nbformat
 import pytest
 from nbformat import v4
 
+from conveyor_nb.cli import main
+
 if TYPE_CHECKING:
     from ..conftest import StartChild
 
@@ -27,6 +29,11 @@ def write_notebook(path: Path, *cells: str) -> Path:
 def run_demo(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [*COMMAND, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def run_demo_here(*arguments: str | Path) -> int:
+    """The same in this process, which has imported what it needs."""
+    return main(["demo", *map(str, arguments)])
 
 
 def test_it_sums_up_the_jobs_and_writes_the_page(tmp_path: Path) -> None:
@@ -69,7 +76,7 @@ def test_a_widget_is_shown_by_its_snapshot(tmp_path: Path) -> None:
     )
     page = tmp_path / "page.html"
 
-    assert run_demo(notebook, "--output", page).returncode == 0
+    assert run_demo_here(notebook, "--output", page) == 0
 
     html = page.read_text(encoding="utf-8")
     assert "<p>at seven</p>" in html
@@ -83,14 +90,15 @@ def test_a_widget_is_shown_by_its_snapshot(tmp_path: Path) -> None:
         ("import os; os._exit(1)", "the kernel ended while it ran"),
     ],
 )
-def test_a_cell_that_fails_is_told_in_one_line(cell: str, reason: str, tmp_path: Path) -> None:
+def test_a_cell_that_fails_is_told_in_one_line(
+    cell: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     notebook = write_notebook(tmp_path / "broken.ipynb", "1 + 1", cell, "2 + 2")
     page = tmp_path / "page.html"
 
-    result = run_demo(notebook, "--output", page)
+    assert run_demo_here(notebook, "--output", page) == 1
 
-    assert result.returncode == 1
-    assert result.stderr == f"conveyor_nb: cell 2 failed: {reason}\n"
+    assert capsys.readouterr().err == f"conveyor_nb: cell 2 failed: {reason}\n"
     assert not page.exists()
 
 

@@ -44,6 +44,8 @@ class Terminal:
 
     def __init__(self, directory: Path, *, simple: bool) -> None:
         self.simple = simple
+        self._pipe = directory / "go"
+        os.mkfifo(self._pipe)
         self._written = ""
         self._cells = 0
         self._begin = 0
@@ -95,13 +97,26 @@ class Terminal:
     def run(self, cell: str) -> str:
         """Type a cell, and give what is written until the next prompt is there."""
         self.start(cell)
+        return self.wait_for_prompt()
+
+    def wait_for_prompt(self) -> str:
+        """Give what is written until the next prompt is there."""
         prompt = f"In [{self._cells + 1}]:"
         self.wait_for(prompt)
         return self.out.partition(prompt)[0].replace("...:", "").strip()
 
+    def let_go(self) -> None:
+        """Let a job that runs, or is going to, end: one of ``WORKERS``."""
+        self._pipe.write_text("")
+
     def value(self, expression: str) -> Any:
         """What a cell with this expression gives, which must be a literal; it may ``await``."""
-        out, _, text = self.run(expression).partition(f"Out[{self._cells}]:")
+        self.start(expression)
+        return self.shown()
+
+    def shown(self) -> Any:
+        """The value that the cell gives, once it is there."""
+        out, _, text = self.wait_for_prompt().partition(f"Out[{self._cells}]:")
         assert text, out
         return ast.literal_eval(text.strip())
 
@@ -136,6 +151,7 @@ def running_terminal(directory: Path, *, simple: bool) -> Iterator[Terminal]:
     try:
         assert terminal.run("%load_ext conveyor_nb") == ""
         terminal.run("import asyncio, os, threading, time; from conveyor_nb import *")
+        terminal.run("wait_for_go = lambda: open('go').read()")
         yield terminal
     finally:
         terminal.close()
@@ -175,11 +191,11 @@ def new_terminal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ter
 DONE = "os.write(1, b'job ' b'done\\n')"
 """Writes past what is captured, and what is not in the line that was typed."""
 
-BODY = f"await asyncio.sleep(0.3); {DONE}; return 7"
+BODY = f"await asyncio.to_thread(wait_for_go); {DONE}; return 7"
 WORKERS = {
     "cell magic": f"%%worker emails\n{BODY}",
     "decorator": f"@emails.worker()\nasync def send(job):\n    {BODY}",
-    "by hand": f"Worker('emails', lambda job: time.sleep(0.3) or {DONE} and 7)",
+    "by hand": f"Worker('emails', lambda job: wait_for_go() or {DONE} and 7)",
 }
 each_worker = pytest.mark.parametrize("worker", WORKERS.values(), ids=WORKERS)
 
@@ -193,7 +209,8 @@ STAND_STILL = (
 @each_worker
 def test_a_job_runs_while_the_prompt_waits(terminal: Terminal, worker: str) -> None:
     assert "conveyor_nb" not in terminal.run(worker), "there is nothing to warn of"
-    terminal.start("job = %conveyor add emails send")
+    terminal.run("job = %conveyor add emails send")
+    terminal.let_go()
     terminal.wait_for("job done")  # and no key is typed
     assert terminal.value("(await job.refresh()).returnvalue") == 7
 
@@ -202,7 +219,9 @@ def test_a_job_runs_while_the_prompt_waits(terminal: Terminal, worker: str) -> N
 def test_a_cell_can_await_a_job(terminal: Terminal, worker: str) -> None:
     terminal.run(worker)
     terminal.run("job = %conveyor add emails send")
-    assert terminal.value("await job.wait_until_finished()") == 7
+    terminal.start("await job.wait_until_finished()")
+    terminal.let_go()
+    assert terminal.shown() == 7
     assert terminal.run("%conveyor wait emails") == "emails has nothing left to do: 1 completed"
 
 
@@ -212,7 +231,9 @@ def test_a_prompt_that_stops_workers_says_so_once(terminal: Terminal, worker: st
     told = terminal.run(worker).splitlines()
     assert told[-1].strip() == f"{STAND_STILL}start IPython in a terminal without --simple-prompt"
     assert terminal.run("%conveyor add emails send") == "emails: job emails-1 is waiting"
-    terminal.run("%conveyor wait emails")  # else it writes in the middle of another test
+    terminal.start("%conveyor wait emails")
+    terminal.let_go()
+    terminal.wait_for_prompt()
 
 
 @at_a_prompt
@@ -220,7 +241,8 @@ def test_turning_the_integration_off_is_told(terminal: Terminal) -> None:
     terminal.run(WORKERS["cell magic"])
     assert terminal.run("%gui") == f"{STAND_STILL}type %gui asyncio"
     terminal.run("%gui asyncio")
-    terminal.start("%conveyor add emails send")
+    terminal.run("%conveyor add emails send")
+    terminal.let_go()
     terminal.wait_for("job done")
 
 

@@ -13,8 +13,10 @@ the rest of the notebook.
 from __future__ import annotations
 
 import asyncio
+import builtins
 import contextlib
 import functools
+import getpass
 import io
 import sys
 import threading
@@ -26,6 +28,14 @@ from IPython.core.async_helpers import get_asyncio_loop
 from IPython.core.interactiveshell import InteractiveShell
 
 from conveyor_nb.notebook.job_output import JobOutput
+from conveyor_nb.notebook.output_widgets import (
+    Filling,
+    OutputHook,
+    adopt,
+    current_filling,
+    widget_of,
+    widget_text,
+)
 from conveyor_nb.runs import Run, current_run
 
 __all__ = ["Capture"]
@@ -35,7 +45,9 @@ class Capture:
     """Gives what jobs print to their logs, until it is closed.
 
     A batch's prints go to the log of each of its jobs. What a job displays is logged as its plain
-    text, and a job clears no output.
+    text; if it may still change, such as a bar of widgets or what has a ``display_id``, at the end
+    of the run. Within ``with out:`` all goes to that ``Output`` widget. A job clears no output but
+    what it has printed itself and is not in its log yet, and there is nobody to answer ``input()``.
 
     Args:
         shell: whose display is looked after, besides ``sys.stdout`` and ``sys.stderr``.
@@ -46,6 +58,7 @@ class Capture:
         self._hooks: WeakSet[_Hook] = WeakSet()
         self._depth = 0  # of cells within cells: how many have begun
         self._closed = False
+        self._output_hook = OutputHook()
         self.watch()
         # IPython, `%%capture` and the like put others in their place while a cell runs
         self._shell.events.register("pre_run_cell", self._begin_cell)
@@ -58,13 +71,16 @@ class Capture:
         self._hook(sys.stdout, "write", functools.partial(_print, "stdout"))
         self._hook(sys.stderr, "write", functools.partial(_print, "stderr"))
         self._hook(self._shell.display_pub, "publish", _display)
-        self._hook(self._shell.display_pub, "clear_output", _ignore)
+        self._hook(self._shell.display_pub, "clear_output", _clear)
+        self._hook(builtins, "input", _ask)
+        self._hook(getpass, "getpass", _ask)
 
     def close(self) -> None:
         """Leave streams and display as they were."""
         self._closed = True
         self._shell.events.unregister("pre_run_cell", self._begin_cell)
         self._shell.events.unregister("post_run_cell", self._end_cell)
+        self._output_hook.release()
         for hook in self._hooks:
             hook.release()
         self._hooks.clear()
@@ -96,39 +112,97 @@ class Capture:
 
 # -- what becomes of a print ------------------------------------------------------------------
 
-_Taker = Callable[..., object]
-"""Called in place of a method in a captured run: with the run, then the method's arguments."""
 
-_outputs: WeakKeyDictionary[Run, tuple[JobOutput, ...]] = WeakKeyDictionary()
+class _Log:
+    """What is printed and displayed in a run goes to the log of each of its jobs."""
+
+    def __init__(self, run: Run) -> None:
+        self._outputs = tuple(JobOutput(job, run.loop) for job in run.jobs)
+        self._loop = run.loop
+
+    def write(self, text: str, source: str) -> None:
+        for output in self._outputs:
+            output.write(text, source)
+
+    def display(
+        self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None, key: str | None
+    ) -> None:
+        told = data.get("text/plain")
+        text = str(", ".join(data) if told is None else told)
+        read: Callable[[], str] = lambda: text  # noqa: E731
+        widget = widget_of(data)
+        if widget is not None and widget_text(widget) is not None:
+            adopt(widget, self._loop)
+            key = key or widget.model_id
+            read = lambda: widget_text(widget) or ""  # noqa: E731
+        for output in self._outputs:
+            output.show(read, key)
+
+    def shows(self, key: str) -> bool:
+        return any(output.shows(key) for output in self._outputs)
+
+    def clear(self, wait: bool) -> None:
+        for output in self._outputs:
+            output.clear()
+
+
+_Sink = _Log | Filling
+_Taker = Callable[..., object]
+"""Called in place of a method: with where it goes, the method itself, and its arguments."""
+
+_logs: WeakKeyDictionary[Run, _Log] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def _outputs_of(run: Run) -> tuple[JobOutput, ...]:
-    outputs = _outputs.get(run)
-    if outputs is None:
+def _sink() -> _Sink | None:
+    """Where what the caller prints goes, if not to the notebook."""
+    if (filling := current_filling()) is not None:
+        return filling
+    run = current_run()
+    if run is None or not run.captured:
+        return None
+    log = _logs.get(run)
+    if log is None:
         with _lock:
-            outputs = _outputs.get(run)
-            if outputs is None:
-                outputs = tuple(JobOutput(job, run.loop) for job in run.jobs)
-                _outputs[run] = outputs
-    return outputs
+            log = _logs.get(run)
+            if log is None:
+                log = _logs[run] = _Log(run)
+    return log
 
 
-def _print(source: str, run: Run, text: str) -> int:
+def _print(source: str, sink: _Sink, _: _Taker, text: str) -> int:
     if not isinstance(text, str):
         raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-    for output in _outputs_of(run):
-        output.write(text, source)
+    sink.write(text, source)
     return len(text)
 
 
-def _display(run: Run, data: Mapping[str, Any], *_: object, **__: object) -> None:
-    text = data.get("text/plain")
-    _print("display", run, f"{', '.join(data) if text is None else text}\n")
+def _display(
+    sink: _Sink,
+    publish: _Taker,
+    data: Mapping[str, Any],
+    metadata: Mapping[str, Any] | None = None,
+    source: str | None = None,
+    *,
+    transient: Mapping[str, Any] | None = None,
+    update: bool = False,
+    **options: Any,
+) -> object:
+    key: str | None = (transient or {}).get("display_id")
+    if update and (
+        key is None or not sink.shows(key)
+    ):  # it was displayed elsewhere, where it is changed now
+        return publish(data, metadata, transient=transient, update=update, **options)
+    sink.display(data, metadata, key)
+    return None
 
 
-def _ignore(run: Run, *_: object, **__: object) -> None:
-    pass
+def _clear(sink: _Sink, _: _Taker, wait: bool = False) -> None:
+    sink.clear(wait)
+
+
+def _ask(*_: object, **__: object) -> str:
+    raise EOFError("a job has nobody to ask; what it needs goes into its payload, job.data")
 
 
 # -- hooks ------------------------------------------------------------------------------------
@@ -151,10 +225,10 @@ class _Hook:
         setattr(target, name, self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> object:
-        run = current_run() if self.users else None
-        if run is None or not run.captured:
+        sink = _sink() if self.users else None
+        if sink is None:
             return self._original(*args, **kwargs)
-        return self._take(run, *args, **kwargs)
+        return self._take(sink, self._original, *args, **kwargs)
 
     def release(self) -> None:
         """Count one user less; without any, put the method back.

@@ -5,26 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import re
 import threading
 from collections import deque
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from conveyor_nb.actions import Action, Complete, Fail, Log, MoveToDelayed, Release
 from conveyor_nb.bounds import MAX_LOG_LINES
+from conveyor_nb.clock import REAL_TIME
 from conveyor_nb.errors import JobNotFoundError, LostLockError
 from conveyor_nb.job import Job
 from conveyor_nb.model import JobState
 from conveyor_nb.notebook.repaint import Repainter
+from conveyor_nb.notebook.screen import Screen
 from conveyor_nb.virtual_clock import VirtualClock
 
-__all__ = ["MAX_LINE_LENGTH", "JobOutput"]
-
-MAX_LINE_LENGTH = 1_000
-"""So many characters of a printed line are kept; so a log holds a million of them at most."""
+__all__ = ["JobOutput"]
 
 _ENDS = (Complete, Fail, Release, MoveToDelayed)
-_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
-"""What a terminal takes for colours and moves of its cursor."""
+_MOST_SHOWN = 100
+"""So many things that may still change are looked at when a run ends."""
 
 
 class JobOutput:
@@ -44,10 +44,12 @@ class JobOutput:
         self._loop = loop
         self._outside = contextvars.Context()  # to log in: subscribers don't belong to the job
         self._writing = threading.Lock()
-        self._begun: dict[object, _Line] = {}
+        self._screen = Screen(MAX_LOG_LINES, self._later)
+        self._shown: dict[str, Callable[[], str]] = {}
         self._lines: deque[str] = deque(maxlen=MAX_LOG_LINES)
-        self._line_count = 0
+        """Those that the store could not take yet."""
         self._size = 0
+        self._is_virtual = isinstance(job.store.clock, VirtualClock)
         self._asked = False
         self._repainter = Repainter(self._begin)
         self._flushing = asyncio.Lock()
@@ -61,26 +63,45 @@ class JobOutput:
             text: what is printed.
             source: through what; a line is put together from the texts of one source and thread.
         """
-        first, *others = text.split("\n")
         with self._writing:
-            key = (source, threading.get_ident())
-            line = self._begun.get(key)
-            if line is None:
-                line = self._begun[key] = _Line()
-            line.add(first)
+            self._screen.write(text, (source, threading.get_ident()))
             self._size += len(text)
-            self._line_count += len(others)
-            if not others:
+            if self._asked or not self._screen:
                 return
-            self._lines.append(line.finish())
-            self._lines.extend(map(_whole_line, others[:-1][-MAX_LOG_LINES:]))
-            self._begun[key] = line = _Line()
-            line.add(others[-1])
+            self._asked = True
+        self._call_soon(self._ask)
+
+    def show(self, read: Callable[[], str], key: str | None = None) -> None:
+        """Take in what is displayed, on any thread.
+
+        Args:
+            read: gives its text.
+            key: of what may still change: it is read at the end, if nothing else was displayed
+                under the same key by then.
+        """
+        with self._writing:
+            if key is not None:
+                self._shown[key] = read
+                if len(self._shown) <= _MOST_SHOWN:
+                    return
+                read = self._shown.pop(next(iter(self._shown)))
+            text = read()
+            self._screen.show(text.rstrip("\n"))
+            self._size += len(text)
             if self._asked:
                 return
             self._asked = True
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody listens any more
-            self._loop.call_soon_threadsafe(self._ask, context=self._outside)
+        self._call_soon(self._ask)
+
+    def shows(self, key: str) -> bool:
+        """Whether something was displayed under this key, which may still change."""
+        return key in self._shown
+
+    def clear(self) -> None:
+        """Forget what is not in the log yet."""
+        with self._writing:
+            self._screen.clear()
+            self._shown.clear()
 
     async def flush(self, action: Action | None = None) -> None:
         """Log the lines that have been printed.
@@ -90,7 +111,7 @@ class JobOutput:
                 only begun are logged too, and how many there were if not all could be kept.
         """
         async with self._flushing:
-            lines = self._take(ends=isinstance(action, _ENDS))
+            lines = self._take(action)
             if not lines:
                 return
             try:
@@ -113,23 +134,45 @@ class JobOutput:
         except JobNotFoundError:  # it was removed, and its log with it
             return
 
-    def _take(self, *, ends: bool) -> list[str]:
+    def _take(self, action: Action | None) -> list[str]:
+        ends = isinstance(action, _ENDS)
+        texts = self._read_shown() if ends else []
         with self._writing:
-            self._asked = False
-            lines = [*self._lines]
+            for text in filter(None, texts):
+                self._screen.show(text)
+            now = REAL_TIME.now() if action is None else None
+            lines = [*self._lines, *self._screen.take(now, ends=ends)]
             self._lines.clear()
+            self._asked = bool(self._screen) and not ends and not self._is_virtual
+            if self._asked:  # what may still be redrawn is looked at again
+                self._call_soon(self._ask)
             if ends:
-                begun = [line for line in self._begun.values() if line]
-                lines += [line.finish() for line in begun]
-                self._begun.clear()
-                count = self._line_count + len(begun)
+                count = self._screen.count
                 if count > MAX_LOG_LINES:
                     lines.append(
                         f"… {count:,} lines, {_size_text(self._size)}, were printed; the newest "
                         f"{MAX_LOG_LINES - 1:,} are kept"
                     )
-                self._line_count = self._size = 0
+                self._screen.count = self._size = 0
             return lines
+
+    def _read_shown(self) -> list[str]:
+        """What was displayed and might have changed, as it is now."""
+        shown, self._shown = self._shown, {}
+        return [read().rstrip("\n") for read in shown.values()]
+
+    def _later(self, seconds: float) -> datetime | None:
+        """The time in so many seconds; with a virtual clock the loop's own thread waits for none.
+
+        There all that is printed without an ``await`` between is taken at once.
+        """
+        if self._is_virtual and asyncio._get_running_loop() is self._loop:
+            return None
+        return REAL_TIME.now() + timedelta(seconds=seconds)
+
+    def _call_soon(self, callback: Callable[[], object]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody listens any more
+            self._loop.call_soon_threadsafe(callback, context=self._outside)
 
     # -- on the loop --------------------------------------------------------------------------
 
@@ -138,7 +181,7 @@ class JobOutput:
 
         With a virtual clock at once each time: so the order of events is the same in every run.
         """
-        if isinstance(self._job.store.clock, VirtualClock):
+        if self._is_virtual:
             self._begin()
         else:
             self._repainter.request()
@@ -151,48 +194,6 @@ class JobOutput:
     async def _flush_quietly(self) -> None:
         with contextlib.suppress(Exception):  # the worker finds out, and tells
             await self.flush()
-
-
-class _Line:
-    """A line while it is being printed."""
-
-    __slots__ = ("_cut", "_returned", "_text")
-
-    def __init__(self) -> None:
-        self._text = ""
-        self._cut = 0
-        self._returned = False
-
-    def __bool__(self) -> bool:
-        return bool(self._text)
-
-    def add(self, text: str) -> None:
-        """Print more of it; what follows a carriage return replaces what was before."""
-        first, *others = text.split("\r")
-        self._append(first)
-        for part in others:
-            self._returned = True
-            self._append(part)
-
-    def finish(self) -> str:
-        """The line as it is logged."""
-        text = _CONTROL.sub("", self._text)
-        return f"{text} … {self._cut:,} more characters" if self._cut else text
-
-    def _append(self, text: str) -> None:
-        if not text:
-            return
-        if self._returned:
-            self._text, self._cut, self._returned = "", 0, False
-        room = MAX_LINE_LENGTH - len(self._text)
-        self._text += text[:room]
-        self._cut += max(0, len(text) - room)
-
-
-def _whole_line(text: str) -> str:
-    line = _Line()
-    line.add(text)
-    return line.finish()
 
 
 def _size_text(size: int) -> str:

@@ -28,6 +28,7 @@ from conveyor_nb.notebook.job_table import instant_of, outcome, page_bounds, tri
 from conveyor_nb.notebook.subjects import ReadableStore
 from conveyor_nb.notebook.terminal import is_terminal
 from conveyor_nb.queue import Queue
+from conveyor_nb.runs import current_run
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.text import fit, many_lines, one_line
 from conveyor_nb.worker import Worker
@@ -78,7 +79,9 @@ def _html_of(subject: object) -> str:
 
 
 def _can_be_live() -> bool:
-    """Whether this is a kernel: a terminal has no page."""
+    """Whether this is a cell of a kernel: a terminal has no page, and a job shows text."""
+    if current_run() is not None:
+        return False
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -500,7 +500,8 @@ class Dispatcher:
         self._locks.keep()
         try:
             is_as_before = await execution.run(holder)
-            if execution.is_in_thread:  # its task was cancelled, which a thread does not notice
+            if not is_as_before and execution.is_in_thread:
+                # its task was cancelled, which a thread does not notice
                 if execution.locked_jobs():
                     self._outlive(execution)
                 return False

@@ -1,16 +1,20 @@
 """Keeping the locks of running jobs, and finding jobs whose worker is gone.
 
-A blocked event loop is not a stall. When a loop that was blocked goes on, all its timers are
-overdue at once; whoever finds a lock that ran out gives its holder a moment to renew it, and a
-holder that is alive does so in that moment, for its timer fell due first. Only a lock that was
-not renewed in that moment is a stall, even if the loop was blocked again meanwhile.
+A blocked event loop is not a stall. In one process a job that a worker is at work on is left to it,
+whatever its lock says. Elsewhere, when a loop that was blocked goes on, all its timers are overdue
+at once; whoever finds a lock that ran out gives its holder a moment to renew it, and a holder that
+is alive does so in that moment, for its timer fell due first. Only a lock that was not renewed in
+that moment is a stall, even if the loop was blocked again meanwhile.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import threading
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
+from weakref import WeakSet
 
 from conveyor_nb.actions import ExtendLock, Hold, Stall
 from conveyor_nb.clock import TimerHandle
@@ -24,6 +28,10 @@ __all__ = ["LockKeeper", "see_out"]
 
 _MOST_GRACE = 1.0
 """Seconds, at most, in which a worker that seems gone may show that it is there."""
+
+_keepers: WeakSet[LockKeeper] = WeakSet()
+"""Those that keep locks, on whatever loops of this process."""
+_keepers_lock = threading.Lock()
 
 
 class LockKeeper:
@@ -62,10 +70,14 @@ class LockKeeper:
         self._watch: TimerHandle | None = None
         self._watches = True
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def keep(self) -> None:
         """Renew locks from now on, until none is held."""
         if self._renewal is None and not self._closed:
+            self._loop = asyncio.get_running_loop()
+            with _keepers_lock:
+                _keepers.add(self)
             self._renewal = self._store.clock.call_later(
                 self._lock_duration / 2, lambda: self._spawn(self._renew())
             )
@@ -87,6 +99,8 @@ class LockKeeper:
         """Stop both."""
         self.stop_watching()
         self._closed = True
+        with _keepers_lock:
+            _keepers.discard(self)
         if self._renewal is not None:
             self._renewal.cancel()
 
@@ -118,13 +132,25 @@ class LockKeeper:
             if go_on:
                 self.watch()
 
+    def _kept_here(self) -> set[str]:
+        """The jobs of the queue that this process is at work on, on loops that are blocked too."""
+        with _keepers_lock:
+            keepers = list(_keepers)
+        return {
+            job.id
+            for keeper in keepers
+            if keeper._store is self._store and keeper._queue_name == self._queue_name
+            if keeper._loop is not None and not keeper._loop.is_closed()
+            for job in keeper._running()
+        }
+
     async def _look_now(self) -> None:
-        mine = {job.id for job in self._running()}
         stalled = await self._store.get_stalled_jobs(self._queue_name)
-        suspects = [job for job in stalled if job.id not in mine]
-        if suspects:
+        if stalled and (suspects := {job.id: job for job in stalled}.keys() - self._kept_here()):
             await self._store.clock.sleep(min(self._lock_duration / 2, _MOST_GRACE))
-            for job in suspects:
+            for job in stalled:
+                if job.id not in suspects:
+                    continue
                 try:
                     await self._store.apply(self._queue_name, job.id, Stall(job.lock_until))
                 except JobNotFoundError:  # removed meanwhile

@@ -53,7 +53,8 @@ class Slots:
     @property
     def executions(self) -> list[Execution]:
         """What is at work."""
-        return [execution for execution in self.holders.values() if execution is not None]
+        holders = list(self.holders.values())  # in one go, as other threads may ask
+        return [execution for execution in holders if execution is not None]
 
     @property
     def held(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -99,6 +100,56 @@ async def test_a_handler_that_blocks_the_loop_itself_keeps_its_job() -> None:
         assert await job.wait_until_finished() == "sent"
         await first.close()
         await second.close()
+
+    assert runs == [job.id]
+    assert job.attempts_made == 0
+
+
+class Counting(MemoryStore):
+    """Tells when it was asked a few times for jobs whose locks ran out, and gave some."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.often = asyncio.Event()
+
+    async def get_stalled_jobs(self, queue_name: str) -> list[JobData]:
+        stalled = await super().get_stalled_jobs(queue_name)
+        self.asked += bool(stalled)
+        if self.asked == 5:
+            self.often.set()
+        return stalled
+
+
+@pytest.mark.asyncio
+async def test_a_loop_of_another_thread_that_is_blocked_keeps_its_job() -> None:
+    runs: list[str] = []
+    begun, go_on, over = asyncio.Event(), threading.Event(), asyncio.Event()
+    here = asyncio.get_running_loop()
+
+    async def send(job: Job) -> str:
+        runs.append(job.id)
+        here.call_soon_threadsafe(begun.set)
+        go_on.wait()  # its loop is blocked
+        return "sent"
+
+    async with Counting() as store:
+        queue = Queue("emails", store=store)
+        options: dict[str, Any] = {"lock_duration": LOCK, "stalled_interval": LOCK / 2}
+
+        async def there() -> None:
+            async with Worker("emails", send, store=store, **options):
+                await asyncio.to_thread(asyncio.run_coroutine_threadsafe(over.wait(), here).result)
+
+        job = await queue.add("send", attempts=3)
+        elsewhere = asyncio.create_task(asyncio.to_thread(lambda: asyncio.run(there())))
+        await begun.wait()
+        async with Worker("emails", send, store=store, **options):
+            await store.often.wait()
+            go_on.set()
+            assert await job.wait_until_finished() == "sent"
+        over.set()
+        await elsewhere
 
     assert runs == [job.id]
     assert job.attempts_made == 0

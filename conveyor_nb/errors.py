@@ -168,11 +168,15 @@ class JobFailedError(ConveyorError):
 
 
 class JobCancelledError(JobFailedError):
-    """A job that was waited for was cancelled."""
+    """A job that was waited for was cancelled; in a handler: its job is to stop.
+
+    In a handler its ``reason`` may be another one: that it timed out, say.
+    """
 
     def __init__(
         self,
         job_id: str,
+        reason: str = "cancelled",
         *,
         queue_name: str | None = None,
         attempt: int | None = None,
@@ -181,7 +185,7 @@ class JobCancelledError(JobFailedError):
     ) -> None:
         super().__init__(
             job_id,
-            "cancelled",
+            reason,
             queue_name=queue_name,
             attempt=attempt,
             attempts=attempts,

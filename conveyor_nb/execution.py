@@ -33,6 +33,7 @@ from conveyor_nb.runs import Run, enter_run
 __all__ = [
     "LOOP_ENDED",
     "Execution",
+    "ProcessEndedError",
     "RemoteError",
     "Verdict",
     "describe",
@@ -42,6 +43,8 @@ __all__ = [
 
 LOOP_ENDED = "the event loop of its worker ended"
 """Why a job is given back that nobody goes on with."""
+
+_TAKEN_AWAY = "it was removed, or taken away from its worker"
 
 _GRACE = 1.0
 """Seconds that an async handler has to stop, once it was cancelled."""
@@ -161,7 +164,8 @@ class Execution:
         if self._is_over or self._verdicts.get(job.id, 0) >= verdict:
             return
         self._verdicts[job.id] = verdict
-        job.request_stop()
+        end = self._end_of(job, None)
+        job.request_stop(end.reason if end else _TAKEN_AWAY)
         is_to_end = len(self._verdicts) == len(self.jobs)
         can_end = is_to_end and not self.is_in_thread
         is_wanted_again = self._was_patient and verdict is Verdict.CANCELLED
@@ -182,7 +186,7 @@ class Execution:
 
     def put_back(self) -> None:
         """Put back what its handler was kept from finishing: its task was thrown away."""
-        if type(self._gave) is Raised and isinstance(self._gave.error, asyncio.CancelledError):
+        if type(self._gave) is Raised and isinstance(self._gave.error, _INTERRUPTED):
             for job in self.jobs:
                 self._verdicts.setdefault(job.id, Verdict.LEFT)
 
@@ -349,10 +353,21 @@ def failed(job: Job, error: BaseException, retry_on: Retried) -> Fail:
     return Fail(reason, format_traceback(error), *ruling)
 
 
+class ProcessEndedError(RemoteError):
+    """The process was ended, as its job was to stop."""
+
+    def __init__(self) -> None:
+        super().__init__("its process was ended", "its process was ended\n")
+
+
+_INTERRUPTED = (asyncio.CancelledError, ProcessEndedError)
+"""What a handler whose task was cancelled ends with."""
+
+
 def describe(error: BaseException) -> str:
     """An exception in one line."""
     if isinstance(error, asyncio.CancelledError):
-        return "the handler cancelled itself"
+        return "the handler cancelled itself, or what it awaited was cancelled"
     if isinstance(error, RemoteError):
         return error.description
     try:

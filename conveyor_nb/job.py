@@ -105,7 +105,7 @@ class Job(Displayable):
     planned_at: datetime | None = _field("planned_at")
 
     _copies: Mapping[str, Any] = MappingProxyType({})
-    _cancel_requested = False
+    _stop_reason: str | None = None
     _is_mute = False
     _preparations: tuple[Preparation, ...] = ()
     _resources: tuple[Any, ...] = ()
@@ -187,8 +187,8 @@ class Job(Displayable):
 
     @property
     def cancel_requested(self) -> bool:
-        """Whether this run is to stop: the job was cancelled, removed or timed out."""
-        return self._cancel_requested
+        """Whether this run is to stop: the job was cancelled or removed, or it timed out."""
+        return self._stop_reason is not None
 
     @property
     def resources(self) -> Any:
@@ -208,14 +208,14 @@ class Job(Displayable):
         """Let the handler have what its worker's lifespan gave."""
         self._resources = (resources,)
 
-    def request_stop(self) -> None:
-        """Let the handler know that its run is to stop."""
-        self._cancel_requested = True
+    def request_stop(self, reason: str) -> None:
+        """Let the handler know that its run is to stop, and why."""
+        self._stop_reason = reason
 
     def raise_if_cancelled(self) -> None:
         """Raise ``JobCancelledError`` if this run is to stop; for handlers in a thread."""
-        if self._cancel_requested:
-            raise JobCancelledError(self.id)
+        if self._stop_reason is not None:
+            raise JobCancelledError(self.id, self._stop_reason)
 
     async def sleep(self, delay: Duration) -> None:
         """Wait for a duration, as the store's clock measures it."""

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from conveyor_nb.clock import REAL_TIME, Clock
 from conveyor_nb.errors import ConveyorError
-from conveyor_nb.execution import RemoteError
+from conveyor_nb.execution import ProcessEndedError, RemoteError
 from conveyor_nb.failures import Retried
 from conveyor_nb.handlers import Handler
 from conveyor_nb.job import Job
@@ -77,7 +77,7 @@ class ProcessRunner(Runner):
             with self._clock.off_loop():
                 await asyncio.wrap_future(child.ended)
             if isinstance(error, asyncio.CancelledError):
-                return Raised(RemoteError("its process was ended", "its process was ended\n"))
+                return Raised(ProcessEndedError())
             raise
         self._idle.append(child)
         if kind == "failed":

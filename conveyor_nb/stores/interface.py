@@ -368,7 +368,7 @@ class StoreInterface(ABC):
 
     async def release_lock(self, queue_name: str, job_id: str, lock: Lock) -> JobData:
         """Give an active job back, with no attempt spent; raises as :meth:`apply`."""
-        return await self.apply(queue_name, job_id, Release(), lock=lock)
+        return await self.apply(queue_name, job_id, Release("its lock was released"), lock=lock)
 
     async def cancel_job(self, queue_name: str, job_id: str) -> JobData:
         """Cancel a job; of a settled job: no effect. Raises as :meth:`apply`."""

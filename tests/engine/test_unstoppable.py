@@ -18,6 +18,7 @@ import pytest_asyncio
 from conveyor_nb import (
     Batch,
     Job,
+    JobCancelledError,
     JobState,
     MemoryStore,
     Queue,
@@ -637,3 +638,67 @@ async def test_what_a_thread_gives_to_be_awaited_is_not_begun_after_it_was_told_
 
     assert (await job.refresh()).failed_reason == "timed out after 5s"
     assert (begun, worker.slots_held) == ([], 0)
+
+
+# -- what is said of it ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["cancelled", "timed out after 5s", "the worker was closed"])
+@pytest.mark.asyncio
+async def test_a_thread_that_asks_is_told_why_it_is_to_stop(
+    how: str, queue: Queue, clock: VirtualClock, start: Start, go_on: threading.Event
+) -> None:
+    loop, started, over = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+    raised: list[BaseException] = []
+
+    def send(job: Any) -> None:
+        loop.call_soon_threadsafe(started.set)
+        go_on.wait()
+        try:
+            job.raise_if_cancelled()
+        except JobCancelledError as error:
+            raised.append(error)
+            raise
+        finally:
+            loop.call_soon_threadsafe(over.set)
+
+    worker = start(send)
+    job = await queue.add("send", timeout=5)
+    await started.wait()
+    match how:
+        case "cancelled":
+            await job.cancel()
+        case "the worker was closed":
+            await worker.close(timeout=0)
+        case _:
+            await clock.advance(5)
+    go_on.set()
+    await over.wait()
+    assert [str(error) for error in raised] == [f"job {job.id!r} failed: {how}"]
+
+
+def test_the_job_of_a_process_goes_back_when_its_loop_ends() -> None:
+    store = MemoryStore()
+    queue = Queue("emails", store=store)
+
+    def send(job: Any) -> None:
+        job.log("here")
+        while True:
+            pass
+
+    async def begin() -> None:
+        begun = asyncio.Event()
+
+        def listen(event: StoreEvent) -> None:
+            if event.type == "job:log":
+                begun.set()
+
+        store.subscribe("emails", listen)
+        Worker("emails", send, store=store, executor="process")
+        await queue.add("send")
+        await begun.wait()
+
+    asyncio.run(begin())
+    [job] = asyncio.run(queue.get_jobs())
+    assert (job.state, job.attempts_made) == (JobState.WAITING, 0)
+    assert job.attempt_logs[0].error == "the event loop of its worker ended"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from conveyor_nb.durations import Duration, to_seconds
-from conveyor_nb.numerals import plain_flag, plain_int, plain_number
+from conveyor_nb.numerals import plain_flag, plain_int, plain_number, plain_text
 from conveyor_nb.text import one_line, shown
 
 __all__ = [
@@ -18,10 +19,12 @@ __all__ = [
     "check_count",
     "check_flag",
     "check_instance",
+    "check_logger",
     "check_name",
     "check_number",
     "check_percent",
     "check_positions",
+    "check_text",
     "positive_seconds",
     "reject_unknown",
     "to_instant",
@@ -74,7 +77,7 @@ def check_name(value: object, *, what: str) -> str:
         return value  # as most often, and for each job
     if not isinstance(value, str):
         raise TypeError(f"{what} must be text, not {shown(value)}")
-    name = str.__str__(value)  # of a class of its own, such as numpy's, the plain text
+    name = plain_text(value)
     if not name or len(name) > MAX_NAME_LENGTH:
         raise ValueError(f"{what} must have 1 to {MAX_NAME_LENGTH} characters, not {len(name)}")
     if any(_is_control(character) for character in name):
@@ -82,6 +85,22 @@ def check_name(value: object, *, what: str) -> str:
     if any("\ud800" <= character <= "\udfff" for character in name):
         raise ValueError(f"{what} must have no half of a surrogate pair: {shown(name)}")
     return name
+
+
+def check_text(value: object, *, what: str) -> str:
+    """Check an id or name to look for: text, of whatever length."""
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be text, not {shown(value)}")
+    return plain_text(value)
+
+
+def check_logger(logger: object) -> logging.Logger:
+    """The logger to use: the one given, or that of the package."""
+    if logger is None:
+        return logging.getLogger("conveyor_nb")
+    if isinstance(logger, logging.LoggerAdapter):
+        return cast("logging.Logger", logger)  # it has the same methods
+    return check_instance(logging.Logger, logger, what="logger", example="logging.getLogger('x')")
 
 
 def check_count(value: object, *, what: str, least: int = 1) -> int:

@@ -43,6 +43,9 @@ _LONG_TURN = 0.005
 SLICE = 256
 """How many small things who does very many of them does from one look at the clock to the next."""
 
+_FASTEST = 1e6
+"""A clock that goes faster comes to the end of all dates; one as much slower stands still."""
+
 _SHORTEST = 1e-6
 """The shortest sleep, in seconds."""
 
@@ -208,8 +211,8 @@ class ScaledClock(Clock):
 
     def __init__(self, speed: float, *, start: datetime | None = None) -> None:
         self.speed = float(check_number(speed, what="speed"))
-        if self.speed <= 0:
-            raise ValueError(f"speed must be above zero, not {shown(speed)}")
+        if not 1 / _FASTEST <= self.speed <= _FASTEST:
+            raise ValueError(f"speed must be above zero, and at most a million, not {shown(speed)}")
         self._began = time.monotonic()
         self._start = REAL_TIME.now() if start is None else to_instant(start, what="start")
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self, TypeVar, overload
 
 from msgspec.structs import replace
 
-from conveyor_nb.checks import check_count
+from conveyor_nb.checks import check_count, check_logger
 from conveyor_nb.errors import FAULTS
 from conveyor_nb.loops import Flag, call_on
 from conveyor_nb.model import EventType, StoreEvent
@@ -67,7 +67,7 @@ class EventBus:
 
     def __init__(self, types: Iterable[EventType], logger: logging.Logger | None = None) -> None:
         self._names = {local_name(kind) for kind in types} | {ERROR}
-        self._logger = logger or logging.getLogger("conveyor_nb")
+        self._logger = check_logger(logger)
         self._handlers: dict[str, list[_Added]] = {}
         self.at_work: set[asyncio.Task[None]] = set()
         """The async handlers that run."""

@@ -113,6 +113,8 @@ def _build(node: FlowJob, store: StoreInterface) -> JobData:
     if not isinstance(node, FlowJob):
         raise TypeError(f"a flow is made of FlowJob(name, queue_name, ...), not {shown(node)}")
     try:
+        if not isinstance(node.children, (list, tuple)):
+            raise TypeError(f"its children must be a list of FlowJobs, not {shown(node.children)}")
         opts = to_options(node.opts, JobOptions())
         if opts.repeat is not None or opts.deduplication is not None:
             raise ValueError("a job of a flow takes no repeat and no deduplication")

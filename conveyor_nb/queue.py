@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
 
-from conveyor_nb.checks import check_flag, check_name, reject_unknown
+from conveyor_nb.checks import check_flag, check_name, check_text, reject_unknown
 from conveyor_nb.clock import SLICE, checkpoint, resolve
 from conveyor_nb.conditions import condition
 from conveyor_nb.deadlocks import refuse_vain_join
@@ -225,6 +225,8 @@ class Queue(Displayable, Repeating):
     async def is_paused(self, job_name: str | None = None) -> bool:
         """Whether the queue as a whole, or also this name in it, is paused."""
         self._require_open()
+        if job_name is not None:
+            job_name = check_text(job_name, what="job name")
         paused = await self.store.get_paused_job_names(self.name)
         return ALL_NAMES in paused or job_name in paused
 
@@ -233,7 +235,7 @@ class Queue(Displayable, Repeating):
     async def get_job(self, job_id: str) -> Job | None:
         """The job with this id, or ``None``."""
         self._require_open()
-        data = await self.store.get_job(self.name, job_id)
+        data = await self.store.get_job(self.name, check_text(job_id, what="job_id"))
         return self._job(data) if data else None
 
     async def get_jobs(
@@ -473,7 +475,7 @@ class Queue(Displayable, Repeating):
     def observe(self, job_id: str) -> JobObservable:
         """Follow one job: its start, its progress and its end."""
         self._require_open()
-        observable = JobObservable(self.store, self.name, job_id)
+        observable = JobObservable(self.store, self.name, check_text(job_id, what="job_id"))
         self._followers.add(observable)
         return observable
 

@@ -7,7 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from typing import Any, Unpack, cast
 
-from conveyor_nb.checks import reject_unknown
+from conveyor_nb.checks import check_text, reject_unknown
 from conveyor_nb.declaring import option_names, spelled_out
 from conveyor_nb.durations import Duration
 from conveyor_nb.errors import ScheduleReplacedWarning
@@ -118,16 +118,19 @@ class Repeating(ABC):
     async def pause_job_scheduler(self, scheduler_id: str) -> bool:
         """Plan no more runs, and take back the pending one; ``False``: no such scheduler."""
         self._require_open()
+        scheduler_id = check_text(scheduler_id, what="scheduler id")
         return await self.store.pause_job_scheduler(self.name, scheduler_id)
 
     async def resume_job_scheduler(self, scheduler_id: str) -> bool:
         """Plan runs again, from now on; ``False``: no such scheduler."""
         self._require_open()
+        scheduler_id = check_text(scheduler_id, what="scheduler id")
         return await self.store.resume_job_scheduler(self.name, scheduler_id)
 
     async def remove_job_scheduler(self, scheduler_id: str) -> bool:
         """Remove a job scheduler and its pending run; ``False``: no such scheduler."""
         self._require_open()
+        scheduler_id = check_text(scheduler_id, what="scheduler id")
         return await self.store.remove_job_scheduler(self.name, scheduler_id)
 
     async def _save_scheduler(

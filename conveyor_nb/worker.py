@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 from weakref import WeakSet
 
-from conveyor_nb.checks import check_flag, check_name
+from conveyor_nb.checks import check_flag, check_logger, check_name
 from conveyor_nb.clock import resolve
 from conveyor_nb.deadlocks import refuse_vain_close
 from conveyor_nb.declaring import spelled_out
@@ -125,7 +125,7 @@ class Worker(Displayable):
         self.id = self.store.new_worker_id(self.name)
         self.version: int | None = None
         """Of a worker known by name: which handler under that name it has, from 1."""
-        self._logger = logger or logging.getLogger("conveyor_nb")
+        self._logger = check_logger(logger)
         self._bus = EventBus(EventType, self._logger)
         self._dispatcher = Dispatcher(
             self.store,

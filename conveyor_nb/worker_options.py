@@ -82,7 +82,7 @@ class Batch(Options):
 
 
 def _executor(value: object, *, what: str) -> Literal["process"]:
-    if value != "process":
+    if not isinstance(value, str) or value != "process":
         raise ValueError(f"{what} must be 'process' or None, not {shown(value)}")
     return "process"
 

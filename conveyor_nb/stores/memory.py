@@ -21,6 +21,7 @@ from conveyor_nb.checks import (
     check_choice,
     check_count,
     check_flag,
+    check_logger,
     check_number,
     check_percent,
 )
@@ -114,9 +115,7 @@ class MemoryStore(Displayable, MemoryBulk):
         self._sequential_ids = ids is not None
         self._seed = None if seed is None else check_count(seed, what="seed", least=-MOST)
         self._collects_metrics = check_flag(metrics, what="metrics")
-        self._subscriptions = Subscriptions(
-            logger or logging.getLogger("conveyor_nb"), on_event_handler_error
-        )
+        self._subscriptions = Subscriptions(check_logger(logger), on_event_handler_error)
         self._state = self._empty_state()
         self._lock = threading.RLock()
         self._acquire, self._release = self._lock.acquire, self._lock.release
@@ -245,6 +244,8 @@ class MemoryStore(Displayable, MemoryBulk):
         *,
         expected_state: JobState | str | None = None,
     ) -> JobData:
+        if not isinstance(changes, Mapping):
+            raise TypeError(f"changes must be a mapping, not {shown(changes)}")
         if unknown := changes.keys() - _UPDATES.keys():
             raise ValueError(
                 f"update_job changes {', '.join(_UPDATES)}, not {shown(sorted(unknown)[0])}; "

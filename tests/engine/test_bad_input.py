@@ -306,6 +306,14 @@ def test_a_worker_outside_of_a_loop() -> None:
 async def test_bad_arguments_of_a_queues_calls(queue: Queue) -> None:
     job = await queue.add("send", delay=60)
 
+    looks: list[Any] = [queue.get_job, queue.is_paused, queue.remove_job_scheduler]
+    for look in looks:
+        with pytest.raises(TypeError, match=r"(job_id|job name|scheduler id) must be text, not 7"):
+            await look(7)
+    with pytest.raises(TypeError, match="job_id must be text, not 7"):
+        queue.observe(7)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="changes must be a mapping, not 7"):
+        await queue.store.update_job("emails", job.id, 7)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"state must be one of 'waiting', .* not 'done'"):
         await queue.get_jobs("done")
     with pytest.raises(ValueError, match=r"not 'complete'; did you mean 'completed'\?"):

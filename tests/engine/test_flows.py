@@ -138,6 +138,7 @@ async def test_relatives_find_each_other(flows: FlowProducer) -> None:
         (number(1, job_id="taken"), ValueError, "'taken'"),
         (number(1, job_id="good"), ValueError, "'good'"),
         ({"name": "number"}, TypeError, "FlowJob"),
+        (FlowJob("sum", "sums", children={"a": 1}), TypeError, "children must be a list"),  # type: ignore[arg-type]
         (None, TypeError, "FlowJob"),
     ],
 )

@@ -284,7 +284,7 @@ class MemoryStore(Displayable, MemoryBulk):
 
     @in_turn
     def resume_job_name(self, queue_name: str, name: str) -> None:
-        waiting = self._state.queue(queue_name).waiting
+        waiting = self._state.look(queue_name).waiting
         if name in waiting.paused_names:
             waiting.resume(name)
             self._tell_queue(EventType.RESUMED, queue_name, job_name=name)
@@ -295,7 +295,7 @@ class MemoryStore(Displayable, MemoryBulk):
     def save_worker(self, worker: WorkerInfo) -> None:
         status = check_choice(WorkerStatus, worker.status, what="worker status")
         if status in (WorkerStatus.CLOSED, WorkerStatus.STOPPED):
-            self._state.workers.pop(worker.id, None)
+            self._state.forget_worker(worker)
         else:
             self._state.queue(worker.queue_name)
             self._state.workers[worker.id] = dataclasses.replace(worker, status=status)

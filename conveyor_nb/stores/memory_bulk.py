@@ -80,10 +80,11 @@ class MemoryBulk(MemoryReads):
             raise InvalidJobStateError(job.id, job.state, sorted(set(JobState) - {job.state}))
         for key in [key for key in self._state.schedulers if key[0] == queue_name]:
             del self._state.schedulers[key]
-        removed = yield from long_steps.remove(self._state, index.page(None, 0, None), now)
+        jobs = index.page(None, 0, None)
+        removed = yield from long_steps.remove(self._state, jobs, now)
         for name in sorted(index.waiting.paused_names):
             self._state.note(EventType.RESUMED, queue_name, None, now, job_name=name)
-        self._state.queues.pop(queue_name, None)
+        self._state.forget_queue(queue_name)
         return removed
 
     # -- within -------------------------------------------------------------------------------

@@ -278,8 +278,11 @@ class MemoryReads(StoreInterface):
 
     @in_turn
     def get_children_jobs(self, queue_name: str, parent_id: str) -> list[JobData]:
+        parent = self._state.look(queue_name).jobs.get(parent_id)
+        if parent is None:
+            return []
         keys = self._state.families.children((queue_name, parent_id))
-        found = (self._state.look(queue).jobs.get(child_id) for queue, child_id in keys)
+        found = (self._state.child_of(parent, key) for key in keys)
         return [job for job in found if job is not None]
 
     @in_turn

@@ -11,7 +11,7 @@ import itertools
 import os
 import random
 import uuid
-from collections import defaultdict, deque
+from collections import OrderedDict, deque
 from datetime import datetime
 from typing import Any
 
@@ -55,8 +55,8 @@ class MemoryState:
         self._settled: deque[JobData] = deque()
         self._removed: deque[tuple[JobData, str | None]] = deque()
         self._sequential_ids = sequential_ids
-        self._numbers = _counters()
-        self._worker_numbers = _counters()
+        self._numbers = _Numbers()
+        self._worker_numbers = _Numbers()
 
     def queue(self, name: str) -> QueueIndex:
         """The queue, made if there is none yet."""
@@ -68,6 +68,18 @@ class MemoryState:
     def look(self, name: str) -> QueueIndex:
         """The queue, or an empty one that is not kept."""
         return self.queues.get(name) or QueueIndex(name)
+
+    def forget_queue(self, name: str) -> None:
+        """Keep nothing of a queue that has no jobs, but for a while the next of its numbers."""
+        self.queues.pop(name, None)
+        if self.metrics is not None:
+            self.metrics.forget(name)
+        self._numbers.let_go(name)
+
+    def forget_worker(self, worker: WorkerInfo) -> None:
+        """Keep nothing of a worker that is closed, but for a while the next number of its name."""
+        self.workers.pop(worker.id, None)
+        self._worker_numbers.let_go(worker.name)
 
     def find(self, queue_name: str, job_id: str) -> JobData:
         """The store's own record of a job; raises ``JobNotFoundError``."""
@@ -82,14 +94,14 @@ class MemoryState:
         if not self._sequential_ids:
             return _uuid4()
         taken = self.look(queue_name).jobs
-        numbers = self._numbers[queue_name]
+        numbers = self._numbers.of(queue_name)
         return next(name for n in numbers if (name := f"{queue_name}-{n}") not in taken)
 
     def new_worker_id(self, name: str) -> str:
         """An id that no worker has."""
         if not self._sequential_ids:
             return f"{name}-{uuid.uuid4().hex[:8]}"
-        return f"{name}-worker-{next(self._worker_numbers[name])}"
+        return f"{name}-worker-{next(self._worker_numbers.of(name))}"
 
     def note(
         self, kind: EventType, queue_name: str, job_id: str | None, now: datetime, **data: object
@@ -392,8 +404,30 @@ def _uuid4() -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
+_MOST_NAMES_OVER = 256
+
 _VARIANTS = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
-def _counters() -> defaultdict[str, itertools.count[int]]:
-    return defaultdict(lambda: itertools.count(1))
+class _Numbers:
+    """A counter for each name, so that no id comes twice; also when a name is over, for a while."""
+
+    def __init__(self) -> None:
+        self._counters: dict[str, itertools.count[int]] = {}
+        self._over: OrderedDict[str, itertools.count[int]] = OrderedDict()
+
+    def of(self, name: str) -> itertools.count[int]:
+        """The counter of a name, from 1."""
+        counter = self._counters.get(name)
+        if counter is None:
+            counter = self._over.pop(name) if name in self._over else itertools.count(1)
+            self._counters[name] = counter
+        return counter
+
+    def let_go(self, name: str) -> None:
+        """Keep the counter only for as long as it is among the latest few of this kind."""
+        counter = self._counters.pop(name, None)
+        if counter is not None:
+            self._over[name] = counter
+            if len(self._over) > _MOST_NAMES_OVER:
+                self._over.popitem(last=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from array import array
 from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -27,17 +28,34 @@ class Metrics:
         # not the store's random source: watching must not change what happens
         self._random = random.Random(0)
         self._buckets: dict[tuple[str, MetricsPeriod], OrderedDict[datetime, _Bucket]] = {}
+        self._minute: datetime | None = None
 
     def record(self, job: JobData, now: datetime) -> None:
         """Note a job that has just settled."""
+        minute = _floor(now, _LENGTHS[MetricsPeriod.MINUTE])
+        if minute != self._minute:
+            self._minute = minute
+            self._drop_old(now)
         for period, length in _LENGTHS.items():
             buckets = self._buckets.setdefault((job.queue_name, period), OrderedDict())
             start = _floor(now, length)
             if start not in buckets:
                 buckets[start] = _Bucket()
-                while next(iter(buckets)) <= start - _RETENTIONS[period]:
-                    buckets.popitem(last=False)
             buckets[start].record(job, self._random)
+
+    def forget(self, queue_name: str) -> None:
+        """Note that a queue is gone."""
+        for period in _LENGTHS:
+            self._buckets.pop((queue_name, period), None)
+
+    def _drop_old(self, now: datetime) -> None:
+        """Drop the periods that are too old, of queues in which nothing settles any more too."""
+        for key, buckets in list(self._buckets.items()):
+            oldest = _floor(now, _LENGTHS[key[1]]) - _RETENTIONS[key[1]]
+            while buckets and next(iter(buckets)) <= oldest:
+                buckets.popitem(last=False)
+            if not buckets:
+                del self._buckets[key]
 
     def points(
         self,
@@ -89,8 +107,8 @@ class _Bucket:
     def __init__(self) -> None:
         self.completed = 0
         self.failed = 0
-        self.processing: list[float] = []
-        self.waiting: list[float] = []
+        self.processing = array("d")  # a minute of a busy queue has a thousand
+        self.waiting = array("d")
 
     def record(self, job: JobData, rng: random.Random) -> None:
         if job.state is JobState.COMPLETED:
@@ -108,7 +126,7 @@ class _Bucket:
         _sample(self.waiting, max(0.0, waited), seen, rng)
 
 
-def _sample(samples: list[float], value: float, seen: int, rng: random.Random) -> None:
+def _sample(samples: array[float], value: float, seen: int, rng: random.Random) -> None:
     """Keep a fair choice of the values seen so far (reservoir sampling)."""
     if len(samples) < _MOST_SAMPLES:
         samples.append(value)

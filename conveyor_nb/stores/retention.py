@@ -49,8 +49,11 @@ class Retention:
             if keep.age is not None:
                 self._by_age.discard(_expiry(job, keep))
                 self.has_changed = True
-            if keep.count is not None:
-                self._by_count.get((job.queue_name, job.state), OrderedDict()).pop(job.id, None)
+            kept = self._by_count.get((job.queue_name, job.state))
+            if keep.count is not None and kept is not None:
+                kept.pop(job.id, None)
+                if not kept:
+                    del self._by_count[job.queue_name, job.state]
 
     def next_expiry(self) -> datetime | None:
         """When the next job has been kept long enough."""

@@ -25,6 +25,9 @@ EventHandlerErrorCallback = Callable[[BaseException], object]
 _Callbacks = dict[EventCallback, int]
 """Each callback with its place among all: they are called in the order they subscribed."""
 
+_MOST_QUEUES = 256
+"""Of so many queues it is known whom to call; of others it is found out anew."""
+
 _by_place = itemgetter(1)
 _COMPLETED = EventType.COMPLETED
 _DISCONNECTED = EventType.DISCONNECTED
@@ -99,6 +102,8 @@ class Subscriptions:
             queue_name = event.queue_name
             callbacks = self._in_order.get(queue_name)
             if callbacks is None:
+                if len(self._in_order) >= _MOST_QUEUES:
+                    self._in_order.clear()
                 callbacks = self._in_order[queue_name] = self._sorted(queue_name, None)
             if self._of_jobs and event.job_id is not None:
                 of_job = self._of_jobs.get((queue_name, event.job_id))

@@ -308,6 +308,18 @@ class FlowFailureTests(StoreTests):
         assert (await parent_of(store)).state is JobState.WAITING
         assert await store.get_children_jobs(QUEUE, "p") == []
 
+    async def test_a_new_job_with_the_id_of_a_removed_child_is_no_child(
+        self, store: StoreInterface
+    ) -> None:
+        await save_family(store, "ignore")
+        await store.remove_job(CHILDREN, "a")
+        await store.save_job(child("a"))
+        assert [job.id for job in await store.get_children_jobs(QUEUE, "p")] == ["b"]
+        await complete(store, await fetch(store), "b")
+        assert (await fetch(store, QUEUE)).id == "p"
+        await complete(store, await fetch(store), "not its child")
+        assert await store.get_children_values(QUEUE, "p") == {"b": "b"}
+
     # -- again --------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("outcome", ["failed", "completed"])

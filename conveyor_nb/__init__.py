@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from conveyor_nb.clock import ScaledClock, SystemClock
@@ -127,6 +128,8 @@ def __getattr__(name: str) -> Any:
         from conveyor_nb.notebook.progress import progress
 
         return progress
+    if name == "frames":  # likewise of pandas
+        return importlib.import_module("conveyor_nb.frames")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from conveyor_nb.job import Job
+from conveyor_nb.text import shown
 
 __all__ = ["BlockingJob"]
 
@@ -46,8 +47,8 @@ class BlockingJob:
                 there.close()
                 made.close()
                 raise RuntimeError(
-                    f"job {self._job.id!r} can do nothing any more: the event loop of its worker "
-                    "is closed"
+                    f"job {shown(self._job.id)} can do nothing any more: the event loop of its "
+                    "worker is closed"
                 ) from error
             return future.result()
 

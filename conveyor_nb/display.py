@@ -17,10 +17,22 @@ if TYPE_CHECKING:
 
 _MOST_NAMES = 5
 
-__all__ = ["Displayable", "describe_queue", "rows_of"]
+__all__ = ["Displayable", "Shown", "bundle_of", "describe_queue", "rows_of"]
 
 
-class Displayable:
+class Shown:
+    """Is shown richly in a notebook."""
+
+    __slots__ = ()
+
+    def _repr_mimebundle_(
+        self, include: Container[str] | None = None, exclude: Container[str] | None = None
+    ) -> dict[str, Any]:
+        """What IPython shows: a live panel where there can be one, else text and static HTML."""
+        return bundle_of(self)
+
+
+class Displayable(Shown):
     """Shows a queue, worker, job or store richly in a notebook, and gives it as a DataFrame."""
 
     __slots__ = ()
@@ -28,10 +40,11 @@ class Displayable:
     def to_frame(self, state: str | None = None) -> DataFrame:
         """What this holds, as a pandas DataFrame with the job id as its index.
 
-        A queue and a store give their jobs, a worker the jobs it runs now, a job its attempts.
+        A queue, a store and a list of jobs give their jobs, a worker the jobs it runs now, a job
+        its attempts.
 
         Args:
-            state: of a queue or store: only the jobs in this state.
+            state: of a queue, a store or a list: only the jobs in this state.
 
         Raises:
             ValueError: there is no such state.
@@ -41,13 +54,12 @@ class Displayable:
 
         return frame_of(self, state)
 
-    def _repr_mimebundle_(
-        self, include: Container[str] | None = None, exclude: Container[str] | None = None
-    ) -> dict[str, Any]:
-        """What IPython shows: a live panel where there can be one, else text and static HTML."""
-        from conveyor_nb.notebook.render import mimebundle
 
-        return mimebundle(self)
+def bundle_of(subject: object) -> dict[str, Any]:
+    """The forms in which a notebook may show ``subject``."""
+    from conveyor_nb.notebook.render import mimebundle
+
+    return mimebundle(subject)
 
 
 def rows_of(frame: DataFrame) -> list[dict[Any, Any]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
 from conveyor_nb.checks import check_name
+from conveyor_nb.display import bundle_of
 from conveyor_nb.intake import check_store, new_job, to_options
 from conveyor_nb.job import Job
 from conveyor_nb.model import FlowJob, JobData
@@ -23,6 +24,14 @@ class FlowNode(NamedTuple):
 
     job: Job
     children: list[FlowNode]
+
+    def __repr__(self) -> str:
+        count = len(self.children)
+        below = f", {count:,} {'child' if count == 1 else 'children'}" if count else ""
+        return f"<FlowNode of {self.job!r}{below}>"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        return bundle_of(self)
 
 
 class FlowProducer:
@@ -95,7 +104,9 @@ def _plan(flow: FlowJob, store: StoreInterface) -> list[tuple[JobData, int | Non
 
 def _link(parent: JobData, child: JobData, children: dict[str, None]) -> None:
     if child.id in children:
-        raise ValueError(f"flow job {parent.name!r} has two children with the id {child.id!r}")
+        raise ValueError(
+            f"flow job {shown(parent.name)} has two children with the id {shown(child.id)}"
+        )
     children[child.id] = None
 
 

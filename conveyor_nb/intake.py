@@ -112,7 +112,7 @@ def scheduler_id_for(name: str, data: Any, opts: JobOptions) -> str:
         payload = canonical_json(data)
     except TypeError as error:
         raise TypeError(
-            f"the schedule of {name!r} needs an id of its own: {error}; give job_id='...', "
+            f"the schedule of {shown(name)} needs an id of its own: {error}; give job_id='...', "
             "or use upsert_job_scheduler('...', ...)"
         ) from error
     digest = sha256_of(f"{canonical_json(name)} {payload}")[:_ID_DIGITS]

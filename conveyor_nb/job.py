@@ -362,7 +362,7 @@ class Job(Displayable):
                 if (await self.refresh()).state in SETTLED:  # at the last moment
                     return _result(self._data, self._store, self._data.cancelled_at is not None)
                 raise TimeoutError(
-                    f"job {self.id!r} has not finished within {timeout:g}s: it is {self.state}"
+                    f"job {shown(self.id)} has not finished within {timeout:g}s: it is {self.state}"
                 )
         finally:
             self._store.unsubscribe(self.queue_name, notice, job_id=self.id)

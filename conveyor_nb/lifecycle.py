@@ -28,6 +28,7 @@ from conveyor_nb.durations import format_seconds, to_seconds
 from conveyor_nb.errors import FAULTS, InvalidJobStateError, LostLockError, RetryRefusedError
 from conveyor_nb.model import AttemptRecord, AttemptStatus, EventType, JobData, JobState, Lock
 from conveyor_nb.options import Backoff, BackoffType
+from conveyor_nb.text import error_line, shown
 
 __all__ = [
     "CANCELLED",
@@ -299,7 +300,9 @@ def _fail(
             if delay is None:
                 delay = retry_delay(job.opts.backoff, attempts_made, random)
         except FAULTS as error:  # it is a person's callable
-            reason = cut(f"{reason} (no retry: the backoff strategy raised {error!r})", MAX_REASON)
+            reason = cut(
+                f"{reason} (no retry: the backoff strategy raised {error_line(error)})", MAX_REASON
+            )
         else:
             updates = _failed_attempt(job, reason, stacktrace, now)
             return _try_again(job, updates, reason, delay, now)
@@ -405,7 +408,7 @@ def _retry(job: JobData, now: datetime) -> Change:
     """A retried job starts afresh, but keeps the story of its attempts and its place."""
     _require_state(job, SETTLED)
     if job.lock_until is not None and job.lock_until > now:  # it would run twice at once
-        why = f"{STILL_AT_WORK} in worker {job.locked_by!r}, though the job has ended; it can"
+        why = f"{STILL_AT_WORK} in worker {shown(job.locked_by)}, though the job has ended; it can"
         raise RetryRefusedError(job.id, f"{why} be retried once that has returned")
     updates = {
         "locked_by": None,

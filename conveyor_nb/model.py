@@ -126,7 +126,9 @@ class StoreEvent(Struct, frozen=True):
 
     def __repr__(self) -> str:
         whose = f"{inline(self.queue_name)} {inline(self.job_id or '')}".rstrip()
-        told = ", ".join(f"{name}: {one_line(value, 60)}" for name, value in self.data.items())
+        told = ", ".join(
+            f"{one_line(name, 40)}: {one_line(value, 60)}" for name, value in self.data.items()
+        )
         return f"<StoreEvent {one_line(self.type)} of {whose}{f': {told}' if told else ''}>"
 
 

@@ -15,6 +15,7 @@ from conveyor_nb.loops import call_on
 from conveyor_nb.model import EventType, JobData, JobState, StoreEvent
 from conveyor_nb.payload import freeze
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.text import shown
 
 __all__ = ["JobObservable", "as_told"]
 
@@ -117,7 +118,7 @@ class JobObservable:
         }
         for name, observer in observers.items():
             if observer is not None and not callable(observer):
-                raise TypeError(f"on_{name} must be a function, not {observer!r}")
+                raise TypeError(f"on_{name} must be a function, not {shown(observer)}")
         follower = _Follower(self._store, self._base(), observers, self._leave, self._logger)
         self._followers.append(follower)
         self._has_ended = False

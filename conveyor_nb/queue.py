@@ -33,6 +33,7 @@ from conveyor_nb.intake import (
     to_options,
 )
 from conveyor_nb.job import Job
+from conveyor_nb.lists import JobCounts, JobList
 from conveyor_nb.loops import call_on
 from conveyor_nb.model import ALL_NAMES, EventType, JobData, JobState, StoreEvent, to_state
 from conveyor_nb.observable import JobObservable
@@ -191,7 +192,8 @@ class Queue(Displayable, Repeating):
 
     async def _save_bulk(self, jobs: Iterator[JobData]) -> list[Job]:
         built = await self._in_slices(jobs)
-        return await self._in_slices(map(self._job, await self.store.save_bulk(built)))
+        saved = await self.store.save_bulk(built)
+        return JobList(await self._in_slices(map(self._job, saved)))
 
     @spelled_out()
     async def schedule(
@@ -256,7 +258,7 @@ class Queue(Displayable, Repeating):
         found = await self.store.list_jobs(
             self.name, to_state(state), start, end, newest_first=newest_first
         )
-        return await self._in_slices(map(self._job, found))
+        return JobList(await self._in_slices(map(self._job, found)))
 
     async def search(
         self,
@@ -309,7 +311,7 @@ class Queue(Displayable, Repeating):
             start=start,
             end=end,
         )
-        return await self._in_slices(map(self._job, page.jobs))
+        return JobList(await self._in_slices(map(self._job, page.jobs)))
 
     async def count(self, state: JobState | str | None = None) -> int:
         """How many jobs are in a state, or in the queue."""
@@ -319,7 +321,7 @@ class Queue(Displayable, Repeating):
     async def get_job_counts(self) -> dict[JobState, int]:
         """The number of jobs in each state."""
         self._require_open()
-        return await self.store.get_job_counts(self.name)
+        return JobCounts(await self.store.get_job_counts(self.name))
 
     async def join(self, timeout: Duration | None = None) -> None:
         """Wait until nothing is waiting, active, or delayed and due.

@@ -163,9 +163,9 @@ def _warn_of_change(known: JobScheduler, wanted: JobScheduler) -> None:
         return
     was, now = describe(known.repeat), describe(wanted.repeat)
     warnings.warn(
-        f"the schedule of {known.name!r} in queue {known.queue_name!r} was {was}, and is {now} "
-        "from now on; to have both, give each an id of its own: "
-        f"upsert_job_scheduler('...', Repeat({now}), {known.name!r}, ...)",
+        f"the schedule of {shown(known.name)} in queue {shown(known.queue_name)} was {was}, and is "
+        f"{now} from now on; to have both, give each an id of its own: "
+        f"upsert_job_scheduler('...', Repeat({now}), {shown(known.name)}, ...)",
         ScheduleReplacedWarning,
         stacklevel=_level_of_caller(),
     )

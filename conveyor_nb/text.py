@@ -29,6 +29,7 @@ __all__ = [
     "shown",
     "shown_fields",
     "shown_list",
+    "width",
 ]
 
 FAULTS = (Exception, SystemExit, KeyboardInterrupt)
@@ -136,8 +137,8 @@ def one_line(value: object, limit: int = 200) -> str:
         if more <= 0:
             return inline(" ".join(text.split()))
         start = " ".join(text[: limit - 1].split())
-        return f"{_isolate(shorten(fit(start), limit))}… ({more + 1:,} more characters)"
-    return _isolate(shorten(fit(" ".join(_show(_cut(value, most=12)).split())), limit))
+        return f"{_isolate(_ended(fit(start), limit))}… ({more + 1:,} more characters)"
+    return _isolate(_ended(fit(" ".join(_show(_cut(value, most=12)).split())), limit))
 
 
 def many_lines(value: object, limit: int = 6_000, *, both_ends: bool = False) -> str:
@@ -221,6 +222,24 @@ def _lines(text: str, limit: int) -> str:
     return shorten(fit(_NEWLINES.sub("\n", text)), 2 * limit)  # escapes take more room
 
 
+def width(text: str) -> int:
+    """How many columns a line takes in a terminal.
+
+    >>> width("emails"), width("\u8a9e"), width("e\u0301")
+    (6, 2, 1)
+    """
+    if text.isascii():
+        return len(text)
+    return sum(
+        0
+        if unicodedata.category(character) in ("Mn", "Me", "Cf")
+        else 2
+        if unicodedata.east_asian_width(character) in "WF"
+        else 1
+        for character in text
+    )
+
+
 def _escape(match: re.Match[str]) -> str:
     code = ord(match[0])
     if code < 0x100:
@@ -249,6 +268,15 @@ def _few_marks(match: re.Match[str]) -> str:
         elif marks == _MOST_MARKS + 1:
             kept.append("…")
     return "".join(kept)
+
+
+def _ended(line: str, limit: int) -> str:
+    """A line that is cut, with what was isolated in it still closed."""
+    if len(line) <= limit:
+        return line
+    line = shorten(line, limit)
+    opened = sum(-1 if one == _POP_ISOLATE else 1 for one in _ISOLATES.findall(line))
+    return line + _POP_ISOLATE * opened
 
 
 def _isolate(line: str) -> str:
@@ -320,7 +348,7 @@ def _describe(value: Any) -> str:
         text = repr(value)
     except FAULTS as error:  # it is somebody else's __repr__
         return f"<{name}, whose repr raised {type(error).__name__}>"
-    return shorten(text, _MOST_TEXT)
+    return _ended(str.__str__(text), _MOST_TEXT)
 
 
 def _shape_of(value: object) -> tuple[object, ...]:

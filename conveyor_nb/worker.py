@@ -28,7 +28,7 @@ from conveyor_nb.loops import call_on, run_on
 from conveyor_nb.model import EventType, StoreEvent, WorkerInfo, WorkerStatus
 from conveyor_nb.runs import current_run
 from conveyor_nb.stores import StoreInterface
-from conveyor_nb.text import inline
+from conveyor_nb.text import inline, shown
 from conveyor_nb.worker_options import WorkerKeywords, WorkerOptions
 
 __all__ = ["Handler", "Worker", "holding_workers", "live_workers"]
@@ -278,7 +278,7 @@ class Worker(Displayable):
         self._require_open()
         if self.status is WorkerStatus.RUNNING:
             raise RuntimeError(
-                f"worker {self.name!r} is running by itself; run_once is for a worker that is "
+                f"worker {shown(self.name)} is running by itself; run_once is for a worker that is "
                 "paused, or was made with auto_start=False"
             )
         self._refuse_own_handler("it can't step on meanwhile")
@@ -504,12 +504,12 @@ class Worker(Displayable):
     def _require_open(self) -> None:
         if self._loop is not None and self._loop.is_closed():
             raise RuntimeError(
-                f"worker {self.name!r} can't go on, as the event loop that it was started on is "
-                "closed; worker.successor() starts a new one like it on the loop of today"
+                f"worker {shown(self.name)} can't go on, as the event loop that it was started on "
+                "is closed; worker.successor() starts a new one like it on the loop of today"
             )
         if self._closing is not None:
             raise RuntimeError(
-                f"worker {self.name!r} is closed; worker.successor() starts a new one like it"
+                f"worker {shown(self.name)} is closed; worker.successor() starts a new one like it"
             )
 
     def _new_lifespan(self) -> Lifespan | None:
@@ -551,7 +551,7 @@ def live_workers() -> list[Worker]:
 def _left_behind(process: int, name: str) -> None:
     """What of a worker goes along with its handler to another process: nothing."""
     if process == os.getpid():
-        raise TypeError(f"worker {name!r} can't be copied")
+        raise TypeError(f"worker {shown(name)} can't be copied")
 
 
 def _require_loop(what: str, remedy: str) -> asyncio.AbstractEventLoop:

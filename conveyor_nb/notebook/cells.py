@@ -92,6 +92,8 @@ def _is_doubtful(kept: Any) -> bool:
         return int(kept.bit_length()) > _MOST_BITS
     if isinstance(kept, Mapping):  # the data of an event
         return any(map(_is_doubtful, kept.values()))
+    if kind is tuple:  # the lines of a log
+        return any(map(_is_doubtful, kept))
     return True
 
 

@@ -15,7 +15,7 @@ from conveyor_nb.lifecycle import STILL_AT_WORK
 from conveyor_nb.model import EventType, JobState, StoreEvent
 from conveyor_nb.text import one_line
 
-__all__ = ["EventLog"]
+__all__ = ["EventLog", "event_text"]
 
 _MOST_TYPES = 50
 
@@ -76,16 +76,18 @@ def _row(number: int, event: StoreEvent) -> dict[str, Any]:
         "at": event.timestamp.timestamp(),
         "type": str(event.type),
         "id": event.job_id or "",
-        "text": _text(event),
+        "text": event_text(event),
     }
 
 
-def _text(event: StoreEvent) -> str:
+def event_text(event: StoreEvent) -> str:
+    """What an event tells, on one line, besides whose it is."""
     if (describe := _TEXTS.get(event.type)) is not None:
         with contextlib.suppress(TypeError, ValueError):  # somebody's own, published by hand
             return one_line(describe(event.data))
     told = {key: value for key, value in event.data.items() if key not in _SAID_ELSEWHERE}
-    return ", ".join(f"{key}: {one_line(value, 60)}" for key, value in told.items())
+    parts = [f"{one_line(key, 40)}: {one_line(value, 60)}" for key, value in told.items()]
+    return one_line(", ".join(parts))
 
 
 _SAID_ELSEWHERE = frozenset({"previous", "worker_id", "name"})

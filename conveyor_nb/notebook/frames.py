@@ -17,6 +17,7 @@ import pandas as pd
 from pandas import DataFrame
 
 from conveyor_nb.job import Job
+from conveyor_nb.lists import JobList
 from conveyor_nb.model import (
     AttemptRecord,
     AttemptStatus,
@@ -27,6 +28,7 @@ from conveyor_nb.model import (
     StoreEvent,
     WorkerInfo,
     WorkerStatus,
+    to_state,
 )
 from conveyor_nb.notebook.cells import payload_cells, presentable, read_all
 from conveyor_nb.notebook.subjects import jobs_of
@@ -108,7 +110,7 @@ _ATTEMPT_COLUMNS: tuple[Column, ...] = (
     ("ended_at", attrgetter("ended_at"), "instant"),
     ("error", _text_of("error"), _TEXT),
     ("stacktrace", _text_of("stacktrace"), _TEXT),
-    ("logs", attrgetter("logs"), _OBJECT),
+    ("logs", attrgetter("logs"), _PAYLOAD),
 )
 _EVENT_COLUMNS: tuple[Column, ...] = (
     ("timestamp", attrgetter("timestamp"), "instant"),
@@ -262,7 +264,8 @@ def _by_key(values: list[dict[Any, Any]], index: pd.Index, taken: Iterable[str])
         if results.dtypes.iloc[place] == _OBJECT:
             cells = presentable(results.iloc[:, place].tolist())
             results.isetitem(place, _objects(cells))
-    results.columns = [f"result_{name}" if name in taken else name for name in results.columns]
+    names = [encodable(name) if isinstance(name, str) else name for name in results.columns]
+    results.columns = [f"result_{name}" if name in taken else name for name in names]
     return results
 
 
@@ -274,7 +277,10 @@ def frame_of(subject: object, state: str | None = None) -> DataFrame:
                 f"the frame of a job has its attempts, so state={shown(state)} has no use"
             )
         return attempts_frame([subject])
-    return jobs_frame(jobs_of(subject, None if state is None else JobState(state)))
+    wanted = to_state(state)
+    if isinstance(subject, JobList):
+        return jobs_frame(job for job in subject if wanted in (None, job.state))
+    return jobs_frame(jobs_of(subject, wanted))
 
 
 # -- building -------------------------------------------------------------------------------

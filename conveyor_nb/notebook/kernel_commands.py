@@ -10,6 +10,7 @@ from conveyor_nb.model import WorkerStatus
 from conveyor_nb.notebook.command_line import Mistake, duration, near, quoted, whole_number, word
 from conveyor_nb.notebook.commands import Argument, Command, command
 from conveyor_nb.notebook.known_workers import called, known_workers, start_worker, stop_worker
+from conveyor_nb.notebook.listings import events_listing, workers_listing
 from conveyor_nb.notebook.magic_output import Answer, clock_text, counted, pace
 from conveyor_nb.notebook.queue_commands import ANY_QUEUE
 from conveyor_nb.notebook.session import Session
@@ -31,8 +32,8 @@ async def workers(session: Session, args: Namespace) -> Answer:
     from conveyor_nb.notebook.frames import workers_frame
 
     name = None if args.queue is None else session.queue(args.queue).name
-    frame = workers_frame(await session.store.list_workers(name))
-    return Answer(frame, frame)
+    found = await session.store.list_workers(name)
+    return Answer(workers_listing(found), workers_frame(found))
 
 
 @command(KERNEL_COMMANDS, WORKER, example="%conveyor start emails")
@@ -95,8 +96,7 @@ async def events(session: Session, args: Namespace) -> Answer:
         raise Mistake(f"--last is how many events, 1 or more, not {last}")
     name = None if args.queue is None else session.queue(args.queue).name
     found = [one for one in tuple(session.events) if name in (None, one.queue_name)]
-    frame = events_frame(found[-last:])
-    return Answer(frame, frame)
+    return Answer(events_listing(found[-last:]), events_frame(found[-last:]))
 
 
 @command(

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from conveyor_nb.clock import Clock, ScaledClock
 from conveyor_nb.model import ALL_NAMES, JobState, WorkerStatus
 from conveyor_nb.notebook.command_line import quoted
+from conveyor_nb.notebook.listings import aligned
 from conveyor_nb.notebook.subjects import readable
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.text import fit
 from conveyor_nb.virtual_clock import VirtualClock
 from conveyor_nb.worker import Worker
 
@@ -33,7 +35,7 @@ class Said:
     """A sentence, shown as it is."""
 
     def __init__(self, text: str) -> None:
-        self.text = text
+        self.text = fit(text)
 
     def __repr__(self) -> str:
         return self.text
@@ -116,12 +118,12 @@ def status_text(
     for name, count in counts.items():
         told = [f"{count[state]:,}" for state in states]
         rows.append([name, *told, _paused(view.paused_names(name))])
-    lines = _aligned(rows)
+    lines = aligned(rows)
     served = {worker.queue_name for worker in workers.values()}
     mine = {name: one for name, one in workers.items() if one.queue_name in queue_names}
     if mine:
         lines.append("")
-        lines += _aligned([["worker", "queue", "status", "runs"], *map(_worker_row, mine.items())])
+        lines += aligned([["worker", "queue", "status", "runs"], *map(_worker_row, mine.items())])
     served |= {info.queue_name for info in view.workers()}
     if idle := [name for name in queue_names if name not in served]:
         lines += [""]
@@ -164,16 +166,3 @@ def _worker_row(named: tuple[str, Worker]) -> list[str]:
     if worker.slots_held:
         slots += f", {worker.slots_held} held"
     return [name, worker.queue_name, status, slots]
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    """Rows with their columns under each other, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if cell.replace(",", "").isdecimal() else cell.ljust(width)
-            for cell, width in zip(row, widths, strict=True)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines

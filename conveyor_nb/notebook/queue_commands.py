@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from argparse import Namespace
 from typing import Any
 
@@ -19,6 +20,7 @@ from conveyor_nb.notebook.command_line import (
     whole_number,
 )
 from conveyor_nb.notebook.commands import Argument, Command, command
+from conveyor_nb.notebook.listings import jobs_listing
 from conveyor_nb.notebook.magic_output import (
     Answer,
     Overview,
@@ -27,6 +29,7 @@ from conveyor_nb.notebook.magic_output import (
     status_text,
 )
 from conveyor_nb.notebook.session import Session
+from conveyor_nb.notebook.subjects import jobs_of
 from conveyor_nb.notebook.terminal import is_terminal
 from conveyor_nb.options import Deduplication, Group, Repeat
 from conveyor_nb.queue import Queue
@@ -77,12 +80,14 @@ async def queues(session: Session, _: Namespace) -> Answer:
 
 @command(QUEUE_COMMANDS, ANY_QUEUE, STATE, example="%conveyor jobs emails --state failed")
 async def jobs(session: Session, args: Namespace) -> Answer:
-    """Give the jobs of a queue, or of all, as a DataFrame."""
-    from conveyor_nb.notebook.frames import frame_of
+    """Show the jobs of a queue, or of all; `x = %conveyor jobs` gives them as a DataFrame."""
+    from conveyor_nb.notebook.frames import jobs_frame
 
     subject = session.store if args.queue is None else session.queue(args.queue)
-    frame = frame_of(subject, args.state)
-    return Answer(frame, frame)
+    found = jobs_of(subject, args.state)
+    newest = args.state not in (JobState.WAITING, JobState.DELAYED)
+    hint = "; x = %conveyor jobs gives them all"
+    return Answer(jobs_listing(found, newest=newest, hint=hint), jobs_frame(found))
 
 
 @command(
@@ -140,7 +145,7 @@ async def job(session: Session, args: Namespace) -> Answer:
 async def add(session: Session, args: Namespace) -> Answer:
     """Add a job to a queue."""
     payload = None if args.payload is None else payload_of(args.payload, session.variables)
-    new = "" if args.queue in session.queue_names() else " (a new queue)"
+    new = _told_if_new(args.queue, session.queue_names())
     added = await session.any_queue(args.queue).add(args.name, payload, **_job_options(args))
     when = f", due {added.delay_until:%Y-%m-%d %H:%M:%S} UTC" if added.delay_until else ""
     return Answer.saying(f"{added.queue_name}{new}: job {added.id} is {added.state}{when}", added)
@@ -247,6 +252,14 @@ def _job_options(args: Namespace) -> dict[str, Any]:
     if args.every is not None or args.cron is not None:
         given["repeat"] = Repeat(every=args.every, cron=args.cron)
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _told_if_new(name: str, known: list[str]) -> str:
+    """That a queue is a new one, and which it may have been meant to be."""
+    if name in known:
+        return ""
+    meant = difflib.get_close_matches(name, known, n=1)
+    return f" (a new queue; did you mean {shown(meant[0])}?)" if meant else " (a new queue)"
 
 
 async def _is_paused(queue: Queue, job_name: str | None) -> bool:

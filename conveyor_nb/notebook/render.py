@@ -7,7 +7,6 @@ ids; only the live panel's model id does not, which nbval leaves out when it com
 from __future__ import annotations
 
 import asyncio
-import html
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +14,9 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 
 from conveyor_nb.durations import format_seconds
+from conveyor_nb.flow import FlowNode
 from conveyor_nb.job import Job
+from conveyor_nb.lists import JobCounts, JobList
 from conveyor_nb.model import ALL_NAMES, JobData, JobState
 from conveyor_nb.notebook.job_detail import (
     job_facts,
@@ -24,13 +25,23 @@ from conveyor_nb.notebook.job_detail import (
     payload_text,
     result_text,
 )
-from conveyor_nb.notebook.job_table import instant_of, outcome, page_bounds, tries
+from conveyor_nb.notebook.job_table import page_bounds
+from conveyor_nb.notebook.listings import (
+    JOB_HEAD,
+    Listing,
+    counts_listing,
+    flow_listing,
+    job_cells,
+    jobs_listing,
+    moment,
+)
+from conveyor_nb.notebook.markup import Markup, as_page, table, tag
 from conveyor_nb.notebook.subjects import ReadableStore
 from conveyor_nb.notebook.terminal import is_terminal
 from conveyor_nb.queue import Queue
 from conveyor_nb.runs import current_run
 from conveyor_nb.stores import StoreInterface
-from conveyor_nb.text import fit, many_lines, one_line
+from conveyor_nb.text import many_lines, one_line
 from conveyor_nb.worker import Worker
 
 __all__ = ["mimebundle", "static_html"]
@@ -44,7 +55,8 @@ def mimebundle(subject: object) -> dict[str, Any]:
     In a running kernel a queue's has a live panel, which JupyterLab prefers. All have
     ``text/html`` and ``text/plain`` for readers without a kernel.
     """
-    bundle: dict[str, Any] = {"text/plain": repr(subject), "text/html": static_html(subject)}
+    text = _listing_of(subject) if isinstance(subject, (JobList, FlowNode)) else subject
+    bundle: dict[str, Any] = {"text/plain": repr(text), "text/html": static_html(subject)}
     if isinstance(subject, Queue) and not subject.closed and _can_be_live():
         from conveyor_nb.notebook.dashboard import dashboard  # widgets only where one is shown
 
@@ -57,11 +69,8 @@ def mimebundle(subject: object) -> dict[str, Any]:
 
 
 def static_html(subject: object) -> str:
-    """A snapshot as HTML without scripts; every text in it is escaped.
-
-    What stands there between dollars is money, not mathematics, wherever MathJax looks on.
-    """
-    return f'<div class="tex2jax_ignore mathjax_ignore">{_html_of(subject)}</div>'
+    """A snapshot as HTML without scripts; every text in it is escaped."""
+    return as_page(_html_of(subject))
 
 
 def _html_of(subject: object) -> str:
@@ -74,8 +83,20 @@ def _html_of(subject: object) -> str:
             return _worker_html(subject)
         case Job():
             return _job_html(subject)
+        case JobList() | JobCounts() | FlowNode():
+            return _listing_of(subject).to_html()
         case _:
-            return _tag("pre", repr(subject))
+            return tag("pre", repr(subject))
+
+
+def _listing_of(subject: JobList | JobCounts | FlowNode) -> Listing:
+    match subject:
+        case JobList():
+            return jobs_listing(subject)
+        case JobCounts():
+            return counts_listing(subject)
+        case FlowNode():
+            return flow_listing(subject)
 
 
 def _can_be_live() -> bool:
@@ -96,7 +117,7 @@ def _can_be_live() -> bool:
 def _queue_html(queue: Queue) -> str:
     store = queue.store
     if queue.closed or not isinstance(store, ReadableStore):
-        return _tag("pre", repr(queue))
+        return tag("pre", repr(queue))
     counts = store.counts(queue.name)
     paused = store.paused_names(queue.name)
     start, end, newest_first = page_bounds(None, 0, total := sum(counts.values()))
@@ -109,7 +130,7 @@ def _queue_html(queue: Queue) -> str:
 
 def _store_html(store: StoreInterface) -> str:
     if not isinstance(store, ReadableStore):
-        return _tag("pre", repr(store))
+        return tag("pre", repr(store))
     states = list(JobState)
     head = ["queue", *map(str, states), "workers", ""]
     rows = []
@@ -118,7 +139,7 @@ def _store_html(store: StoreInterface) -> str:
         workers = len(store.workers(name))
         paused = "paused" if ALL_NAMES in store.paused_names(name) else ""
         rows.append([name, *(f"{counts[state]:,}" for state in states), f"{workers}", paused])
-    content = _table(head, rows) if rows else _note("no queues yet")
+    content = table(head, rows) if rows else _note("no queues yet")
     return _page("Store", type(store).__name__, [], content)
 
 
@@ -149,10 +170,10 @@ def _job_html(job: Job) -> str:
         ("failure", many_lines(_failure_of(job), both_ends=True)),
         ("log", log_text(job.logs)),
     ]
-    parts = [_tag("div", _tag("p", label), _tag("pre", text)) for label, text in blocks if text]
-    table = _table(["attempt", "status", "took", "error"], attempts) if attempts else ""
+    parts = [tag("div", tag("p", label), tag("pre", text)) for label, text in blocks if text]
+    tried = table(["attempt", "status", "took", "error"], attempts) if attempts else ""
     told = _told(job.name, str(job.state), f"in {job.queue_name}")
-    return _page("Job", job.id, [told], _facts(facts), *parts, table)
+    return _page("Job", job.id, [told], _facts(facts), *parts, tried)
 
 
 def _failure_of(job: Job) -> str:
@@ -165,67 +186,40 @@ def _failure_of(job: Job) -> str:
 # -- pieces ---------------------------------------------------------------------------------
 
 
-class _Markup(str):
-    """HTML made here; any other text is escaped."""
-
-    __slots__ = ()
-
-
-def _tag(name: str, *children: str, style: str = "") -> _Markup:
-    inner = "".join(
-        child if isinstance(child, _Markup) else html.escape(fit(child)) for child in children
-    )
-    attribute = f' style="{style}"' if style else ""
-    return _Markup(f"<{name}{attribute}>{inner}</{name}>")
+def _page(kind: str, name: str, beside: Iterable[Markup], *parts: str) -> str:
+    title = tag("p", f"{kind} ", tag("strong", tag("bdi", name)), *beside)
+    return tag("div", title, *(part for part in parts if part))
 
 
-def _page(kind: str, name: str, beside: Iterable[_Markup], *parts: str) -> str:
-    title = _tag("p", f"{kind} ", _tag("strong", _tag("bdi", name)), *beside)
-    return _tag("div", title, *(part for part in parts if part))
-
-
-def _counts(counts: Mapping[JobState, int], paused: frozenset[str]) -> _Markup:
+def _counts(counts: Mapping[JobState, int], paused: frozenset[str]) -> Markup:
     told = [f"{count:,} {state}" for state, count in counts.items() if count] or ["no jobs"]
     if ALL_NAMES in paused:
         told.append("paused")
     elif paused:
-        told.append(f"paused: {', '.join(sorted(paused))}")
+        told.append(f"paused: {one_line(', '.join(sorted(paused)))}")
     return _told(*told)
 
 
-def _told(*words: str) -> _Markup:
-    return _tag("span", *(part for word in words for part in (" · ", _tag("bdi", word))))
+def _told(*words: str) -> Markup:
+    return tag("span", *(part for word in words for part in (" · ", tag("bdi", word))))
 
 
 def _note(text: str) -> str:
-    return _tag("p", text) if text else ""
+    return tag("p", text) if text else ""
 
 
 def _facts(facts: Mapping[str, str]) -> str:
-    return _table([], [[label, value] for label, value in facts.items() if value])
+    return table([], [[label, value] for label, value in facts.items() if value])
 
 
 def _jobs_table(jobs: Iterable[JobData | Job]) -> str:
-    head = ["id", "name", "state", "tries", "when (UTC)", "result"]
-    rows = []
-    for job in jobs:
-        at, word = instant_of(job)
-        when = f"{word} {_fact(at)}" if at else ""
-        rows.append([job.id, job.name, str(job.state), tries(job), when, outcome(job)])
-    return _table(head, rows) if rows else ""
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    left = "text-align:left"
-    titles = [_tag("th", title, style=left) for title in head]
-    lines = [_tag("tr", *(_tag("td", cell, style=left) for cell in row)) for row in rows]
-    header = _tag("thead", _tag("tr", *titles)) if titles else ""
-    return _tag("table", header, _tag("tbody", *lines))
+    rows = [job_cells(job) for job in jobs]
+    return table(JOB_HEAD, rows) if rows else ""
 
 
 def _fact(value: object) -> str:
     if isinstance(value, timedelta):
         return format_seconds(value.total_seconds())
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S}"
+        return moment(value)
     return "" if value is None else str(value)

@@ -14,6 +14,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from conveyor_nb.model import WorkerStatus
 from conveyor_nb.notebook.known_workers import is_named, stop_line
+from conveyor_nb.text import inline, shown
 from conveyor_nb.worker import Worker, live_workers
 
 __all__ = ["TwinWarning", "TwinWatch"]
@@ -69,7 +70,7 @@ def _told(worker: Worker, twins: list[Worker]) -> str:
     closing = " and ".join(map(stop_line, twins))
     before = ", ".join(one.id for one in twins)
     return (
-        f"this cell has started worker {worker.name!r} ({worker.id}), and the one from before "
-        f"({before}) still runs, with its old handler; close that: {closing}. A handler under "
-        "@queue.worker(...) or %%worker takes over by itself when its cell runs again"
+        f"this cell has started worker {shown(worker.name)} ({inline(worker.id)}), and the one "
+        f"from before ({before}) still runs, with its old handler; close that: {closing}. A "
+        "handler under @queue.worker(...) or %%worker takes over by itself when its cell runs again"
     )

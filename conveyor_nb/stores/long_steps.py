@@ -21,6 +21,7 @@ from conveyor_nb.stores.families import Key, key_of, parent_key_of
 from conveyor_nb.stores.memory_state import MemoryState
 from conveyor_nb.stores.queue_index import HeldKey, QueueIndex, held_key
 from conveyor_nb.stores.slices import Step, sliced
+from conveyor_nb.text import shown
 
 __all__ = ["apply_to_all", "promote_due", "remove", "save_all", "save_flow"]
 
@@ -107,13 +108,13 @@ def save_flow(state: MemoryState, jobs: Sequence[JobData], now: datetime) -> Ste
         for job in some:
             if job.id in state.look(job.queue_name).jobs:
                 raise ValueError(
-                    f"a job {job.id!r} is in queue {job.queue_name!r} already; "
+                    f"a job {shown(job.id)} is in queue {shown(job.queue_name)} already; "
                     "the jobs of a flow need ids of their own"
                 )
             family.take(job)
             if not job.pending_children_count:
                 state.take_room(job, room)
-            data = freeze(job.kept_data, f"data of {job.name!r}")
+            data = freeze(job.kept_data, f"data of {shown(job.name)}")
             records.append(replace(job, data=data))
         if len(some) == SLICE:
             yield

@@ -13,6 +13,7 @@ from conveyor_nb.model import EventType, JobData, JobState, to_state
 from conveyor_nb.stores import long_steps
 from conveyor_nb.stores.memory_reads import MemoryReads
 from conveyor_nb.stores.slices import Step, in_slices
+from conveyor_nb.text import shown
 
 __all__ = ["MemoryBulk"]
 
@@ -41,7 +42,7 @@ class MemoryBulk(MemoryReads):
     def retry_jobs(self, queue_name: str, state: JobState | str = JobState.FAILED) -> Step[int]:
         settled = to_state(state)
         if settled not in SETTLED:
-            raise ValueError(f"retry_jobs takes 'failed' or 'completed', not {state!r}")
+            raise ValueError(f"retry_jobs takes 'failed' or 'completed', not {shown(state)}")
         return self._apply_to_all(queue_name, settled, Retry())
 
     @in_slices
@@ -53,7 +54,7 @@ class MemoryBulk(MemoryReads):
     def clean(self, queue_name: str, state: JobState | str, grace: float = 0.0) -> Step[int]:
         wanted = to_state(state)
         if wanted in (None, JobState.ACTIVE):
-            raise ValueError(f"clean takes any state but active, not {state!r}")
+            raise ValueError(f"clean takes any state but active, not {shown(state)}")
         now = self.clock.now()
         since = now - to_delta(grace, what="grace")
         jobs = self._state.look(queue_name).since(wanted, since)

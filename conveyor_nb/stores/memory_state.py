@@ -34,6 +34,7 @@ from conveyor_nb.stores.families import ChildOutcome, Families, Key, key_of, par
 from conveyor_nb.stores.metrics import Metrics
 from conveyor_nb.stores.queue_index import QueueIndex, held_key
 from conveyor_nb.stores.retention import Retention, keep_of
+from conveyor_nb.text import shown
 
 __all__ = ["MemoryState"]
 
@@ -191,7 +192,7 @@ class MemoryState:
         if holder is not None and holder.id != job.id:
             raise RetryRefusedError(
                 job.id,
-                f"job {holder.id!r} has its deduplication key and is {holder.state!s}",
+                f"job {shown(holder.id)} has its deduplication key and is {holder.state!s}",
                 holder.id,
             )
         if not (job.children_ids and flow_rules.awaits_failed_children(job)):

@@ -167,8 +167,8 @@ _NOTE = "A subscriber raised it for "
 
 def _note_event(error: BaseException, event: StoreEvent) -> None:
     """Note on an error which event it was raised for; one that is raised again has one note."""
-    about = f" of job {event.job_id!r}" if event.job_id is not None else ""
-    note = f"{_NOTE}{event.type}{about} in queue {event.queue_name!r} at {event.timestamp}"
+    about = f" of job {shown(event.job_id)}" if event.job_id is not None else ""
+    note = f"{_NOTE}{event.type}{about} in queue {shown(event.queue_name)} at {event.timestamp}"
     others = [one for one in getattr(error, "__notes__", ()) if not str(one).startswith(_NOTE)]
     with contextlib.suppress(AttributeError):  # an error may be frozen, as dataclasses can be
         error.__notes__ = [*others, note]

@@ -23,6 +23,14 @@ def columns(kernel: Kernel, frame: str, *names: str) -> list[tuple[object, ...]]
 # -- one sub-command after the other ----------------------------------------------------------
 
 
+def test_a_new_queue_may_be_a_slip(kernel: Kernel) -> None:
+    kernel.do("%conveyor add emails send")
+    assert kernel.do("%conveyor add emials send").out == (
+        "emials (a new queue; did you mean 'emails'?): job emials-1 is waiting\n"
+    )
+    assert kernel.do("%conveyor add reports send").out.startswith("reports (a new queue): job")
+
+
 def test_a_job_is_added_and_worked_on(kernel: Kernel) -> None:
     assert kernel.do(ECHO).out == "worker emails takes jobs of emails, 1 at a time\n"
 
@@ -128,7 +136,9 @@ def test_frames_of_queues_jobs_workers_and_events(kernel: Kernel) -> None:
         ("emails-1", "job:completed"),
         ("nan", "queue:drained"),
     ]
-    assert "emails-1" in kernel.do("%conveyor jobs emails").shown[0]["text/html"]
+    shown = kernel.do("%conveyor jobs emails").shown[0]
+    assert "emails-1" in shown["text/html"]
+    assert all(len(line) < 100 for line in shown["text/plain"].splitlines())
 
 
 def test_a_job_is_shown_with_its_attempts(kernel: Kernel) -> None:

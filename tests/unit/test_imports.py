@@ -46,12 +46,13 @@ ROOMS = {
     "engine": Room(
         "queue repeating job worker dispatcher execution faults runners processes process_child "
         "process_group process_pickle threads blocking current locks slots registry flow "
-        "observable intake causes conditions deadlocks handlers lifespan runs",
+        "observable intake lists causes conditions deadlocks handlers lifespan runs",
         "data rules interface stores engine display",
     ),
     # The one door from the engine to the notebook, open only while someone goes through it.
     "display": Room("display", "data", "interface notebook"),
     "public": Room("__init__", "data rules interface stores engine display", "notebook"),
+    "frames": Room("frames", "data notebook"),
     "testing": Room("testing testing.*", "data rules interface engine public testing"),
     "notebook": Room("notebook notebook.*", f"{BELOW_NOTEBOOK} notebook"),
     "cli": Room("__main__ cli cli.*", "cli", "public"),
@@ -197,9 +198,18 @@ def test_every_room_is_known_to_the_others() -> None:
     assert named - ROOMS.keys() == set()
 
 
-def test_importing_the_package_loads_no_notebook_package() -> None:
-    program = "import sys, conveyor_nb; print(*sys.modules)"
+def loaded_by(program: str) -> set[str]:
+    """The notebook packages that a program has loaded."""
+    program = f"import sys\n{program}\nprint(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert NOTEBOOK_PACKAGES & set(loaded) == set()
+    return set(NOTEBOOK_PACKAGES.intersection(loaded))
+
+
+def test_importing_the_package_loads_no_notebook_package() -> None:
+    assert loaded_by("import conveyor_nb") == set()
+
+
+def test_frames_are_there_for_whoever_asks() -> None:
+    assert loaded_by("import conveyor_nb; conveyor_nb.frames.jobs_frame") == {"pandas"}

@@ -149,6 +149,7 @@ class JobOutput:
             if ends:
                 count = self._screen.count
                 if count > MAX_LOG_LINES:
+                    del lines[: 1 - MAX_LOG_LINES]
                     lines.append(
                         f"… {count:,} lines, {_size_text(self._size)}, were printed; the newest "
                         f"{MAX_LOG_LINES - 1:,} are kept"

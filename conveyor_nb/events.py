@@ -8,9 +8,10 @@ import inspect
 import logging
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, overload
+from weakref import ref
 
 from msgspec.structs import replace
 
@@ -18,6 +19,7 @@ from conveyor_nb.checks import check_count, check_logger
 from conveyor_nb.errors import FAULTS
 from conveyor_nb.loops import Flag, call_on
 from conveyor_nb.model import EventType, StoreEvent
+from conveyor_nb.origins import current_origin, replace_earlier
 from conveyor_nb.text import shown
 
 __all__ = ["EventBus", "EventCallback", "EventHandler", "EventSource", "EventStream", "local_name"]
@@ -55,6 +57,8 @@ class EventBus:
     Args:
         types: the types of event that this bus passes on.
         logger: where faults go that nobody handles.
+        owner: who has this bus. In a notebook, a handler that a cell adds replaces those that an
+            earlier run of the cell added under its name to a bus of the same owner.
 
     >>> bus = EventBus([EventType.COMPLETED])
     >>> @bus.on("completed")
@@ -65,12 +69,20 @@ class EventBus:
     emails-1 is done
     """
 
-    def __init__(self, types: Iterable[EventType], logger: logging.Logger | None = None) -> None:
+    def __init__(
+        self,
+        types: Iterable[EventType],
+        logger: logging.Logger | None = None,
+        owner: Hashable = None,
+    ) -> None:
+        self._owner = ref(self) if owner is None else owner
         self._names = {local_name(kind) for kind in types} | {ERROR}
         self._logger = check_logger(logger)
         self._handlers: dict[str, list[_Added]] = {}
         self.at_work: set[asyncio.Task[None]] = set()
         """The async handlers that run."""
+        self.on_idle: Callable[[], object] | None = None
+        """Called when another cell's run has replaced the last handler."""
 
     def __len__(self) -> int:
         return sum(map(len, self._handlers.values()))
@@ -91,7 +103,10 @@ class EventBus:
             return lambda function: self.on(name, function)
         if not callable(handler):
             raise TypeError(f"an event handler must be callable, not {shown(handler)}")
-        self._handlers.setdefault(name, []).append(_Added(handler))
+        added = _Added(handler)
+        self._handlers.setdefault(name, []).append(added)
+        if current_origin() is not None:
+            replace_earlier((self._owner, name), handler, self._dropper(name, added))
         return handler
 
     def off(self, name: str, handler: EventHandler | None = None) -> None:
@@ -119,6 +134,18 @@ class EventBus:
                 self._drop(name, added)
         for task in tuple(self.at_work):
             call_on(task.get_loop(), task.cancel)
+
+    def _dropper(self, name: str, added: _Added) -> Callable[[], None]:
+        """What drops a handler later, and keeps no bus for that."""
+        here, this = ref(self), ref(added)
+
+        def drop() -> None:
+            if (bus := here()) is not None and (one := this()) is not None:
+                bus._drop(name, one)
+                if not len(bus) and bus.on_idle is not None:
+                    bus.on_idle()
+
+        return drop
 
     def _drop(self, name: str, added: _Added) -> None:
         added.is_dropped = True
@@ -173,7 +200,7 @@ class EventBus:
 class _Added:
     """A handler, with where it was added."""
 
-    __slots__ = ("context", "handler", "is_dropped", "loop")
+    __slots__ = ("__weakref__", "context", "handler", "is_dropped", "loop")
 
     def __init__(self, handler: EventHandler) -> None:
         self.handler = handler

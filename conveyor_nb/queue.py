@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from conveyor_nb.checks import check_flag, check_name, check_text, reject_unknown
 from conveyor_nb.clock import SLICE, checkpoint, resolve
@@ -104,7 +104,8 @@ class Queue(Displayable, Repeating):
                 {option: value for option, _, value in items}, defaults=self.default_job_options
             )
         )
-        self._bus = EventBus(_QUEUE_EVENTS, logger)
+        self._bus = EventBus(_QUEUE_EVENTS, logger, owner=(ref(self.store), self.name))
+        self._bus.on_idle = lambda: self.store.unsubscribe(self.name, self._bus.emit)
         self._followers: WeakSet[JobObservable | EventStream] = WeakSet()
         self._closed = False
 
@@ -498,6 +499,9 @@ class Queue(Displayable, Repeating):
 
         The names: ``waiting``, ``active``, ``completed``, ``failed``, ``progress``, ``paused`` and
         so on. Handlers may be async; also a decorator: ``@queue.on("completed")``.
+
+        In a notebook, when a cell is run again its handler replaces the one of before, found by
+        its name: see ``conveyor_nb.origins``.
         """
         self._require_open()
         self.store.subscribe(self.name, self._bus.emit)

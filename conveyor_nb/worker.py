@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, Unpack
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from conveyor_nb.checks import check_flag, check_logger, check_name
 from conveyor_nb.clock import resolve
@@ -126,7 +126,7 @@ class Worker(Displayable):
         self.version: int | None = None
         """Of a worker known by name: which handler under that name it has, from 1."""
         self._logger = check_logger(logger)
-        self._bus = EventBus(EventType, self._logger)
+        self._bus = EventBus(EventType, self._logger, owner=(ref(self.store), self.name, "worker"))
         self._dispatcher = Dispatcher(
             self.store,
             self.queue_name,
@@ -217,7 +217,8 @@ class Worker(Displayable):
         """Call ``handler(event)`` for each event of this name about this worker or its jobs.
 
         The names: ``active``, ``completed``, ``failed``, ``retrying``, ``progress``, ``started``,
-        ``paused``, ``closed``, ``error`` and so on; also a decorator.
+        ``paused``, ``closed``, ``error`` and so on; also a decorator. What a cell that is run
+        again adds replaces what it added before, as with ``Queue.on``.
         """
         self.store.subscribe(self.queue_name, self._tell)
         return self._bus.on(name, handler) if handler else self._bus.on(name)

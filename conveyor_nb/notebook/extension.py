@@ -8,6 +8,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from conveyor_nb.notebook.awaiting import CellTransformer
 from conveyor_nb.notebook.capture import Capture
+from conveyor_nb.notebook.cell_watch import CellWatch
 from conveyor_nb.notebook.completion import Completion
 from conveyor_nb.notebook.interrupts import LoopWaker
 from conveyor_nb.notebook.magics import Magics
@@ -32,6 +33,7 @@ class _Loaded:
         self._waker = LoopWaker.if_needed()
         self._capture = Capture(shell)
         self._twins = TwinWatch(shell)
+        self._cells = CellWatch(shell)
         self._terminal: Terminal | None = None
         if is_terminal(shell):
             self._terminal = Terminal(shell, self._capture.watch, _close_at_exit)
@@ -45,6 +47,7 @@ class _Loaded:
         if self._waker is not None:
             self._waker.close()
         self._twins.close()
+        self._cells.close()
         # what jobs print until they are stopped is theirs
         self.session.close().add_done_callback(lambda _: self._capture.close())
         if self._terminal is not None:

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from operator import itemgetter
 from typing import Any, TypeVar
+from weakref import ref
 
 from msgspec.structs import replace
 
 from conveyor_nb.model import EventType, StoreEvent
+from conveyor_nb.origins import current_origin, replace_earlier
 from conveyor_nb.stores.interface import EventCallback
 from conveyor_nb.text import shown
 
@@ -59,6 +61,8 @@ class Subscriptions:
                 f"{callback.__qualname__} is async, but a store calls its subscribers directly; "
                 "give a plain function, or use queue.on(...), which takes async handlers"
             )
+        if current_origin() is not None:
+            self._replace_earlier(queue_name, callback, job_id)
         if job_id is None:
             callbacks = self._of_queues.setdefault(queue_name, {})
             self._in_order.clear()
@@ -77,6 +81,17 @@ class Subscriptions:
             self._in_order.clear()
         elif queue_name is not None:
             _take_out(self._of_jobs, (queue_name, job_id), callback)
+
+    def _replace_earlier(
+        self, queue_name: str | None, callback: EventCallback, job_id: str | None
+    ) -> None:
+        here = ref(self)
+
+        def drop() -> None:
+            if (subscriptions := here()) is not None:
+                subscriptions.remove(queue_name, callback, job_id)
+
+        replace_earlier((here, queue_name, job_id), callback, drop)
 
     def disconnect(self, now: datetime) -> None:
         """Forget every callback, and call each for the last time."""

@@ -33,9 +33,16 @@ class Ran(NamedTuple):
 class Cell:
     """A cell that may still run."""
 
-    def __init__(self, client: BlockingKernelClient, code: str) -> None:
+    def __init__(self, client: BlockingKernelClient, code: str, cell_id: str | None) -> None:
         self._client = client
-        self._id = client.execute(code)
+        if cell_id is None:
+            self._id = client.execute(code)
+        else:  # as JupyterLab says it
+            content = {"code": code, "silent": False, "store_history": True, "allow_stdin": True}
+            message = client.session.msg("execute_request", content)
+            message["metadata"]["cellId"] = cell_id
+            client.shell_channel.send(message)
+            self._id = message["header"]["msg_id"]
         self._ran = Ran("", "", [], None)
 
     def wait_for(self, text: str) -> None:
@@ -78,17 +85,17 @@ class Kernel:
         self.manager = manager
         self.client = client
 
-    def start(self, code: str) -> Cell:
-        """Begin to run a cell."""
-        return Cell(self.client, code)
+    def start(self, code: str, cell_id: str | None = None) -> Cell:
+        """Begin to run a cell, of which the page may say which it is."""
+        return Cell(self.client, code, cell_id)
 
-    def run(self, code: str) -> Ran:
+    def run(self, code: str, cell_id: str | None = None) -> Ran:
         """Run a cell to its end, whatever that is."""
-        return self.start(code).end()
+        return self.start(code, cell_id).end()
 
-    def do(self, code: str) -> Ran:
+    def do(self, code: str, cell_id: str | None = None) -> Ran:
         """Run a cell that must not fail, nor tell of a mistake."""
-        ran = self.run(code)
+        ran = self.run(code, cell_id)
         assert ran.error is None, ran.error
         assert ran.err == ""
         return ran

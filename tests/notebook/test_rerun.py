@@ -1,0 +1,156 @@
+"""A cell that is edited and run again replaces what it added before, and doubles nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from .conftest import Kernel
+
+
+@pytest.fixture
+def kernel(kernel: Kernel) -> Kernel:
+    """The module's kernel in real time, with a queue, a worker and a list of who was called."""
+    kernel.do("%conveyor reset --ids sequential\nimport asyncio\nfrom conveyor_nb import *")
+    kernel.do(
+        "called = []\n"
+        "emails = Queue('emails')\n"
+        "store = default_store()\n"
+        "worker = Worker('emails', lambda job: job.data)"
+    )
+    return kernel
+
+
+def called(kernel: Kernel) -> list[str]:
+    """Run a job; who was called."""
+    kernel.do("called.clear()\njob = await emails.add('send')\nawait job.wait_until_finished()")
+    kernel.do("await asyncio.sleep(0)\nawait asyncio.sleep(0)")
+    names: list[str] = kernel.value("sorted(called)")
+    return names
+
+
+ADD = {
+    "queue.on": "@emails.on('completed')\ndef tell(event): called.append('{}')",
+    "async": "@emails.on('completed')\nasync def tell(event): called.append('{}')",
+    "worker.on": "@worker.on('completed')\ndef tell(event): called.append('{}')",
+    "subscribe": (
+        "def tell(event):\n    if event.type == 'job:completed':\n        called.append('{}')\n"
+        "store.subscribe('emails', tell)"
+    ),
+    "all queues": (
+        "def tell(event):\n    if event.type == 'job:completed':\n        called.append('{}')\n"
+        "store.subscribe(None, tell)"
+    ),
+    "a queue made anew": (
+        "again = Queue('emails')\n@again.on('completed')\ndef tell(event): called.append('{}')"
+    ),
+}
+WITH_ID = {
+    "lambda": "emails.on('completed', lambda event: called.append('{}'))",
+    "underscore": "@emails.on('completed')\ndef _(event): called.append('{}')",
+    "made in a function": (
+        "def make():\n    def tell(event): called.append('{}')\n    return tell\n"
+        "emails.on('completed', make())"
+    ),
+    "method": (
+        "class Teller:\n    def tell(self, event): called.append('{}')\n"
+        "emails.on('completed', Teller().tell)"
+    ),
+}
+
+
+@pytest.mark.parametrize("cell_id", ["a", None])
+@pytest.mark.parametrize("kind", ADD)
+def test_the_new_version_replaces_the_old(kernel: Kernel, kind: str, cell_id: str | None) -> None:
+    for version in ("one", "two", "three"):
+        kernel.do(ADD[kind].format(version), cell_id)
+        assert called(kernel) == [version]
+
+
+@pytest.mark.parametrize("kind", WITH_ID)
+def test_what_has_no_name_of_its_own_is_known_by_its_cell(kernel: Kernel, kind: str) -> None:
+    for version in ("one", "two", "three"):
+        kernel.do(WITH_ID[kind].format(version), "a")
+        assert called(kernel) == [version]
+
+
+def test_without_a_cell_they_stay(kernel: Kernel) -> None:
+    for number in (1, 2):
+        kernel.do(WITH_ID["lambda"].format(number))
+        kernel.do(WITH_ID["underscore"].format(number))
+    assert called(kernel) == ["1", "1", "2", "2"]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "for name in 'ab':\n"
+        "    @emails.on('completed')\n"
+        "    def tell(event, name=name): called.append(name)",
+        "for name in 'ab':\n"
+        "    emails.on('completed', lambda event, name=name: called.append(name))",
+        "def make(name):\n"
+        "    def tell(event): called.append(name)\n"
+        "    return tell\n"
+        "for name in 'ab': emails.on('completed', make(name))",
+    ],
+)
+def test_what_one_run_adds_does_not_replace_itself(kernel: Kernel, cell: str) -> None:
+    for _ in range(3):
+        kernel.do(cell, "a")
+        assert called(kernel) == ["a", "b"]
+
+
+def test_the_same_function_is_called_once(kernel: Kernel) -> None:
+    kernel.do("def tell(event): called.append(str(event.type))", "a")
+    for _ in range(3):
+        kernel.do("emails.on('completed', tell)\nstore.subscribe('emails', tell)", "b")
+    assert called(kernel).count("job:completed") == 2, "of the queue and of the store"
+    kernel.do("store.unsubscribe('emails', tell)")
+
+
+def test_other_cells_places_and_events_stay(kernel: Kernel) -> None:
+    tell = "@{}.on('{}')\ndef tell(event): called.append('{}')"
+    kernel.do(tell.format("emails", "completed", "a"), "a")
+    kernel.do(tell.format("emails", "completed", "b"), "b")
+    kernel.do(tell.format("emails", "active", "c"), "a")
+    kernel.do(tell.format("Queue('others')", "completed", "d"), "a")
+    assert called(kernel) == ["a", "b", "c"]
+    kernel.do("if False:\n    emails.on('completed', tell)", "a")
+    assert called(kernel) == ["a", "b", "c"], "what is not added again stays too"
+
+
+def test_what_is_added_between_cells_stays(kernel: Kernel) -> None:
+    kernel.do(
+        "def add():\n    emails.on('completed', tell)\n"
+        "def tell(event): called.append('x')\n"
+        "loop = asyncio.get_running_loop()",
+        "a",
+    )
+    for _ in range(2):
+        kernel.do("import contextvars\nloop.call_soon(add, context=contextvars.Context())", "a")
+        kernel.do("await asyncio.sleep(0)")
+    assert called(kernel) == ["x", "x"]
+
+
+def test_nothing_is_left_of_what_was_replaced(kernel: Kernel) -> None:
+    kernel.do("import gc, weakref\ngone = []")
+    for _ in range(3):
+        kernel.do(
+            "again = Queue('emails')\ngone.append(weakref.ref(again))\n"
+            "@again.on('completed')\ndef tell(event): called.append('x')",
+            "a",
+        )
+    kernel.do("gc.collect()")
+    assert kernel.value("[one() is None for one in gone]") == [True, True, False]
+    assert called(kernel) == ["x"]
+
+
+def test_it_ends_with_the_extension(kernel: Kernel) -> None:
+    kernel.do("%unload_ext conveyor_nb")
+    for version in ("one", "two"):
+        kernel.do(ADD["queue.on"].format(version), "a")
+    assert called(kernel) == ["one", "two"]
+    kernel.do("%load_ext conveyor_nb")

@@ -42,7 +42,7 @@ def plain_number(value: object) -> int | float | None:
     >>> plain_number(3), plain_number(Fraction(1, 2)), plain_number("3")
     (3, 0.5, None)
     """
-    if type(value) is float:
+    if type(value) is float or (type(value) is int and -_EXACT <= value <= _EXACT):
         return value
     whole = plain_int(value)
     if whole is not None and abs(whole) <= _EXACT:

@@ -14,6 +14,7 @@ from conveyor_nb import (
     JobFailedError,
     JobNotFoundError,
     JobState,
+    Keep,
     MemoryStore,
     Queue,
     VirtualClock,
@@ -140,6 +141,25 @@ async def test_a_job_that_is_removed_at_its_end_still_tells_how_it_ended(
         (await first).append(3)
         assert await second == [1, 2], "each has a copy of his own"
     assert caplog.text == "", "the removal that follows is no trouble"
+
+
+@pytest.mark.parametrize("keep", [True, Keep(count=0), Keep(count=1)], ids=repr)
+@pytest.mark.asyncio
+async def test_all_results_are_had_if_a_jobs_end_removes_another_job(
+    keep: bool | Keep, queue: Queue, clock: VirtualClock, start: Start
+) -> None:
+    told: list[Any] = []
+    jobs = [await queue.add("send", [n], remove_on_complete=keep) for n in range(10)]
+    for job in jobs:
+        job.observe().subscribe(on_completed=lambda job, result: told.append((job.id, result)))
+    waiting = [asyncio.ensure_future(job.wait_until_finished()) for job in jobs]
+    await clock.settle()
+    start(work, concurrency=10)
+    await clock.advance(1)
+
+    assert await asyncio.gather(*waiting) == [[n] for n in range(10)]
+    assert sorted(told) == sorted((job.id, [n]) for n, job in enumerate(jobs))
+    assert len(await queue.get_jobs()) == (keep == Keep(count=1))
 
 
 @pytest.mark.asyncio

@@ -84,7 +84,7 @@ class WorkerStatus(Word):
 
 
 class EventType(Word):
-    """The type of a :class:`StoreEvent`."""
+    """The type of a :class:`StoreEvent`; ``event_data`` says what each of them tells."""
 
     WAITING = "job:waiting"
     WAITING_CHILDREN = "job:waiting-children"

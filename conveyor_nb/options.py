@@ -37,13 +37,13 @@ __all__ = [
     "CronKeywords",
     "Deduplication",
     "EveryKeywords",
-    "FrameKeywords",
     "Group",
     "JobKeywords",
     "JobOptions",
     "Keep",
     "Repeat",
     "RunKeywords",
+    "SharedKeywords",
     "UndelayedKeywords",
 ]
 
@@ -322,7 +322,7 @@ class UndelayedKeywords(RunKeywords, total=False):
     job_id: str | None
 
 
-class FrameKeywords(RunKeywords, total=False):
+class SharedKeywords(RunKeywords, total=False):
     """The options that many jobs can have in common."""
 
     delay: Duration

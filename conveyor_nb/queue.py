@@ -39,9 +39,9 @@ from conveyor_nb.model import ALL_NAMES, EventType, JobData, JobState, StoreEven
 from conveyor_nb.observable import JobObservable
 from conveyor_nb.options import (
     BulkJob,
-    FrameKeywords,
     JobKeywords,
     JobOptions,
+    SharedKeywords,
     UndelayedKeywords,
 )
 from conveyor_nb.repeating import Repeating
@@ -61,6 +61,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_FOR_ONE_JOB = ("job_id", "repeat")
 _QUEUE_EVENTS = [kind for kind in EventType if not kind.startswith("worker:")]
 
 
@@ -71,7 +72,8 @@ class Queue(Displayable, Repeating):
         name: 1 to 255 characters.
         store: where the jobs are kept; the default ``MemoryStore`` if not given.
         default_job_options: options for every job that does not say otherwise; a
-            ``JobOptions`` or a mapping.
+            ``JobOptions`` or a mapping. ``job_id`` and ``repeat``, which are for one job, are not
+            among them.
         logger: where faults of event handlers are reported.
 
     Raises:
@@ -93,12 +95,15 @@ class Queue(Displayable, Repeating):
         name: str,
         *,
         store: StoreInterface | None = None,
-        default_job_options: JobOptions | JobKeywords | None = None,
+        default_job_options: JobOptions | SharedKeywords | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
         self.name = check_name(name, what="queue name")
         self.store = check_store(store)
         self.default_job_options = to_options(default_job_options, JobOptions())
+        for option in _FOR_ONE_JOB:
+            if getattr(self.default_job_options, option) is not None:
+                raise ValueError(f"{option} is for one job, and no default for all of a queue")
         self._known_options = functools.lru_cache(maxsize=64)(
             lambda items: JobOptions.of(
                 {option: value for option, _, value in items}, defaults=self.default_job_options
@@ -165,7 +170,7 @@ class Queue(Displayable, Repeating):
 
     @spelled_out()
     async def add_frame(
-        self, frame: DataFrame, name: str, **options: Unpack[FrameKeywords]
+        self, frame: DataFrame, name: str, **options: Unpack[SharedKeywords]
     ) -> list[Job]:
         """Add a job for each row of a pandas DataFrame, all or none.
 
@@ -185,7 +190,7 @@ class Queue(Displayable, Repeating):
             QueueClosedError: the queue was closed.
         """
         self._require_open()
-        for option in ("job_id", "repeat"):
+        for option in _FOR_ONE_JOB:
             if option in options:
                 raise TypeError(f"{option} is for one job; add_frame makes one for each row")
         opts = JobOptions.of(options, defaults=self.default_job_options)

@@ -15,7 +15,6 @@ from conveyor_nb import (
     Group,
     GroupFullError,
     Job,
-    JobKeywords,
     JobOptions,
     JobState,
     Keep,
@@ -23,10 +22,12 @@ from conveyor_nb import (
     PayloadError,
     Queue,
     QueueClosedError,
+    Repeat,
     StoreEvent,
     VirtualClock,
     Worker,
 )
+from conveyor_nb.options import SharedKeywords
 
 OPTIONS: dict[str, Any] = {
     "attempts": 5,
@@ -65,6 +66,13 @@ async def test_a_number_of_seconds_is_a_fixed_backoff(queue: Queue) -> None:
     assert job.opts.backoff == Backoff("fixed", 3)
 
 
+@pytest.mark.parametrize("options", [{"job_id": "a"}, {"repeat": Repeat(every=60)}], ids=str)
+def test_what_is_for_one_job_is_no_default(options: Any, store: MemoryStore) -> None:
+    for defaults in (options, JobOptions(**options)):
+        with pytest.raises(ValueError, match="is for one job, and no default for all of a queue"):
+            Queue("emails", store=store, default_job_options=defaults)
+
+
 @pytest.mark.parametrize(
     "defaults",
     [{"attempts": 3, "priority": 2}, JobOptions(attempts=3, priority=2)],
@@ -72,7 +80,7 @@ async def test_a_number_of_seconds_is_a_fixed_backoff(queue: Queue) -> None:
 )
 @pytest.mark.asyncio
 async def test_default_options_lie_under_those_of_the_job(
-    defaults: JobOptions | JobKeywords, store: MemoryStore
+    defaults: JobOptions | SharedKeywords, store: MemoryStore
 ) -> None:
     queue = Queue("emails", store=store, default_job_options=defaults)
 

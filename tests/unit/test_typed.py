@@ -22,10 +22,10 @@ from conveyor_nb.options import (
     BulkJob,
     CronKeywords,
     EveryKeywords,
-    FrameKeywords,
     JobKeywords,
     Repeat,
     RunKeywords,
+    SharedKeywords,
     UndelayedKeywords,
 )
 from conveyor_nb.worker_options import WorkerKeywords, WorkerOptions
@@ -109,6 +109,7 @@ async def wrong(queue: Queue, numbers: list[int]) -> None:
     await queue.add_frame(None, "x", job_id="a")  # type: ignore[arg-type]  # refused: "job_id"
     await queue.upsert_job_scheduler("i", Repeat(every=5), "x", atempts=3)  # refused: "atempts"
     Queue("q", default_job_options={"atempts": 3})  # refused: "default_job_options"
+    Queue("q", default_job_options={"job_id": "a"})  # refused: "default_job_options"
     FlowJob("x", "q", opts={"atempts": 3})  # refused: "opts"
     Worker("q", send, concurency=2)  # refused: "concurency"
     Worker("q", send, limiter=(10, 1))  # refused: "limiter"
@@ -164,7 +165,7 @@ def test_right_programs_pass(told: dict[int, str]) -> None:
         (WorkerKeywords, option_names(WorkerOptions)),
         (BulkJob, option_names(JobOptions) | {"name", "data", "opts"}),
         (UndelayedKeywords, option_names(JobOptions) - {"delay", "repeat"}),
-        (FrameKeywords, option_names(JobOptions) - {"job_id", "repeat"}),
+        (SharedKeywords, option_names(JobOptions) - {"job_id", "repeat"}),
         (
             RunKeywords,
             option_names(JobOptions) - {"delay", "repeat", "job_id", "deduplication"},
@@ -233,7 +234,7 @@ def test_a_wrong_name_of_a_workers_option_is_told_with_the_right_one() -> None:
         (Queue.now, UndelayedKeywords),
         (Queue.every, EveryKeywords),
         (Queue.cron, CronKeywords),
-        (Queue.add_frame, FrameKeywords),
+        (Queue.add_frame, SharedKeywords),
         (Queue.upsert_job_scheduler, RunKeywords),
         (Queue.worker, WorkerKeywords),
         (Worker, WorkerKeywords),

@@ -8,7 +8,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, Unpack
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from conveyor_nb.handlers import Handler, Handlers, check_handler
 from conveyor_nb.intake import check_store
@@ -28,9 +28,28 @@ __all__ = [
     "take_named_workers",
 ]
 
-_named: dict[StoreInterface, dict[str, Worker]] = {}
-_giving_way: dict[StoreInterface, set[Worker]] = {}
-"""Workers that were replaced, while they still run their last jobs."""
+
+class _Book:
+    """The workers of one store that are known by name.
+
+    The store itself has it, and nobody else: workers have their store, so whatever kept them for
+    it would keep both for ever.
+    """
+
+    def __init__(self) -> None:
+        self.named: dict[str, Worker] = {}
+        self.giving_way: set[Worker] = set()
+        """Workers that were replaced, while they still run their last jobs."""
+
+
+_BOOK = "_conveyor_nb_named_workers"
+_with_book: WeakSet[StoreInterface] = WeakSet()
+
+
+def _book_of(store: StoreInterface) -> _Book:
+    _with_book.add(store)
+    book: _Book = vars(store).setdefault(_BOOK, _Book())
+    return book
 
 
 P = ParamSpec("P")
@@ -49,7 +68,7 @@ class HandlerFunction(Protocol[P, R]):
 
 def named_workers(store: StoreInterface | None = None) -> dict[str, Worker]:
     """The named workers of a store by name, also those that are closed and may start again."""
-    return dict(_named.get(check_store(store), {}))
+    return dict(_book_of(check_store(store)).named)
 
 
 class _Part(NamedTuple):
@@ -171,12 +190,11 @@ def take_named_workers(store: StoreInterface | None = None) -> list[Worker]:
 
     Those that gave way and still run their last jobs are among them.
     """
-    stores = {*_named, *_giving_way} if store is None else {store}
-    return [
-        worker
-        for one in stores
-        for worker in (*_named.pop(one, {}).values(), *_giving_way.pop(one, ()))
-    ]
+    taken: list[Worker] = []
+    for one in [*_with_book] if store is None else [store]:
+        book = vars(one).pop(_BOOK, None) or _Book()
+        taken += [*book.named.values(), *book.giving_way]
+    return taken
 
 
 async def close_named_workers(store: StoreInterface | None = None) -> None:
@@ -185,12 +203,12 @@ async def close_named_workers(store: StoreInterface | None = None) -> None:
 
 
 def _install(worker: Worker) -> Worker:
-    workers = _named.setdefault(worker.store, {})
-    before = workers.get(worker.name)
-    workers[worker.name] = worker
+    book = _book_of(worker.store)
+    before = book.named.get(worker.name)
+    book.named[worker.name] = worker
     _attach(worker)
     if before is not None:
-        giving_way = _giving_way.setdefault(worker.store, set())
+        giving_way = book.giving_way
         giving_way.add(before)
         before.retire().add_done_callback(lambda _: giving_way.discard(before))
     return worker

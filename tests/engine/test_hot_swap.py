@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
+import gc
 import inspect
 import subprocess
 import sys
+import weakref
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
@@ -342,3 +344,21 @@ async def test_a_successor_has_the_same_options(queue: Queue, clock: VirtualCloc
     )
     await second.close()
     await third.close()
+
+
+@pytest.mark.asyncio
+async def test_a_store_that_nobody_has_goes_with_its_named_workers() -> None:
+    async def use() -> weakref.ref[MemoryStore]:
+        async with MemoryStore() as store, Queue("emails", store=store) as queue:
+
+            @queue.worker
+            async def send(job: Job) -> str:
+                return "sent"
+
+            await (await queue.add("send")).wait_until_finished()
+            await send.worker.close()
+        return weakref.ref(store)
+
+    left = await use()
+    gc.collect()
+    assert left() is None

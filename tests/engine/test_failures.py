@@ -220,12 +220,14 @@ async def test_what_is_kept_of_a_failure_holds_no_variable_of_its_handler(
         except ConnectionError as error:
             wrapped = ApiError(503, "down")
             wrapped.original = error  # type: ignore[attr-defined]
+            if job.name == "argument":
+                raise ValueError("wrapped", error) from error
             if job.name == "group":
                 raise ExceptionGroup("all", [wrapped]) from error
             raise wrapped from error
 
     start(handler)
-    for name in ("send", "group"):
+    for name in ("send", "argument", "group"):
         error = await failure(await queue.add(name))
         gc.collect()
         assert error.__cause__ is not None

@@ -215,7 +215,8 @@ async def test_an_option_that_is_given_no_more_is_forgotten(
 ) -> None:
     queue.worker(job_name="send", concurrency=4, lifo=True)(send)
     queue.worker(job_name="bounce", concurrency=2)(bounce)
-    assert named_workers(store)["emails"].concurrency == 2
+    queue.worker(job_name="*")(rest)
+    assert named_workers(store)["emails"].concurrency == 2, "of those that say so, the newest"
     queue.worker(job_name="bounce")(bounce)
     assert named_workers(store)["emails"].concurrency == 4
     queue.worker(job_name="send")(send)

@@ -283,6 +283,7 @@ class SearchingTests(StoreTests):
     ) -> None:
         await add_some(store, clock)
         await add_all(store, "p1", "p2", priority=1)
+        await add_all(store, "o1", "o2", name="other")
         await add(store, "l1", delay=50)
         await add(store, "l2", delay=40)
         in_order = await store.list_jobs(QUEUE, state)

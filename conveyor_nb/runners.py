@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import inspect
 import sys
@@ -15,6 +16,7 @@ from conveyor_nb.blocking import BlockingJob
 from conveyor_nb.clock import Clock
 from conveyor_nb.handlers import ByName, Handler, Handlers, is_async
 from conveyor_nb.job import Job
+from conveyor_nb.loops import call_on
 from conveyor_nb.threads import ThreadPool
 from conveyor_nb.worker_options import WorkerOptions
 
@@ -87,8 +89,13 @@ class ThreadRunner(Runner):
         context = contextvars.copy_context()
         thread = self._threads.submit(context.run, _call, self._handler, blocking)
         keep(thread)
-        with self._clock.off_loop():
-            value = await asyncio.wrap_future(thread)
+        with contextlib.ExitStack() as off_loop:
+            off_loop.enter_context(self._clock.off_loop())
+            try:
+                value = await asyncio.wrap_future(thread)
+            except asyncio.CancelledError:  # which the thread does not notice
+                _when_done(thread, loop, off_loop.pop_all().close)
+                raise
         if inspect.isawaitable(value):  # such as from ``lambda job: send(job)``
             jobs = argument if isinstance(argument, list) else [argument]
             if all(job.cancel_requested for job in jobs):  # told so while it was in the thread
@@ -154,6 +161,18 @@ def runner_for(
     if is_async(one):
         return TaskRunner(one)
     return ThreadRunner(one, clock, size=options.concurrency, name=name)
+
+
+def _when_done(
+    thread: Background, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]
+) -> None:
+    """Call back when a thread has returned: on a loop, or in that thread if the loop is gone."""
+
+    def tell(_: Background) -> None:
+        if not call_on(loop, callback):
+            callback()
+
+    thread.add_done_callback(tell)
 
 
 def _dispose_of(value: Any) -> BaseException:

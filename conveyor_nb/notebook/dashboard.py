@@ -15,6 +15,7 @@ from typing import Any
 
 import anywidget
 import traitlets
+from IPython.core.getipython import get_ipython
 
 from conveyor_nb.errors import FAULTS, ConveyorError, JobNotFoundError
 from conveyor_nb.job import Job
@@ -66,7 +67,7 @@ class Panel(anywidget.AnyWidget):
     def __init__(self, queue: Queue) -> None:
         self._view = QueueView(queue)
         self._feed = Feed(self._send_frame, self._on_live)
-        self._loop = asyncio.get_running_loop()
+        self._loop = _loop_of_cells() or asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._notices = 0
         self._has_warned = False
@@ -90,7 +91,7 @@ class Panel(anywidget.AnyWidget):
 
     def close(self) -> None:
         """Let go of the queue and of the page; what was asked for before is still done."""
-        self._feed.stop()
+        call_on(self._loop, self._feed.stop)
         if self in _panels:
             _panels.remove(self)
         super().close()
@@ -235,6 +236,17 @@ _JOB_ACTIONS: Mapping[str, Callable[[Job], Awaitable[None]]] = {
 
 async def _now(function: Callable[[Any], None], value: object) -> None:
     function(value)
+
+
+def _loop_of_cells() -> asyncio.AbstractEventLoop | None:
+    """The loop in which a kernel runs its cells, and workers with them.
+
+    A callback of a widget may run in another thread with a loop of its own, and end before that
+    loop shows anything.
+    """
+    kernel = getattr(get_ipython(), "kernel", None)
+    loop = getattr(getattr(kernel, "io_loop", None), "asyncio_loop", None)
+    return loop if isinstance(loop, asyncio.AbstractEventLoop) and loop.is_running() else None
 
 
 def dashboard(queue: Queue) -> Panel:

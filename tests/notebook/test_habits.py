@@ -281,3 +281,48 @@ def test_a_hundred_displays_may_change_and_no_more(kernel: Kernel) -> None:
     body = "for n in range(150):\n    display(n, display_id=True)\nprint('done')"
     log = log_of(kernel, body)
     assert log == [*map(str, range(50)), "done", *map(str, range(50, 150))]
+
+
+# -- other threads ----------------------------------------------------------------------------
+
+
+def test_a_panel_made_in_a_thread_lives_on_the_loop_of_the_cells(kernel: Kernel) -> None:
+    kernel.do(
+        "from conveyor_nb.notebook.dashboard import _panels\n"
+        "async def show():\n    emails._repr_mimebundle_()\n    return _panels[-1]\n"
+        "panel = await asyncio.to_thread(lambda: asyncio.run(show()))\n"
+        "panel.receive({'do': 'hello', 'view': 'page', 'n': 1})"
+    )
+    kernel.do("await asyncio.to_thread(lambda: asyncio.run(emails.add('send')))")
+    kernel.do(
+        "while panel.head['counts']['waiting'] != 1:\n"
+        "    panel.receive({'do': 'drawn', 'view': 'page', 'frame': panel.frame})\n"
+        "    await asyncio.sleep(0)\n"
+        "await asyncio.to_thread(panel.close)\n"
+        "while panel.live:\n    await asyncio.sleep(0)"
+    )
+
+
+def test_progress_in_a_thread_with_a_loop_of_its_own(kernel: Kernel) -> None:
+    kernel.do("@emails.worker\nasync def send(job):\n    return job.data")
+    kernel.do(
+        "async def all_of(count):\n"
+        "    jobs = [await emails.add('send', n) for n in range(count)]\n"
+        "    return [job.returnvalue async for job in progress(jobs, disable=True)]\n"
+        "found = await asyncio.to_thread(lambda: asyncio.run(all_of(5)))"
+    )
+    assert kernel.value("sorted(found)") == [0, 1, 2, 3, 4]
+
+
+def test_magics_in_a_thread_do_it_or_say_what_to_do(kernel: Kernel) -> None:
+    kernel.do(
+        "def magic(line):\n    return get_ipython().run_line_magic('conveyor', line)\n"
+        "worker = Worker('emails', print)"
+    )
+    kernel.do("await asyncio.to_thread(magic, 'pause-worker emails')")
+    assert kernel.value("str(worker.status)") == "paused"
+    kernel.do("await asyncio.to_thread(magic, 'add emails send')")
+    assert kernel.value("await emails.count()") == 1
+    ran = kernel.run("await asyncio.to_thread(magic, 'stop emails')")
+    assert ran.error is None
+    assert "put the line at the top of a cell" in ran.err

@@ -283,7 +283,9 @@ class PayloadError(ConveyorError, TypeError):
         if (name := _outdated_name(value)) is None:
             return cls(path, type_name, error_line(cause))
         why = f"it is from before {fit(name)} was defined anew, by its cell or module run again"
-        return cls(path, type_name, why, "make the object anew")
+        if path.startswith("data"):
+            return cls(path, type_name, why, "make the object anew")
+        return cls(path, type_name, why, "make it anew, or run the cell of its handler again")
 
 
 def _outdated_name(value: object) -> str | None:

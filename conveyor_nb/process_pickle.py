@@ -17,8 +17,17 @@ import cloudpickle
 from conveyor_nb.errors import ConveyorError, PayloadError
 from conveyor_nb.execution import describe
 from conveyor_nb.failures import Retried
+from conveyor_nb.text import fit
 
-__all__ = ["pack_data", "pack_error", "pack_handler", "pack_result", "unpack", "unpack_result"]
+__all__ = [
+    "Classes",
+    "pack_data",
+    "pack_error",
+    "pack_handler",
+    "pack_result",
+    "unpack",
+    "unpack_result",
+]
 
 # Throughout, as in payload.freeze: a reducer may raise anything, and all of it means
 # "can't be copied".
@@ -26,14 +35,20 @@ __all__ = ["pack_data", "pack_error", "pack_handler", "pack_result", "unpack", "
 unpack: Callable[[bytes], Any] = cloudpickle.loads
 
 
-def pack_handler(handler: Callable[[Any], Any], retry_on: Retried) -> tuple[bytes, dict[str, Any]]:
-    """A copy of a handler and what is retried, and the source lines of cells that it may be from.
+Classes = dict[tuple[str, str], type]
+"""The classes that are in a copy, by module and name."""
+
+
+def pack_handler(
+    handler: Callable[[Any], Any], retry_on: Retried
+) -> tuple[bytes, dict[str, Any], Classes]:
+    """A copy of a handler and what is retried, source lines that it may be from, and its classes.
 
     Raises:
         TypeError: it can't be copied.
     """
     try:
-        packed = _pack((handler, retry_on))
+        packed, classes = _pack_all((handler, retry_on))
     except Exception as error:
         name = getattr(handler, "__name__", repr(handler))
         raise TypeError(
@@ -42,15 +57,27 @@ def pack_handler(handler: Callable[[Any], Any], retry_on: Retried) -> tuple[byte
         ) from error
     # those without a time of change are in no file, so a child's tracebacks could not show them
     cells = {name: entry for name, entry in linecache.cache.items() if entry[1:2] == (None,)}
-    return packed, cells
+    return packed, cells, classes
 
 
-def pack_data(value: Any, data: Any) -> bytes:
-    """The copy of a message with jobs' ``data`` in it; ``PayloadError`` if it can't be copied."""
+def pack_data(value: Any, data: Any, of_handler: Classes) -> bytes:
+    """The copy of a message with jobs' ``data`` in it.
+
+    Raises:
+        PayloadError: it can't be copied.
+        ConveyorError: a class in it is another than the handler's of that name.
+    """
     try:
-        return _pack(value)
+        packed, classes = _pack_all(value)
     except Exception as error:
         raise PayloadError.of("data", data, error) from error
+    for key, one in classes.items():
+        if of_handler.get(key, one) is not one:
+            raise ConveyorError(
+                f"class {fit(one.__qualname__)} of the payload was defined anew since the handler "
+                "was copied to its process, which knows the old one; run the worker's cell again"
+            )
+    return packed
 
 
 def pack_result(value: Any) -> bytes:
@@ -97,8 +124,22 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
         {CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table
     )
 
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self.classes: Classes = {}
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, type):
+            self.classes[obj.__module__, obj.__qualname__] = obj
+        return super().reducer_override(obj)
+
 
 def _pack(value: Any) -> bytes:
+    return _pack_all(value)[0]
+
+
+def _pack_all(value: Any) -> tuple[bytes, Classes]:
     file = io.BytesIO()
-    _Pickler(file).dump(value)
-    return file.getvalue()
+    pickler = _Pickler(file)
+    pickler.dump(value)
+    return file.getvalue(), pickler.classes

@@ -30,7 +30,7 @@ from conveyor_nb.handlers import Handler
 from conveyor_nb.job import Job
 from conveyor_nb.process_child import CALLS, FIELDS
 from conveyor_nb.process_group import HAS_GROUPS, kill_group
-from conveyor_nb.process_pickle import pack_data, pack_error, pack_handler, unpack_result
+from conveyor_nb.process_pickle import Classes, pack_data, pack_error, pack_handler, unpack_result
 from conveyor_nb.runners import Argument, Background, Raised, Runner
 
 __all__ = ["ProcessRunner"]
@@ -60,7 +60,8 @@ class ProcessRunner(Runner):
     def __init__(self, handler: Handler, clock: Clock, retry_on: Retried = None) -> None:
         if sys.platform == "emscripten":
             raise RuntimeError("there are no processes here: leave executor='process' away")
-        self._handler = pack_handler(handler, retry_on)
+        packed, cells, self._classes = pack_handler(handler, retry_on)
+        self._handler = (packed, cells)
         self._clock = clock
         self._idle: list[_Child] = []
         self._children: set[_Child] = set()
@@ -68,7 +69,7 @@ class ProcessRunner(Runner):
     async def call(self, argument: Argument, keep: Callable[[Background], None]) -> Any:
         """Call the handler in a child, and do what it asks for meanwhile."""
         jobs = argument if isinstance(argument, list) else [argument]
-        packed = await self._off_loop(_pack_jobs, jobs, isinstance(argument, list))
+        packed = await self._off_loop(_pack_jobs, jobs, isinstance(argument, list), self._classes)
         child = self._take_child()
         try:
             kind, *told = await self._converse(child, packed, {job.id: job for job in jobs})
@@ -225,9 +226,9 @@ class _Child:
         return RemoteError(said, f"{said}\n")
 
 
-def _pack_jobs(jobs: list[Job], batch: bool) -> bytes:
+def _pack_jobs(jobs: list[Job], batch: bool, of_handler: Classes) -> bytes:
     fields = [{name: getattr(job, name) for name in FIELDS} for job in jobs]
-    return pack_data((fields, batch), jobs[0].data)
+    return pack_data((fields, batch), jobs[0].data, of_handler)
 
 
 async def _reply(job: Job | None, name: str, arguments: tuple[Any, ...]) -> tuple[bool, bytes]:

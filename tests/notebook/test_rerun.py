@@ -154,3 +154,43 @@ def test_it_ends_with_the_extension(kernel: Kernel) -> None:
         kernel.do(ADD["queue.on"].format(version), "a")
     assert called(kernel) == ["one", "two"]
     kernel.do("%load_ext conveyor_nb")
+
+
+# -- a class that is defined anew -------------------------------------------------------------
+
+CLASS = "import dataclasses\n@dataclasses.dataclass\nclass Letter:\n    to: str = 'ada'\n"
+OUTCOME = (
+    "try:\n    outcome = await job.wait_until_finished()\n"
+    "except JobFailedError as error:\n    outcome = str(error)"
+)
+
+
+@pytest.mark.parametrize("options", ["", "(executor='process')"])
+def test_an_old_object_says_to_make_it_anew(kernel: Kernel, options: str) -> None:
+    kernel.do("await worker.close()")
+    kernel.do(CLASS)
+    kernel.do(
+        f"@emails.worker{options}\n"
+        "def send(job):\n    return isinstance(job.data, Letter) if job.data else Letter()\n"
+        "old = Letter()\njob = await emails.add('send', old)"
+    )
+    assert kernel.value("await job.wait_until_finished()") is True
+
+    kernel.do(CLASS)
+    ran = kernel.run("%conveyor add emails send $old")
+    assert ran.error is None
+    assert "make the object anew" in ran.err
+    ran = kernel.run("await emails.add('send', [old])")
+    assert ran.error is not None
+    assert "data[0] is a Letter" in ran.error[1]
+    assert ran.error[1].endswith("make the object anew")
+
+    kernel.do(f"job = await emails.add('send', Letter())\n{OUTCOME}")
+    if options:  # whose handler has a copy of the class
+        assert "Letter of the payload was defined anew" in kernel.value("outcome")
+        assert kernel.value("outcome.endswith('run the worker\\'s cell again')") is True
+        kernel.do(f"job = await emails.add('send')\n{OUTCOME}")
+        assert "run the cell of its handler again" in kernel.value("outcome")
+    else:
+        assert kernel.value("outcome") is True
+    kernel.do("%conveyor reset")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
 import logging
@@ -22,7 +23,15 @@ from conveyor_nb.model import EventType, StoreEvent
 from conveyor_nb.origins import current_origin, replace_earlier
 from conveyor_nb.text import shown
 
-__all__ = ["EventBus", "EventCallback", "EventHandler", "EventSource", "EventStream", "local_name"]
+__all__ = [
+    "EventBus",
+    "EventCallback",
+    "EventHandler",
+    "EventSource",
+    "EventStream",
+    "local_name",
+    "note_event",
+]
 
 EventCallback = Callable[[StoreEvent], object]
 """What a store calls, at once and in its own thread."""
@@ -182,6 +191,7 @@ class EventBus:
             self._report(error, event)
 
     def _report(self, error: BaseException, event: StoreEvent) -> None:
+        note_event(error, event)
         if local_name(event.type) == ERROR or not self._handlers.get(ERROR):
             self._logger.warning("a handler of %s raised", event.type, exc_info=error)
             return
@@ -195,6 +205,18 @@ class EventBus:
     def _check(self, name: str) -> None:
         if name not in self._names:
             raise ValueError(f"no event {shown(name)}; known are: {', '.join(sorted(self._names))}")
+
+
+_NOTE = "Raised by who was told of "
+
+
+def note_event(error: BaseException, event: StoreEvent) -> None:
+    """Note on an error which event it was raised for; one that is raised again has one note."""
+    about = f" of job {shown(event.job_id)}" if event.job_id is not None else ""
+    note = f"{_NOTE}{event.type}{about} in queue {shown(event.queue_name)} at {event.timestamp}"
+    others = [one for one in getattr(error, "__notes__", ()) if not str(one).startswith(_NOTE)]
+    with contextlib.suppress(AttributeError):  # an error may be frozen, as dataclasses can be
+        error.__notes__ = [*others, note]
 
 
 class _Added:

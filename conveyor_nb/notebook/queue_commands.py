@@ -178,8 +178,12 @@ async def resume(session: Session, args: Namespace) -> Answer:
 async def retry(session: Session, args: Namespace) -> Answer:
     """Run the failed jobs of a queue again, with all their attempts."""
     state = args.state or JobState.FAILED
-    count = await session.queue(args.queue).retry_jobs(state)
-    return Answer.saying(f"{args.queue}: {counted(count, f'{state} job')} to run again", count)
+    queue = session.queue(args.queue)
+    count = await queue.retry_jobs(state)
+    refused = await queue.count(state)
+    left = f"; {counted(refused, 'job')} can't be: job.retry() says why" if refused else ""
+    said = f"{args.queue}: {counted(count, f'{state} job')} to run again{left}"
+    return Answer.saying(said, count)
 
 
 @command(QUEUE_COMMANDS, QUEUE, example="%conveyor promote emails")
@@ -191,7 +195,7 @@ async def promote(session: Session, args: Namespace) -> Answer:
 
 @command(QUEUE_COMMANDS, QUEUE, example="%conveyor drain emails")
 async def drain(session: Session, args: Namespace) -> Answer:
-    """Remove the jobs of a queue that wait or are delayed."""
+    """Remove all jobs of a queue that wait: for their turn, their time or their children."""
     count = await session.queue(args.queue).drain()
     return Answer.saying(f"{args.queue}: {counted(count, 'job')} removed", count)
 

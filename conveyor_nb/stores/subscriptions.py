@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import itertools
 import logging
@@ -14,6 +13,7 @@ from weakref import ref
 
 from msgspec.structs import replace
 
+from conveyor_nb.events import note_event
 from conveyor_nb.model import EventType, StoreEvent
 from conveyor_nb.origins import current_origin, replace_earlier
 from conveyor_nb.stores.interface import EventCallback
@@ -163,7 +163,7 @@ class Subscriptions:
         return tuple(callback for callback, _ in sorted(found, key=_by_place))
 
     def _report(self, error: BaseException, event: StoreEvent) -> None:
-        _note_event(error, event)
+        note_event(error, event)
         # whoever is told of faults has left with the store: the last event's go to the log
         if self._on_error is not None and event.type != _DISCONNECTED:
             try:
@@ -175,18 +175,6 @@ class Subscriptions:
         self._logger.warning(
             "a subscriber raised for %s of queue %r", event.type, event.queue_name, exc_info=error
         )
-
-
-_NOTE = "A subscriber raised it for "
-
-
-def _note_event(error: BaseException, event: StoreEvent) -> None:
-    """Note on an error which event it was raised for; one that is raised again has one note."""
-    about = f" of job {shown(event.job_id)}" if event.job_id is not None else ""
-    note = f"{_NOTE}{event.type}{about} in queue {shown(event.queue_name)} at {event.timestamp}"
-    others = [one for one in getattr(error, "__notes__", ()) if not str(one).startswith(_NOTE)]
-    with contextlib.suppress(AttributeError):  # an error may be frozen, as dataclasses can be
-        error.__notes__ = [*others, note]
 
 
 _Address = TypeVar("_Address")

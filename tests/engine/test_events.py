@@ -359,7 +359,7 @@ async def test_a_subscriber_of_the_store_that_raises(
 
     def report(error: BaseException) -> None:
         [note] = error.__notes__
-        kind = re.search(r"for (\S+) ", note)
+        kind = re.search(r"told of (\S+)", note)
         assert kind is not None
         reported.append((str(error), kind[1]))
         if kind[1] == "job:active":

@@ -11,6 +11,8 @@ import pytest
 
 from conveyor_nb import (
     Deduplication,
+    FlowJob,
+    FlowProducer,
     Group,
     GroupLimits,
     JobState,
@@ -19,7 +21,7 @@ from conveyor_nb import (
     Queue,
     VirtualClock,
 )
-from conveyor_nb.actions import Complete
+from conveyor_nb.actions import Complete, Fail, Retry
 from conveyor_nb.model import FetchOptions, Lock
 
 FEW, MANY = 100, 10_000
@@ -179,3 +181,46 @@ async def test_a_worker_that_finds_all_groups_held_back_finds_out_when_to_look_a
         counted.append(await calls(look))
 
     assert counted[1] <= 2 * counted[0]
+
+
+@pytest.mark.asyncio
+async def test_adding_costs_the_same_however_many_had_the_key_before() -> None:
+    counted = []
+    for holders in (FEW, 20 * FEW):
+        clock = VirtualClock()
+        queue = Queue("emails", store=MemoryStore(clock=clock))
+        rule = Deduplication(key="daily", ttl="1s")
+        for _ in range(holders):  # each is unfinished, and has the key no more
+            await queue.add("send", deduplication=rule)
+            await clock.advance(1)
+        assert await queue.count("waiting") == holders
+
+        async def add(queue: Queue = queue, rule: Deduplication = rule) -> None:
+            await queue.add("send", deduplication=rule)
+
+        counted.append(await calls(add))
+
+    assert counted[1] <= 1.5 * counted[0]
+
+
+@pytest.mark.asyncio
+async def test_a_child_costs_the_same_however_many_sisters_it_has() -> None:
+    counted = []
+    for sisters in (FEW, 20 * FEW):
+        store = MemoryStore(clock=VirtualClock(), ids="sequential")
+        children = [FlowJob("part", "parts") for _ in range(sisters)]
+        root = await FlowProducer(store=store).add(FlowJob("all", "all", children=children))
+        while (job := await store.fetch_next_job("parts", "worker", 30)) is not None:
+            await store.apply("parts", job.id, Fail("boom"), lock=Lock("worker", 1))
+        await root.job.retry()
+        assert root.job.pending_children_count == sisters
+
+        async def retry(store: MemoryStore = store) -> None:
+            await store.apply("parts", "parts-7", Retry())
+            job = await store.fetch_next_job("parts", "worker", 30)
+            assert job is not None
+            await store.apply("parts", "parts-7", Complete(1), lock=Lock("worker", 2))
+
+        counted.append(await calls(retry))
+
+    assert counted[1] <= 1.5 * counted[0]

@@ -250,3 +250,25 @@ async def test_closing_drops_handlers_and_stops_those_that_run(bus: EventBus) ->
     await turn()
     assert stopped == ["it"]
     assert len(bus) == 0
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_the_fault_of_a_handler_notes_its_event(
+    heard: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    bus, faults = EventBus([EventType.COMPLETED]), []
+    fault = ValueError("mine")
+
+    def broken(event: StoreEvent) -> None:
+        raise fault
+
+    bus.on("completed", broken)
+    if heard:
+        bus.on("error", lambda event: faults.append(event.data["error"]))
+    for job_id in ("a", "b"):
+        now = datetime(2027, 1, 1, tzinfo=UTC)
+        bus.emit(StoreEvent("job:completed", "emails", job_id, {}, now))
+    [note] = fault.__notes__
+    assert "job:completed of job 'b' in queue 'emails'" in note
+    assert faults == ([fault, fault] if heard else [])
+    assert ("job:completed of job 'b'" in caplog.text) is not heard

@@ -8,7 +8,7 @@ from typing import Any
 
 from conveyor_nb.job import Job
 from conveyor_nb.lifecycle import still_at_work
-from conveyor_nb.model import JobData, JobState
+from conveyor_nb.model import JobData, JobState, to_state
 from conveyor_nb.payload import peek
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.text import one_line, shorten
@@ -33,7 +33,7 @@ class JobTable:
         Raises:
             ValueError: there is no such state.
         """
-        self.state = JobState(state) if state else None
+        self.state = to_state(state or None)
         self.page = 0
 
     def turn_to(self, page: int) -> None:

@@ -58,6 +58,8 @@ class MemoryBulk(MemoryReads):
         now = self.clock.now()
         since = now - to_delta(grace, what="grace")
         jobs = self._state.look(queue_name).since(wanted, since)
+        if wanted is JobState.WAITING_CHILDREN:  # parents before their children, as in drain
+            jobs.sort(key=attrgetter("sequence"))
         return long_steps.remove(self._state, jobs, now, state=wanted)
 
     @in_slices

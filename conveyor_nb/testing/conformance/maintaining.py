@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
+from conveyor_nb.actions import Retry
 from conveyor_nb.errors import InvalidJobStateError
 from conveyor_nb.model import ALL_NAMES, JobScheduler, JobState
 from conveyor_nb.options import JobOptions, Repeat
@@ -51,23 +52,21 @@ async def one_in_each_state(store: StoreInterface) -> dict[JobState, str]:
     return ids
 
 
-async def save_a_family(store: StoreInterface, policy: str, leaves: str = QUEUE) -> None:
-    """A root, its child and the child of that, all with one policy."""
+async def save_a_family(
+    store: StoreInterface, policy: str, leaves: str = QUEUE, number: str = ""
+) -> None:
+    """A root, its child and the child of that, all with one policy: ``r``, ``m`` and ``a``."""
     root, middle, leaf = (
-        new_job(job_id, queue=queue, fail_parent_on_child_failure=policy)
+        new_job(f"{job_id}{number}", queue=queue, fail_parent_on_child_failure=policy)
         for job_id, queue in (("r", QUEUE), ("m", QUEUE), ("a", leaves))
     )
+    of_root = {"parent_id": root.id, "parent_queue_name": QUEUE}
+    of_middle = {"parent_id": middle.id, "parent_queue_name": QUEUE}
     await store.save_flow(
         [
-            replace(root, children_ids=("m",), pending_children_count=1),
-            replace(
-                middle,
-                parent_id="r",
-                parent_queue_name=QUEUE,
-                children_ids=("a",),
-                pending_children_count=1,
-            ),
-            replace(leaf, parent_id="m", parent_queue_name=QUEUE),
+            replace(root, children_ids=(middle.id,), pending_children_count=1),
+            replace(middle, **of_root, children_ids=(leaf.id,), pending_children_count=1),
+            replace(leaf, **of_middle),
         ]
     )
 
@@ -226,6 +225,20 @@ class MaintainingTests(StoreTests):
         assert await store.clean(QUEUE, state, 10) == 0
         await clock.advance(10)
         assert await store.clean(QUEUE, state, 10) == 1
+
+    async def test_cleaning_takes_parents_before_their_children(
+        self, store: StoreInterface
+    ) -> None:
+        families = range(300)
+        for number in families:
+            await save_a_family(store, "fail", leaves="leaves", number=str(number))
+        while job := await store.fetch_next_job("leaves", "w1", 30):
+            await fail(store, job)
+        for job_id in ("m", "r"):  # so that each child came to wait before its parent did
+            for number in families:
+                await store.apply(QUEUE, f"{job_id}{number}", Retry())
+        assert await store.clean(QUEUE, JobState.WAITING_CHILDREN) == 2 * len(families)
+        assert await store.count_jobs(QUEUE) == 0
 
     async def test_cleaning_takes_the_older_of_two(
         self, store: StoreInterface, clock: VirtualClock

@@ -65,6 +65,16 @@ class MetricsTests(StoreTests):
         async with self.make_store(clock, metrics=True) as store:
             yield store
 
+    async def test_a_period_may_be_given_as_text(
+        self, metrics: StoreInterface, clock: VirtualClock
+    ) -> None:
+        await run(metrics, clock)
+        assert await metrics.get_metrics(QUEUE, "hour") == await metrics.get_metrics(
+            QUEUE, MetricsPeriod.HOUR
+        )
+        with pytest.raises(ValueError, match="'minute', 'hour', not 'hours'; did you mean 'hour'"):
+            await metrics.get_metrics(QUEUE, "hours")
+
     async def test_metrics_are_off_unless_asked_for(self, store: StoreInterface) -> None:
         with pytest.raises(MetricsDisabledError):
             await store.get_metrics(QUEUE)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
+from weakref import ref
 
 from msgspec.structs import replace
 
@@ -13,6 +14,7 @@ from conveyor_nb.events import EventBus
 from conveyor_nb.lifecycle import SETTLED
 from conveyor_nb.loops import call_on
 from conveyor_nb.model import EventType, JobData, JobState, StoreEvent
+from conveyor_nb.origins import current_origin, replace_earlier
 from conveyor_nb.payload import freeze
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.text import shown
@@ -121,9 +123,24 @@ class JobObservable:
                 raise TypeError(f"on_{name} must be a function, not {shown(observer)}")
         follower = _Follower(self._store, self._base(), observers, self._leave, self._logger)
         self._followers.append(follower)
+        if current_origin() is not None:
+            self._replace_earlier(follower, observers)
         self._has_ended = False
         self._store.subscribe(self.queue_name, self._hear, job_id=self.job_id)  # if it had left
         return follower.close
+
+    def _replace_earlier(self, follower: _Follower, observers: dict[str, Observer | None]) -> None:
+        """In a notebook, end what an earlier run of the cell has subscribed to this job."""
+        this = ref(follower)
+
+        def drop() -> None:
+            if (one := this()) is not None:
+                one.close()
+
+        for name, observer in observers.items():
+            if observer is not None:
+                place = (ref(self._store), self.queue_name, self.job_id, name)
+                replace_earlier(place, observer, drop)
 
     async def cancel(self) -> None:
         """Cancel the job; of a settled job: no effect."""

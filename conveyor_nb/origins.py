@@ -6,8 +6,9 @@ the *same cell* added at the same place under the same name. What one run adds i
 itself, as in a loop; another cell's callback stays, whatever it is called; and so does all that a
 cell added and does not add again.
 
-Where the notebook does not say which cell it runs, as a terminal, two callbacks are of one cell if
-they are functions of one name at its top level; those called ``_`` and ``<lambda>`` all stay.
+Where the notebook does not say which cell it runs, as a terminal, and for modules that are loaded
+again, two callbacks are one if they are functions of one name at the top level of the notebook or
+module; those called ``_`` and ``<lambda>`` all stay.
 
 Only the notebook layer says that a cell runs; elsewhere nothing is replaced.
 """
@@ -65,12 +66,10 @@ def replace_earlier(
         drop: takes it away again; called when a later run replaces it.
     """
     origin = _current.get()
-    name = _name_of(callback)
+    name = None if origin is None else _name_of(callback, origin.cell)
     if origin is None or name is None:
         return
-    if origin.cell is None and ("<" in name or name == "_"):
-        return
-    key = (origin.cell, place, name)
+    key = (place, name)
     with _lock:
         known = _added.pop(key, [])
         earlier = [one for one in known if one.run != origin.run]
@@ -81,9 +80,15 @@ def replace_earlier(
         one.drop()
 
 
-def _name_of(callback: Callable[..., object]) -> str | None:
-    """The name of a function that a notebook defines, or of a method of what it defines."""
+def _name_of(callback: Callable[..., object], cell: str | None) -> tuple[str, ...] | None:
+    """What a callback of a cell is known by, if it is one that can be replaced."""
     function = callback.__func__ if isinstance(callback, MethodType) else callback
-    if isinstance(function, FunctionType) and function.__module__ == "__main__":
-        return function.__qualname__
-    return None
+    if not isinstance(function, FunctionType) or not function.__module__:
+        return None
+    name = function.__qualname__
+    if function.__module__ == "__main__" and cell is not None:
+        return cell, name
+    is_ours = function.__module__.partition(".")[0] == __package__.partition(".")[0]
+    if is_ours or function is not callback or "<" in name or name == "_":
+        return None
+    return "", function.__module__, name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -133,6 +134,55 @@ def test_what_is_added_between_cells_stays(kernel: Kernel) -> None:
         kernel.do("import contextvars\nloop.call_soon(add, context=contextvars.Context())", "a")
         kernel.do("await asyncio.sleep(0)")
     assert called(kernel) == ["x", "x"]
+
+
+@pytest.mark.parametrize("cell_id", ["a", None])
+def test_who_observes_a_job_is_told_once(kernel: Kernel, cell_id: str | None) -> None:
+    kernel.do("await worker.close()\njob = await emails.add('send')")
+    for version in ("one", "two"):
+        kernel.do(
+            f"def tell(job, *more):\n    called.append('{version}')\n"
+            "_ = job.observe().subscribe(on_active=tell, on_completed=tell)",
+            cell_id,
+        )
+    kernel.do("_ = job.observe().subscribe(on_completed=lambda *told: called.append('b'))", "b")
+    kernel.do("async with Worker('emails', print):\n    await job.wait_until_finished()")
+    kernel.do("await asyncio.sleep(0)\nawait asyncio.sleep(0)")
+    assert sorted(kernel.value("called")) == ["b", "two", "two"]
+
+
+def test_a_module_that_is_loaded_again_replaces_its_callbacks(
+    kernel: Kernel, tmp_path: Path
+) -> None:
+    module = tmp_path / "callbacks_of_a_test.py"
+    source = (
+        "from conveyor_nb import Queue\n"
+        "emails, called = Queue('emails'), __import__('__main__').called\n"
+        "@emails.on('completed')\ndef tell(event): called.append('{0}')\n"
+        "@emails.on('completed')\ndef also(event): called.append('also {0}')\n"
+    )
+    kernel.do(f"import importlib, sys\nsys.path.insert(0, {str(tmp_path)!r})")
+    kernel.do("sys.dont_write_bytecode = True")
+    module.write_text(source.format("one"))
+    kernel.do(f"import {module.stem}", "a")
+    assert called(kernel) == ["also one", "one"]
+    module.write_text(source.format("a second"))
+    kernel.do(f"importlib.reload({module.stem})", "b")
+    assert called(kernel) == ["a second", "also a second"]
+    kernel.do("sys.path.pop(0)")
+
+
+@pytest.mark.parametrize("cell_id", ["b", None])
+def test_methods_of_two_objects_are_two(kernel: Kernel, cell_id: str | None) -> None:
+    kernel.do(
+        "class Teller:\n"
+        "    def __init__(self, name): self.name = name\n"
+        "    def tell(self, event): called.append(self.name)\n"
+        "emails.on('completed', Teller('a').tell)",
+        cell_id and "a",
+    )
+    kernel.do("emails.on('completed', Teller('b').tell)", cell_id)
+    assert called(kernel) == ["a", "b"]
 
 
 def test_nothing_is_left_of_what_was_replaced(kernel: Kernel) -> None:

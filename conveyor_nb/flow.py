@@ -37,6 +37,10 @@ class FlowNode(NamedTuple):
 class FlowProducer:
     """Adds whole flows, over one queue or several.
 
+    A parent never runs while a child of its is unsettled. What a child that fails does to it, its
+    own option ``fail_parent_on_child_failure`` says; once what went wrong is mended,
+    ``job.retry(children=True)`` of the parent runs it again, with all below it that failed.
+
     Args:
         store: where the jobs are kept; the default ``MemoryStore`` if not given.
 

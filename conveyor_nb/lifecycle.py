@@ -15,15 +15,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from conveyor_nb import actions
-from conveyor_nb.bounds import (
-    MAX_ATTEMPT_RECORDS,
-    MAX_LOG_LINE,
-    MAX_LOG_LINES,
-    MAX_REASON,
-    MAX_STACKTRACE,
-    cut,
-    keep_newest,
-)
+from conveyor_nb.attempts import attempt_ended, attempt_failed, with_lines, with_room
+from conveyor_nb.bounds import MAX_LOG_LINE, MAX_REASON, cut
 from conveyor_nb.durations import format_seconds, to_seconds
 from conveyor_nb.errors import FAULTS, InvalidJobStateError, LostLockError, RetryRefusedError
 from conveyor_nb.model import AttemptRecord, AttemptStatus, EventType, JobData, JobState, Lock
@@ -126,7 +119,7 @@ def take(job: JobData, worker_id: str, lock_duration: float, now: datetime) -> C
     """Decide what a worker changes by taking a waiting job."""
     attempts, attempt = job.attempt_logs, 1
     if attempts:
-        attempts, attempt = _bounded(attempts), attempts[-1].attempt + 1
+        attempts, attempt = with_room(attempts), attempts[-1].attempt + 1
     updates = {
         "processed_at": now,
         "locked_by": worker_id,
@@ -280,7 +273,7 @@ def retry_delay(
 def _complete(job: JobData, returnvalue: Any, now: datetime) -> Change:
     if job.cancelled_at:
         return _end_cancelled(job, now)
-    updates = _ended(job, now, AttemptStatus.COMPLETED)
+    updates = attempt_ended(job, now, AttemptStatus.COMPLETED)
     updates["returnvalue"] = returnvalue
     updates["completed_at"] = now
     updates["failed_reason"] = None
@@ -304,13 +297,13 @@ def _fail(
                 f"{reason} (no retry: the backoff strategy raised {error_line(error)})", MAX_REASON
             )
         else:
-            updates = _failed_attempt(job, reason, stacktrace, now)
+            updates = attempt_failed(job, reason, stacktrace, now)
             return _try_again(job, updates, reason, delay, now)
     elif failed.asked:
         given = f"it was added with attempts={job.opts.attempts}"
         why = "it was discarded" if job.discarded else given
         reason = f"{reason} (no attempt is left: {why})"
-    updates = _failed_attempt(job, reason, stacktrace, now) | {"failed_at": now}
+    updates = attempt_failed(job, reason, stacktrace, now) | {"failed_at": now}
     data = {"worker_id": job.locked_by, "reason": reason, "cancelled": False}
     return move(job, JobState.FAILED, updates, data)
 
@@ -345,7 +338,7 @@ def _stall(job: JobData, seen: datetime | None, now: datetime) -> Change:
     if job.cancelled_at or _is_last_attempt(job):
         change = _fail(job, actions.Fail(reason, final=True), now, None)
     else:
-        change = _try_again(job, _failed_attempt(job, reason, None, now), reason, 0.0, now)
+        change = _try_again(job, attempt_failed(job, reason, None, now), reason, 0.0, now)
     return Change(change.updates, (stalled, *change.events))
 
 
@@ -379,7 +372,7 @@ def _put_back(
     if job.cancelled_at:
         return _end_cancelled(job, now)
     reason = cut(reason, MAX_REASON)
-    updates = _ended(job, now, AttemptStatus.FAILED, reason)
+    updates = attempt_ended(job, now, AttemptStatus.FAILED, reason)
     if state is JobState.DELAYED:
         updates["delay_until"] = until
     return move(job, state, updates, {"worker_id": job.locked_by, "reason": reason})
@@ -398,7 +391,7 @@ def _cancel(job: JobData, now: datetime) -> Change:
 
 
 def _end_cancelled(job: JobData, now: datetime) -> Change:
-    updates = _ended(job, now, AttemptStatus.FAILED, CANCELLED)
+    updates = attempt_ended(job, now, AttemptStatus.FAILED, CANCELLED)
     updates |= {"failed_at": now, "failed_reason": CANCELLED, "delay_until": None}
     data = {"worker_id": job.locked_by, "reason": CANCELLED, "cancelled": True}
     return move(job, JobState.FAILED, updates, data)
@@ -438,10 +431,10 @@ def _reposition(job: JobData, updates: dict[str, Any]) -> Change:
 
 def _log(job: JobData, lines: tuple[str, ...]) -> Change:
     lines = tuple(cut(line, MAX_LOG_LINE) for line in lines)
-    updates: dict[str, Any] = {"logs": _with_lines(job.logs, lines)}
+    updates: dict[str, Any] = {"logs": with_lines(job.logs, lines)}
     if job.state is JobState.ACTIVE:
         *earlier, last = job.attempt_logs
-        updates["attempt_logs"] = (*earlier, replace(last, logs=_with_lines(last.logs, lines)))
+        updates["attempt_logs"] = (*earlier, replace(last, logs=with_lines(last.logs, lines)))
     about = {"name": job.name, "worker_id": job.locked_by}
     return Change(updates, tuple((EventType.LOG, about | {"line": line}) for line in lines))
 
@@ -492,52 +485,3 @@ def _placed(
 def _require_state(job: JobData, states: Iterable[JobState]) -> None:
     if job.state not in states:
         raise InvalidJobStateError(job.id, job.state, sorted(states))
-
-
-def _failed_attempt(
-    job: JobData, reason: str, stacktrace: str | None, now: datetime
-) -> dict[str, Any]:
-    traces = job.stacktrace
-    if stacktrace:
-        stacktrace = cut(stacktrace, MAX_STACKTRACE)
-        traces = keep_newest(traces, [stacktrace], MAX_ATTEMPT_RECORDS, what="tracebacks")
-    return _ended(job, now, AttemptStatus.FAILED, reason, stacktrace) | {
-        "attempts_made": job.attempts_made + 1,
-        "failed_reason": reason,
-        "stacktrace": traces,
-    }
-
-
-def _ended(
-    job: JobData,
-    now: datetime,
-    status: AttemptStatus,
-    error: str | None = None,
-    stacktrace: str | None = None,
-) -> dict[str, Any]:
-    """What every end of an attempt changes: the lock is gone, the attempt's record is closed."""
-    if job.state is not JobState.ACTIVE:
-        return {}
-    last = job.attempt_logs[-1]
-    record = AttemptRecord(
-        last.attempt, last.worker_id, last.started_at, now, status, error, stacktrace, last.logs
-    )
-    attempts = (*job.attempt_logs[:-1], record)
-    return {"locked_by": None, "lock_until": None, "attempt_logs": attempts}
-
-
-def _with_lines(lines: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
-    return keep_newest(lines, new, MAX_LOG_LINES, what="lines")
-
-
-def _bounded(attempts: tuple[AttemptRecord, ...]) -> tuple[AttemptRecord, ...]:
-    """The records of the attempts so far, with room for one more, and their lines bounded."""
-    if len(attempts) >= MAX_ATTEMPT_RECORDS:
-        attempts = (attempts[0], *attempts[2 - MAX_ATTEMPT_RECORDS :])
-    room, kept = MAX_LOG_LINES, []
-    for record in reversed(attempts):
-        if len(record.logs) > room:
-            record = replace(record, logs=keep_newest((), record.logs, room, what="lines"))
-        room = max(0, room - len(record.logs))
-        kept.append(record)
-    return tuple(reversed(kept))

@@ -382,7 +382,9 @@ class JobOptions(Options):
             a duration with its unit, or a :class:`Keep`, which is what is kept of either.
         repeat: a :class:`Repeat`.
         group: a :class:`Group`.
-        fail_parent_on_child_failure: of a flow's parent: ``"fail"``, ``"ignore"``, ``"remove"``.
+        fail_parent_on_child_failure: of a flow's parent, when a child of its fails for good:
+            ``"fail"`` (it fails, too), ``"ignore"`` (it goes on without that child) or
+            ``"remove"`` (it is removed).
 
     Raises:
         TypeError: an option is unknown or of the wrong type.

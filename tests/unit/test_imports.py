@@ -36,7 +36,8 @@ ROOMS = {
         "data",
     ),
     "rules": Room(
-        "lifecycle flow_rules schedule clock real_time virtual_clock alarm events loops origins",
+        "lifecycle attempts flow_rules schedule clock real_time virtual_clock alarm events loops "
+        "origins",
         "data rules",
     ),
     "interface": Room("stores.interface", "data rules"),

@@ -12,10 +12,10 @@ import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
-from threading import Thread, get_ident
+from threading import get_ident
 from typing import Any
 
-from conveyor_nb.actions import Action, Hold, LetGo, Release
+from conveyor_nb.actions import Action, LetGo, Release
 from conveyor_nb.alarm import Alarm
 from conveyor_nb.clock import checkpoint
 from conveyor_nb.errors import JobNotFoundError, LostLockError, PayloadError
@@ -24,9 +24,10 @@ from conveyor_nb.faults import Chores, FaultReporter
 from conveyor_nb.handlers import Handler, Handlers
 from conveyor_nb.job import Job
 from conveyor_nb.lifespan import Lifespan, ResourceRunner
-from conveyor_nb.locks import LockKeeper, see_out
+from conveyor_nb.locks import LockKeeper
 from conveyor_nb.loops import call_on
-from conveyor_nb.model import EventType, FetchOptions, JobState, Lock, StoreEvent
+from conveyor_nb.model import EventType, FetchOptions, Lock, StoreEvent
+from conveyor_nb.overruns import Overruns
 from conveyor_nb.runners import runner_for
 from conveyor_nb.slots import Slots
 from conveyor_nb.stores import StoreInterface
@@ -116,6 +117,17 @@ class Dispatcher:
             on_lost=self._lose,
             spawn=self._chores.spawn,
         )
+        self._overruns = Overruns(
+            self.slots,
+            store,
+            queue_name,
+            worker_id,
+            lock_duration=options.lock_duration,
+            report=self._report,
+            spawn=self._chores.spawn,
+            on_left=self._wake.set,
+            logger=logger,
+        )
         self._reactions = self._reactions_to_events(options)
 
     # -- being told ---------------------------------------------------------------------------
@@ -157,7 +169,7 @@ class Dispatcher:
             EventType.ACTIVE: self._locks.watch,
             EventType.CANCELLED: lambda event: self._stop(event, Verdict.CANCELLED),
             EventType.REMOVED: lambda event: self._stop(event, Verdict.LOST),
-            EventType.DISCONNECTED: lambda _: self._give_up(),
+            EventType.DISCONNECTED: lambda _: self._overruns.give_up(is_closed=self._is_closed),
         }
         if options.max_global_concurrency is not None or options.group is not None:
             for kind in (EventType.COMPLETED, EventType.FAILED):
@@ -263,12 +275,8 @@ class Dispatcher:
 
     async def abandon(self) -> None:
         """Wait no more for handlers that did not stop when they were told to."""
-        for execution in self.slots.executions:
-            if execution.lose_patience():
-                await self._see_to(execution)
-                self._leave_alone(execution)
-                continue
-            for job in execution.jobs:  # the store could not keep what came of it
+        for execution in await self._overruns.abandon():
+            for job in execution.jobs:
                 with contextlib.suppress(LostLockError, JobNotFoundError):  # it is not ours
                     await job.apply(Release())
 
@@ -290,77 +298,14 @@ class Dispatcher:
             await self._close_lifespan()
             self._lifespan = None
         self._is_closed = True
-        self._let_threads_go()
+        self._overruns.let_threads_go()
         self._end_if_done()
-
-    # -- handlers that do not stop ------------------------------------------------------------
-
-    def _note_overrun(self, execution: Execution) -> None:
-        self._chores.spawn(self._see_to(execution))
-
-    async def _see_to(self, execution: Execution) -> None:
-        """Report what does not wait for a handler that goes on, and mark the jobs that do.
-
-        Once they all have ended, nobody waits for the handler any more.
-        """
-        assert execution.reporting is not None, "it goes on"
-        async with execution.reporting:
-            for job, end in execution.overruns():
-                await self._report(job, Hold(end))
-                if job.state is not JobState.ACTIVE and not execution.is_held:
-                    job.mute()
-        if not execution.running_jobs():
-            self._leave_alone(execution)
-
-    def _leave_alone(self, execution: Execution) -> None:
-        """Wait no more for a handler; what it holds is looked after until it returns."""
-        if execution.is_held and self.slots.holders.get(execution.task) is execution:
-            if self.slots.leave_alone(execution) and not execution.is_in_thread:
-                for job in execution.jobs:
-                    self._logger.warning(
-                        "the handler of job %r did not stop when cancelled; "
-                        "its slot is held until it returns",
-                        job.id,
-                    )
-            self._wake.set()
-
-    async def _report_late(self, holder: asyncio.Task[Any], execution: Execution) -> None:
-        """Report the end of a handler that went on, after what was said of it before."""
-        assert execution.reporting is not None, "it went on"
-        async with execution.reporting:
-            for job, action in execution.outcomes():
-                await self._report(job, action)
-        self.slots.end(holder, execution)
-        now = self._store.clock.now()
-        for job in execution.jobs:
-            data = {"name": job.name, "worker_id": self._worker_id}
-            event = StoreEvent(EventType.FREED, self._queue_name, job.id, data, now)
-            await self._store.publish(event)
 
     async def let_go(self) -> None:
         """Let go of the jobs that handlers in threads still hold, as the process ends."""
-        self._give_up()
+        self._overruns.give_up(is_closed=True)
         held = [one.task for one in self.slots.executions if one.is_in_thread]
         await asyncio.gather(*held, return_exceptions=True)
-
-    def _give_up(self) -> None:
-        """Take it that there is nothing left that a handler could hold."""
-        for execution in self.slots.executions:
-            if execution.reporting is not None:
-                execution.stop_all(Verdict.LOST)
-        self._let_threads_go()
-
-    def _let_threads_go(self) -> None:
-        """Of a worker that is closed, wait for no thread that holds no job."""
-        for execution in self.slots.executions if self._is_closed else ():
-            if execution.is_in_thread and not execution.locked_jobs():
-                execution.task.cancel()
-
-    def _outlive(self, execution: Execution) -> None:
-        """See to the jobs of a thread that goes on after its loop, on a loop of its own."""
-        execution.put_back()
-        seeing_out = see_out(execution, self._store, self._lock_duration)
-        Thread(target=asyncio.run, args=(seeing_out,), daemon=True).start()
 
     def _end_if_done(self) -> None:
         if self._is_closed and not self.slots.holders:
@@ -373,7 +318,7 @@ class Dispatcher:
         """Put back the jobs that were left when the loop was closed; for use on another one."""
         for execution in self.slots.executions:
             if execution.is_in_thread:
-                self._outlive(execution)
+                self._overruns.outlive(execution)
                 continue
             for job in execution.jobs:
                 with contextlib.suppress(LostLockError, JobNotFoundError):  # it is not ours
@@ -494,7 +439,7 @@ class Dispatcher:
             clock,
             self._captures,
             self._retry_on,
-            self._note_overrun,
+            self._overruns.note,
         )
         self.slots.begin(holder, execution)
         self._locks.keep()
@@ -502,13 +447,12 @@ class Dispatcher:
             is_as_before = await execution.run(holder)
             if not is_as_before and execution.is_in_thread:
                 # its task was cancelled, which a thread does not notice
-                if execution.locked_jobs():
-                    self._outlive(execution)
+                self._overruns.outlive(execution)
                 return False
             if not is_as_before and self._is_being_thrown_away():
                 execution.put_back()
             if execution.reporting is not None:
-                await self._report_late(holder, execution)
+                await self._overruns.finish(holder, execution)
                 return False
             for job, action in execution.outcomes():
                 try:

@@ -186,7 +186,9 @@ class Execution:
 
     def put_back(self) -> None:
         """Put back what its handler was kept from finishing: its task was thrown away."""
-        if type(self._gave) is Raised and isinstance(self._gave.error, _INTERRUPTED):
+        gave = self._gave
+        was_interrupted = type(gave) is Raised and isinstance(gave.error, _INTERRUPTED)
+        if was_interrupted or not self._is_over:
             for job in self.jobs:
                 self._verdicts.setdefault(job.id, Verdict.LEFT)
 

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import random
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -581,27 +581,46 @@ async def test_after_the_last_handler_a_closed_worker_leaves_no_trace(
     assert (asyncio.all_tasks(), len(store._subscriptions)) == before
 
 
-def test_a_thread_outlives_its_loop_and_its_job_waits_for_it() -> None:
+def run_and_leave(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run to the end, and throw away what is left as it is."""
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(work)
+    finally:
+        for task in asyncio.all_tasks(loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        loop.close()
+
+
+@pytest.mark.parametrize("run", [asyncio.run, run_and_leave])
+def test_a_thread_outlives_its_loop_and_its_job_waits_for_it(run: Callable[..., Any]) -> None:
     store = MemoryStore()
     queue = Queue("emails", store=store)
     go_on, begun, at_work = threading.Event(), threading.Event(), []
 
     def send(job: Any) -> str:
-        at_work.append(len(job.attempt_logs))
-        begun.set()
-        if len(at_work) == 1:
-            go_on.wait()
-        at_work.append(0)
+        if job.name == "send":
+            at_work.append(len(job.attempt_logs))
+            begun.set()
+            if len(at_work) == 1:
+                go_on.wait()
+            at_work.append(0)
         return "done"
 
-    async def begin() -> None:
-        Worker("emails", send, store=store, lock_duration=0.1)
+    async def begin() -> Worker:
+        worker = Worker("emails", send, store=store, lock_duration=0.1)
         await queue.add("send")
-        await asyncio.to_thread(begun.wait)
+        while not begun.is_set():
+            await checkpoint()
+        return worker
 
     async def go_on_elsewhere() -> Job:
         async with Worker("emails", send, store=store, lock_duration=0.1, stalled_interval=0.05):
-            [job] = await queue.get_jobs()
+            await queue.add("another")  # of which the worker whose loop is gone hears
+            [job, _] = await queue.get_jobs()
+            while job.held is None:
+                await checkpoint()
+                await job.refresh()
             for _ in range(3):  # each time that its lock is renewed
                 lock_until = job.lock_until
                 while (await job.refresh()).lock_until == lock_until:
@@ -611,10 +630,45 @@ def test_a_thread_outlives_its_loop_and_its_job_waits_for_it() -> None:
             await job.wait_until_finished()
         return await job.refresh()
 
-    asyncio.run(begin())
+    left = run(begin())
     job = asyncio.run(go_on_elsewhere())
     assert at_work == [1, 0, 2, 0], "one after the other"
-    assert job.attempts_made == 0
+    assert (job.returnvalue, job.attempts_made) == ("done", 0)
+    del left
+
+
+class Silent(MemoryStore):
+    """Can't be reached by those who settle jobs, for as long as it is told so."""
+
+    is_silent = False
+
+    async def apply(self, *args: Any, **options: Any) -> Any:
+        if self.is_silent:
+            raise OSError("no route")
+        return await super().apply(*args, **options)
+
+
+@all_kinds
+@pytest.mark.asyncio
+async def test_a_store_that_fails_holds_up_no_close(
+    kind: str, crew: Crew, clock: VirtualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    async with Silent(clock=clock) as store:
+        worker = Worker("emails", getattr(crew, kind), store=store)
+        job = await Queue("emails", store=store).add("send")
+        await crew.has_begun()
+        store.is_silent = True
+        await worker.close(timeout=0)
+        assert worker.status == "closed"
+        crew.let_go()
+        await crew.returned.wait()
+        clock.patience = 60
+        await clock.advance(5)
+        assert (await job.refresh()).state is JobState.ACTIVE
+        store.is_silent = False
+        await clock.advance(5)
+        assert (await job.refresh()).state is JobState.WAITING
 
 
 @pytest.mark.asyncio

@@ -46,7 +46,7 @@ ROOMS = {
     "memory": Room("stores.*", "data rules interface memory display"),
     "engine": Room(
         "queue repeating job worker dispatcher execution faults runners processes process_child "
-        "process_group process_pickle threads blocking current locks slots registry flow "
+        "process_group process_pickle threads blocking current locks slots overruns registry flow "
         "observable intake lists causes conditions deadlocks handlers lifespan runs",
         "data rules interface stores engine display",
     ),

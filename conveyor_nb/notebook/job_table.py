@@ -130,7 +130,8 @@ def outcome(job: JobData | Job) -> str:
             result = peek(job, "returnvalue")
             return "" if result is None else one_line(result)
         case JobState.WAITING_CHILDREN:
-            return f"waits for {job.pending_children_count} of {len(job.children_ids)} children"
+            waits = f"waits for {job.pending_children_count} of {len(job.children_ids)} children"
+            return one_line("; ".join(filter(None, (waits, job.failed_reason))))
         case JobState.ACTIVE:
             return one_line(held_by(job) or (job.logs[-1] if job.logs else ""))
         case _:

@@ -177,10 +177,16 @@ def _job_html(job: Job) -> str:
 
 
 def _failure_of(job: Job) -> str:
-    """Why a failed job failed; that of an earlier attempt is told by the table of attempts."""
-    if job.state is not JobState.FAILED:
+    """Why a failed job failed; that of an earlier attempt is told by the table of attempts.
+
+    Of a retried parent: which failed children it waits for.
+    """
+    if job.state not in (JobState.FAILED, JobState.WAITING_CHILDREN):
         return ""
-    return job.stacktrace[-1] if job.stacktrace else job.failed_reason or ""
+    last = job.attempt_logs[-1] if job.attempt_logs else None
+    if last is not None and last.stacktrace is not None and last.error == job.failed_reason:
+        return last.stacktrace
+    return job.failed_reason or ""  # a child, or whoever cancelled it, ended it after that
 
 
 # -- pieces ---------------------------------------------------------------------------------

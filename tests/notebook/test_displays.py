@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from conveyor_nb import Job, MemoryStore, Queue, VirtualClock, Worker
+from conveyor_nb import FlowJob, FlowProducer, Job, MemoryStore, Queue, VirtualClock, Worker
 from conveyor_nb.notebook import feed, render
 from conveyor_nb.notebook.dashboard import close_panels, dashboard
 from conveyor_nb.notebook.feed import Feed
@@ -120,3 +120,34 @@ async def test_a_page_that_falls_silent_is_gone_until_it_speaks_again(
     watched.welcome("page")
     assert told == [True, False, True]
     watched.stop()
+
+
+# -- why a job ended, and what it waits for ---------------------------------------------------
+
+
+async def break_down(job: Job) -> None:
+    raise ConnectionError("no answer")
+
+
+async def test_a_job_that_is_cancelled_between_attempts_shows_no_older_traceback(
+    queue: Queue,
+) -> None:
+    job = await queue.add("send", attempts=2, backoff="1h")
+    async with Worker("emails", break_down, store=queue.store) as worker:
+        await worker.run_until_idle()
+    assert "no answer" in (await job.refresh()).stacktrace[0]
+    await job.cancel()
+    page = job._repr_mimebundle_()["text/html"]
+    assert "cancelled" in page
+    assert "Traceback" not in page
+
+
+async def test_a_retried_parent_shows_which_failed_children_it_waits_for(queue: Queue) -> None:
+    flow = FlowJob("total", "emails", children=[FlowJob("part", "emails")])
+    root = await FlowProducer(store=queue.store).add(flow)
+    async with Worker("emails", break_down, store=queue.store) as worker:
+        await worker.run_until_idle()
+    await root.job.retry()
+    for page in (root.job._repr_mimebundle_()["text/html"], queue._repr_mimebundle_()["text/html"]):
+        assert "waits for failed child" in page
+        assert "emails-2" in page

@@ -147,6 +147,16 @@ class SchedulerTests(StoreTests):
 
     # -- the first run ------------------------------------------------------------------------
 
+    async def test_a_scheduler_is_found_by_its_id(self, store: StoreInterface) -> None:
+        saved = await plan(store, data={"to": ["ada"]})
+        found = await store.get_job_scheduler(QUEUE, "s")
+        assert found == saved
+        assert found is not None
+        found.data["to"].append("eve")
+        assert await store.get_job_scheduler(QUEUE, "s") == saved
+        assert await store.get_job_scheduler(QUEUE, "t") is None
+        assert await store.get_job_scheduler("nowhere", "s") is None
+
     async def test_every_so_long_first_runs_at_once(
         self, store: StoreInterface, clock: VirtualClock
     ) -> None:

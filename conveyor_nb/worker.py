@@ -321,6 +321,9 @@ class Worker(Displayable):
             timeout: a duration, in real time; jobs that still run after it are cancelled and put
                 back to waiting, with no attempt spent. ``None``: wait for as long as it takes.
 
+        A handler that does not stop in a second, as none in a thread may, is not waited for: its
+        job stays active until it returns, and is put back then.
+
         Raises:
             RuntimeError: its own handler waits for it, and with a ``timeout`` of more than 0.
         """

@@ -9,6 +9,7 @@ import gc
 import inspect
 import subprocess
 import sys
+import threading
 import weakref
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
@@ -180,6 +181,35 @@ async def test_the_next_job_does_not_wait_for_the_old_one(
 
     assert (await quick.refresh()).returnvalue == "new"
     assert (await slow.refresh()).state is JobState.ACTIVE
+
+
+@pytest.mark.asyncio
+async def test_a_thread_that_was_left_behind_holds_up_no_swap(
+    queue: Queue, store: MemoryStore, clock: VirtualClock, go_on: threading.Event
+) -> None:
+    clock.patience = 0.02  # the thread is at rest
+    started, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def stuck(job: Any) -> None:
+        loop.call_soon_threadsafe(started.set)
+        go_on.wait()
+
+    queue.worker(stuck)
+    old = named_workers(store)["emails"]
+    failed = await queue.add("send", timeout=5)
+    await started.wait()
+    await clock.advance(5)
+    queue.worker(version("new"))
+    job = await queue.add("send")
+    await clock.advance(1)
+
+    assert (await failed.refresh()).failed_reason == "timed out after 5s"
+    assert (await job.refresh()).returnvalue == "new"
+    assert repr(old).endswith("closed, 1 of 1 slots in use, 1 held by a handler that did not stop>")
+    go_on.set()
+    clock.patience = 60
+    await clock.settle()
+    assert old.slots_in_use == 0
 
 
 @pytest.mark.asyncio

@@ -165,6 +165,20 @@ def test_pausing_a_queue_and_a_job_name(kernel: Kernel) -> None:
     assert done == "emails has nothing left to do: 2 completed\n"
 
 
+def test_stopping_a_worker_whose_handler_does_not_stop(kernel: Kernel) -> None:
+    kernel.do(
+        "from conveyor_nb import Queue\nimport threading\ngo_on = threading.Event()\n"
+        "@Queue('stuck').worker\ndef wait(job):\n    go_on.wait()"
+    )
+    kernel.do("%conveyor add stuck send")
+    stopped = kernel.do("%conveyor stop stuck --timeout 0s").out
+    kernel_says = kernel.do("%conveyor status").out
+    kernel.do("go_on.set()")
+
+    assert "1 job to go back when the handler returns, which did not stop" in stopped
+    assert "stopped  1 of 1, 1 held" in kernel_says
+
+
 def test_stopping_starting_and_pausing_a_worker(kernel: Kernel) -> None:
     kernel.do(SLEEPY)
     assert kernel.do("%conveyor pause-worker emails").out == "worker emails is paused\n"

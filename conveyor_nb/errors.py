@@ -164,7 +164,8 @@ class JobFailedError(ConveyorError):
             where = f"in queue {shown(queue_name)}"
             if attempt is not None:
                 where += f", attempt {attempt} of {attempts}" if attempt else ", before it began"
-            self.add_note(f"{where}:\n{_middle_left_out(traceback)}" if traceback else where)
+            told = many_lines((traceback or "").rstrip(), _MOST_TRACEBACK, both_ends=True)
+            self.add_note(f"{where}:\n{told}" if told else where)
 
 
 class JobCancelledError(JobFailedError):
@@ -191,15 +192,6 @@ class JobCancelledError(JobFailedError):
             attempts=attempts,
             traceback=traceback,
         )
-
-
-def _middle_left_out(text: str) -> str:
-    """A traceback that can be shown: how it begins and ends says most."""
-    left_out = len(text) - _MOST_TRACEBACK
-    if left_out <= 0:
-        return fit(text).rstrip("\n")
-    begin, end = text[: _MOST_TRACEBACK // 4], text[-3 * _MOST_TRACEBACK // 4 :]
-    return fit(f"{begin}\n… {left_out:,} characters are left out here …\n{end}").rstrip("\n")
 
 
 class Retry(ConveyorError):  # noqa: N818 -- it is a wish, and known by this name

@@ -7,6 +7,7 @@ they are.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pickle
 from collections.abc import Iterator, Mapping
@@ -115,13 +116,14 @@ def _pack(value: Any) -> bytes:
 
 def _find_culprit(path: str, value: Any) -> tuple[str, Any]:
     """The path of the smallest part of ``value`` that can't be pickled, and that part."""
-    for _ in range(_MAX_PATH_DEPTH):
-        for part_path, part in _parts(path, value):
-            if not _is_picklable(part):
-                path, value = part_path, part
+    with contextlib.suppress(Exception):  # a value may not let its parts be looked at
+        for _ in range(_MAX_PATH_DEPTH):
+            for part_path, part in _parts(path, value):
+                if not _is_picklable(part):
+                    path, value = part_path, part
+                    break
+            else:
                 break
-        else:
-            break
     return path, value
 
 

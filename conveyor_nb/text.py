@@ -41,6 +41,7 @@ _MOST_TEXT = 2_000
 _MOST_PARTS = 2_000
 _MOST_BITS = 10_000
 _MOST_MARKS = 8
+_MOST_LINES = 200
 _MOST_ITEMS = 100
 
 _TERMINAL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
@@ -158,13 +159,14 @@ def many_lines(value: object, limit: int = 6_000, *, both_ends: bool = False) ->
         text = str.__str__(value)
     else:
         text = _show(_cut(value, most=_MOST_ITEMS), lines=True)
-    more = len(text) - limit
-    if more <= 0:
-        return _lines(text, limit)
-    if both_ends:
-        start, end = _lines(text[: limit // 2], limit), _lines(text[-limit // 2 :], limit)
-        return f"{start.rstrip()}\n  … {more:,} more characters …\n{end}"
-    return f"{_lines(text[:limit], limit).rstrip()}\n  … {more:,} more characters"
+    if len(text) <= limit and len(_rows(text)) <= _MOST_LINES:
+        return _lines("\n".join(_rows(text)), limit)
+    room, most = (limit // 2, _MOST_LINES // 2) if both_ends else (limit, _MOST_LINES)
+    start = "\n".join(_rows(text[:room])[:most])
+    end = "\n".join(_rows(text[-room:])[-most:]) if both_ends else ""
+    more = f"  … {len(text) - len(start) - len(end):,} more characters"
+    kept = f"{_lines(start, limit).rstrip()}\n{more}"
+    return f"{kept} …\n{_lines(end, limit)}" if both_ends else kept
 
 
 def shown(value: object, limit: int = 200) -> str:
@@ -219,7 +221,11 @@ def shown_list(values: Iterable[object], count: int, most: int = 12) -> str:
 
 
 def _lines(text: str, limit: int) -> str:
-    return shorten(fit(_NEWLINES.sub("\n", text)), 2 * limit)  # escapes take more room
+    return shorten(fit(text), 2 * limit)  # escapes take more room
+
+
+def _rows(text: str) -> list[str]:
+    return _NEWLINES.sub("\n", text).split("\n")
 
 
 def width(text: str) -> int:

@@ -40,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             run_demo(arguments.notebook, output=arguments.output)
     except CommandError as error:
-        print(f"conveyor_nb: {error}", file=sys.stderr)
+        from conveyor_nb.text import fit
+
+        print(f"conveyor_nb: {fit(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED

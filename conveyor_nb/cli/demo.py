@@ -55,6 +55,7 @@ def run_demo(notebook: Path | None, *, output: Path | None) -> None:
         import nbconvert  # noqa: F401 - it is needed at the end, and missed at the start
         from nbclient import NotebookClient
         from rich.console import Console
+        from rich.markup import escape
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
     except ImportError as error:
         raise missing_packages("the demo", error) from error
@@ -70,19 +71,23 @@ def run_demo(notebook: Path | None, *, output: Path | None) -> None:
     console = Console()
     columns = ("[progress.description]{task.description}", BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
-        task = progress.add_task(notebook.name, total=len(node.cells))
+        task = progress.add_task(escape(notebook.name), total=len(node.cells))
         tallies = asyncio.run(_execute(client, lambda done: progress.update(task, completed=done)))
     console.print(summary(tallies))
     try:
         output.write_text(render(node), encoding="utf-8")
     except OSError as error:
         raise CommandError(f"can't write {output}: {error.strerror}") from error
-    console.print(f"The notebook as a page: {output.resolve()}", soft_wrap=True, highlight=False)
+    told = f"The notebook as a page: {output.resolve()}"
+    console.print(told, soft_wrap=True, highlight=False, markup=False)
 
 
 def summary(tallies: Iterable[QueueTally]) -> Table | str:
     """The jobs of each queue by state, and the attempts that they took."""
+    from rich.markup import escape
     from rich.table import Table
+
+    from conveyor_nb.text import fit
 
     tallies = list(tallies)
     if not tallies:
@@ -94,7 +99,7 @@ def summary(tallies: Iterable[QueueTally]) -> Table | str:
         table.add_column(state, justify="right")
     for tally in tallies:
         counts = [tally.states.get(state, 0) for state in states]
-        table.add_row(tally.queue, *map(str, (*counts, sum(counts), tally.attempts)))
+        table.add_row(escape(fit(tally.queue)), *map(str, (*counts, sum(counts), tally.attempts)))
     return table
 
 

@@ -32,7 +32,7 @@ from conveyor_nb.notebook.queue_commands import QUEUE_COMMANDS, show_overview
 from conveyor_nb.notebook.session import Session
 from conveyor_nb.notebook.subjects import ReadableStore
 from conveyor_nb.registry import install_worker, named_workers
-from conveyor_nb.text import one_line, shown
+from conveyor_nb.text import fit, one_line, shown
 from conveyor_nb.worker import Worker
 from conveyor_nb.worker_options import GroupLimits, WorkerKeywords
 
@@ -225,7 +225,7 @@ class Magics:
     def _install(self, line: str, cell: str) -> None:
         """Start a worker, or let it take over; the old one stays if anything is wrong."""
         try:
-            print(self._take_over(line, cell))
+            print(fit(self._take_over(line, cell)))
         except SyntaxError as error:
             shell: Any = self._session.shell
             shell.showsyntaxerror()

@@ -46,6 +46,8 @@ from conveyor_nb.worker import Worker
 
 __all__ = ["mimebundle", "static_html"]
 
+_TEXT = "max-height:24em; overflow:auto"
+
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -170,7 +172,9 @@ def _job_html(job: Job) -> str:
         ("failure", many_lines(_failure_of(job), both_ends=True)),
         ("log", log_text(job.logs)),
     ]
-    parts = [tag("div", tag("p", label), tag("pre", text)) for label, text in blocks if text]
+    parts = [
+        tag("div", tag("p", label), tag("pre", text, style=_TEXT)) for label, text in blocks if text
+    ]
     tried = table(["attempt", "status", "took", "error"], attempts) if attempts else ""
     told = _told(job.name, str(job.state), f"in {job.queue_name}")
     return _page("Job", job.id, [told], _facts(facts), *parts, tried)

@@ -161,7 +161,7 @@ async def test_a_long_traceback_is_shown_by_its_begin_and_end(queue: Queue, star
     error = await failure(await queue.add("send"))
     (note,) = error.__notes__
     assert len(note) < 10_000
-    assert "characters are left out here" in note
+    assert "more characters …" in note
     assert "in handler" in note
 
 

@@ -145,3 +145,7 @@ def test_what_is_left_out_is_counted() -> None:
     assert many_lines("ab" * 500, 10).endswith("… 990 more characters")
     assert shown("ab" * 500, 10).endswith("… (990 more characters)")
     assert many_lines(list(range(200))).endswith("… 100 more]")
+    rows = "\n".join(map(str, range(1_000)))
+    assert many_lines(rows).endswith("199\n  … 3,200 more characters")
+    assert many_lines(rows, both_ends=True).count("\n") == 200
+    assert many_lines(rows * 10, both_ends=True).endswith("998\n999")

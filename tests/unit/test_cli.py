@@ -138,6 +138,10 @@ class TestDemo:
         assert ["reports", "│", "2", "│", "0", "│", "0", "│", "2", "│", "0"] in rows
 
     def test_a_notebook_without_jobs_is_said_to_have_none(self) -> None:
+        tallies = [QueueTally(1, "[red]x[/] [/] \u202e", {"waiting": 1}, attempts=0)]
+        Console(file=(screen := StringIO()), width=80).print(summary(tallies))
+        assert r"[red]x[/] [/] \u202e" in screen.getvalue()
+
         assert summary([]) == "The notebook left no jobs to sum up."
 
 

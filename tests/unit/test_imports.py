@@ -56,7 +56,7 @@ ROOMS = {
     "frames": Room("frames", "data notebook"),
     "testing": Room("testing testing.*", "data rules interface engine public testing"),
     "notebook": Room("notebook notebook.*", f"{BELOW_NOTEBOOK} notebook"),
-    "cli": Room("__main__ cli cli.*", "cli", "public"),
+    "cli": Room("__main__ cli cli.*", "cli", "public data"),
 }
 """The first room with a fitting pattern is a module's room."""
 

@@ -121,6 +121,15 @@ def test_what_can_not_be_copied_is_named_by_its_path(value: Any, path: str) -> N
     assert str(caught.value).startswith(f"{path} is a ")
 
 
+def test_what_does_not_let_its_parts_be_looked_at_is_named_itself() -> None:
+    class Closed(dict[str, Any]):
+        def items(self) -> Any:
+            raise RuntimeError("closed")
+
+    with pytest.raises(PayloadError, match=r"data\['x'\] is a .*Closed"):
+        freeze({"x": Closed(a=LOCK)}, "data")
+
+
 def test_the_error_says_why_and_what_to_do() -> None:
     with pytest.raises(PayloadError, match="I stay here") as caught:
         freeze({"x": Refuses()}, "data")

@@ -9,10 +9,14 @@ import asyncio
 import collections
 import contextlib
 import logging
+import os
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -880,3 +884,47 @@ async def test_whatever_is_done_no_job_runs_twice_at_once(
     assert [worker.slots_in_use for worker in gone] == [0] * len(gone)
     for worker in crew:
         await worker.close(timeout=0)
+
+
+SCRIPT = """
+import asyncio, threading
+from conveyor_nb import MemoryStore, Queue, Worker
+
+begun = threading.Event()
+
+def stuck(job):
+    begun.set()
+    threading.Event().wait()
+
+async def main():
+    store = MemoryStore()
+    queue = Queue("emails", store=store)
+    worker = Worker("emails", stuck, store=store, concurrency=2)
+    await queue.add("send", timeout="10ms")
+    await queue.add("send")
+    await asyncio.to_thread(begun.wait)
+    if CLOSE:
+        await worker.close(timeout=0)
+    print(worker, flush=True)
+
+asyncio.run(main())
+print("over")
+"""
+
+
+@pytest.mark.parametrize("close", [False, True], ids=["left", "closed"])
+def test_a_thread_that_can_not_be_stopped_keeps_no_program_from_ending(
+    close: bool, tmp_path: Path, checkout: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.replace("CLOSE", str(close)))
+    result = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": str(checkout)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout.endswith("over\n")
+    assert ("closed, 2 of 2 slots in use, 2 held" in result.stdout) == close
+    assert (result.stderr, result.returncode) == ("", 0)

@@ -58,8 +58,8 @@ async def _is_below(job: Job, wanted: tuple[str, str], store: StoreInterface) ->
 
 _Line = dict[asyncio.Future[Any], tuple[Run, str | None]]
 
-_lines: WeakKeyDictionary[StoreInterface, dict[str, _Line]] = WeakKeyDictionary()
-"""By store and queue: what runs wait for that needs a slot itself, and whose slot each run has."""
+_lines: WeakKeyDictionary[StoreInterface, _Line] = WeakKeyDictionary()
+"""By store: what runs wait for now that needs a slot itself, and the worker whose slot each has."""
 
 
 async def refuse_vain_stand(
@@ -82,7 +82,7 @@ async def refuse_vain_stand(
     job = next(iter(_at_work(run, store)), None)
     if job is None or job.queue_name != queue_name or job.opts.timeout is not None:
         return  # it has no slot there, or its end comes by itself
-    line = _lines.setdefault(store, {}).setdefault(queue_name, {})
+    line = _lines.setdefault(store, {})
     line[settled] = (run, job.locked_by)
     settled.add_done_callback(lambda _: line.pop(settled, None))
     workers = await store.list_workers(queue_name)
@@ -100,7 +100,8 @@ async def refuse_vain_stand(
 
 def _held(line: _Line, worker_id: str) -> int:
     """How many slots of a worker are held by runs that wait for what needs one."""
-    return len({id(run) for wait, (run, by) in line.items() if by == worker_id and not wait.done()})
+    waits = list(line.items())  # others, on other threads, may begin and end to wait meanwhile
+    return len({id(run) for wait, (run, by) in waits if by == worker_id and not wait.done()})
 
 
 def refuse_vain_join(run: Run, queue_name: str, store: StoreInterface) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from conveyor_nb.clock import Clock, ScaledClock
 from conveyor_nb.model import ALL_NAMES, JobState, WorkerStatus
 from conveyor_nb.notebook.command_line import quoted
-from conveyor_nb.notebook.listings import aligned
+from conveyor_nb.notebook.listings import MOST_ROWS, Listing, aligned
 from conveyor_nb.notebook.subjects import readable
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.text import fit
@@ -27,6 +27,7 @@ __all__ = [
     "counted",
     "pace",
     "queues_frame",
+    "queues_listing",
     "status_text",
 ]
 
@@ -147,6 +148,17 @@ def queues_frame(store: StoreInterface) -> DataFrame:
     frame = DataFrame(columns).astype({name: "int64" for name in columns if name != "paused"})
     frame.index = frame.index.astype("str") if not names else frame.index
     return frame.set_axis(names, axis="index").rename_axis(index="queue")
+
+
+def queues_listing(frame: DataFrame) -> Listing:
+    """The same as a table made to be read."""
+    rows = [
+        [str(name), *(cell if isinstance(cell, str) else f"{cell:,}" for cell in cells)]
+        for name, *cells in frame.head(MOST_ROWS).itertuples()
+    ]
+    more = len(frame) - len(rows)
+    note = f"… {more:,} more" if more else "" if rows else "no queues yet"
+    return Listing(["queue", *map(str, frame.columns)], rows, note)
 
 
 def _paused(names: frozenset[str]) -> str:

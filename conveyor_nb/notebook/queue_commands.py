@@ -26,6 +26,7 @@ from conveyor_nb.notebook.magic_output import (
     Overview,
     counted,
     queues_frame,
+    queues_listing,
     status_text,
 )
 from conveyor_nb.notebook.session import Session
@@ -73,9 +74,9 @@ async def status(session: Session, args: Namespace) -> Answer:
 
 @command(QUEUE_COMMANDS, example="%conveyor queues")
 async def queues(session: Session, _: Namespace) -> Answer:
-    """Give the queues as a DataFrame."""
+    """Show the queues; `x = %conveyor queues` gives them as a DataFrame."""
     frame = queues_frame(session.store)
-    return Answer(frame, frame)
+    return Answer(queues_listing(frame), frame)
 
 
 @command(QUEUE_COMMANDS, ANY_QUEUE, STATE, example="%conveyor jobs emails --state failed")

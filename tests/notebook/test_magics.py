@@ -139,6 +139,8 @@ def test_frames_of_queues_jobs_workers_and_events(kernel: Kernel) -> None:
     shown = kernel.do("%conveyor jobs emails").shown[0]
     assert "emails-1" in shown["text/html"]
     assert all(len(line) < 100 for line in shown["text/plain"].splitlines())
+    shown = kernel.do("%conveyor queues").shown[0]
+    assert shown["text/plain"].splitlines()[0].startswith("queue   waiting  waiting-children")
 
 
 def test_a_job_is_shown_with_its_attempts(kernel: Kernel) -> None:

@@ -90,7 +90,7 @@ class EventBus:
         self._handlers: dict[str, list[_Added]] = {}
         self.at_work: set[asyncio.Task[None]] = set()
         """The async handlers that run."""
-        self.on_idle: Callable[[], object] | None = None
+        self.on_idle: Callable[[EventBus], object] | None = None
         """Called when another cell's run has replaced the last handler."""
 
     def __len__(self) -> int:
@@ -152,7 +152,7 @@ class EventBus:
             if (bus := here()) is not None and (one := this()) is not None:
                 bus._drop(name, one)
                 if not len(bus) and bus.on_idle is not None:
-                    bus.on_idle()
+                    bus.on_idle(bus)
 
         return drop
 

@@ -110,7 +110,7 @@ class Queue(Displayable, Repeating):
             )
         )
         self._bus = EventBus(_QUEUE_EVENTS, logger, owner=(ref(self.store), self.name))
-        self._bus.on_idle = lambda: self.store.unsubscribe(self.name, self._bus.emit)
+        self._bus.on_idle = functools.partial(_stop_listening, self.store, self.name)
         self._followers: WeakSet[JobObservable | EventStream] = WeakSet()
         self._closed = False
 
@@ -572,6 +572,10 @@ class Queue(Displayable, Repeating):
 
     def _job(self, data: JobData) -> Job:
         return Job(data, self.store)
+
+
+def _stop_listening(store: StoreInterface, name: str, bus: EventBus) -> None:
+    store.unsubscribe(name, bus.emit)
 
 
 _IN = re.compile(r"\s*in\s+", re.IGNORECASE)

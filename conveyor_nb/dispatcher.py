@@ -26,7 +26,7 @@ from conveyor_nb.job import Job
 from conveyor_nb.lifespan import Lifespan, ResourceRunner
 from conveyor_nb.locks import LockKeeper
 from conveyor_nb.loops import call_on
-from conveyor_nb.model import EventType, FetchOptions, Lock, StoreEvent
+from conveyor_nb.model import EventType, FetchOptions, JobData, Lock, StoreEvent
 from conveyor_nb.overruns import Overruns
 from conveyor_nb.runners import runner_for
 from conveyor_nb.slots import Slots
@@ -37,6 +37,9 @@ __all__ = ["Dispatcher"]
 
 _ERROR_PAUSE = timedelta(seconds=1)
 """The time between tries when the store itself fails."""
+
+_NOT_KEPT = (LostLockError, JobNotFoundError, PayloadError, SystemExit, KeyboardInterrupt)
+"""What reporting an outcome raises: the job is not ours, or its result is of a class that does."""
 
 
 class Dispatcher:
@@ -360,7 +363,7 @@ class Dispatcher:
         holder = asyncio.current_task()
         assert holder is not None
         try:
-            taken += await self._fetch(1)
+            await self._fetch(taken, 1)
             if taken:
                 await self._run_jobs(holder, taken, keep_trying=False)
         finally:
@@ -381,12 +384,17 @@ class Dispatcher:
         try:
             while goes_on and self.takes_jobs:
                 news = self._news
-                jobs = await self._fetch(self._most)
-                if not jobs:
+                data = await self._store.fetch_next_job(
+                    self._queue_name, self._worker_id, self._lock_duration, self._fetch_options
+                )
+                if data is None:
                     if await self._is_over_till_later(asked_at, news):
                         return
                     asked_at = self._store.clock.now()
                     continue
+                jobs = [self._as_taken(data)]
+                if self._is_batch:
+                    await self._fetch(jobs, self._most)
                 if all_of_them:
                     self._open_slot(all_of_them=True)
                     all_of_them = False
@@ -411,17 +419,19 @@ class Dispatcher:
         self._faults.all_is_well("work")
         return True
 
-    async def _fetch(self, most: int) -> list[Job]:
-        jobs: list[Job] = []
-        store, worker_id = self._store, self._worker_id
+    async def _fetch(self, jobs: list[Job], most: int) -> None:
+        """Take jobs beside those that were taken, until there are ``most``."""
         while len(jobs) < most:
-            data = await store.fetch_next_job(
-                self._queue_name, worker_id, self._lock_duration, self._fetch_options
+            data = await self._store.fetch_next_job(
+                self._queue_name, self._worker_id, self._lock_duration, self._fetch_options
             )
             if data is None:
                 break
-            jobs.append(Job(data, store, lock=Lock(worker_id, data.attempt_logs[-1].attempt)))
-        return jobs
+            jobs.append(self._as_taken(data))
+
+    def _as_taken(self, data: JobData) -> Job:
+        lock = Lock(self._worker_id, data.attempt_logs[-1].attempt)
+        return Job(data, self._store, lock=lock)
 
     async def _run_jobs(
         self, holder: asyncio.Task[Any], jobs: list[Job], *, keep_trying: bool = True
@@ -456,7 +466,10 @@ class Dispatcher:
                 return False
             for job, action in execution.outcomes():
                 try:
-                    await self._settle(job, action)
+                    try:
+                        await job.apply(action)  # as _settle does, without its cost
+                    except _NOT_KEPT as error:
+                        await self._settle_otherwise(job, action, error)
                 except Exception as error:
                     if not keep_trying:
                         raise
@@ -495,14 +508,16 @@ class Dispatcher:
 
     async def _settle(self, job: Job, action: Action) -> None:
         try:
-            try:
-                await job.apply(action)
-            except (PayloadError, SystemExit, KeyboardInterrupt) as error:
-                # the handler's result can't be kept: whatever its class raises there
-                await job.apply(failed(job, error, self._retry_on))
-        except (LostLockError, JobNotFoundError) as error:
-            if not isinstance(action, LetGo):  # of a job that is gone there is nothing to let go
-                await self._faults.publish(error, job.id)
+            await job.apply(action)
+        except _NOT_KEPT as error:
+            await self._settle_otherwise(job, action, error)
+
+    async def _settle_otherwise(self, job: Job, action: Action, error: BaseException) -> None:
+        """Report an outcome that can't be kept as it is, or is of a job that is not ours."""
+        if not isinstance(error, (LostLockError, JobNotFoundError)):
+            await self._settle(job, failed(job, error, self._retry_on))
+        elif not isinstance(action, LetGo):  # of a job that is gone there is nothing to let go
+            await self._faults.publish(error, job.id)
 
     def _lose(self, job: Job) -> None:
         self.slots.stop(job.id, Verdict.LOST)

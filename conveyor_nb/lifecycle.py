@@ -155,7 +155,8 @@ def decide(
         LostLockError: the job's lock was needed or given, and ``lock`` is not it.
     """
     if lock is not None or isinstance(action, _OUTCOMES):
-        require_lock(job, lock, ended_too=isinstance(action, _ENDED_TOO))
+        has_ended = job.state is not JobState.ACTIVE
+        require_lock(job, lock, ended_too=has_ended and isinstance(action, _ENDED_TOO))
     match action:
         case actions.Complete(returnvalue):
             return _complete(job, returnvalue, now)

@@ -212,8 +212,17 @@ class MemoryStore(Displayable, MemoryBulk):
                     first = self._slices.all_over()
                 elif index.next_due is not None and index.next_due <= now:
                     first = self.promote_delayed_jobs(queue_name)
+                elif not _may_start(index, options, now):
+                    return None
                 else:
-                    return self._take_next(index, worker_id, lock_duration, options, now)
+                    job_id = index.waiting.next_id(options, now)
+                    if job_id is None:
+                        return None
+                    job = index.jobs[job_id]
+                    change = lifecycle.take(job, worker_id, lock_duration, now)
+                    taken = self._state.commit(job, change, now)
+                    self._flush()
+                    return taken
             finally:
                 self._release()
             await first
@@ -326,28 +335,12 @@ class MemoryStore(Displayable, MemoryBulk):
 
     # -- within -------------------------------------------------------------------------------
 
-    def _take_next(
-        self,
-        index: QueueIndex,
-        worker_id: str,
-        lock_duration: float,
-        options: FetchOptions,
-        now: datetime,
-    ) -> JobData | None:
-        limited = options.limiter is not None or options.max_global_concurrency is not None
-        if limited and not _may_start(index, options, now):
-            return None
-        job_id = index.waiting.next_id(options, now)
-        if job_id is None:
-            return None
-        job = index.jobs[job_id]
-        taken = self._state.commit(job, lifecycle.take(job, worker_id, lock_duration, now), now)
-        self._flush()
-        return taken
-
     def _empty_state(self) -> MemoryState:
         return MemoryState(
-            sequential_ids=self._sequential_ids, seed=self._seed, metrics=self._collects_metrics
+            sequential_ids=self._sequential_ids,
+            seed=self._seed,
+            metrics=self._collects_metrics,
+            followed=self._subscriptions.of_jobs,
         )
 
     def _tell_parent(self, queue_name: str, child_id: str, state: JobState) -> bool:
@@ -401,6 +394,8 @@ class MemoryStore(Displayable, MemoryBulk):
 
 def _may_start(index: QueueIndex, options: FetchOptions, now: datetime) -> bool:
     """Whether the limits that hold for the whole queue let one more job start."""
+    if options.limiter is None and options.max_global_concurrency is None:
+        return True
     most = options.max_global_concurrency
     if most is not None and len(index.active) >= most:
         return False

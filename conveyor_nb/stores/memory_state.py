@@ -12,6 +12,7 @@ import os
 import random
 import uuid
 from collections import OrderedDict, deque
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -40,9 +41,23 @@ __all__ = ["MemoryState"]
 
 
 class MemoryState:
-    """Jobs, flows, schedulers and workers of a store, without any time or subscriber."""
+    """Jobs, flows, schedulers and workers of a store, without any time or subscriber.
 
-    def __init__(self, *, sequential_ids: bool, seed: int | None, metrics: bool) -> None:
+    Args:
+        sequential_ids: ids are counted for each queue, and are not random.
+        seed: fixes what chance has a say in.
+        metrics: collect them.
+        followed: the jobs that somebody follows by themselves, and is to be told the results of.
+    """
+
+    def __init__(
+        self,
+        *,
+        sequential_ids: bool,
+        seed: int | None,
+        metrics: bool,
+        followed: Collection[Key] = (),
+    ) -> None:
         self.queues: dict[str, QueueIndex] = {}
         self.families = Families()
         self.retention = Retention()
@@ -55,6 +70,7 @@ class MemoryState:
         self.random = random.Random(seed)
         self._settled: deque[JobData] = deque()
         self._removed: deque[tuple[JobData, str | None]] = deque()
+        self._followed = followed
         self._sequential_ids = sequential_ids
         self._numbers = _Numbers()
         self._worker_numbers = _Numbers()
@@ -268,7 +284,7 @@ class MemoryState:
                 self._after_restart(changed, now)
             else:
                 self._settled.append(changed)
-                if (result := change.updates.get("returnvalue")) is not None:
+                if self._followed and (result := change.updates.get("returnvalue")) is not None:
                     self.results[job.queue_name, job.id] = result
         return changed
 

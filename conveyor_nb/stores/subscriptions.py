@@ -45,12 +45,13 @@ class Subscriptions:
         self._logger = logger
         self._on_error = on_error
         self._of_queues: dict[str | None, _Callbacks] = {}  # None: of every queue
-        self._of_jobs: dict[tuple[str, str], _Callbacks] = {}
+        self.of_jobs: dict[tuple[str, str], _Callbacks] = {}
+        """Those who follow one job, by its queue and id: always this same dict."""
         self._in_order: dict[str, tuple[EventCallback, ...]] = {}  # by queue, made when needed
         self._places = itertools.count()
 
     def __len__(self) -> int:
-        return sum(map(len, (*self._of_queues.values(), *self._of_jobs.values())))
+        return sum(map(len, (*self._of_queues.values(), *self.of_jobs.values())))
 
     def add(self, queue_name: str | None, callback: EventCallback, job_id: str | None) -> None:
         """Call ``callback`` from now on; a second time for the same address has no effect."""
@@ -69,7 +70,7 @@ class Subscriptions:
         elif queue_name is None:
             raise ValueError(f"events of job {shown(job_id)}: say of which queue it is")
         else:
-            callbacks = self._of_jobs.setdefault((queue_name, job_id), {})
+            callbacks = self.of_jobs.setdefault((queue_name, job_id), {})
         callbacks.setdefault(callback, next(self._places))
 
     def remove(
@@ -80,7 +81,7 @@ class Subscriptions:
             _take_out(self._of_queues, queue_name, callback)
             self._in_order.clear()
         elif queue_name is not None:
-            _take_out(self._of_jobs, (queue_name, job_id), callback)
+            _take_out(self.of_jobs, (queue_name, job_id), callback)
 
     def _replace_earlier(
         self, queue_name: str | None, callback: EventCallback, job_id: str | None
@@ -96,7 +97,8 @@ class Subscriptions:
     def disconnect(self, now: datetime) -> None:
         """Forget every callback, and call each for the last time."""
         of_queues, self._of_queues = self._of_queues, {}
-        of_jobs, self._of_jobs = self._of_jobs, {}
+        of_jobs = dict(self.of_jobs)
+        self.of_jobs.clear()
         self._in_order.clear()
         for queue_name, callbacks in of_queues.items():
             self._call(StoreEvent(_DISCONNECTED, queue_name or "", None, {}, now), callbacks)
@@ -120,8 +122,8 @@ class Subscriptions:
                 if len(self._in_order) >= _MOST_QUEUES:
                     self._in_order.clear()
                 callbacks = self._in_order[queue_name] = self._sorted(queue_name, None)
-            if self._of_jobs and event.job_id is not None:
-                of_job = self._of_jobs.get((queue_name, event.job_id))
+            if self.of_jobs and event.job_id is not None:
+                of_job = self.of_jobs.get((queue_name, event.job_id))
                 if of_job:
                     callbacks = self._sorted(queue_name, of_job)
                     if results and event.type == _COMPLETED:

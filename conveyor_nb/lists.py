@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from conveyor_nb.display import Displayable, Shown
 from conveyor_nb.job import Job
 from conveyor_nb.model import JobState
@@ -27,3 +29,8 @@ class JobCounts(Shown, dict[JobState, int]):
     """
 
     __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __getitem__(self, state: str) -> int:
+            """The number of jobs in a state."""

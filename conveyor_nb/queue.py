@@ -149,7 +149,7 @@ class Queue(Displayable, Repeating):
             await checkpoint()
         return job
 
-    async def add_bulk(self, jobs: Iterable[BulkJob]) -> list[Job]:
+    async def add_bulk(self, jobs: Iterable[BulkJob]) -> JobList:
         """Add many jobs, all or none.
 
         Args:
@@ -171,7 +171,7 @@ class Queue(Displayable, Repeating):
     @spelled_out()
     async def add_frame(
         self, frame: DataFrame, name: str, **options: Unpack[SharedKeywords]
-    ) -> list[Job]:
+    ) -> JobList:
         """Add a job for each row of a pandas DataFrame, all or none.
 
         A job's payload is its row as a dict of plain Python values, by column: numbers, text,
@@ -196,7 +196,7 @@ class Queue(Displayable, Repeating):
         opts = JobOptions.of(options, defaults=self.default_job_options)
         return await self._save_bulk(new_job(self.name, name, row, opts) for row in rows_of(frame))
 
-    async def _save_bulk(self, jobs: Iterator[JobData]) -> list[Job]:
+    async def _save_bulk(self, jobs: Iterator[JobData]) -> JobList:
         built = await self._in_slices(jobs)
         saved = await self.store.save_bulk(built)
         return JobList(await self._in_slices(map(self._job, saved)))
@@ -253,7 +253,7 @@ class Queue(Displayable, Repeating):
         end: int | None = 100,
         *,
         newest_first: bool = False,
-    ) -> list[Job]:
+    ) -> JobList:
         """The jobs at positions ``start`` to ``end`` (exclusive) of a state, or of all.
 
         Waiting jobs come in order of service, delayed ones as they fall due, settled ones as
@@ -277,7 +277,7 @@ class Queue(Displayable, Repeating):
         newest_first: bool = False,
         start: int = 0,
         end: int | None = 100,
-    ) -> list[Job]:
+    ) -> JobList:
         """The jobs that fit every condition given, as they were added.
 
         It looks at every job of the queue: for people, and not for a handler to look things up.
@@ -324,7 +324,7 @@ class Queue(Displayable, Repeating):
         self._require_open()
         return await self.store.count_jobs(self.name, to_state(state))
 
-    async def get_job_counts(self) -> dict[JobState, int]:
+    async def get_job_counts(self) -> JobCounts:
         """The number of jobs in each state."""
         self._require_open()
         return JobCounts(await self.store.get_job_counts(self.name))

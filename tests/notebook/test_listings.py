@@ -32,7 +32,7 @@ async def test_a_list_of_jobs_is_a_list_and_a_table(queue: Queue) -> None:
     for jobs in (added, await queue.get_jobs(), await queue.search()):
         assert isinstance(jobs, list)
         assert repr(jobs).startswith("[<Job emails-1 'send': waiting>, <Job emails-2 ")
-        bundle = jobs._repr_mimebundle_()  # type: ignore[attr-defined]
+        bundle = jobs._repr_mimebundle_()
         assert bundle["text/plain"].splitlines() == [
             "id        name  state    tries  when (UTC)                 result",
             "emails-1  send  waiting         added 2027-01-01 00:00:00",
@@ -40,7 +40,7 @@ async def test_a_list_of_jobs_is_a_list_and_a_table(queue: Queue) -> None:
             "emails-3  send  waiting         added 2027-01-01 00:00:00",
         ]
         assert bundle["text/html"].count("<tr>") == 4
-    frame = (await queue.get_jobs()).to_frame("waiting")  # type: ignore[attr-defined]
+    frame = (await queue.get_jobs()).to_frame("waiting")
     assert list(frame["data"]) == [0, 1, 2]
 
 
@@ -48,7 +48,7 @@ async def test_of_many_jobs_some_are_shown_and_the_others_counted(queue: Queue) 
     jobs = await queue.add_bulk({"name": "send"} for _ in range(5_000))
     assert len(repr(jobs)) < 1_000
     assert repr(jobs).endswith("… 4,988 more]")
-    text = jobs._repr_mimebundle_()["text/plain"]  # type: ignore[attr-defined]
+    text = jobs._repr_mimebundle_()["text/plain"]
     assert len(text.splitlines()) == MOST_ROWS + 2
     assert text.endswith("… 4,950 more")
     newest = repr(jobs_listing(jobs, newest=True)).splitlines()
@@ -59,11 +59,11 @@ async def test_of_many_jobs_some_are_shown_and_the_others_counted(queue: Queue) 
 async def test_counts_are_a_dict_and_a_line(queue: Queue) -> None:
     await queue.add("send")
     counts = await queue.get_job_counts()
-    assert counts["waiting"] == counts[JobState.WAITING] == 1  # type: ignore[index]
+    assert counts["waiting"] == counts[JobState.WAITING] == 1
     assert repr(counts).startswith("{'waiting': 1, 'waiting-children': 0, ")
     assert "\n" not in repr(counts)
     assert dict(counts) == counts
-    assert "<td" in counts._repr_mimebundle_()["text/html"]  # type: ignore[attr-defined]
+    assert "<td" in counts._repr_mimebundle_()["text/html"]
 
 
 async def test_a_flow_is_a_tree(queue: Queue) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 import pytest_asyncio
 
 from conveyor_nb import Job, JobData, MemoryStore, Queue, VirtualClock, Worker
+from conveyor_nb.model import EPOCH, StoreEvent
+from conveyor_nb.notebook import dashboard as dashboard_module
 from conveyor_nb.notebook.dashboard import Panel, dashboard
 from conveyor_nb.notebook.event_log import KEPT
 from conveyor_nb.notebook.job_table import PAGE_SIZE
@@ -119,6 +122,19 @@ async def test_a_page_is_told_of_what_happens(queue: Queue, panel: Panel, page: 
     await page.until(lambda: panel.head["paused"])
     assert page.event_types() == ["queue:paused", "job:waiting"]
     assert len(panel.events["rows"]) == 1, "only what is new is sent"
+
+
+async def test_what_other_threads_do_is_shown_as_well(
+    queue: Queue, panel: Panel, page: Page
+) -> None:
+    def add() -> None:
+        asyncio.run(queue.add_bulk({"name": "send"} for _ in range(100)))
+
+    await asyncio.gather(*(asyncio.to_thread(add) for _ in range(3)))
+    await page.until(lambda: count(panel, "waiting") == 300)
+    await page.until(lambda: len(page.events) == KEPT)
+    numbers = [event["n"] for event in page.events]
+    assert numbers == sorted(numbers, reverse=True)
 
 
 async def test_a_burst_of_events_is_one_small_frame(
@@ -333,6 +349,66 @@ async def test_a_store_that_fails_is_told_and_the_panel_goes_on(
     assert panel.notice["text"] == "OSError: the disk is full"
     await queue.add("send")
     await page.until(lambda: count(panel, "waiting") == 2)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, [], "drawn", 3, {}, {"do": ["x"]}, {"do": "drawn", "frame": "9" * 5_000}]
+    + [{"do": "drawn", "view": "page", "frame": frame} for frame in (None, "", float("nan"), -1)]
+    + [{"do": "hello", "view": "\ud800"}, {"do": "hello", "view": "x" * 1_000_000}]
+    + [
+        {"do": "page", "page": 10**400},
+        {"do": "open", "id": {}},
+        {"do": "show", "state": "x" * 999},
+    ],
+    ids=lambda content: repr(content)[:40],
+)
+async def test_what_is_no_message_changes_nothing_and_is_logged_once(
+    queue: Queue, panel: Panel, page: Page, content: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    before = panel.frame, panel.get_state(["head", "jobs", "detail", "notice"])
+    for _ in range(3):
+        panel.receive(content)
+    await asyncio.sleep(0)
+    assert before == (panel.frame, panel.get_state(["head", "jobs", "detail", "notice"]))
+    assert len(caplog.records) == 1
+    assert "\n" not in caplog.records[0].getMessage()
+    assert len(caplog.records[0].getMessage()) < 1_000
+    await queue.add("send")
+    await page.until(lambda: count(panel, "waiting") == 1)
+    assert not faults
+
+
+async def test_a_page_can_not_change_what_python_holds(panel: Panel, page: Page) -> None:
+    head = panel.head
+    panel.set_state({"head": {}, "frame": "no number"})
+    assert panel.head == head
+
+
+async def test_pages_by_the_thousand_are_not_all_known_by_name(panel: Panel, page: Page) -> None:
+    for number in range(1_000):
+        panel.receive({"do": "hello", "view": f"v{number}"})
+    await asyncio.sleep(0)
+    assert len(panel._feed._pages) <= 100
+    assert panel.live
+
+
+async def test_panels_that_no_page_has_shown_do_not_pile_up(queue: Queue) -> None:
+    for _ in range(100):
+        dashboard(queue)
+    assert len(dashboard_module._panels) < 90
+    dashboard_module.close_panels()
+
+
+async def test_events_are_kept_without_results_and_long_texts(queue: Queue, panel: Panel) -> None:
+    log = panel._view.log
+    for _ in range(KEPT):
+        data = {"name": "send", "line": "x" * 1_000_000, "returnvalue": "y" * 1_000_000}
+        log.add(StoreEvent("job:log", "emails", "emails-1", data, EPOCH))
+    kept = pickle.dumps([event.data for _, event in log._all])
+    assert len(kept) < 500_000
 
 
 # -- what is left ---------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from conveyor_nb.job import Job
+from conveyor_nb.loops import block_on
 from conveyor_nb.text import shown
 
 __all__ = ["BlockingJob"]
@@ -40,17 +41,17 @@ class BlockingJob:
             made = value(*args, **kwargs)
             if asyncio._get_running_loop() is not None:
                 return made
-            there = self._on_loop(made)
             try:
-                future = asyncio.run_coroutine_threadsafe(there, self._loop)
+                return block_on(self._loop, self._on_loop(made))
             except RuntimeError as error:
-                there.close()
-                made.close()
+                if not self._loop.is_closed():
+                    raise
                 raise RuntimeError(
                     f"job {shown(self._job.id)} can do nothing any more: the event loop of its "
                     "worker is closed"
                 ) from error
-            return future.result()
+            finally:
+                made.close()  # it may not have begun
 
         return call
 

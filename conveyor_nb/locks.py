@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 from weakref import WeakSet
 
-from conveyor_nb.actions import ExtendLock, Hold, Stall
+from conveyor_nb.actions import Action, ExtendLock, Hold, Stall
 from conveyor_nb.clock import TimerHandle
 from conveyor_nb.errors import JobNotFoundError, LostLockError
 from conveyor_nb.execution import Execution
@@ -165,11 +165,15 @@ async def see_out(execution: Execution, store: StoreInterface, lock_duration: fl
         store: where the jobs are.
         lock_duration: seconds that a lock holds.
     """
-    with contextlib.suppress(LostLockError, JobNotFoundError):  # there is nothing left to keep
-        for job, end in execution.overruns():
-            await job.apply(Hold(end))
-        while not await execution.wait_for_thread(store.clock, lock_duration / 2):
-            for job in execution.locked_jobs():
-                await job.apply(ExtendLock(lock_duration))
-        for job, action in execution.outcomes():
-            await job.apply(action)
+    for job, end in execution.overruns():
+        await _tell(job, Hold(end))
+    while not await execution.wait_for_thread(store.clock, lock_duration / 2):
+        for job in execution.locked_jobs():
+            await _tell(job, ExtendLock(lock_duration))
+    for job, action in execution.outcomes():
+        await _tell(job, action)
+
+
+async def _tell(job: Job, action: Action) -> None:
+    with contextlib.suppress(LostLockError, JobNotFoundError):  # of this one nothing is left
+        await job.apply(action)

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextvars
 from collections.abc import Callable, Coroutine
 from threading import get_ident
 from typing import Any, TypeVar, TypeVarTuple
 
-__all__ = ["Flag", "call_on", "run_on", "runs_here"]
+from conveyor_nb.clock import REAL_TIME
+
+__all__ = ["Flag", "block_on", "call_on", "run_on", "runs_here"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+LOOK = 1.0
+"""Seconds from one look to the next whether a loop that is waited for is still there.
+
+What a loop was given as it ended is never run, and nothing tells of that.
+"""
 
 
 def runs_here(loop: asyncio.AbstractEventLoop) -> bool:
@@ -56,17 +65,52 @@ async def run_on(loop: asyncio.AbstractEventLoop, make: Callable[[], Coroutine[A
     """Await on a loop what ``make`` gives: here if it is this one, else from this one.
 
     Raises:
-        RuntimeError: the loop is closed.
+        RuntimeError: the loop is closed, or was before it had done so.
     """
     if runs_here(loop):
         return await make()
     coroutine = make()
+    there = asyncio.wrap_future(_begin_on(loop, coroutine))
     try:
-        there = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        while not await REAL_TIME.wait(there, LOOK):
+            if loop.is_closed() and not there.done():
+                raise _gone(coroutine)
+    except asyncio.CancelledError:
+        there.cancel()
+        raise
+    return await there
+
+
+def block_on(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
+    """Let a loop await a coroutine, and block this thread, which is another one, until it has.
+
+    Raises:
+        RuntimeError: the loop is closed, or was before it had done so.
+    """
+    there = _begin_on(loop, coroutine)
+    while True:
+        try:
+            return there.result(LOOK)
+        except TimeoutError:
+            if there.done():  # it may be the coroutine's own
+                return there.result()
+            if loop.is_closed():
+                raise _gone(coroutine) from None
+
+
+def _begin_on(
+    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]
+) -> concurrent.futures.Future[T]:
+    try:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop)
     except RuntimeError:
         coroutine.close()
         raise
-    return await asyncio.wrap_future(there)
+
+
+def _gone(coroutine: Coroutine[Any, Any, object]) -> RuntimeError:
+    coroutine.close()
+    return RuntimeError("the event loop was closed before it had done this")
 
 
 class Flag:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from conveyor_nb import (
 )
 from conveyor_nb.blocking import BlockingJob
 from conveyor_nb.clock import checkpoint
+from conveyor_nb.loops import block_on, run_on
 
 T = TypeVar("T")
 
@@ -363,6 +365,131 @@ def test_what_is_kept_for_a_while_is_removed_on_the_next_loop(end: Callable[...,
 
     end(begin)
     assert asyncio.run(go_on()) == 0
+
+
+# -- what a loop is given as it ends --------------------------------------------------------------
+
+
+class EndingLoop:
+    """A loop in a thread: it ends when it was given work, cancels no more of it, and never does it.
+
+    So do loops that ``asyncio.run`` ends, for what comes to them at the very last.
+    """
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._is_given = asyncio.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> asyncio.AbstractEventLoop:
+        self._thread.start()
+        return self.loop
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+
+    def _run(self) -> None:
+        with contextlib.closing(self.loop):
+            self.loop.run_until_complete(self._is_given.wait())
+
+    async def work(self) -> None:
+        """What it is given: it goes on and on."""
+        self._is_given.set()
+        await asyncio.Event().wait()
+
+
+@pytest.fixture
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("conveyor_nb.loops.LOOK", 0.001)
+
+
+@pytest.mark.usefixtures("_looks_often")
+@pytest.mark.asyncio
+async def test_who_waits_for_a_loop_that_ends_is_told_so() -> None:
+    ending = EndingLoop()
+    with ending as loop, pytest.raises(RuntimeError, match="closed before it had done this"):
+        await run_on(loop, ending.work)
+    ending = EndingLoop()
+    with ending as loop, pytest.raises(RuntimeError, match="closed before it had done this"):
+        await asyncio.to_thread(block_on, loop, ending.work())
+
+
+@pytest.mark.usefixtures("_looks_often")
+@pytest.mark.asyncio
+async def test_what_is_done_on_another_loop_may_take_its_time_and_time_out() -> None:
+    loop = asyncio.get_running_loop()
+
+    async def last(raised: type[BaseException] | None = None) -> str:
+        for _ in range(100):
+            await checkpoint()
+        if raised is not None:
+            raise raised
+        return "done"
+
+    def ask() -> tuple[str, str]:
+        return block_on(loop, last()), asyncio.run(run_on(loop, last))
+
+    assert await asyncio.to_thread(ask) == ("done", "done")
+    with pytest.raises(TimeoutError):
+        await asyncio.to_thread(block_on, loop, last(TimeoutError))
+
+
+@pytest.mark.usefixtures("_looks_often")
+@pytest.mark.asyncio
+async def test_a_thread_whose_jobs_loop_ends_meanwhile_goes_on(queue: Queue) -> None:
+    """Else its job would never be free for another worker."""
+    job = await queue.add("send")
+    ending = EndingLoop()
+    with ending as loop:
+        blocking = BlockingJob(job, loop)
+        loop.call_soon_threadsafe(ending._is_given.set)
+        with pytest.raises(RuntimeError, match="can do nothing any more"):
+            await asyncio.to_thread(blocking.sleep, "1 hour")
+
+
+def test_each_job_of_a_threads_batch_is_looked_after_once_the_loop_has_ended() -> None:
+    """Whatever becomes of the others."""
+    clock = VirtualClock()
+    store = MemoryStore(clock=clock)
+    queue = Queue("emails", store=store)
+    begun, go_on = threading.Event(), threading.Event()
+    runs: list[list[str]] = []
+
+    def handler(jobs: list[Job]) -> list[str]:
+        runs.append([job.id for job in jobs])
+        begun.set()
+        assert go_on.wait(30)
+        return runs[-1]
+
+    async def begin() -> None:
+        await queue.add_bulk([{"name": "send", "job_id": name} for name in "ab"])
+        Worker("emails", handler, store=store, batch=Batch(2))
+        await asyncio.to_thread(begun.wait)
+
+    async def wait_until_held() -> None:
+        held = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        store.subscribe("emails", lambda _: loop.call_soon_threadsafe(held.set))
+        job = await queue.get_job("b")
+        while job is None or job.held is None:
+            await held.wait()
+            held.clear()
+            job = await queue.get_job("b")
+
+    async def end() -> None:
+        await wait_until_held()
+        assert await store.remove_job("emails", "a")
+        released = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        store.subscribe("emails", lambda _: loop.call_soon_threadsafe(released.set))
+        go_on.set()
+        await released.wait()
+        async with Worker("emails", handler, store=store, batch=Batch(2)) as worker:
+            await worker.run_until_idle()
+
+    asyncio.run(begin())
+    asyncio.run(end())
+    assert runs == [["a", "b"], ["b"]]
 
 
 # -- concurrency ----------------------------------------------------------------------------------

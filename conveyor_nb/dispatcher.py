@@ -55,6 +55,7 @@ class Dispatcher:
         on_turn: awaited each time that the worker's status may have changed.
         lifespan: opened before the first job, closed after the last one.
         on_loop_gone: called when it should do something, and the loop that it runs on is closed.
+        on_disconnect: called when the store was disconnected, which tells it nothing any more.
         on_end: called when it is closed and the last handler has returned.
     """
 
@@ -69,6 +70,7 @@ class Dispatcher:
         logger: logging.Logger,
         on_turn: Callable[[], Awaitable[None]],
         on_loop_gone: Callable[[], None],
+        on_disconnect: Callable[[], None],
         on_end: Callable[[], None],
         lifespan: Lifespan | None = None,
     ) -> None:
@@ -96,6 +98,7 @@ class Dispatcher:
         self._logger = logger
         self._on_turn = on_turn
         self._on_loop_gone = on_loop_gone
+        self._on_disconnect = on_disconnect
         self._is_thrown_away = False
         self._owners: set[asyncio.Task[Any]] = set()
         self._on_end = on_end
@@ -172,7 +175,7 @@ class Dispatcher:
             EventType.ACTIVE: self._locks.watch,
             EventType.CANCELLED: lambda event: self._stop(event, Verdict.CANCELLED),
             EventType.REMOVED: lambda event: self._stop(event, Verdict.LOST),
-            EventType.DISCONNECTED: lambda _: self._overruns.give_up(is_closed=self._is_closed),
+            EventType.DISCONNECTED: lambda _: self._end_with_store(),
         }
         if options.max_global_concurrency is not None or options.group is not None:
             for kind in (EventType.COMPLETED, EventType.FAILED):
@@ -309,6 +312,13 @@ class Dispatcher:
         self._overruns.give_up(is_closed=True)
         held = [one.task for one in self.slots.executions if one.is_in_thread]
         await asyncio.gather(*held, return_exceptions=True)
+
+    def _end_with_store(self) -> None:
+        """Its jobs are gone, and new ones may come to have their ids."""
+        for execution in self.slots.executions:
+            execution.stop_all(Verdict.LOST)
+        self._overruns.give_up(is_closed=self._is_closed)
+        self._on_disconnect()
 
     def _end_if_done(self) -> None:
         if self._is_closed and not self.slots.holders:

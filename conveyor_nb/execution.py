@@ -166,6 +166,8 @@ class Execution:
         self._verdicts[job.id] = verdict
         end = self._end_of(job, None)
         job.request_stop(end.reason if end else _TAKEN_AWAY)
+        if verdict is Verdict.LOST:
+            job.lose_lock()
         is_to_end = len(self._verdicts) == len(self.jobs)
         can_end = is_to_end and not self.is_in_thread
         is_wanted_again = self._was_patient and verdict is Verdict.CANCELLED

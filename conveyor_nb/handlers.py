@@ -52,7 +52,7 @@ class ByName:
         Raises:
             Unrecoverable: there is none.
         """
-        found = self.handlers.get(name) or self.handlers.get(ALL_OTHERS)
+        found = self.handlers.get(name, self.handlers.get(ALL_OTHERS))
         if found is None:
             raise Unrecoverable(
                 f"this worker has no handler for jobs named {shown(name)}, only for "

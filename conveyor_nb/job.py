@@ -385,6 +385,14 @@ class Job(Displayable):
         cancelled = event.data.get("cancelled", False)
         return _result(end, self._store, cancelled, known=found is not None)
 
+    def lose_lock(self) -> None:
+        """Let the lock that this object has be none any more.
+
+        Another job may come to have the id of one that was removed, and the same worker take it.
+        """
+        if self._lock is not None:
+            self._lock = Lock(self._lock.worker_id, _NO_ATTEMPT)
+
     def mute(self) -> None:
         """Let nothing that is done through this object have an effect any more.
 
@@ -420,6 +428,9 @@ class Job(Displayable):
             stays = "data" in self._copies and not isinstance(action, actions.UpdateData)
             self._copies = {"data": self._copies["data"]} if stays else {}
 
+
+_NO_ATTEMPT = 0
+"""They count from 1."""
 
 _GONE = (EventType.REMOVED, EventType.DISCONNECTED)
 _END_EVENTS = frozenset({EventType.COMPLETED, EventType.FAILED, *_GONE})

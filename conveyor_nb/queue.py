@@ -346,7 +346,7 @@ class Queue(Displayable, Repeating):
 
         def check(event: StoreEvent) -> None:
             if event.type in _MAY_END_WORK and not idle.done():
-                call_on(loop, resolve, idle, True)
+                call_on(loop, resolve, idle, event.type == EventType.DISCONNECTED)
 
         self.store.subscribe(self.name, check)
         try:
@@ -358,6 +358,8 @@ class Queue(Displayable, Repeating):
                     left = max(0.0, timeout - spent)
                 if not await self.store.clock.wait(idle, left):
                     raise TimeoutError(f"{self!r} still has work after {timeout:g}s")
+                if idle.result():  # all work is gone, and of new one nobody would be told here
+                    return
                 idle = loop.create_future()
         finally:
             self.store.unsubscribe(self.name, check)

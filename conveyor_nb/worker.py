@@ -136,6 +136,7 @@ class Worker(Displayable):
             logger=self._logger,
             on_turn=self._announce,
             on_loop_gone=self._note_loop_gone,
+            on_disconnect=self._note_disconnected,
             on_end=self._note_last,
             lifespan=self._new_lifespan(),
         )
@@ -146,6 +147,7 @@ class Worker(Displayable):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._shutting_down: asyncio.Task[None] | None = None
         self._started = False
+        self._is_for_a_while = False
         self._paused = False
         self._closed = False
         self._announced = (WorkerStatus.STOPPED, self.options.concurrency)
@@ -244,6 +246,7 @@ class Worker(Displayable):
                 "a worker runs in an event loop", "await it inside an async function"
             )
         _live.add(self)
+        self._is_for_a_while = False
         self._started = True
         self._paused = False
         self._update()
@@ -306,10 +309,11 @@ class Worker(Displayable):
         temporary = not self._started
         if temporary:
             self.start()
+            self._is_for_a_while = True
         try:
             await self._dispatcher.until_idle()
         finally:
-            if temporary:
+            if temporary and self._is_for_a_while:  # nobody has started it to stay, meanwhile
                 self._started = False
                 self._update()
         return slots.ended_count - before
@@ -375,7 +379,7 @@ class Worker(Displayable):
         """Start a new worker with the same options, and with another handler if one is given."""
         return Worker(
             self.queue_name,
-            handler or self.handler,
+            self.handler if handler is None else handler,
             store=self.store,
             logger=self._logger,
             **self.options.keywords(),
@@ -501,6 +505,11 @@ class Worker(Displayable):
         self._started = False
         if asyncio._get_running_loop() is not None:
             self.retire()
+
+    def _note_disconnected(self) -> None:
+        """Take no more jobs, as the store does not tell of them; :meth:`start` listens anew."""
+        self._started = False
+        self._update()
 
     def _loop_elsewhere(self) -> asyncio.AbstractEventLoop | None:
         return None if self._loop is asyncio.get_running_loop() else self._loop

@@ -75,6 +75,24 @@ async def test_a_star_takes_all_others(queue: Queue, start: Start) -> None:
     assert await result(queue, "*") == "* is of the rest"
 
 
+class Sender(list[Any]):
+    """A handler that is empty, and so counts as false."""
+
+    async def __call__(self, job: Job) -> str:
+        return f"sent {job.name}"
+
+
+@pytest.mark.asyncio
+async def test_a_handler_may_be_an_object_that_counts_as_false(queue: Queue, start: Start) -> None:
+    worker = start({"send": Sender(), "*": Sender()})
+    job, other = await queue.add("send"), await queue.add("other")
+    assert await job.wait_until_finished() == "sent send"
+    assert await other.wait_until_finished() == "sent other"
+    successor = worker.successor(replacement := Sender())
+    assert successor.handler is replacement
+    await successor.close()
+
+
 @pytest.mark.asyncio
 async def test_concurrency_is_of_the_worker_whatever_the_handlers_are(
     queue: Queue, start: Start, clock: VirtualClock

@@ -451,6 +451,7 @@ async def test_nobody_waits_for_a_store_that_is_disconnected(
     event = asyncio.create_task(anext(stream))
     await clock.settle()
     await queue.store.disconnect()
+    await queue.add("send", "nobody is told of this one")
     await clock.settle()
     assert all(task.done() for task in (result, joined, event))
     with pytest.raises(JobNotFoundError):

@@ -29,6 +29,7 @@ from conveyor_nb import (
     JobCancelledError,
     JobNotFoundError,
     JobState,
+    LostLockError,
     MemoryStore,
     Queue,
     RetryRefusedError,
@@ -928,3 +929,68 @@ def test_a_thread_that_can_not_be_stopped_keeps_no_program_from_ending(
     assert result.stdout.endswith("over\n")
     assert ("closed, 2 of 2 slots in use, 2 held" in result.stdout) == close
     assert (result.stderr, result.returncode) == ("", 0)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("is_async", [True, False])
+@pytest.mark.parametrize("how", ["remove", "obliterate"])
+async def test_who_runs_a_job_that_is_gone_does_nothing_to_another_one_of_its_id(
+    queue: Queue,
+    clock: VirtualClock,
+    start: Start,
+    go_on: threading.Event,
+    is_async: bool,
+    how: str,
+) -> None:
+    may_go_on = asyncio.Event()
+    refused: list[type[Exception]] = []
+    actions: list[Callable[[Any], Any]] = [
+        lambda job: job.log("late"),
+        lambda job: job.update_progress(99),
+        lambda job: job.update_data("late"),
+        lambda job: job.move_to_failed("late"),
+    ]
+
+    def in_thread(job: Any) -> str:
+        if job.data == "new":
+            return str(job.sleep(5))
+        assert go_on.wait(30)
+        for act in actions:
+            with contextlib.suppress(LostLockError):
+                act(job)
+                continue
+            refused.append(LostLockError)
+        return "late"
+
+    async def on_loop(job: Job) -> str:
+        if job.data == "new":
+            return str(await job.sleep(5))
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await may_go_on.wait()
+        for act in actions:
+            with contextlib.suppress(LostLockError):
+                await act(job)
+                continue
+            refused.append(LostLockError)
+        return "late"
+
+    start(on_loop if is_async else in_thread, concurrency=2)
+    old = await queue.add("send", "old", job_id="a")
+    await clock.settle()
+    await (old.remove() if how == "remove" else queue.obliterate(force=True))
+    new = await queue.add("send", "new", job_id="a")
+    await clock.advance(2)
+    go_on.set()
+    may_go_on.set()
+    clock.patience = 1
+    await clock.advance(4)
+    await new.refresh()
+    assert (new.state, new.returnvalue, new.data, new.logs, new.progress) == (
+        "completed",
+        "None",
+        "new",
+        (),
+        0,
+    )
+    assert refused == [LostLockError] * 4

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from conveyor_nb import Job, JobState, MemoryStore, Queue, StoreEvent, VirtualClock, Worker
+from conveyor_nb import (
+    Job,
+    JobState,
+    LostLockError,
+    MemoryStore,
+    Queue,
+    StoreEvent,
+    VirtualClock,
+    Worker,
+)
 
 Start = Callable[..., Worker]
 
@@ -336,6 +346,63 @@ async def test_run_until_idle_takes_retries_in_and_jobs_that_jobs_add(
 
     assert await worker.run_until_idle() >= 4
     assert await queue.count("waiting") == 0
+
+
+@pytest.mark.asyncio
+async def test_a_worker_started_during_run_until_idle_stays(
+    queue: Queue, clock: VirtualClock, start: Start
+) -> None:
+    worker = start(lambda job: job.sleep(5))
+    await queue.add("send")
+    idle = asyncio.create_task(worker.run_until_idle())
+    await clock.advance(1)
+    worker.start()
+    await clock.advance(5)
+    assert await idle == 1
+    assert worker.status == "running"
+    job = await queue.add("send")
+    await clock.advance(5)
+    assert (await job.refresh()).state == "completed"
+
+
+@pytest.mark.asyncio
+async def test_a_worker_whose_store_is_disconnected_says_that_it_stopped(
+    store: MemoryStore, queue: Queue, clock: VirtualClock
+) -> None:
+    """It would not be told of new ones; and these may have the ids of those before."""
+    went_on: list[str] = []
+    go_on = asyncio.Event()
+
+    async def handler(job: Job) -> Any:
+        if job.data == "before":
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            await go_on.wait()
+            with pytest.raises(LostLockError):
+                await job.log("late")
+            went_on.append(job.id)
+        else:
+            await job.sleep(5)
+        return job.data
+
+    worker = Worker("emails", handler, store=store, concurrency=2)
+    await queue.add("send", "before", job_id="a")
+    await clock.settle()
+    await store.disconnect()
+    assert worker.status == "stopped"
+    job = await queue.add("send", "after", job_id="a")
+    await clock.settle()
+    assert (await job.refresh()).state == "waiting"
+    worker.start()
+    await clock.settle()
+    go_on.set()
+    await clock.advance(4)
+    assert went_on == ["a"]
+    assert (await job.refresh()).state == "active"
+    await clock.advance(1)
+    assert (await job.refresh()).returnvalue == "after"
+    assert job.logs == ()
+    await worker.close()
 
 
 @pytest.mark.asyncio

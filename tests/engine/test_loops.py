@@ -305,6 +305,35 @@ async def test_the_jobs_of_a_worker_whose_loop_ends_go_back(
     await left.successor(no_op).close()
 
 
+@pytest.mark.parametrize("cancelled", [False, True], ids=["", "cancelled"])
+@pytest.mark.parametrize("end", ENDS)
+def test_the_jobs_of_a_loop_of_this_very_thread_go_back(
+    end: Callable[..., Any], cancelled: bool
+) -> None:
+    store = MemoryStore(clock=VirtualClock())
+    queue = Queue("emails", store=store)
+
+    async def begin() -> None:
+        worker = Worker("emails", hang, store=store, concurrency=2)
+        job = await queue.add("send")
+        while not worker.running:
+            await checkpoint()
+        assert job.id
+
+    async def go_on() -> list[JobState]:
+        (job,) = await queue.get_jobs()
+        if cancelled:
+            await job.cancel()
+        async with Worker("emails", no_op, store=store) as worker:
+            await queue.add("another")  # of which the worker that is gone hears
+            await worker.run_until_idle()
+        return [job.state for job in await queue.get_jobs()]
+
+    end(begin)
+    first = JobState.FAILED if cancelled else JobState.COMPLETED
+    assert asyncio.run(go_on()) == [first, JobState.COMPLETED]
+
+
 @pytest.mark.asyncio
 async def test_a_step_whose_loop_ends_puts_its_job_back(queue: Queue) -> None:
     async def begin() -> None:

@@ -24,6 +24,7 @@ from conveyor_nb import (
 from conveyor_nb.blocking import BlockingJob
 from conveyor_nb.clock import checkpoint
 from conveyor_nb.loops import block_on, run_on
+from conveyor_nb.model import EventType
 
 T = TypeVar("T")
 
@@ -508,11 +509,10 @@ def test_each_job_of_a_threads_batch_is_looked_after_once_the_loop_has_ended() -
     async def end() -> None:
         await wait_until_held()
         assert await store.remove_job("emails", "a")
-        released = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        store.subscribe("emails", lambda _: loop.call_soon_threadsafe(released.set))
-        go_on.set()
-        await released.wait()
+        async with queue.events() as events:
+            go_on.set()
+            while (await anext(events)).type != EventType.WAITING:
+                pass
         async with Worker("emails", handler, store=store, batch=Batch(2)) as worker:
             await worker.run_until_idle()
 

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from conveyor_nb import Job, Queue, Worker
+from conveyor_nb import Job, JobObservable, Queue, Worker
 
 __all__ = ["Memory", "left_behind", "living"]
 
@@ -91,6 +91,6 @@ async def left_behind() -> list[str]:
 def living() -> list[str]:
     """Objects of ours that are there though nobody has them any more."""
     gc.collect()
-    kinds: tuple[type[Any], ...] = (Job, Queue, Worker)
+    kinds: tuple[type[Any], ...] = (Job, JobObservable, Queue, Worker)
     found = [type(one).__name__ for one in gc.get_objects() if isinstance(one, kinds)]
     return [f"still in memory: {found.count(kind)} x {kind}" for kind in sorted(set(found))]

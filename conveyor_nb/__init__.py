@@ -22,6 +22,7 @@ from conveyor_nb.current import current_job
 from conveyor_nb.errors import (
     ConveyorError,
     GroupFullError,
+    HandlerReplacedWarning,
     InvalidJobStateError,
     JobCancelledError,
     JobFailedError,
@@ -79,6 +80,7 @@ __all__ = [
     "Group",
     "GroupFullError",
     "GroupLimits",
+    "HandlerReplacedWarning",
     "InvalidJobStateError",
     "Job",
     "JobCancelledError",

@@ -18,6 +18,7 @@ __all__ = [
     "FAULTS",
     "ConveyorError",
     "GroupFullError",
+    "HandlerReplacedWarning",
     "InvalidJobStateError",
     "JobCancelledError",
     "JobFailedError",
@@ -236,6 +237,10 @@ class Unrecoverable(ConveyorError):  # noqa: N818 -- as above
 
 class ScheduleReplacedWarning(UserWarning):
     """A schedule was replaced by one of the same job name and payload, and another rule."""
+
+
+class HandlerReplacedWarning(UserWarning):
+    """A handler for the jobs of one name replaced the handler for the jobs of every name."""
 
 
 class UnreadablePayloadError(ConveyorError):

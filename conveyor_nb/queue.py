@@ -439,8 +439,12 @@ class Queue(Displayable, Repeating):
         With ``job_name`` the function is for the jobs of that name (``"*"``: of all other
         names), in one worker with those decorated so for other names: decorating again swaps
         that handler alone. Jobs of a name that has none fail for good, and say so; once there
-        is one, ``queue.retry_jobs()`` runs them. A function without ``job_name`` takes the jobs
-        of every name, and takes over from all of these.
+        is one, ``queue.retry_jobs()`` runs them.
+
+        A function without ``job_name`` takes the jobs of every name, and takes over from all that
+        have one. One with a ``job_name`` takes over from the one without: as jobs of other names
+        have no handler then, a ``HandlerReplacedWarning`` says so. To have both, decorate the
+        general one with ``job_name="*"``.
 
         Args:
             handler: the function, in the form without parentheses.

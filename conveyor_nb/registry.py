@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, Unpack
 from weakref import WeakKeyDictionary, WeakSet
 
-from conveyor_nb.handlers import Handler, Handlers, check_handler
+from conveyor_nb.errors import HandlerReplacedWarning
+from conveyor_nb.handlers import ALL_OTHERS, Handler, Handlers, check_handler
 from conveyor_nb.intake import check_store
 from conveyor_nb.model import WorkerStatus
 from conveyor_nb.stores import StoreInterface
@@ -141,11 +143,28 @@ def install_handler(
         ``functools.partial`` of it.
     """
     given: Any = check_handler(handler)
+    job_name = options.get("job_name")
+    before = named_workers(store).get(options.get("name") or queue_name)
+    if before is not None and job_name is not None and _leaves_names(before, queue_name, job_name):
+        warnings.warn(
+            f"the handler for jobs named {shown(job_name)} takes over from the one that worker "
+            f"{shown(before.name)} had for jobs of every name, and jobs of other names fail from "
+            'now on; decorate that one with job_name="*" to have it for all others',
+            HandlerReplacedWarning,
+            stacklevel=2,
+        )
     if not _can_have_worker(given):
         given = functools.partial(given)
     install_worker(queue_name, given, store=store, **options)
     function: HandlerFunction[P, R] = given
     return function
+
+
+def _leaves_names(before: Worker, queue_name: str, job_name: str) -> bool:
+    """Whether a handler for one name leaves jobs without any, whose handler was ``before``'s."""
+    is_for_all = before.queue_name == queue_name and not isinstance(before.handler, Mapping)
+    at_work = before.status not in (WorkerStatus.CLOSING, WorkerStatus.CLOSED)
+    return is_for_all and at_work and job_name != ALL_OTHERS
 
 
 def _can_have_worker(handler: Handler) -> bool:

@@ -39,13 +39,23 @@ __all__ = [
 
 T = TypeVar("T")
 
-SHOW = "_conveyor_show"
+
+class _Hidden(str):
+    """The name of a magic that nobody types: Tab doesn't offer it, whatever was begun."""
+
+    __slots__ = ()
+
+    def startswith(self, *_: object) -> bool:
+        return False
+
+
+SHOW = _Hidden("_conveyor_show")
 """The magic of a line that stands by itself, and shows what came of it."""
 
-GIVE = "_conveyor_give"
+GIVE = _Hidden("_conveyor_give")
 """The magic of a line whose value is used."""
 
-INSTALL = "_conveyor_worker"
+INSTALL = _Hidden("_conveyor_worker")
 """The magic of a cell that is a handler."""
 
 CAN_NOT_WAIT = "this has to wait; put the line at the top of a cell, outside of any function"

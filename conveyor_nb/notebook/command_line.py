@@ -15,13 +15,14 @@ from typing import Any
 from conveyor_nb.durations import to_seconds
 from conveyor_nb.model import JobState
 from conveyor_nb.options import Backoff, BackoffType, Keep
-from conveyor_nb.text import shown
+from conveyor_nb.text import FAULTS, error_line, shown
 from conveyor_nb.worker_options import Limiter
 
 __all__ = [
     "Mistake",
     "backoff",
     "duration",
+    "expanded",
     "job_state",
     "limiter",
     "near",
@@ -36,6 +37,10 @@ __all__ = [
 
 _JSON = json.JSONDecoder()
 _WORD = re.compile(r"\S+")
+_VARIABLE = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+_CODE = r"\{[^\W\d][^{}:,\s]*\}"
+_TO_EXPAND = re.compile(rf"\$(?P<path>{_VARIABLE})|(?P<code>{_CODE})")
+_BEGINS_WITH_CODE = re.compile(rf"{_CODE}\S*")
 _EXAMPLE = '{"to": "ada@example.org"}'
 
 
@@ -79,7 +84,9 @@ def split(line: str) -> list[str]:
     at = 0
     while match := _WORD.search(line, at):
         start = match.start()
-        if line[start] in "{[":
+        if code := _BEGINS_WITH_CODE.match(line, start):  # which is never JSON
+            at = code.end()
+        elif line[start] in "{[":
             at = _end_of_json(line, start)
         elif line[start] in "\"'":
             at = _end_of_quotation(line, start)
@@ -107,20 +114,38 @@ def payload_of(text: str, variables: Mapping[str, Any]) -> Any:
     [1, 2.5, None]
     >>> payload_of("$address", {"address": ("ada", "example.org")})
     ('ada', 'example.org')
+    >>> payload_of("$half.real", {"half": 0.5})
+    0.5
     """
     if text.startswith("$"):
-        name = text[1:]
-        if name in variables:
-            return variables[name]
-        mine = [one for one in variables if not one.startswith("_")]
-        found = difflib.get_close_matches(name, mine, n=1)
-        hint = f"did you mean ${found[0]}?" if found else "give its value in a cell first"
-        raise Mistake(f"there is no variable {shown(name)}; {hint}")
+        return _variable(text[1:], variables)
     json_text = text[1:-1] if text.startswith("'") else text
     try:
         return _JSON.decode(json_text)
     except json.JSONDecodeError as error:
         raise Mistake(_not_json(json_text, error)) from None
+
+
+def expanded(text: str, variables: Mapping[str, Any]) -> str:
+    """A word with ``$name``, ``$name.attribute`` and ``{code}`` worked out, as IPython does it.
+
+    A word in quotation marks, and JSON, stay as they are.
+
+    >>> expanded("emails-{n+1}", {"n": 1}), expanded("$n.real", {"n": 1}), expanded('"$n"', {})
+    ('emails-2', '1', '"$n"')
+    """
+    if text[:1] in "\"'[" or not _TO_EXPAND.search(text):
+        return text
+
+    def value(found: re.Match[str]) -> str:
+        if path := found["path"]:
+            return str(_variable(path, variables))
+        try:
+            return str(eval(found["code"][1:-1], dict(variables)))  # it is the person's own code
+        except FAULTS as error:
+            raise Mistake(f"{found['code']} can't be worked out: {error_line(error)}") from None
+
+    return quoted(_TO_EXPAND.sub(value, text))
 
 
 def job_state(text: str) -> JobState:
@@ -212,6 +237,23 @@ def limiter(text: str) -> Limiter:
     if not slash or not most.isdecimal() or most == "0":
         raise Mistake(f"--limit is so many jobs in a time, such as 10/1s, not {shown(text)}")
     return Limiter(int(most), duration("--limit")(window))
+
+
+def _variable(path: str, variables: Mapping[str, Any]) -> Any:
+    """The value of a variable, or of an attribute of it."""
+    name, *attributes = path.split(".")
+    if name not in variables:
+        mine = [one for one in variables if not one.startswith("_")]
+        found = difflib.get_close_matches(name, mine, n=1)
+        hint = f"did you mean ${found[0]}?" if found else "give its value in a cell first"
+        raise Mistake(f"there is no variable {shown(name)}; {hint}")
+    value = variables[name]
+    for attribute in attributes:
+        try:
+            value = getattr(value, attribute)
+        except FAULTS as error:
+            raise Mistake(f"${path} can't be worked out: {error_line(error)}") from None
+    return value
 
 
 def _is_number(text: str) -> bool:

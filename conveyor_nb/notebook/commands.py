@@ -14,7 +14,16 @@ from conveyor_nb.notebook.magic_output import Answer
 from conveyor_nb.notebook.session import Session
 from conveyor_nb.text import shown
 
-__all__ = ["Argument", "Command", "Runner", "build_parser", "command", "parse", "suggestions"]
+__all__ = [
+    "Argument",
+    "Command",
+    "Runner",
+    "build_parser",
+    "command",
+    "help_of",
+    "parse",
+    "suggestions",
+]
 
 Runner = Callable[[Session, Namespace], Awaitable[Answer]]
 
@@ -110,6 +119,11 @@ def build_parser(
     return parser
 
 
+def help_of(parser: Any) -> str:
+    """What a parser prints of itself, without the marks that make it a block of reST."""
+    return str(parser.format_help()).removeprefix("::").lstrip()
+
+
 def parse(
     parser: Any, typed: list[str], arguments: tuple[Argument, ...], *, example: str
 ) -> Namespace:
@@ -133,6 +147,9 @@ def parse(
     if left:
         option = next((one for one in left if one.startswith("-")), None)
         if option is None:
+            if "--cron" in typed:
+                line = " ".join(typed[typed.index("--cron") + 1 :][:5])
+                raise Mistake(f'a cron line is typed in quotation marks: --cron "{line}"')
             blanks = "a name with blanks is typed in quotation marks"
             raise Mistake(f"{left[0]} is too much ({blanks}); type for instance: {example}")
         names = [one.name for one in arguments if one.is_option]

@@ -15,6 +15,7 @@ from conveyor_nb.notebook.magics import Magics
 from conveyor_nb.notebook.session import Session, finish_closing, wait_for_closing
 from conveyor_nb.notebook.terminal import Terminal, is_terminal, once_loop_stops
 from conveyor_nb.notebook.twins import TwinWatch
+from conveyor_nb.text import fit
 
 __all__ = ["load", "unload"]
 
@@ -70,15 +71,26 @@ def unload(ipython: InteractiveShell) -> None:
     """Take the magics away, and close every worker, panel and task that came with them.
 
     The jobs that they ran go back to their queue. The store stays as it is, so that the queues
-    of the notebook still have their jobs when the extension is loaded again.
+    of the notebook still have their jobs when the extension is loaded again. As IPython itself
+    advises ``%reload_ext`` when ``%load_ext`` runs again, a line says which workers are closed.
     """
-    loaded = _loaded.pop(ipython, None)
-    if loaded is not None:
-        loaded.take_away()
+    if ipython not in _loaded:
+        return
+    names = _loaded[ipython].session.named_at_work()
+    _take_away(ipython)
+    if names:
+        some, cells = f"workers {', '.join(names)} are", "the cells with their handlers"
+        if len(names) == 1:
+            some, cells = f"worker {names[0]} is", "the cell with its handler"
+        print(fit(f"{some} closed; to start again, run {cells} again"))
+
+
+def _take_away(shell: InteractiveShell) -> None:
+    _loaded.pop(shell).take_away()
 
 
 def _close_at_exit() -> None:
     """The kernel, or the terminal, ends and its loop has stopped: nothing may be left pending."""
     for shell in tuple(_loaded):
-        unload(shell)
+        _take_away(shell)
     finish_closing()

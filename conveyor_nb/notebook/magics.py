@@ -18,13 +18,22 @@ from conveyor_nb.notebook.cell_handler import compile_handler
 from conveyor_nb.notebook.command_line import (
     Mistake,
     duration,
+    expanded,
     limiter,
     near,
     split,
     whole_number,
     word,
 )
-from conveyor_nb.notebook.commands import Argument, Command, Runner, build_parser, parse
+from conveyor_nb.notebook.commands import (
+    Argument,
+    Command,
+    Runner,
+    build_parser,
+    help_of,
+    parse,
+    suggestions,
+)
 from conveyor_nb.notebook.kernel_commands import KERNEL_COMMANDS
 from conveyor_nb.notebook.known_workers import called, others_at_work, stop_line
 from conveyor_nb.notebook.magic_output import Answer, Said, counted
@@ -106,8 +115,9 @@ def help_text() -> str:
     tail = [
         "",
         "%conveyor COMMAND -h says more. Durations are written 500ms, 5s, 10m, 2h, 1d; a payload",
-        'is JSON, such as {"to": "ada@example.org"}, or $name for a variable. `x = %conveyor ...`',
-        "keeps what a command gives. It works on the default store: set_default_store(store) makes",
+        'is JSON, such as {"to": "ada@example.org"}, or $name for a variable. $name.attribute and',
+        "{code} stand for their text everywhere else. `x = %conveyor ...` keeps what a command",
+        "gives. It works on the default store: set_default_store(store) makes",
         "another one the default.",
     ]
     return "\n".join([*head, *lines, *tail])
@@ -153,7 +163,7 @@ class Magics:
             await self._session.settle()
 
         conveyor.__doc__ = show.__doc__ = give.__doc__ = help_text()
-        worker.__doc__ = install.__doc__ = _WORKER_PARSER.format_help()
+        worker.__doc__ = install.__doc__ = help_of(_WORKER_PARSER)
         found: list[tuple[str, str, Callable[..., object]]] = [
             ("line", NAME, conveyor),
             ("line", SHOW, show),
@@ -238,7 +248,8 @@ class Magics:
         example = "%%worker emails --concurrency 2"
         words = split(line)
         if {"-h", "--help"} & set(words):
-            return str(_WORKER_PARSER.format_help())
+            return help_of(_WORKER_PARSER)
+        words = _expanded(words, WORKER_ARGUMENTS, self._session)
         args = parse(_WORKER_PARSER, words, WORKER_ARGUMENTS, example=example)
         require_loop()
         session = self._session
@@ -289,7 +300,19 @@ def _read(words: list[str], session: Session) -> tuple[Runner, Namespace]:
     if not words:
         return show_overview, Namespace()
     found = _find(words[0], session)
-    return found.run, parse(found.parser, words[1:], found.arguments, example=found.example)
+    typed = _expanded(words[1:], found.arguments, session)
+    return found.run, parse(found.parser, typed, found.arguments, example=found.example)
+
+
+def _expanded(words: list[str], arguments: tuple[Argument, ...], session: Session) -> list[str]:
+    """The words with variables in them worked out, but for a payload, which may be one itself."""
+    wanted = (suggestions(arguments, words[:place])[0] for place in range(len(words)))
+    return [
+        typed
+        if one is not None and one.completes == "variables"
+        else expanded(typed, session.variables)
+        for typed, one in zip(words, wanted, strict=True)
+    ]
 
 
 def _find(name: str, session: Session) -> Command:
@@ -308,7 +331,7 @@ def _help_for(words: list[str]) -> str | None:
     if words[:1] != ["help"] and not {"-h", "--help"} & set(words):
         return None
     named = next((one for one in words if one in COMMANDS), None)
-    return COMMANDS[named].parser.format_help() if named else help_text()
+    return help_of(COMMANDS[named].parser) if named else help_text()
 
 
 def _told_of(worker: Worker, before: Worker | None, job_name: str | None) -> str:

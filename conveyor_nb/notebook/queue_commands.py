@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import sys
+import warnings
 from argparse import Namespace
+from collections.abc import Iterator
 from typing import Any
 
+from conveyor_nb.errors import ScheduleReplacedWarning
 from conveyor_nb.job import Job
 from conveyor_nb.model import ALL_NAMES, JobState, WorkerStatus
 from conveyor_nb.notebook.command_line import (
@@ -34,7 +39,7 @@ from conveyor_nb.notebook.subjects import jobs_of
 from conveyor_nb.notebook.terminal import is_terminal
 from conveyor_nb.options import Deduplication, Group, Repeat
 from conveyor_nb.queue import Queue
-from conveyor_nb.text import shown
+from conveyor_nb.text import one_line, shown
 from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["QUEUE_COMMANDS", "show_overview"]
@@ -147,7 +152,8 @@ async def add(session: Session, args: Namespace) -> Answer:
     """Add a job to a queue."""
     payload = None if args.payload is None else payload_of(args.payload, session.variables)
     new = _told_if_new(args.queue, session.queue_names())
-    added = await session.any_queue(args.queue).add(args.name, payload, **_job_options(args))
+    with _told_plainly("add"):
+        added = await session.any_queue(args.queue).add(args.name, payload, **_job_options(args))
     when = f", due {added.delay_until:%Y-%m-%d %H:%M:%S} UTC" if added.delay_until else ""
     return Answer.saying(f"{added.queue_name}{new}: job {added.id} is {added.state}{when}", added)
 
@@ -242,6 +248,21 @@ async def wait(session: Session, args: Namespace) -> Answer:
 
 
 # -- within ---------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _told_plainly(command: str) -> Iterator[None]:
+    """Say on a line of its own what is said of a schedule, as no code of the person's says it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ScheduleReplacedWarning)
+        yield
+    for one in caught:
+        if issubclass(one.category, ScheduleReplacedWarning):
+            print(f"%conveyor {command}: {one_line(str(one.message), 2_000)}", file=sys.stderr)
+        else:  # of another task or thread
+            warnings.showwarning(
+                one.message, one.category, one.filename, one.lineno, one.file, one.line
+            )
 
 
 def _job_options(args: Namespace) -> dict[str, Any]:

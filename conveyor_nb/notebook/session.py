@@ -21,7 +21,12 @@ from conveyor_nb.clock import REAL_TIME
 from conveyor_nb.model import StoreEvent
 from conveyor_nb.notebook.awaiting import CAN_NOT_WAIT
 from conveyor_nb.notebook.command_line import Mistake, near, quoted
-from conveyor_nb.notebook.known_workers import find_worker, known_workers, take_workers_by_hand
+from conveyor_nb.notebook.known_workers import (
+    find_worker,
+    is_named,
+    known_workers,
+    take_workers_by_hand,
+)
 from conveyor_nb.notebook.subjects import ReadableStore
 from conveyor_nb.queue import Queue
 from conveyor_nb.registry import take_named_workers
@@ -186,6 +191,10 @@ class Session:
             _logger.error("a command in the background failed", exc_info=error)
 
     # -- the end ------------------------------------------------------------------------------
+
+    def named_at_work(self) -> list[str]:
+        """The names of the workers that :meth:`close` stops, in all stores."""
+        return sorted(one.name for one in live_workers() if is_named(one))
 
     def close(self) -> asyncio.Task[None]:
         """Close all that was started: workers, panels and tasks.

@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from conveyor_nb import Batch, Job, JobFailedError, MemoryStore, Queue, VirtualClock, Worker
+from conveyor_nb import (
+    Batch,
+    HandlerReplacedWarning,
+    Job,
+    JobFailedError,
+    MemoryStore,
+    Queue,
+    VirtualClock,
+    Worker,
+)
 from conveyor_nb.registry import close_named_workers, named_workers, restart_worker
 
 Start = Callable[..., Worker]
@@ -271,11 +280,29 @@ async def test_one_handler_for_all_jobs_takes_over_from_those_for_some_and_the_o
         return "of everything"
 
     assert await result(queue, "send") == "of everything"
-    queue.worker(job_name="send")(send)
+    with pytest.warns(HandlerReplacedWarning, match="jobs of other names fail") as warned:
+        queue.worker(job_name="send")(send)
+    [said] = warned
+    assert 'job_name="*"' in str(said.message)
+    assert said.filename == __file__, "it is the decorator's line that is shown"
     assert await result(queue, "send") == "sent 5"
     for name in ("bounce", "other"):
         with pytest.raises(JobFailedError, match="no handler"):
             await result(queue, name)
+
+
+@pytest.mark.asyncio
+async def test_a_handler_for_one_name_takes_over_without_a_warning_where_no_job_loses_its_own(
+    queue: Queue, store: MemoryStore
+) -> None:
+    first = queue.worker(rest)
+    queue.worker(job_name="*")(rest)  # which is for all names, too
+    queue.worker(job_name="send")(send)
+    assert await result(queue, "other") == "other is of the rest"
+    queue.worker(name="mailer")(lambda job: None)
+    await named_workers(store)["mailer"].close()
+    queue.worker(job_name="send", name="mailer")(send)
+    assert first.worker.name == queue.name
 
 
 @pytest.mark.asyncio

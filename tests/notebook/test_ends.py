@@ -91,6 +91,24 @@ LIVING = (
 """The modules whose objects are counted; IPython keeps what was displayed."""
 
 
+def test_it_is_said_which_workers_are_closed_and_how_they_start_again(kernel: Kernel) -> None:
+    assert kernel.do("%reload_ext conveyor_nb").out == "", "there are none"
+    kernel.do("@Queue('emails').worker\nasync def send(job): return 'sent'")
+    loaded = kernel.do("%load_ext conveyor_nb")
+    assert "closed" not in loaded.out + loaded.err
+    assert kernel.value("send.worker.status.value") == "running", "loading twice is harmless"
+
+    assert kernel.do("%reload_ext conveyor_nb").out == (
+        "worker emails is closed; to start again, run the cell with its handler again\n"
+    )
+
+    kernel.do("for name in ('emails', 'reports'): Queue(name).worker(send)")
+    kernel.do("Queue('closed').worker(send)\nawait send.worker.close()")
+    said = kernel.do("%unload_ext conveyor_nb").out
+    assert said.startswith("workers emails, reports are closed; ")
+    kernel.do(f"%load_ext conveyor_nb\n{CLOSED}")
+
+
 def test_ten_reloads_leave_no_more_than_one(kernel: Kernel) -> None:
     kernel.do(f"LIVING = {LIVING!r}")
     found = []
@@ -203,7 +221,7 @@ def test_jobs_that_unloading_stops_print_to_their_logs_to_the_end(kernel: Kernel
     )
     kernel.do("job = await Queue('emails').add('send')\nawait asyncio.sleep(0)")
     ran = kernel.do(f"%unload_ext conveyor_nb\n{CLOSED}\nprint('the cell')")
-    assert ran.out == "the cell\n"
+    assert ran.out.splitlines()[1:] == ["the cell"], "after the line that tells of the worker"
     assert kernel.value("(await job.refresh()).logs") == ("of the job",)
     kernel.do("%load_ext conveyor_nb")
 

@@ -62,6 +62,47 @@ def test_a_variable_is_a_payload_of_any_type(kernel: Kernel) -> None:
     assert kernel.value("job.data") == {1, 2}
 
 
+def test_variables_stand_for_their_text_where_no_payload_is_expected(kernel: Kernel) -> None:
+    kernel.do("name = 'my queue'\nn = 2\nway = {'to': 'ada'}")
+    kernel.do("job = %conveyor add $name send $way --attempts $n --job-id mine-{n+1}\njobs = [job]")
+
+    assert kernel.value("job.queue_name, job.data, job.opts.attempts, job.id") == (
+        "my queue",
+        {"to": "ada"},
+        2,
+        "mine-3",
+    )
+    for typed in ("$job.id", "{job.id}", "{jobs[0].id}", "mine-{n+1}"):
+        assert kernel.do(f"found = %conveyor job {typed}\nfound.id").text == "'mine-3'"
+    kernel.do("other = %conveyor add emails send $job.data")
+    assert kernel.value("other.data") == {"to": "ada"}
+    assert "takes jobs of my queue, 2 at a time" in (
+        kernel.do("%%worker $name --concurrency $n\nreturn 1").out
+    )
+    plain = kernel.do('job = %conveyor add "$name" send\njob.queue_name').text
+    assert plain == "'$name'", "what stands in quotation marks is meant as it is"
+
+
+def test_an_edited_schedule_is_told_of_without_code(kernel: Kernel) -> None:
+    kernel.do('%conveyor add emails send --cron "0 9 * * *"')
+    ran = kernel.run('%conveyor add emails send --cron "0 10 * * *"')
+    [told] = ran.err.splitlines()
+    assert told.startswith("%conveyor add: the schedule of 'send' in queue 'emails' was ")
+    assert "is delayed" in ran.out
+
+
+def test_help_begins_with_how_it_is_typed(kernel: Kernel) -> None:
+    for typed in ("add -h", "help add"):
+        assert kernel.do(f"%conveyor {typed}").out.startswith("%conveyor add [--priority")
+    assert kernel.do("%%worker -h\n").out.startswith("%%worker [--name")
+    assert "::" not in kernel.help("%%worker")
+
+
+@pytest.mark.parametrize("begun", ["%", "%_", "%_conv", "%%_conveyor_", "_conveyor_"])
+def test_tab_offers_no_magic_that_nobody_types(kernel: Kernel, begun: str) -> None:
+    assert not [one for one in kernel.complete(begun) if "_conveyor_" in one]
+
+
 def test_the_options_of_add(kernel: Kernel) -> None:
     kernel.do(
         "job = %conveyor add emails send --priority -2 {} --delay '5 minutes' --attempts 3 "
@@ -372,6 +413,26 @@ def test_what_must_wait_goes_on_by_itself_where_it_can_not(kernel: Kernel) -> No
             "add emails send --remove-on-complete 1000",
             "%conveyor add: 1000 may be a time or a number of jobs; type 1000s to keep a job for "
             "so many seconds, or 1000jobs to keep the newest 1000",
+        ),
+        (
+            "job $adress.id",
+            "%conveyor job: there is no variable 'adress'; did you mean $address?",
+        ),
+        (
+            "job $address.id",
+            "%conveyor job: $address.id can't be worked out: AttributeError: 'str' object has no "
+            "attribute 'id'",
+        ),
+        (
+            "job {adress}",
+            "%conveyor job: {adress} can't be worked out: NameError: name 'adress' is not defined",
+        ),
+        *(
+            (
+                f"add emails send {options} --cron 0 9 * * 1-5",
+                '%conveyor add: a cron line is typed in quotation marks: --cron "0 9 * * 1-5"',
+            )
+            for options in ("", "{} --attempts 3")
         ),
         ("add emails send --attempts 0", "%conveyor add: attempts must be 1 or more, not 0"),
         ("start emials", "%conveyor start: there is no worker 'emials'; did you mean 'emails'?"),

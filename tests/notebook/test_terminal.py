@@ -347,7 +347,10 @@ def test_unloading_stops_jobs_and_leaves_the_shell_as_it_was(new_terminal: Termi
     look = "[one in vars(get_ipython()) for one in ('should_run_async', '_atexit_once')]"
     start_jobs(new_terminal)
     assert new_terminal.value(look) == [True, True]
-    assert new_terminal.run("%unload_ext conveyor_nb").splitlines() == ["cleaned up"] * 2
+    lines = sorted(new_terminal.run("%unload_ext conveyor_nb").splitlines())
+    assert lines[:2] == ["cleaned up"] * 2
+    assert len(lines) == 3
+    assert lines[2].startswith("workers emails, plain are closed")
     waiting = "(await Queue('{}').get_job_counts())['waiting']"
     both = f"{waiting.format('emails')}, {waiting.format('plain')}"
     assert new_terminal.value(both) == (5, 4), "all are back but that of the thread that goes on"

@@ -80,7 +80,6 @@ class Dispatcher:
         self.is_closing = False
         self.loop: asyncio.AbstractEventLoop | None = None
         """Where it runs, or ran last."""
-        self._thread: int | None = None
         self._store = store
         self._queue_name = queue_name
         self._worker_id = worker_id
@@ -160,13 +159,11 @@ class Dispatcher:
     def hear(self, event: StoreEvent) -> None:
         """Take note of an event of the queue, on whatever thread it was made."""
         react = self._reactions.get(event.type)
-        if react is None:
+        if react is None or self.loop is None:
             return
-        if get_ident() == self._thread:  # this is done for each job: who reacts looks closer
+        if getattr(self.loop, "_thread_id", None) == get_ident():  # as runs_here, for each job
             react(event)
-        elif self.loop is not None and not call_on(
-            self.loop, react, event, context=self._context.copy()
-        ):
+        elif not call_on(self.loop, react, event, context=self._context.copy()):
             self._on_loop_gone()
 
     def _reactions_to_events(
@@ -187,10 +184,7 @@ class Dispatcher:
         return reactions
 
     def _stop(self, event: StoreEvent, verdict: Verdict) -> None:
-        assert event.job_id is not None and self.loop is not None, "it is of a job that runs here"
-        if self.loop.is_closed():
-            self._on_loop_gone()
-            return
+        assert event.job_id is not None, "it is of a job"
         self.slots.stop(event.job_id, verdict)
         if verdict is Verdict.LOST:  # it may have kept others from starting
             self._open_slot()
@@ -348,7 +342,6 @@ class Dispatcher:
     def _owning(self) -> Iterator[None]:
         """Notes that the task which does so is cancelled, as a loop does with all at its end."""
         self.loop = asyncio.get_running_loop()
-        self._thread = get_ident()
         self._is_thrown_away = False
         owner = asyncio.current_task()
         assert owner is not None
@@ -370,13 +363,11 @@ class Dispatcher:
         """Let a free slot, if there is one, look for a job; with ``all_of_them`` each in turn."""
         self._news += 1
         if self._runs and self.takes_jobs and self.slots.free:
-            assert self.loop is not None, "it runs"
-            if self.loop.is_closed():
-                self._on_loop_gone()
-                return
             # each in the context that the worker was started in, whoever made the event
-            work = self._work(all_of_them)
-            self.slots.take(self.loop.create_task(work, context=self._context.copy()))
+            task = asyncio.get_running_loop().create_task(
+                self._work(all_of_them), context=self._context.copy()
+            )
+            self.slots.take(task)
 
     async def _step(self, taken: list[Job]) -> None:
         """Take and run one job, in a slot."""

@@ -306,16 +306,17 @@ async def test_the_jobs_of_a_worker_whose_loop_ends_go_back(
     await left.successor(no_op).close()
 
 
+@pytest.mark.parametrize("concurrency", [1, 2])
 @pytest.mark.parametrize("cancelled", [False, True], ids=["", "cancelled"])
 @pytest.mark.parametrize("end", ENDS)
 def test_the_jobs_of_a_loop_of_this_very_thread_go_back(
-    end: Callable[..., Any], cancelled: bool
+    end: Callable[..., Any], cancelled: bool, concurrency: int
 ) -> None:
     store = MemoryStore(clock=VirtualClock())
     queue = Queue("emails", store=store)
 
     async def begin() -> None:
-        worker = Worker("emails", hang, store=store, concurrency=2)
+        worker = Worker("emails", hang, store=store, concurrency=concurrency)
         job = await queue.add("send")
         while not worker.running:
             await checkpoint()

@@ -94,7 +94,7 @@ class Lifespan:
         manager = self._make(*self._arguments)
         if not isinstance(manager, AbstractAsyncContextManager):
             raise TypeError(
-                f"it gave a {type(manager).__name__}, which is no async context manager; "
+                f"it gave {shown(manager)}, which is no async context manager; "
                 "contextlib.asynccontextmanager makes one of an async generator function"
             )
         try:

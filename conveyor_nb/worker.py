@@ -28,7 +28,7 @@ from conveyor_nb.loops import call_on, run_on
 from conveyor_nb.model import EventType, StoreEvent, WorkerInfo, WorkerStatus
 from conveyor_nb.runs import current_run
 from conveyor_nb.stores import StoreInterface
-from conveyor_nb.text import inline, shown
+from conveyor_nb.text import error_line, inline, shown
 from conveyor_nb.worker_options import WorkerKeywords, WorkerOptions
 
 __all__ = ["Handler", "Worker", "holding_workers", "live_workers"]
@@ -149,6 +149,7 @@ class Worker(Displayable):
         self._started = False
         self._is_for_a_while = False
         self._paused = False
+        self._fault: str | None = None
         self._closed = False
         self._announced = (WorkerStatus.STOPPED, self.options.concurrency)
         if auto_start:
@@ -157,7 +158,8 @@ class Worker(Displayable):
     def __repr__(self) -> str:
         names = f", for {shown_names(self.handler)}" if isinstance(self.handler, Mapping) else ""
         of = f"{inline(self.name)} of {inline(self.queue_name)}"
-        return f"<Worker {of}: {self.status}, {self.slots_summary}{names}>"
+        fault = f" ({self.fault})" if self.fault else ""
+        return f"<Worker {of}: {self.status}{fault}, {self.slots_summary}{names}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _left_behind, (os.getpid(), self.name)
@@ -172,6 +174,11 @@ class Worker(Displayable):
         if not self._started:
             return WorkerStatus.STOPPED
         return WorkerStatus.PAUSED if self._paused else WorkerStatus.RUNNING
+
+    @property
+    def fault(self) -> str | None:
+        """What has stopped the worker, in short, if it was not told to stop."""
+        return self._fault if self.status is WorkerStatus.STOPPED else None
 
     @property
     def running(self) -> list[Job]:
@@ -249,6 +256,7 @@ class Worker(Displayable):
         self._is_for_a_while = False
         self._started = True
         self._paused = False
+        self._fault = None
         self._update()
         self._listen()
         call_on(self._loop, self._run_on)
@@ -404,7 +412,12 @@ class Worker(Displayable):
     # -- within -------------------------------------------------------------------------------
 
     async def _dispatch(self) -> None:
-        if await self._dispatcher.open():
+        try:
+            is_open = await self._dispatcher.open()
+        except RuntimeError as error:
+            self._fault = f"its lifespan raised {error_line(error.__cause__ or error)}"
+            raise
+        if is_open:
             await self._dispatcher.run()
         if self._closing is None:  # it was started for a while only
             await self._announce()
@@ -416,8 +429,12 @@ class Worker(Displayable):
             self._started = False
         elif (error := run.exception()) is not None:
             self._started = False
+            self._fault = self._fault or error_line(error)
             self._logger.error(
-                "worker %r has stopped; worker.start() lets it go on", self.name, exc_info=error
+                "worker %r has stopped: %s; worker.start() tries again",
+                self.name,
+                self._fault,
+                exc_info=error,
             )
 
     async def _step(self) -> Job | None:
@@ -482,10 +499,12 @@ class Worker(Displayable):
         if known_as in _GONE and status in (*_GONE, WorkerStatus.CLOSING):
             return
         self._announced = news
+        await self.store.save_worker(self.info())
+
+    def info(self) -> WorkerInfo:
+        """What a store is told of it, as it is now."""
         now = self.store.clock.now()
-        await self.store.save_worker(
-            WorkerInfo(self.id, self.name, self.queue_name, self.concurrency, status, now)
-        )
+        return WorkerInfo(self.id, self.name, self.queue_name, self.concurrency, self.status, now)
 
     async def let_go(self) -> None:
         """Let go of the jobs that its threads still hold after it was closed.
@@ -539,6 +558,9 @@ class Worker(Displayable):
     def _note_lifespan_gone(self, error: BaseException | None) -> None:
         """Take no more jobs, as they would not have what they need."""
         self._started = False
+        self._fault = "its lifespan has ended"
+        if error is not None:
+            self._fault += f": {error_line(error)}"
         self._update()
         self._logger.error(
             "worker %r takes no more jobs: its lifespan has ended; worker.start() opens a new one",

@@ -33,7 +33,13 @@ async def workers(session: Session, args: Namespace) -> Answer:
 
     name = None if args.queue is None else session.queue(args.queue).name
     found = await session.store.list_workers(name)
-    return Answer(workers_listing(found), workers_frame(found))
+    known = {one.id for one in found}
+    stopped = [
+        one for one in session.workers().values() if one.fault and name in (None, one.queue_name)
+    ]
+    found += [one.info() for one in stopped if one.id not in known]
+    faults = {one.id: one.fault for one in stopped}
+    return Answer(workers_listing(found, faults), workers_frame(found))
 
 
 @command(KERNEL_COMMANDS, WORKER, example="%conveyor start emails")

@@ -43,11 +43,12 @@ def is_named(worker: Worker) -> bool:
 
 
 def workers_by_hand(store: StoreInterface) -> list[Worker]:
-    """Those of a store that are not known by name: at work, or stopped here.
+    """Those of a store that are not known by name: at work, or stopped here or by a fault.
 
     One that was stopped while another of its name goes on is gone: it was one too many.
     """
-    live = [one for one in live_workers() if one.store is store and one.status in _AT_WORK]
+    mine = [one for one in live_workers() if one.store is store]
+    live = [one for one in mine if one.status in _AT_WORK or one.fault]
     others = {one.name for one in (*live, *named_workers(store).values())}
     stopped = [one for name, one in _stopped.get(store, {}).items() if name not in others]
     found = [one for one in (*live, *stopped) if not is_named(one)]
@@ -124,7 +125,7 @@ def start_worker(worker: Worker) -> Worker:
     try:
         if is_named(worker):
             return restart_worker(worker.name, store=worker.store)
-        if worker.status in _AT_WORK:
+        if worker.status in _AT_WORK or worker.fault:
             worker.start()
             return worker
         successor = worker.successor()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from conveyor_nb.flow import FlowNode
@@ -99,10 +100,21 @@ def events_listing(events: Sequence[StoreEvent]) -> Listing:
     return Listing(head, rows, "" if rows else "no events yet")
 
 
-def workers_listing(workers: Sequence[WorkerInfo]) -> Listing:
-    """A table of workers."""
+def workers_listing(
+    workers: Sequence[WorkerInfo], faults: Mapping[str, str | None] = MappingProxyType({})
+) -> Listing:
+    """A table of workers.
+
+    Args:
+        workers: the workers.
+        faults: what has stopped some of them, by id.
+    """
     rows = [
-        [one.id, one.name, one.queue_name, str(one.status), f"{one.concurrency}"]
+        [
+            *(one.id, one.name, one.queue_name),
+            f"{one.status}: {faults[one.id]}" if one.id in faults else str(one.status),
+            f"{one.concurrency}",
+        ]
         for one in workers[:MOST_ROWS]
     ]
     note = _left_out(len(rows), len(workers), "worker")

@@ -177,4 +177,6 @@ def _worker_row(named: tuple[str, Worker]) -> list[str]:
         status = "stopping"
     if worker.slots_held:
         slots += f", {worker.slots_held} held"
+    if worker.fault:
+        slots += f"; {worker.fault}; try again: %conveyor start {quoted(name)}"
     return [name, worker.queue_name, status, slots]

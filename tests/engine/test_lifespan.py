@@ -231,6 +231,10 @@ async def test_a_worker_whose_lifespan_cant_be_opened_says_so_once_and_tries_whe
     worker = Worker("emails", resources, store=store, lifespan=broken.open)
     await clock.advance("1 hour")
     assert (worker.status, broken.tried) == ("stopped", 1)
+    assert worker.fault == "its lifespan raised ConnectionError: refused"
+    assert "stopped (its lifespan raised ConnectionError: refused), 0 of 1" in repr(worker)
+    first_line = caplog.messages[0]
+    assert first_line.endswith(f"has stopped: {worker.fault}; worker.start() tries again")
     assert await job.refresh() is job
     assert job.state == "waiting"
     assert caplog.text.count("takes no jobs: its lifespan raised ConnectionError: refused") == 1
@@ -238,6 +242,7 @@ async def test_a_worker_whose_lifespan_cant_be_opened_says_so_once_and_tries_whe
     assert "lifespan raised ConnectionError: refused" in told.data["error"]
 
     worker.start()
+    assert worker.fault is None
     assert await job.wait_until_finished() == "opened"
     await worker.close()
 
@@ -302,6 +307,7 @@ async def test_a_lifespan_that_ends_by_itself_stops_its_worker(
     job = await queue.add("get")
     await clock.settle()
     assert worker.status == "stopped"
+    assert str(worker.fault).startswith("its lifespan has ended: ")
     assert "its lifespan has ended; worker.start() opens a new one" in caplog.text
     assert await queue.count("waiting") == 1
 
@@ -355,7 +361,7 @@ async def test_what_is_no_lifespan_is_refused(lifespan: Any, told: str, store: M
 async def test_a_function_that_gives_no_context_manager(store: MemoryStore) -> None:
     wrong: Any = lambda: 5  # noqa: E731 -- as people write it
     worker = Worker("emails", resources, store=store, lifespan=wrong, auto_start=False)
-    with pytest.raises(RuntimeError, match="it gave a int, which is no async context manager"):
+    with pytest.raises(RuntimeError, match="it gave 5, which is no async context manager"):
         await worker.run_once()
     await worker.close()
 

@@ -118,3 +118,25 @@ def test_a_reset_in_the_cell_that_loads_the_extension_comes_first(kernel: Kernel
         "worker = Worker('emails', lambda job: job.data)"
     )
     assert kernel.value("emails.store is default_store(), str(worker.status)") == (True, "running")
+
+
+@pytest.mark.parametrize("made", ["@emails.worker({})", "Worker('emails', print, {})"])
+def test_a_worker_that_a_fault_has_stopped_says_so_and_starts_again(
+    kernel: Kernel, made: str
+) -> None:
+    kernel.do("await worker.close()\n%conveyor reset --ids sequential\nemails = Queue('emails')")
+    kernel.do(
+        "refused = [True]\n"
+        "async def lifespan():\n"
+        "    if refused: raise ConnectionError('refused')\n"
+        "    yield 'opened'"
+    )
+    made = made.format("lifespan=lifespan")
+    kernel.run(f"{made}\nasync def send(job): ..." if made[0] == "@" else f"worker = {made}")
+    kernel.run("await asyncio.sleep(0)\nawait emails.add('send')")
+    fault = "its lifespan raised ConnectionError: refused"
+    told = kernel.do("%conveyor status").out
+    assert f"{fault}; try again: %conveyor start emails" in told
+    assert f"stopped: {fault}" in kernel.do("%conveyor workers").text
+    kernel.do("refused.clear()\n%conveyor start emails\nawait emails.join()")
+    assert status(kernel) == [["emails", "emails", "running", "0", "of", "1"]]

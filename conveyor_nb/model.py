@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import msgspec.structs
 from msgspec import Struct
 
-from conveyor_nb.checks import check_choice
+from conveyor_nb.checks import check_choice, reject_unknown
+from conveyor_nb.declaring import spelled_out
 from conveyor_nb.durations import format_seconds
-from conveyor_nb.options import JobKeywords, JobOptions, Repeat
+from conveyor_nb.options import OPTION_NAMES, JobKeywords, JobOptions, Repeat
 from conveyor_nb.payload import peek, thaw_for
 from conveyor_nb.text import Word, inline, one_line, shown, shown_fields, shown_list
 from conveyor_nb.worker_options import GroupLimits, Limiter
@@ -152,8 +153,14 @@ class AttemptRecord(Struct, frozen=True, gc=False):
     logs: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        told = ("attempt", "worker_id", "status", "error")
-        return shown_fields(self, [(name, getattr(self, name)) for name in told])
+        told = f"{self.status or 'running'}"
+        if self.ended_at is not None:
+            told += f" after {format_seconds((self.ended_at - self.started_at).total_seconds())}"
+        error = f": {one_line(self.error, 300)}" if self.error else ""
+        return (
+            f"<AttemptRecord {self.attempt} by {one_line(self.worker_id, 80)}, "
+            f"{self.started_at:%Y-%m-%d %H:%M:%S} UTC: {told}{error}>"
+        )
 
 
 class _JobFields(Struct, frozen=True, gc=False):
@@ -277,15 +284,41 @@ class FetchOptions:
     group: GroupLimits | None = None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, init=False)
 class FlowJob:
-    """A node of a flow: a job, and the children that must settle before it runs."""
+    """A node of a flow: a job, and the children that must settle before it runs.
+
+    Its options are keywords, as those of ``queue.add``, or all in ``opts``.
+
+    >>> FlowJob("sum", "sums", children=[FlowJob("number", "numbers", 1, attempts=2)])
+    FlowJob('sum', 'sums', 1 children)
+    """
 
     name: str
     queue_name: str
     data: Any = None
     opts: JobOptions | JobKeywords | None = None
     children: tuple[FlowJob, ...] | list[FlowJob] = ()
+
+    @spelled_out()
+    def __init__(
+        self,
+        name: str,
+        queue_name: str,
+        data: Any = None,
+        opts: JobOptions | JobKeywords | None = None,
+        children: tuple[FlowJob, ...] | list[FlowJob] = (),
+        **options: Unpack[JobKeywords],
+    ) -> None:
+        if options:
+            reject_unknown(options, OPTION_NAMES | {"children", "opts"}, what="option of a FlowJob")
+            if opts is not None:
+                raise TypeError("the options of a FlowJob are given by name or as opts, not both")
+            opts = JobOptions(**options)
+        given = {"name": name, "queue_name": queue_name, "data": data, "opts": opts}
+        for field, value in given.items():
+            object.__setattr__(self, field, value)
+        object.__setattr__(self, "children", children)
 
     def __repr__(self) -> str:  # a flow may be any number of levels deep
         children = f"{len(self.children)} children"

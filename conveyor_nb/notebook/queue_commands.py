@@ -180,6 +180,7 @@ async def resume(session: Session, args: Namespace) -> Answer:
     QUEUE_COMMANDS,
     QUEUE,
     STATE._replace(help="failed (if not given) or completed"),
+    Argument("--children", "of parents of flows, their failed children too", flag=True),
     example="%conveyor retry emails",
 )
 async def retry(session: Session, args: Namespace) -> Answer:
@@ -189,7 +190,18 @@ async def retry(session: Session, args: Namespace) -> Answer:
     count = await queue.retry_jobs(state)
     refused = await queue.count(state)
     left = f"; {counted(refused, 'job')} can't be: job.retry() says why" if refused else ""
-    said = f"{args.queue}: {counted(count, f'{state} job')} to run again{left}"
+    said = f"{args.queue}: {counted(count, f'{state} job')} to run again"
+    parents = await queue.get_jobs(JobState.WAITING_CHILDREN)
+    waiting = [parent for parent in parents if parent.failed_reason]  # it names failed children
+    if args.children:
+        children = [child for parent in waiting for child in await _failed_children(parent)]
+        for child in children:
+            await child.retry(children=True)
+        said += f", and {counted(len(children), 'failed job')} below them"
+    elif waiting:
+        why, _, _ = (waiting[0].failed_reason or "").rpartition(": retry them")
+        left += f"; {waiting[0].id} {why}: %conveyor retry {quoted(queue.name)} --children"
+    said += left
     return Answer.saying(said, count)
 
 
@@ -278,6 +290,17 @@ def _job_options(args: Namespace) -> dict[str, Any]:
     if args.every is not None or args.cron is not None:
         given["repeat"] = Repeat(every=args.every, cron=args.cron)
     return {name: value for name, value in given.items() if value is not None}
+
+
+async def _failed_children(parent: Job) -> list[Job]:
+    """Those of a job's children that have failed."""
+    store = parent.store
+    found = [await store.find_job_by_id(one) for one in parent.children_ids]
+    return [
+        Job(one, store)
+        for one in found
+        if one is not None and one.state is JobState.FAILED and one.parent_id == parent.id
+    ]
 
 
 def _told_if_new(name: str, known: list[str]) -> str:

@@ -103,6 +103,11 @@ class Session:
         known = self.queue_names()
         if name in known:
             return self.any_queue(name)
+        if elsewhere := self._store_elsewhere(name):
+            raise Mistake(
+                f"queue {shown(name)} is in another store than the default one, which is all that "
+                f"%conveyor sees; set_default_store({elsewhere}) makes that one the default"
+            )
         if not known:
             raise Mistake(
                 f"there is no queue {shown(name)}, nor any other; add a job and there is: "
@@ -181,6 +186,14 @@ class Session:
         self.events.clear()
         self.touch()
         return _close(workers, loop)
+
+    def _store_elsewhere(self, name: str) -> str | None:
+        """What stands for the store of a queue of this name that is not in the default one."""
+        for variable, one in self.variables.items():
+            is_mine = isinstance(one, Queue) and one.name == name and not one.closed
+            if is_mine and variable[0] != "_":
+                return f"{variable}.store"
+        return "store" if any(one.queue_name == name for one in live_workers()) else None
 
     def _keep(self, event: StoreEvent) -> None:
         self.events.append(event)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
+import re
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Unpack
@@ -460,3 +462,18 @@ async def test_retry_takes_a_plain_yes_or_no(flows: FlowProducer, children: Any)
     root = await flows.add(number(1))
     with pytest.raises(TypeError, match="children must be True or False"):
         await root.job.retry(children=children)
+
+
+def test_the_options_of_a_flows_job_are_keywords_too() -> None:
+    job = FlowJob("sq", "f", 1, attempts=2, children=[FlowJob("x", "f")])
+    assert job.opts == JobOptions(attempts=2)
+    assert (job.data, len(job.children)) == (1, 1)
+    assert dataclasses.replace(job, data=2).opts == job.opts
+    for options, told in (
+        ({"childern": []}, "unknown option of a FlowJob 'childern'; did you mean 'children'?"),
+        ({"atempts": 2}, "did you mean 'attempts'?"),
+        ({"attempts": 2, "opts": {"delay": 5}}, "by name or as opts, not both"),
+        ({"attempts": 0}, "attempts must be 1 or more, not 0"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=re.escape(told)):
+            FlowJob("sq", "f", 1, **options)

@@ -103,6 +103,37 @@ def test_tab_offers_no_magic_that_nobody_types(kernel: Kernel, begun: str) -> No
     assert not [one for one in kernel.complete(begun) if "_conveyor_" in one]
 
 
+def test_a_retried_parent_says_which_failed_child_it_waits_for(kernel: Kernel) -> None:
+    kernel.do(
+        "from conveyor_nb import FlowJob, FlowProducer, Queue\n"
+        "flow = FlowJob('sum', 'p', children=[FlowJob('x', 'c', attempts=1)])\n"
+        "await FlowProducer().add(flow)\n"
+        "failing = True"
+    )
+    kernel.do("%%worker c\nif failing: raise ValueError('no')\nreturn 1")
+    kernel.do("%%worker p\nreturn 'summed'")
+    assert kernel.value("await Queue('p').count('failed')") == 1
+    assert kernel.do("%conveyor retry p").out == (
+        "p: 1 failed job to run again; p-1 waits for failed child 'c-1': "
+        "%conveyor retry p --children\n"
+    )
+    kernel.do("failing = False")
+    for number in ("1 failed job", "0 failed jobs"):
+        assert kernel.do("%conveyor retry p --children").out == (
+            f"p: 0 failed jobs to run again, and {number} below them\n"
+        )
+        kernel.do("%conveyor wait c\n%conveyor wait p")
+    assert kernel.value("[job.returnvalue for job in await Queue('p').get_jobs()]") == ["summed"]
+
+
+def test_a_queue_of_another_store_is_told(kernel: Kernel) -> None:
+    kernel.do("from conveyor_nb import MemoryStore, Queue\nv = Queue('far', store=MemoryStore())")
+    assert kernel.run("%conveyor status far").err == (
+        "%conveyor status: queue 'far' is in another store than the default one, which is all that "
+        "%conveyor sees; set_default_store(v.store) makes that one the default\n"
+    )
+
+
 def test_the_options_of_add(kernel: Kernel) -> None:
     kernel.do(
         "job = %conveyor add emails send --priority -2 {} --delay '5 minutes' --attempts 3 "

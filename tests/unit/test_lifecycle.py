@@ -589,3 +589,14 @@ def test_what_a_handler_says_after_its_job_has_ended_changes_nothing(report: do.
     held = after(HELD, decide(HELD, do.Hold(do.Fail("late")), now=NOW, lock=LOCK))
     with pytest.raises(LostLockError):
         decide(held, report, now=NOW, lock=LOCK)
+
+
+def test_an_attempt_shows_when_it_was_and_its_error() -> None:
+    error = "ValueError: " + "no " * 1_000
+    record = AttemptRecord(2, "w1", NOW, NOW + timedelta(seconds=1.5), AttemptStatus.FAILED, error)
+    begun = f"{NOW:%Y-%m-%d %H:%M:%S}"
+    assert repr(record).startswith(
+        f"<AttemptRecord 2 by w1, {begun} UTC: failed after 1.5s: ValueError: no no"
+    )
+    assert 250 < len(repr(record)) < 450
+    assert repr(AttemptRecord(1, "w1", NOW)) == f"<AttemptRecord 1 by w1, {begun} UTC: running>"

@@ -71,6 +71,7 @@ async def right(queue: Queue, numbers: list[int], computed: dict[str, Any]) -> N
     Queue("q", default_job_options=JobOptions(attempts=3))
     child = FlowJob("y", "q", opts=JobOptions(lifo=True))
     FlowJob("x", "q", opts={"attempts": 3}, children=[child])
+    FlowJob("x", "q", None, attempts=3, timeout="5s")
     Worker("q", send, concurrency=2, limiter=Limiter(10, "1s"), lock_duration="30s")
     Worker("q", send, batch=Batch(3), group=GroupLimits(concurrency=1), executor="process")
     mine: WorkerKeywords = {"concurrency": 2}

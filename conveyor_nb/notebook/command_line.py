@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from IPython.utils.text import FullEvalFormatter
+
 from conveyor_nb.durations import to_seconds
 from conveyor_nb.model import JobState
 from conveyor_nb.options import Backoff, BackoffType, Keep
@@ -38,9 +40,10 @@ __all__ = [
 _JSON = json.JSONDecoder()
 _WORD = re.compile(r"\S+")
 _VARIABLE = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
-_CODE = r"\{[^\W\d][^{}:,\s]*\}"
+_CODE = r"\{[^\"{}\s][^{}\s]*\}"
 _TO_EXPAND = re.compile(rf"\$(?P<path>{_VARIABLE})|(?P<code>{_CODE})")
 _BEGINS_WITH_CODE = re.compile(rf"{_CODE}\S*")
+_FORMATTER: Any = FullEvalFormatter()  # which IPython's own magics have; without types
 _EXAMPLE = '{"to": "ada@example.org"}'
 
 
@@ -134,14 +137,15 @@ def expanded(text: str, variables: Mapping[str, Any]) -> str:
     >>> expanded("emails-{n+1}", {"n": 1}), expanded("$n.real", {"n": 1}), expanded('"$n"', {})
     ('emails-2', '1', '"$n"')
     """
-    if text[:1] in "\"'[" or not _TO_EXPAND.search(text):
+    is_json = text.startswith(("[", "{")) and not _BEGINS_WITH_CODE.match(text)
+    if is_json or text.startswith(('"', "'")) or not _TO_EXPAND.search(text):
         return text
 
     def value(found: re.Match[str]) -> str:
         if path := found["path"]:
             return str(_variable(path, variables))
         try:
-            return str(eval(found["code"][1:-1], dict(variables)))  # it is the person's own code
+            return str(_FORMATTER.vformat(found["code"], (), variables))
         except FAULTS as error:
             raise Mistake(f"{found['code']} can't be worked out: {error_line(error)}") from None
 

@@ -458,6 +458,16 @@ def test_what_must_wait_goes_on_by_itself_where_it_can_not(kernel: Kernel) -> No
             "job {adress}",
             "%conveyor job: {adress} can't be worked out: NameError: name 'adress' is not defined",
         ),
+        (
+            "job {to:ada}",
+            "%conveyor job: {to:ada} can't be worked out: SyntaxError: invalid syntax "
+            "(<string>, line 1)",
+        ),
+        (
+            "add emails send {'to':'ada'}",
+            "%conveyor add: {'to':'ada'} is not JSON (expecting property name enclosed in double "
+            'quotes); type {"to": "ada"}',
+        ),
         *(
             (
                 f"add emails send {options} --cron 0 9 * * 1-5",

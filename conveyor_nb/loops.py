@@ -11,7 +11,7 @@ from typing import Any, TypeVar, TypeVarTuple
 
 from conveyor_nb.clock import REAL_TIME
 
-__all__ = ["Flag", "block_on", "call_on", "run_on", "runs_here"]
+__all__ = ["LOOK", "Flag", "block_on", "call_on", "run_on", "runs_here"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

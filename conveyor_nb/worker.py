@@ -13,7 +13,7 @@ from typing import Any, Self, Unpack
 from weakref import WeakSet, ref
 
 from conveyor_nb.checks import check_flag, check_logger, check_name
-from conveyor_nb.clock import resolve
+from conveyor_nb.clock import REAL_TIME, resolve
 from conveyor_nb.deadlocks import refuse_vain_close
 from conveyor_nb.declaring import spelled_out
 from conveyor_nb.dispatcher import Dispatcher
@@ -24,7 +24,7 @@ from conveyor_nb.handlers import Handler, Handlers, check_handlers, shown_names
 from conveyor_nb.intake import check_store
 from conveyor_nb.job import Job
 from conveyor_nb.lifespan import Lifespan
-from conveyor_nb.loops import call_on, run_on
+from conveyor_nb.loops import LOOK, call_on, run_on
 from conveyor_nb.model import EventType, StoreEvent, WorkerInfo, WorkerStatus
 from conveyor_nb.runs import current_run
 from conveyor_nb.stores import StoreInterface
@@ -343,9 +343,15 @@ class Worker(Displayable):
             timeout = to_seconds(timeout, what="timeout")
         if timeout != 0:
             self._refuse_own_handler("worker.retire() closes it as soon as they are done")
-        closing = asyncio.wrap_future(self.retire())
-        if not await self.store.clock.wait_in_real_time(closing, timeout):
-            call_on(self._hurry.get_loop(), resolve, self._hurry, None)
+        closed = self.retire()
+        closing = asyncio.wrap_future(closed)
+        home = self._hurry.get_loop()
+        if timeout is not None and not await self.store.clock.wait_in_real_time(closing, timeout):
+            call_on(home, resolve, self._hurry, None)
+        while not await REAL_TIME.wait(closing, LOOK):
+            if home.is_closed() and self._hurry.get_loop() is home:  # before it had closed there
+                self._hurry = asyncio.get_running_loop().create_future()
+                self._begin_to_close(closed)
         await closing
 
     def retire(self) -> concurrent.futures.Future[None]:
@@ -460,18 +466,27 @@ class Worker(Displayable):
                 if not await wait(over, _LAST_WORDS):
                     await self._dispatcher.abandon()
                     await wait(over, _LAST_WORDS)
-        finally:
-            over.cancel()
-            self._hurry.cancel()
-            await asyncio.gather(over, return_exceptions=True)
-            await self._dispatcher.close()
-            self._closed = True
-            _live.discard(self)
-            if self._dispatcher.slots.holders:
-                _holding.add(self)
-            await self._announce()
-            self.store.unsubscribe(self.queue_name, self._tell)
-            self._bus.close()
+        except GeneratorExit:  # it is thrown away with its loop, and can wait for nothing
+            raise
+        except BaseException:
+            await self._finish(over)
+            raise
+        else:
+            await self._finish(over)
+
+    async def _finish(self, over: asyncio.Future[Any]) -> None:
+        """Let go of all that is left, and say that it is closed."""
+        over.cancel()
+        self._hurry.cancel()
+        await asyncio.gather(over, return_exceptions=True)
+        await self._dispatcher.close()
+        self._closed = True
+        _live.discard(self)
+        if self._dispatcher.slots.holders:
+            _holding.add(self)
+        await self._announce()
+        self.store.unsubscribe(self.queue_name, self._tell)
+        self._bus.close()
 
     def _update(self) -> None:
         """Let the dispatcher know what the worker's status means for it."""

@@ -478,6 +478,31 @@ async def test_a_thread_whose_jobs_loop_ends_meanwhile_goes_on(queue: Queue) -> 
             await asyncio.to_thread(blocking.sleep, "1 hour")
 
 
+@pytest.mark.asyncio
+async def test_a_worker_whose_loop_ends_as_it_closes_there_closes_here(
+    queue: Queue, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conveyor_nb.worker.LOOK", 0.001)
+    workers: list[Worker] = []
+    begun = threading.Event()
+    job = await queue.add("send")
+
+    async def begin() -> None:
+        closing = asyncio.Event()
+        workers.append(Worker("emails", hang, store=store))
+        workers[0].on("active", lambda event: begun.set())
+        workers[0].on("paused", lambda event: closing.set())
+        await closing.wait()
+
+    thread = threading.Thread(target=run_and_leave, args=(begin,))
+    thread.start()
+    await asyncio.to_thread(begun.wait)
+    await workers[0].close(timeout=None)
+    thread.join()
+    assert workers[0].status == "closed"
+    assert (await job.refresh()).state == "waiting"
+
+
 def test_each_job_of_a_threads_batch_is_looked_after_once_the_loop_has_ended() -> None:
     """Whatever becomes of the others."""
     clock = VirtualClock()

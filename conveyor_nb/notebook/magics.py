@@ -13,6 +13,7 @@ from IPython.core.magic import no_var_expand
 from IPython.display import display
 
 from conveyor_nb.errors import ConveyorError
+from conveyor_nb.handlers import ALL_OTHERS
 from conveyor_nb.notebook.awaiting import GIVE, INSTALL, SHOW, finish, require_loop
 from conveyor_nb.notebook.cell_handler import compile_handler
 from conveyor_nb.notebook.command_line import (
@@ -344,6 +345,8 @@ def _told_of(worker: Worker, before: Worker | None, job_name: str | None) -> str
         if job_name is None or (isinstance(before.handler, Mapping) and job_name in before.handler):
             return f"worker {name} goes on with this handler{which}{rest}"
         alone = "too" if isinstance(before.handler, Mapping) else "alone now"
+        if job_name != ALL_OTHERS and alone != "too":
+            alone += " (a cell with --job-name * takes all others)"
         return f"worker {name} has a handler{which} {alone}{rest}"
     told = f"worker {name} takes jobs of {queue}, {worker.concurrency} at a time"
     if job_name is not None:

@@ -180,7 +180,10 @@ def test_cells_for_several_job_names_share_a_worker(kernel: Kernel) -> None:
     told = kernel.do("%%worker emails\nreturn 'all'\n").out
     assert told == "worker emails goes on with this handler\n"
     told = kernel.do("%%worker emails --job-name send\nreturn 'new'").out
-    assert told == "worker emails has a handler for jobs named 'send' alone now\n"
+    assert told == (
+        "worker emails has a handler for jobs named 'send' alone now (a cell with --job-name * "
+        "takes all others)\n"
+    )
 
 
 def worker_rows(kernel: Kernel) -> list[tuple[object, ...]]:

@@ -32,8 +32,6 @@ NESTED.append(NESTED)
         (5e-324, "5e-324"),
         (1.7976931348623157e308, "1.7976931348623157e+308"),
         (2**63 + 1, "9223372036854775809"),
-        (np.int64(7), "7"),
-        (np.float64(2), "2"),
         ([True, None, (1, 2)], "[true,null,[1,2]]"),
         ({"b": 1, "10": 2, "9": 3, "01": 4}, '{"9":3,"10":2,"01":4,"b":1}'),
         ({"\uffff": 1, "\U0001f600": 2}, '{"\U0001f600":2,"\uffff":1}'),
@@ -61,6 +59,10 @@ def test_it_reads_as_the_payload_that_it_was(value: Any) -> None:
 @given(st.dictionaries(st.text(), st.integers()))
 def test_the_order_of_keys_says_nothing(value: dict[str, int]) -> None:
     assert canonical_json(dict(reversed(value.items()))) == canonical_json(value)
+
+
+def test_numpys_numbers_are_written_as_pythons_own() -> None:
+    assert canonical_json([np.int64(7), np.float64(2)]) == "[7,2]"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, b"x", {1}, {None: 1}, NESTED, object()])

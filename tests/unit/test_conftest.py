@@ -85,7 +85,8 @@ def run_pytest(folder: Path, checkout: Path, *options: str, before: str = "") ->
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        # what is added to the options of this run is not for that one
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_ADDOPTS": ""},
     )
     assert result.stderr == ""
     return result.stdout

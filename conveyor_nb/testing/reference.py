@@ -114,8 +114,8 @@ class ReferenceQueue:
             now,
             data.opts.priority,
         )
+        self._wait(job, now, job.opts.delay)  # its group may be new, or new again
         self.jobs[job.id] = job
-        self._wait(job, now, job.opts.delay)
 
     def fetch(
         self,

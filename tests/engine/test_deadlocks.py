@@ -19,7 +19,6 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
     current_job,
-    progress,
 )
 from conveyor_nb.deadlocks import _lines
 
@@ -38,10 +37,14 @@ async def in_a_task(job: Job, queue: Queue) -> Any:
 
 
 async def by_progress(job: Job, queue: Queue) -> Any:
+    from conveyor_nb import progress  # which needs what Pyodide has not
+
     return [one.id async for one in progress([job], disable=True)]
 
 
 async def by_gather(job: Job, queue: Queue) -> Any:
+    from conveyor_nb import progress  # which needs what Pyodide has not
+
     return await progress.gather([job], disable=True)
 
 

@@ -53,6 +53,10 @@ PATIENCE_IN_VAIN = 3.0
 NOT_THE_ENGINE = (
     "tests/unit/test_cli.py",
     "tests/unit/test_typed.py",
+    # These are about several threads, and loops that end with what is at work in them.
+    "tests/engine/test_loops.py",
+    "tests/engine/test_threads_of_a_store.py",
+    "tests/engine/test_unstoppable.py",
     # These wind the clocks of a machine with a loop of sockets.
     "tests/unit/test_real_time.py",
     "tests/engine/test_clock_jumps.py",

@@ -385,7 +385,12 @@ def test_in_a_function_and_under_another_magic(kernel: Kernel) -> None:
 def test_what_must_wait_goes_on_by_itself_where_it_can_not(kernel: Kernel) -> None:
     kernel.do(ECHO)
     kernel.do("def stop():\n    %conveyor stop emails\nstop()")
-    kernel.do("await __import__('conveyor_nb').default_store().clock.settle()")
+    kernel.do(
+        "from conveyor_nb.worker import live_workers\n"
+        "for worker in live_workers():\n"
+        "    assert worker.status != 'running'\n"
+        "    await worker.close()"
+    )
     assert "stopped" in kernel.do("%conveyor status").out
 
 

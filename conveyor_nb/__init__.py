@@ -17,9 +17,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from conveyor_nb.clock import ScaledClock, SystemClock
-from conveyor_nb.current import current_job
-from conveyor_nb.errors import (
+from conveyor_nb.clocks.clock import ScaledClock, SystemClock
+from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.context.current import current_job
+from conveyor_nb.core.errors import (
     ConveyorError,
     GroupFullError,
     HandlerReplacedWarning,
@@ -37,13 +38,9 @@ from conveyor_nb.errors import (
     UnreadablePayloadError,
     Unrecoverable,
 )
-from conveyor_nb.events import EventBus, EventStream
-from conveyor_nb.flow import FlowNode, FlowProducer
-from conveyor_nb.job import Job
-from conveyor_nb.logs import bound_tracebacks
-from conveyor_nb.model import FlowJob, JobData, JobScheduler, JobState, StoreEvent
-from conveyor_nb.observable import JobObservable
-from conveyor_nb.options import (
+from conveyor_nb.core.logs import bound_tracebacks
+from conveyor_nb.core.model import FlowJob, JobData, JobScheduler, JobState, StoreEvent
+from conveyor_nb.core.options import (
     Backoff,
     BulkJob,
     Deduplication,
@@ -53,11 +50,14 @@ from conveyor_nb.options import (
     Keep,
     Repeat,
 )
+from conveyor_nb.core.worker_options import Batch, GroupLimits, Limiter, WorkerKeywords
+from conveyor_nb.flow import FlowNode, FlowProducer
+from conveyor_nb.job import Job
+from conveyor_nb.observable import JobObservable
 from conveyor_nb.queue import Queue
 from conveyor_nb.stores import MemoryStore, StoreInterface, default_store, set_default_store
-from conveyor_nb.virtual_clock import VirtualClock
+from conveyor_nb.stores.events import EventBus, EventStream
 from conveyor_nb.worker import Worker
-from conveyor_nb.worker_options import Batch, GroupLimits, Limiter, WorkerKeywords
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import TYPE_CHECKING, Any
 
-from conveyor_nb.model import ALL_NAMES
-from conveyor_nb.text import shown
+from conveyor_nb.core.model import ALL_NAMES
+from conveyor_nb.core.text import shown
 
 if TYPE_CHECKING:
     from conveyor_nb.notebook.frames import DataFrame

@@ -28,6 +28,7 @@ Importing this module imports pandas; importing ``conveyor_nb`` does not.
 
 from __future__ import annotations
 
+from conveyor_nb.core.payload import Unreadable
 from conveyor_nb.notebook.cells import Unshown
 from conveyor_nb.notebook.frames import (
     attempts_frame,
@@ -38,7 +39,6 @@ from conveyor_nb.notebook.frames import (
     schedulers_frame,
     workers_frame,
 )
-from conveyor_nb.payload import Unreadable
 
 __all__ = [
     "Unreadable",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from conveyor_nb.canonical import canonical_json, sha256_of
-from conveyor_nb.checks import MAX_NAME_LENGTH, check_name, reject_unknown
-from conveyor_nb.model import ALL_NAMES, JobData, JobScheduler
-from conveyor_nb.options import OPTION_NAMES, JobOptions, Repeat
+from conveyor_nb.core.canonical import canonical_json, sha256_of
+from conveyor_nb.core.checks import MAX_NAME_LENGTH, check_name, reject_unknown
+from conveyor_nb.core.model import ALL_NAMES, JobData, JobScheduler
+from conveyor_nb.core.options import OPTION_NAMES, JobOptions, Repeat
+from conveyor_nb.core.text import shown
 from conveyor_nb.stores import StoreInterface, default_store
-from conveyor_nb.text import shown
 
 __all__ = [
     "bulk_job",

@@ -9,24 +9,24 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Self
 
-from conveyor_nb import actions
-from conveyor_nb.causes import failure_of
-from conveyor_nb.checks import check_flag, check_number, check_percent, to_instant
-from conveyor_nb.clock import checkpoint, resolve
-from conveyor_nb.conditions import condition
-from conveyor_nb.deadlocks import refuse_vain_stand, refuse_vain_wait
+from conveyor_nb.clocks.clock import checkpoint, resolve
+from conveyor_nb.clocks.loops import call_on
+from conveyor_nb.context.causes import failure_of
+from conveyor_nb.context.deadlocks import refuse_vain_stand, refuse_vain_wait
+from conveyor_nb.context.runs import current_run
+from conveyor_nb.core import actions
+from conveyor_nb.core.checks import check_flag, check_number, check_percent, to_instant
+from conveyor_nb.core.conditions import condition
+from conveyor_nb.core.durations import Duration, to_seconds
+from conveyor_nb.core.errors import JobCancelledError, JobFailedError, JobNotFoundError
+from conveyor_nb.core.lifecycle import CANCELLED, SETTLED, still_at_work
+from conveyor_nb.core.model import AttemptRecord, EventType, JobData, JobState, Lock, StoreEvent
+from conveyor_nb.core.options import JobOptions
+from conveyor_nb.core.payload import freeze, thaw
+from conveyor_nb.core.text import inline, one_line, shown
 from conveyor_nb.display import Displayable
-from conveyor_nb.durations import Duration, to_seconds
-from conveyor_nb.errors import JobCancelledError, JobFailedError, JobNotFoundError
-from conveyor_nb.lifecycle import CANCELLED, SETTLED, still_at_work
-from conveyor_nb.loops import call_on
-from conveyor_nb.model import AttemptRecord, EventType, JobData, JobState, Lock, StoreEvent
 from conveyor_nb.observable import JobObservable, as_told
-from conveyor_nb.options import JobOptions
-from conveyor_nb.payload import freeze, thaw
-from conveyor_nb.runs import current_run
 from conveyor_nb.stores import StoreInterface
-from conveyor_nb.text import inline, one_line, shown
 
 __all__ = ["Job"]
 

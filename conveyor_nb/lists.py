@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from conveyor_nb.core.model import JobState
+from conveyor_nb.core.text import shown_list
 from conveyor_nb.display import Displayable, Shown
 from conveyor_nb.job import Job
-from conveyor_nb.model import JobState
-from conveyor_nb.text import shown_list
 
 __all__ = ["JobCounts", "JobList"]
 

@@ -10,14 +10,14 @@ from weakref import ref
 
 from msgspec.structs import replace
 
-from conveyor_nb.events import EventBus
-from conveyor_nb.lifecycle import SETTLED
-from conveyor_nb.loops import call_on
-from conveyor_nb.model import EventType, JobData, JobState, StoreEvent
-from conveyor_nb.origins import current_origin, replace_earlier
-from conveyor_nb.payload import freeze
+from conveyor_nb.clocks.loops import call_on
+from conveyor_nb.core.lifecycle import SETTLED
+from conveyor_nb.core.model import EventType, JobData, JobState, StoreEvent
+from conveyor_nb.core.origins import current_origin, replace_earlier
+from conveyor_nb.core.payload import freeze
+from conveyor_nb.core.text import shown
 from conveyor_nb.stores import StoreInterface
-from conveyor_nb.text import shown
+from conveyor_nb.stores.events import EventBus
 
 __all__ = ["JobObservable", "as_told"]
 

@@ -14,16 +14,27 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 from weakref import WeakSet, ref
 
-from conveyor_nb.checks import check_flag, check_name, check_text, reject_unknown
-from conveyor_nb.clock import SLICE, checkpoint, resolve
-from conveyor_nb.conditions import condition
-from conveyor_nb.deadlocks import refuse_vain_join
-from conveyor_nb.declaring import spelled_out
+from conveyor_nb.clocks.clock import SLICE, checkpoint, resolve
+from conveyor_nb.clocks.loops import call_on
+from conveyor_nb.context.deadlocks import refuse_vain_join
+from conveyor_nb.context.runs import current_run
+from conveyor_nb.core.checks import check_flag, check_name, check_text, reject_unknown
+from conveyor_nb.core.conditions import condition
+from conveyor_nb.core.declaring import spelled_out
+from conveyor_nb.core.durations import Duration, to_seconds
+from conveyor_nb.core.errors import QueueClosedError
+from conveyor_nb.core.handlers import check_handler
+from conveyor_nb.core.model import ALL_NAMES, EventType, JobData, JobState, StoreEvent, to_state
+from conveyor_nb.core.options import (
+    BulkJob,
+    JobKeywords,
+    JobOptions,
+    SharedKeywords,
+    UndelayedKeywords,
+)
+from conveyor_nb.core.text import inline, shown
+from conveyor_nb.core.worker_options import DecoratorKeywords, WorkerOptions
 from conveyor_nb.display import Displayable, describe_queue, rows_of
-from conveyor_nb.durations import Duration, to_seconds
-from conveyor_nb.errors import QueueClosedError
-from conveyor_nb.events import EventBus, EventHandler, EventStream
-from conveyor_nb.handlers import check_handler
 from conveyor_nb.intake import (
     bulk_job,
     check_store,
@@ -34,21 +45,10 @@ from conveyor_nb.intake import (
 )
 from conveyor_nb.job import Job
 from conveyor_nb.lists import JobCounts, JobList
-from conveyor_nb.loops import call_on
-from conveyor_nb.model import ALL_NAMES, EventType, JobData, JobState, StoreEvent, to_state
 from conveyor_nb.observable import JobObservable
-from conveyor_nb.options import (
-    BulkJob,
-    JobKeywords,
-    JobOptions,
-    SharedKeywords,
-    UndelayedKeywords,
-)
 from conveyor_nb.repeating import Repeating
-from conveyor_nb.runs import current_run
 from conveyor_nb.stores import StoreInterface
-from conveyor_nb.text import inline, shown
-from conveyor_nb.worker_options import DecoratorKeywords, WorkerOptions
+from conveyor_nb.stores.events import EventBus, EventHandler, EventStream
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -512,7 +512,7 @@ class Queue(Displayable, Repeating):
         so on. Handlers may be async; also a decorator: ``@queue.on("completed")``.
 
         In a notebook, when a cell is run again its handler replaces the one of before, found by
-        its name: see ``conveyor_nb.origins``.
+        its name: see ``conveyor_nb.core.origins``.
         """
         self._require_open()
         self.store.subscribe(self.name, self._bus.emit)

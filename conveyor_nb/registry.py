@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, Unpack
 from weakref import WeakKeyDictionary, WeakSet
 
-from conveyor_nb.errors import HandlerReplacedWarning
-from conveyor_nb.handlers import ALL_OTHERS, Handler, Handlers, check_handler
+from conveyor_nb.core.errors import HandlerReplacedWarning
+from conveyor_nb.core.handlers import ALL_OTHERS, Handler, Handlers, check_handler
+from conveyor_nb.core.model import WorkerStatus
+from conveyor_nb.core.text import shown
+from conveyor_nb.core.worker_options import DecoratorKeywords, StartKeywords
 from conveyor_nb.intake import check_store
-from conveyor_nb.model import WorkerStatus
 from conveyor_nb.stores import StoreInterface
-from conveyor_nb.text import shown
 from conveyor_nb.worker import Worker
-from conveyor_nb.worker_options import DecoratorKeywords, StartKeywords
 
 __all__ = [
     "HandlerFunction",

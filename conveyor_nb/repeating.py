@@ -7,14 +7,12 @@ import warnings
 from abc import ABC, abstractmethod
 from typing import Any, Unpack, cast
 
-from conveyor_nb.checks import check_text, reject_unknown
-from conveyor_nb.declaring import option_names, spelled_out
-from conveyor_nb.durations import Duration
-from conveyor_nb.errors import ScheduleReplacedWarning
-from conveyor_nb.intake import new_scheduler
-from conveyor_nb.job import Job
-from conveyor_nb.model import JobScheduler
-from conveyor_nb.options import (
+from conveyor_nb.core.checks import check_text, reject_unknown
+from conveyor_nb.core.declaring import option_names, spelled_out
+from conveyor_nb.core.durations import Duration
+from conveyor_nb.core.errors import ScheduleReplacedWarning
+from conveyor_nb.core.model import JobScheduler
+from conveyor_nb.core.options import (
     OPTION_NAMES,
     CronKeywords,
     EveryKeywords,
@@ -23,9 +21,11 @@ from conveyor_nb.options import (
     Repeat,
     RunKeywords,
 )
-from conveyor_nb.schedule import describe, first_run, why_no_run
+from conveyor_nb.core.schedule import describe, first_run, why_no_run
+from conveyor_nb.core.text import shown
+from conveyor_nb.intake import new_scheduler
+from conveyor_nb.job import Job
 from conveyor_nb.stores import StoreInterface
-from conveyor_nb.text import shown
 
 __all__ = ["Repeating"]
 

@@ -12,24 +12,24 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 from weakref import WeakSet, ref
 
-from conveyor_nb.checks import check_flag, check_logger, check_name
-from conveyor_nb.clock import REAL_TIME, resolve
-from conveyor_nb.deadlocks import refuse_vain_close
-from conveyor_nb.declaring import spelled_out
-from conveyor_nb.dispatcher import Dispatcher
+from conveyor_nb.clocks.clock import REAL_TIME, resolve
+from conveyor_nb.clocks.loops import LOOK, call_on, run_on
+from conveyor_nb.context.deadlocks import refuse_vain_close
+from conveyor_nb.context.runs import current_run
+from conveyor_nb.core.checks import check_flag, check_logger, check_name
+from conveyor_nb.core.declaring import spelled_out
+from conveyor_nb.core.durations import Duration, to_seconds
+from conveyor_nb.core.handlers import Handler, Handlers, check_handlers, shown_names
+from conveyor_nb.core.model import EventType, StoreEvent, WorkerInfo, WorkerStatus
+from conveyor_nb.core.text import error_line, inline, shown
+from conveyor_nb.core.worker_options import WorkerKeywords, WorkerOptions
 from conveyor_nb.display import Displayable
-from conveyor_nb.durations import Duration, to_seconds
-from conveyor_nb.events import EventBus, EventHandler
-from conveyor_nb.handlers import Handler, Handlers, check_handlers, shown_names
 from conveyor_nb.intake import check_store
 from conveyor_nb.job import Job
-from conveyor_nb.lifespan import Lifespan
-from conveyor_nb.loops import LOOK, call_on, run_on
-from conveyor_nb.model import EventType, StoreEvent, WorkerInfo, WorkerStatus
-from conveyor_nb.runs import current_run
+from conveyor_nb.running.dispatcher import Dispatcher
+from conveyor_nb.running.lifespan import Lifespan
 from conveyor_nb.stores import StoreInterface
-from conveyor_nb.text import error_line, inline, shown
-from conveyor_nb.worker_options import WorkerKeywords, WorkerOptions
+from conveyor_nb.stores.events import EventBus, EventHandler
 
 __all__ = ["Handler", "Worker", "holding_workers", "live_workers"]
 

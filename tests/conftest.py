@@ -121,7 +121,7 @@ def _event_data_check(
         monkeypatch.setattr(Subscriptions, "publish", checked)
     yield
     if faults:
-        pytest.fail(f"events are not as conveyor_nb.event_data says: {faults}", pytrace=False)
+        pytest.fail(f"events are not as conveyor_nb.core.event_data says: {faults}", pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from conveyor_nb.errors import UnreadablePayloadError
-from conveyor_nb.payload import Frozen, peek
-from conveyor_nb.text import error_line
+from conveyor_nb.core.errors import UnreadablePayloadError
+from conveyor_nb.core.payload import Frozen, peek
+from conveyor_nb.core.text import error_line
 
 __all__ = ["Unshown", "payload_cells", "presentable", "read_all"]
 

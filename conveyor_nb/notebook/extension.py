@@ -6,16 +6,16 @@ import atexit
 
 from IPython.core.interactiveshell import InteractiveShell
 
-from conveyor_nb.notebook.awaiting import CellTransformer
-from conveyor_nb.notebook.capture import Capture
-from conveyor_nb.notebook.cell_watch import CellWatch
-from conveyor_nb.notebook.completion import Completion
-from conveyor_nb.notebook.interrupts import LoopWaker
-from conveyor_nb.notebook.magics import Magics
-from conveyor_nb.notebook.session import Session, finish_closing, wait_for_closing
-from conveyor_nb.notebook.terminal import Terminal, is_terminal, once_loop_stops
-from conveyor_nb.notebook.twins import TwinWatch
-from conveyor_nb.text import fit
+from conveyor_nb.core.text import fit
+from conveyor_nb.notebook.commands.awaiting import CellTransformer
+from conveyor_nb.notebook.commands.completion import Completion
+from conveyor_nb.notebook.commands.magics import Magics
+from conveyor_nb.notebook.shell.capture import Capture
+from conveyor_nb.notebook.shell.cell_watch import CellWatch
+from conveyor_nb.notebook.shell.interrupts import LoopWaker
+from conveyor_nb.notebook.shell.session import Session, finish_closing, wait_for_closing
+from conveyor_nb.notebook.shell.terminal import Terminal, is_terminal, once_loop_stops
+from conveyor_nb.notebook.shell.twins import TwinWatch
 
 __all__ = ["load", "unload"]
 

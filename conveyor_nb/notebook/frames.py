@@ -16,9 +16,7 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame
 
-from conveyor_nb.job import Job
-from conveyor_nb.lists import JobList
-from conveyor_nb.model import (
+from conveyor_nb.core.model import (
     AttemptRecord,
     AttemptStatus,
     JobData,
@@ -30,10 +28,12 @@ from conveyor_nb.model import (
     WorkerStatus,
     to_state,
 )
+from conveyor_nb.core.payload import Unreadable
+from conveyor_nb.core.text import encodable, shown
+from conveyor_nb.job import Job
+from conveyor_nb.lists import JobList
 from conveyor_nb.notebook.cells import payload_cells, presentable, read_all
 from conveyor_nb.notebook.subjects import jobs_of
-from conveyor_nb.payload import Unreadable
-from conveyor_nb.text import encodable, shown
 from conveyor_nb.worker import live_workers
 
 __all__ = [

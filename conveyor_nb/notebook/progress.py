@@ -10,16 +10,16 @@ from typing import Any, NamedTuple, Self
 
 from tqdm.auto import tqdm
 
-from conveyor_nb.deadlocks import refuse_vain_wait
-from conveyor_nb.errors import ConveyorError
+from conveyor_nb.clocks.loops import call_on
+from conveyor_nb.context.deadlocks import refuse_vain_wait
+from conveyor_nb.context.runs import current_run
+from conveyor_nb.core.errors import ConveyorError
+from conveyor_nb.core.lifecycle import SETTLED
+from conveyor_nb.core.model import EventType, StoreEvent
+from conveyor_nb.core.text import shown
 from conveyor_nb.job import Job
-from conveyor_nb.lifecycle import SETTLED
-from conveyor_nb.loops import call_on
-from conveyor_nb.model import EventType, StoreEvent
-from conveyor_nb.notebook.repaint import Repainter
-from conveyor_nb.runs import current_run
+from conveyor_nb.notebook.panel.repaint import Repainter
 from conveyor_nb.stores import StoreInterface
-from conveyor_nb.text import shown
 
 __all__ = ["Progress", "progress"]
 

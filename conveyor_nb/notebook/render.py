@@ -13,19 +13,13 @@ from typing import Any
 
 from IPython.core.getipython import get_ipython
 
-from conveyor_nb.durations import format_seconds
+from conveyor_nb.context.runs import current_run
+from conveyor_nb.core.durations import format_seconds
+from conveyor_nb.core.model import ALL_NAMES, JobData, JobState
+from conveyor_nb.core.text import many_lines, one_line
 from conveyor_nb.flow import FlowNode
 from conveyor_nb.job import Job
 from conveyor_nb.lists import JobCounts, JobList
-from conveyor_nb.model import ALL_NAMES, JobData, JobState
-from conveyor_nb.notebook.job_detail import (
-    job_facts,
-    log_text,
-    options_text,
-    payload_text,
-    result_text,
-)
-from conveyor_nb.notebook.job_table import page_bounds
 from conveyor_nb.notebook.listings import (
     JOB_HEAD,
     Listing,
@@ -36,12 +30,18 @@ from conveyor_nb.notebook.listings import (
     moment,
 )
 from conveyor_nb.notebook.markup import Markup, as_page, table, tag
+from conveyor_nb.notebook.panel.job_detail import (
+    job_facts,
+    log_text,
+    options_text,
+    payload_text,
+    result_text,
+)
+from conveyor_nb.notebook.panel.job_table import page_bounds
+from conveyor_nb.notebook.shell.terminal import is_terminal
 from conveyor_nb.notebook.subjects import ReadableStore
-from conveyor_nb.notebook.terminal import is_terminal
 from conveyor_nb.queue import Queue
-from conveyor_nb.runs import current_run
 from conveyor_nb.stores import StoreInterface
-from conveyor_nb.text import many_lines, one_line
 from conveyor_nb.worker import Worker
 
 __all__ = ["mimebundle", "static_html"]
@@ -60,7 +60,9 @@ def mimebundle(subject: object) -> dict[str, Any]:
     text = _listing_of(subject) if isinstance(subject, (JobList, FlowNode)) else subject
     bundle: dict[str, Any] = {"text/plain": repr(text), "text/html": static_html(subject)}
     if isinstance(subject, Queue) and not subject.closed and _can_be_live():
-        from conveyor_nb.notebook.dashboard import dashboard  # widgets only where one is shown
+        from conveyor_nb.notebook.panel.dashboard import (
+            dashboard,  # widgets only where one is shown
+        )
 
         bundle[WIDGET_VIEW] = {
             "version_major": 2,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
+from conveyor_nb.core.model import JobData, JobState, WorkerInfo
+from conveyor_nb.core.text import shown
 from conveyor_nb.job import Job
-from conveyor_nb.model import JobData, JobState, WorkerInfo
 from conveyor_nb.queue import Queue
 from conveyor_nb.stores import StoreInterface
-from conveyor_nb.text import shown
 from conveyor_nb.worker import Worker
 
 __all__ = ["ReadableStore", "at_once", "jobs_of", "readable"]

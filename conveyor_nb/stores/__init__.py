@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conveyor_nb.stores.interface import EventCallback, StoreInterface
-from conveyor_nb.stores.memory import MemoryStore
+from conveyor_nb.stores.memory.store import MemoryStore
 
 __all__ = [
     "EventCallback",

@@ -13,15 +13,14 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
-from conveyor_nb.actions import (
+from conveyor_nb.clocks.clock import Clock
+from conveyor_nb.core.actions import (
     Action,
     Cancel,
     ExtendLock,
     Release,
 )
-from conveyor_nb.clock import Clock
-from conveyor_nb.events import EventCallback, EventStream
-from conveyor_nb.model import (
+from conveyor_nb.core.model import (
     FetchOptions,
     JobData,
     JobPage,
@@ -33,6 +32,7 @@ from conveyor_nb.model import (
     StoreEvent,
     WorkerInfo,
 )
+from conveyor_nb.stores.events import EventCallback, EventStream
 
 __all__ = ["EventCallback", "StoreInterface"]
 

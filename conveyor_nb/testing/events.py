@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from msgspec import ValidationError, convert
 
-from conveyor_nb.event_data import EVENT_DATA, keys_of
-from conveyor_nb.lifecycle import TRANSITIONS
-from conveyor_nb.model import EventType, JobState, StoreEvent
+from conveyor_nb.core.event_data import EVENT_DATA, keys_of
+from conveyor_nb.core.lifecycle import TRANSITIONS
+from conveyor_nb.core.model import EventType, JobState, StoreEvent
 from conveyor_nb.stores.interface import StoreInterface
 
 __all__ = ["EventLog", "EventView", "StrictEventView", "capture_events", "fault_of_data"]

@@ -6,12 +6,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from conveyor_nb.actions import Action, Complete, Fail, Stall
-from conveyor_nb.model import FetchOptions, JobData, JobState, Lock
-from conveyor_nb.options import JobOptions
+from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.actions import Action, Complete, Fail, Stall
+from conveyor_nb.core.model import FetchOptions, JobData, JobState, Lock
+from conveyor_nb.core.options import JobOptions
+from conveyor_nb.core.worker_options import GroupLimits, Limiter
 from conveyor_nb.stores.interface import StoreInterface
-from conveyor_nb.virtual_clock import VirtualClock
-from conveyor_nb.worker_options import GroupLimits, Limiter
 
 __all__ = [
     "LOCK_DURATION",

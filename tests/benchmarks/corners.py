@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from conveyor_nb import MemoryStore, Queue, Repeat, StoreEvent, VirtualClock, Worker
-from conveyor_nb.model import EventType
+from conveyor_nb.core.model import EventType
 from tests.benchmarks.engine import no_op
 from tests.benchmarks.measuring import MICRO, PAYLOAD, Figure, Plan, Stopwatch, relative
 from tests.benchmarks.peers import CONCURRENCY

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 from conveyor_nb import BulkJob, Deduplication, Group, GroupLimits, JobState, MemoryStore, Queue
-from conveyor_nb.actions import Complete
-from conveyor_nb.model import FetchOptions, JobData, Lock
+from conveyor_nb.core.actions import Complete
+from conveyor_nb.core.model import FetchOptions, JobData, Lock
 from tests.benchmarks.measuring import PAYLOAD
 
 __all__ = ["CONDITIONS", "OPS", "STEPS", "Held", "complete", "fill", "restore"]

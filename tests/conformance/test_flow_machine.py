@@ -35,12 +35,12 @@ from conveyor_nb import (
     RetryRefusedError,
     StoreEvent,
 )
-from conveyor_nb import actions as do
-from conveyor_nb.lifecycle import SETTLED, TRANSITIONS
-from conveyor_nb.model import JobData, JobScheduler, Lock
-from conveyor_nb.options import JobOptions
+from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core import actions as do
+from conveyor_nb.core.lifecycle import SETTLED, TRANSITIONS
+from conveyor_nb.core.model import JobData, JobScheduler, Lock
+from conveyor_nb.core.options import JobOptions
 from conveyor_nb.testing.events import EventView, capture_events
-from conveyor_nb.virtual_clock import VirtualClock
 
 Result = TypeVar("Result")
 Key = tuple[str, str]

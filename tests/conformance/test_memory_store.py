@@ -17,7 +17,7 @@ import pytest
 import pytest_asyncio
 
 from conveyor_nb import Backoff, JobState, MemoryStore, StoreEvent, SystemClock, VirtualClock
-from conveyor_nb.model import ALL_NAMES
+from conveyor_nb.core.model import ALL_NAMES
 from conveyor_nb.testing.conformance import StoreConformance
 from conveyor_nb.testing.events import EventLog, capture_events
 from conveyor_nb.testing.steps import (

@@ -40,8 +40,8 @@ from conveyor_nb import (
     StoreEvent,
     VirtualClock,
 )
-from conveyor_nb import actions as do
-from conveyor_nb.model import ALL_NAMES, JobData, Lock
+from conveyor_nb.core import actions as do
+from conveyor_nb.core.model import ALL_NAMES, JobData, Lock
 from conveyor_nb.testing.events import StrictEventView
 from conveyor_nb.testing.reference import ReferenceJob, ReferenceQueue
 from conveyor_nb.testing.steps import LOCK_DURATION, QUEUE, fetch_options, new_job

@@ -19,8 +19,8 @@ from conveyor_nb import (
     Worker,
     current_job,
 )
-from conveyor_nb.actions import Action, Log
-from conveyor_nb.runs import current_run
+from conveyor_nb.context.runs import current_run
+from conveyor_nb.core.actions import Action, Log
 
 pytestmark = pytest.mark.asyncio
 Start = Callable[..., Worker]

@@ -20,7 +20,7 @@ from conveyor_nb import (
     Worker,
     current_job,
 )
-from conveyor_nb.deadlocks import _lines
+from conveyor_nb.context.deadlocks import _lines
 
 Start = Callable[..., Worker]
 Wait = Callable[[Job, Queue], Any]

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from conveyor_nb import Job, JobState, MemoryStore, Queue, VirtualClock, Worker
-from conveyor_nb.clock import checkpoint
+from conveyor_nb.clocks.clock import checkpoint
 
 pytestmark = pytest.mark.asyncio
 

@@ -27,7 +27,7 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
-from conveyor_nb.causes import KEPT
+from conveyor_nb.context.causes import KEPT
 
 Start = Callable[..., Worker]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from conveyor_nb import Batch, Job, JobState, MemoryStore, Queue, StoreEvent, VirtualClock, Worker
-from conveyor_nb.model import Lock
+from conveyor_nb.core.model import Lock
 
 
 class OddError(BaseException):

@@ -22,8 +22,8 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
-from conveyor_nb.lifecycle import SETTLED
-from conveyor_nb.model import JobData
+from conveyor_nb.core.lifecycle import SETTLED
+from conveyor_nb.core.model import JobData
 from conveyor_nb.testing.events import StrictEventView
 
 QUEUES = ("a", "b", "c")

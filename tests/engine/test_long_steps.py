@@ -22,9 +22,9 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
-from conveyor_nb.actions import Complete
-from conveyor_nb.clock import SLICE, checkpoint
-from conveyor_nb.model import JobData, Lock
+from conveyor_nb.clocks.clock import SLICE, checkpoint
+from conveyor_nb.core.actions import Complete
+from conveyor_nb.core.model import JobData, Lock
 
 MANY = 4 * SLICE
 LONG: BulkJob = {"name": "send", "data": {"to": "ada"}}

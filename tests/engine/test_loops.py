@@ -21,10 +21,10 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
-from conveyor_nb.blocking import BlockingJob
-from conveyor_nb.clock import checkpoint
-from conveyor_nb.loops import block_on, run_on
-from conveyor_nb.model import EventType
+from conveyor_nb.clocks.clock import checkpoint
+from conveyor_nb.clocks.loops import block_on, run_on
+from conveyor_nb.context.blocking import BlockingJob
+from conveyor_nb.core.model import EventType
 
 T = TypeVar("T")
 
@@ -431,7 +431,7 @@ class EndingLoop:
 
 @pytest.fixture
 def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("conveyor_nb.loops.LOOK", 0.001)
+    monkeypatch.setattr("conveyor_nb.clocks.loops.LOOK", 0.001)
 
 
 @pytest.mark.usefixtures("_looks_often")

@@ -21,8 +21,8 @@ from conveyor_nb import (
     Queue,
     VirtualClock,
 )
-from conveyor_nb.actions import Complete, Fail, Retry
-from conveyor_nb.model import FetchOptions, Lock
+from conveyor_nb.core.actions import Complete, Fail, Retry
+from conveyor_nb.core.model import FetchOptions, Lock
 
 FEW, MANY = 100, 10_000
 

@@ -22,8 +22,8 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
-from conveyor_nb.actions import Complete, Fail
-from conveyor_nb.model import Lock
+from conveyor_nb.core.actions import Complete, Fail
+from conveyor_nb.core.model import Lock
 
 Start = Callable[..., Worker]
 

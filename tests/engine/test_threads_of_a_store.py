@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from conveyor_nb import JobState, MemoryStore, Queue, StoreEvent, VirtualClock
-from conveyor_nb.clock import SLICE, checkpoint
+from conveyor_nb.clocks.clock import SLICE, checkpoint
 
 MANY = 4 * SLICE
 

@@ -37,7 +37,7 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
-from conveyor_nb.clock import checkpoint
+from conveyor_nb.clocks.clock import checkpoint
 
 Start = Callable[..., Worker]
 

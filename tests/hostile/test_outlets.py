@@ -28,11 +28,11 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
+from conveyor_nb.core.model import EPOCH
 from conveyor_nb.frames import attempts_frame, events_frame, results_frame, schedulers_frame
-from conveyor_nb.model import EPOCH
-from conveyor_nb.notebook.dashboard import dashboard
+from conveyor_nb.notebook.commands.magic_output import status_text
 from conveyor_nb.notebook.listings import events_listing, jobs_listing, workers_listing
-from conveyor_nb.notebook.magic_output import status_text
+from conveyor_nb.notebook.panel.dashboard import dashboard
 
 pytestmark = pytest.mark.asyncio
 

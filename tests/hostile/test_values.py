@@ -21,8 +21,8 @@ from conveyor_nb import (
     Worker,
 )
 from conveyor_nb.frames import Unreadable, Unshown, jobs_frame, results_frame, schedulers_frame
-from conveyor_nb.notebook.dashboard import dashboard
 from conveyor_nb.notebook.listings import jobs_listing
+from conveyor_nb.notebook.panel.dashboard import dashboard
 
 pytestmark = pytest.mark.asyncio
 

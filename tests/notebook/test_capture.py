@@ -394,7 +394,7 @@ def test_the_log_is_shown_with_the_job(kernel: Kernel) -> None:
     kernel.do(RUN)
     shown: Ran = kernel.do("%conveyor job emails-1")
     assert "&lt;b&gt;of the job&lt;/b&gt;" in shown.shown[0]["text/html"]
-    detail = "from conveyor_nb.notebook.job_detail import job_detail\n"
+    detail = "from conveyor_nb.notebook.panel.job_detail import job_detail\n"
     data = "await default_store().get_job('emails', 'emails-1')"
     [attempt] = kernel.value(f"{detail}job_detail({data})['attempts']")
     assert attempt["logs"] == "<b>of the job</b>"

@@ -10,9 +10,10 @@ import pytest
 import pytest_asyncio
 
 from conveyor_nb import FlowJob, FlowProducer, Job, MemoryStore, Queue, VirtualClock, Worker
-from conveyor_nb.notebook import feed, render
-from conveyor_nb.notebook.dashboard import close_panels, dashboard
-from conveyor_nb.notebook.feed import Feed
+from conveyor_nb.notebook import render
+from conveyor_nb.notebook.panel import feed
+from conveyor_nb.notebook.panel.dashboard import close_panels, dashboard
+from conveyor_nb.notebook.panel.feed import Feed
 
 pytestmark = pytest.mark.asyncio
 

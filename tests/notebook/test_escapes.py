@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 PRELUDE = """
 import asyncio, logging, os, sys
 from conveyor_nb import *
-from conveyor_nb.notebook.dashboard import dashboard
+from conveyor_nb.notebook.panel.dashboard import dashboard
 
 logging.getLogger("conveyor_nb").setLevel("CRITICAL")
 emails = Queue("emails")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from conveyor_nb import MemoryStore, Queue
-from conveyor_nb.clock import SLICE
-from conveyor_nb.notebook.awaiting import finish
-from conveyor_nb.notebook.command_line import Mistake
+from conveyor_nb.clocks.clock import SLICE
+from conveyor_nb.notebook.commands.awaiting import finish
+from conveyor_nb.notebook.commands.command_line import Mistake
 
 
 @pytest.mark.asyncio

@@ -22,7 +22,7 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
-from conveyor_nb.model import (
+from conveyor_nb.core.model import (
     AttemptRecord,
     AttemptStatus,
     EventType,

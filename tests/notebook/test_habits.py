@@ -288,7 +288,7 @@ def test_a_hundred_displays_may_change_and_no_more(kernel: Kernel) -> None:
 
 def test_a_panel_made_in_a_thread_lives_on_the_loop_of_the_cells(kernel: Kernel) -> None:
     kernel.do(
-        "from conveyor_nb.notebook.dashboard import _panels\n"
+        "from conveyor_nb.notebook.panel.dashboard import _panels\n"
         "async def show():\n    emails._repr_mimebundle_()\n    return _panels[-1]\n"
         "panel = await asyncio.to_thread(lambda: asyncio.run(show()))\n"
         "panel.receive({'do': 'hello', 'view': 'page', 'n': 1})"

@@ -11,12 +11,12 @@ import pytest
 import pytest_asyncio
 
 from conveyor_nb import Job, MemoryStore, Queue, VirtualClock, Worker
-from conveyor_nb.notebook.dashboard import dashboard
+from conveyor_nb.notebook.commands.magic_output import status_text
 from conveyor_nb.notebook.frames import attempts_frame, workers_frame
-from conveyor_nb.notebook.job_detail import job_facts
-from conveyor_nb.notebook.job_table import job_row
-from conveyor_nb.notebook.magic_output import status_text
-from conveyor_nb.notebook.workers_panel import worker_rows
+from conveyor_nb.notebook.panel.dashboard import dashboard
+from conveyor_nb.notebook.panel.job_detail import job_facts
+from conveyor_nb.notebook.panel.job_table import job_row
+from conveyor_nb.notebook.panel.workers_panel import worker_rows
 
 pytestmark = pytest.mark.asyncio
 

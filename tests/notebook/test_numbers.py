@@ -34,10 +34,10 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
-from conveyor_nb.canonical import canonical_json
-from conveyor_nb.events import EventStream
+from conveyor_nb.core.canonical import canonical_json
+from conveyor_nb.core.worker_options import WorkerOptions
 from conveyor_nb.notebook.payloads import payloads_of
-from conveyor_nb.worker_options import WorkerOptions
+from conveyor_nb.stores.events import EventStream
 
 given: Any = np
 """numpy, whose types type checkers know not to be Python's own."""

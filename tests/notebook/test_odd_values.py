@@ -34,8 +34,8 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
-from conveyor_nb.declaring import option_names
-from conveyor_nb.worker_options import WorkerOptions
+from conveyor_nb.core.declaring import option_names
+from conveyor_nb.core.worker_options import WorkerOptions
 
 
 class Unreadable:
@@ -168,7 +168,7 @@ CALLS: dict[str, Call] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::conveyor_nb.errors.ScheduleReplacedWarning")
+@pytest.mark.filterwarnings("ignore::conveyor_nb.core.errors.ScheduleReplacedWarning")
 @pytest.mark.parametrize("name", [*OPTIONS, *WORKERS, *PARTS, *CALLS])
 @pytest.mark.asyncio
 async def test_an_odd_value_is_taken_or_refused_by_one_clear_error(name: str) -> None:

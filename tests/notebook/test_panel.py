@@ -12,11 +12,11 @@ import pytest
 import pytest_asyncio
 
 from conveyor_nb import Job, JobData, MemoryStore, Queue, VirtualClock, Worker
-from conveyor_nb.model import EPOCH, StoreEvent
-from conveyor_nb.notebook import dashboard as dashboard_module
-from conveyor_nb.notebook.dashboard import Panel, dashboard
-from conveyor_nb.notebook.event_log import KEPT
-from conveyor_nb.notebook.job_table import PAGE_SIZE
+from conveyor_nb.core.model import EPOCH, StoreEvent
+from conveyor_nb.notebook.panel import dashboard as dashboard_module
+from conveyor_nb.notebook.panel.dashboard import Panel, dashboard
+from conveyor_nb.notebook.panel.event_log import KEPT
+from conveyor_nb.notebook.panel.job_table import PAGE_SIZE
 
 pytestmark = pytest.mark.asyncio
 

@@ -188,7 +188,7 @@ def test_cells_for_several_job_names_share_a_worker(kernel: Kernel) -> None:
 
 def worker_rows(kernel: Kernel) -> list[tuple[object, ...]]:
     """The workers of ``emails`` as a panel shows them."""
-    kernel.do("from conveyor_nb.notebook.workers_panel import worker_rows")
+    kernel.do("from conveyor_nb.notebook.panel.workers_panel import worker_rows")
     rows = kernel.value("await worker_rows(default_store(), 'emails')")
     return [(row["name"], row["version"], row["status"], row["busy"]) for row in rows]
 
@@ -283,7 +283,7 @@ def test_a_fault_of_the_engine_is_shown_once_and_it_goes_on(kernel: Kernel) -> N
         "        return await super().fetch_next_job(*args)\n"
         "clock = VirtualClock()\n"
         "set_default_store(Flaky(ids='sequential', clock=clock))\n"
-        "from conveyor_nb.notebook.dashboard import dashboard\n"
+        "from conveyor_nb.notebook.panel.dashboard import dashboard\n"
         "panel = dashboard(Queue('emails'))\n"
         "panel.receive({'do': 'hello', 'view': 'page', 'n': 1})"
     )

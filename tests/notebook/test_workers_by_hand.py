@@ -72,7 +72,7 @@ def test_one_by_hand_beside_a_named_one(kernel: Kernel) -> None:
 
 
 def test_a_panel_has_buttons_for_it(kernel: Kernel) -> None:
-    kernel.do("from conveyor_nb.notebook.workers_panel import act_on_worker, worker_rows")
+    kernel.do("from conveyor_nb.notebook.panel.workers_panel import act_on_worker, worker_rows")
     keys = "[(row['key'], row['status'], row['can']) for row in rows]"
     rows = f"rows = await worker_rows(default_store(), 'emails')\n{keys}"
     act = "await act_on_worker(default_store(), 'emails', 'emails', '{}')"

@@ -247,8 +247,8 @@ def main(report: str, *tests: str) -> int:
     asyncio._set_running_loop(None)
 
     builtins.__import__ = import_or_stand_in
-    from conveyor_nb.processes import ProcessRunner
-    from conveyor_nb.runners import ThreadRunner
+    from conveyor_nb.running.processes import ProcessRunner
+    from conveyor_nb.running.runners import ThreadRunner
 
     tell(threading.Thread, "threads", "start")
     tell(ThreadRunner, "threads", "__init__")

@@ -14,7 +14,7 @@ import pytest_asyncio
 from msgspec.structs import replace
 
 from conveyor_nb import Job, JobState, MemoryStore, Queue, StoreEvent
-from conveyor_nb.model import EventType
+from conveyor_nb.core.model import EventType
 from tests.soak.rules import Rules
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from conveyor_nb import ScaledClock, SystemClock, VirtualClock
-from conveyor_nb.alarm import Alarm
-from conveyor_nb.clock import Clock, _turn, checkpoint, undisturbed
+from conveyor_nb.clocks.alarm import Alarm
+from conveyor_nb.clocks.clock import Clock, _turn, checkpoint, undisturbed
 
 START = datetime(2027, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -1,4 +1,4 @@
-"""Time comes from ``clock.py`` and nowhere else, so that a virtual clock sees all of it."""
+"""Time comes from ``clocks/clock.py`` and nowhere else, so that a virtual clock sees all of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2] / "conveyor_nb"
 MODULES = {str(path.relative_to(ROOT)): path for path in sorted(ROOT.rglob("*.py"))}
-for _own in ("clock.py", "real_time.py"):
+for _own in ("clocks/clock.py", "clocks/real_time.py"):
     del MODULES[_own]
 
 FORBIDDEN = frozenset(

@@ -10,9 +10,10 @@ from typing import Any, get_type_hints
 import pytest
 from msgspec import convert
 
-from conveyor_nb import EventBus, JobState, MemoryStore, Queue, StoreEvent, event_data
-from conveyor_nb.event_data import EVENT_DATA, HandlerErrorData, keys_of
-from conveyor_nb.model import EventType
+from conveyor_nb import EventBus, JobState, MemoryStore, Queue, StoreEvent
+from conveyor_nb.core import event_data
+from conveyor_nb.core.event_data import EVENT_DATA, HandlerErrorData, keys_of
+from conveyor_nb.core.model import EventType
 from conveyor_nb.testing.events import fault_of_data
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from conveyor_nb import EventBus, StoreEvent
-from conveyor_nb.events import local_name
-from conveyor_nb.model import EventType
+from conveyor_nb.core.model import EventType
+from conveyor_nb.stores.events import local_name
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 DONE = StoreEvent("job:completed", "emails", "a", {"returnvalue": 1}, NOW)

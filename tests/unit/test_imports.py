@@ -27,36 +27,33 @@ class Room(NamedTuple):
     imports_later: str = ""
 
 
-BELOW_NOTEBOOK = "data rules interface stores memory engine display public"
+BELOW_NOTEBOOK = "core clocks seam stores memory jobs context running people display public"
 
 ROOMS = {
-    "data": Room(
-        "errors failures numerals durations checks canonical bounds declaring options "
-        "worker_options model actions payload matching text logs event_data",
-        "data",
-    ),
-    "rules": Room(
-        "lifecycle attempts flow_rules schedule clock real_time virtual_clock alarm events loops "
-        "origins",
-        "data rules",
-    ),
-    "interface": Room("stores.interface", "data rules"),
+    "core": Room("core core.*", "core"),
+    "clocks": Room("clocks clocks.*", "core clocks"),
+    "seam": Room("stores.interface stores.events stores.subscriptions", "core clocks seam"),
+    "memory": Room("stores.memory stores.memory.*", "core clocks seam memory display"),
     # The package `stores` is the door to the concrete ones: the engine asks it for the default.
-    "stores": Room("stores", "data rules interface memory"),
-    "memory": Room("stores.*", "data rules interface memory display"),
-    "engine": Room(
-        "queue repeating job worker dispatcher execution faults runners processes process_child "
-        "process_group process_pickle threads blocking current locks slots overruns registry flow "
-        "observable intake lists causes conditions deadlocks handlers lifespan runs",
-        "data rules interface stores engine display",
+    "stores": Room("stores", "core clocks seam memory"),
+    "jobs": Room("job observable", "core clocks seam stores jobs context display"),
+    "context": Room("context context.*", "core clocks seam stores context jobs"),
+    "running": Room("running running.*", "core clocks seam stores jobs context running"),
+    "people": Room(
+        "queue repeating flow worker registry intake lists",
+        "core clocks seam stores jobs context running people display",
     ),
     # The one door from the engine to the notebook, open only while someone goes through it.
-    "display": Room("display", "data", "interface notebook"),
-    "public": Room("__init__", "data rules interface stores engine display", "notebook"),
-    "frames": Room("frames", "data notebook"),
-    "testing": Room("testing testing.*", "data rules interface engine public testing"),
+    "display": Room("display", "core", "seam notebook"),
+    "public": Room(
+        "__init__", "core clocks seam stores jobs context running people display", "notebook"
+    ),
+    "frames": Room("frames", "core notebook"),
+    "testing": Room(
+        "testing testing.*", "core clocks seam stores jobs context running people public testing"
+    ),
     "notebook": Room("notebook notebook.*", f"{BELOW_NOTEBOOK} notebook"),
-    "cli": Room("__main__ cli cli.*", "cli", "public data"),
+    "cli": Room("__main__ cli cli.*", "cli", "public core"),
 }
 """The first room with a fitting pattern is a module's room."""
 
@@ -177,9 +174,9 @@ def test_imports_are_found_wherever_they_stand(source: str, found: list[Import])
 @pytest.mark.parametrize(
     ("module", "target", "when", "fault"),
     [
-        ("model", "conveyor_nb.clock.Clock", NOW, "'data' may not import 'rules'"),
+        ("core.model", "conveyor_nb.clocks.clock.Clock", NOW, "'core' may not import 'clocks'"),
         ("queue", "conveyor_nb.stores.default_store", NOW, None),
-        ("queue", "conveyor_nb.stores.memory.MemoryStore", LATER, "may not import 'memory'"),
+        ("queue", "conveyor_nb.stores.memory.store.MemoryStore", LATER, "may not import 'memory'"),
         ("queue", "conveyor_nb.notebook", LATER, "may not import 'notebook' in a function"),
         ("display", "conveyor_nb.notebook", LATER, None),
         ("display", "conveyor_nb.notebook", NOW, "may not import 'notebook' when it is loaded"),

@@ -20,15 +20,15 @@ from conveyor_nb import (
     LostLockError,
     RetryRefusedError,
 )
-from conveyor_nb import actions as do
-from conveyor_nb.bounds import (
+from conveyor_nb.core import actions as do
+from conveyor_nb.core.bounds import (
     MAX_ATTEMPT_RECORDS,
     MAX_LOG_LINE,
     MAX_LOG_LINES,
     MAX_REASON,
     MAX_STACKTRACE,
 )
-from conveyor_nb.lifecycle import (
+from conveyor_nb.core.lifecycle import (
     SETTLED,
     TRANSITIONS,
     UNSETTLED,
@@ -36,7 +36,7 @@ from conveyor_nb.lifecycle import (
     decide,
     take,
 )
-from conveyor_nb.model import AttemptRecord, AttemptStatus, EventType, JobState, Lock
+from conveyor_nb.core.model import AttemptRecord, AttemptStatus, EventType, JobState, Lock
 
 NOW = datetime(2027, 1, 1, 12, tzinfo=UTC)
 LATER, EARLIER = NOW + timedelta(hours=1), NOW - timedelta(hours=1)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from conveyor_nb import Backoff, InvalidJobStateError, JobData, JobOptions
-from conveyor_nb.flow_rules import child_restarted, child_settled
-from conveyor_nb.lifecycle import (
+from conveyor_nb.core.flow_rules import child_restarted, child_settled
+from conveyor_nb.core.lifecycle import (
     TRANSITIONS,
     Change,
     admit,
@@ -21,8 +21,8 @@ from conveyor_nb.lifecycle import (
     retry_delay,
     take,
 )
-from conveyor_nb.model import AttemptRecord, JobState
-from conveyor_nb.options import ChildFailurePolicy
+from conveyor_nb.core.model import AttemptRecord, JobState
+from conveyor_nb.core.options import ChildFailurePolicy
 
 NOW = datetime(2027, 1, 1, 12, tzinfo=UTC)
 LATER, EARLIER = NOW + timedelta(hours=1), NOW - timedelta(hours=1)

@@ -23,10 +23,10 @@ from conveyor_nb import (
     Limiter,
     Repeat,
 )
-from conveyor_nb.checks import check_name, to_instant
-from conveyor_nb.declaring import option_names
-from conveyor_nb.options import BackoffType, ChildFailurePolicy
-from conveyor_nb.worker_options import WorkerOptions
+from conveyor_nb.core.checks import check_name, to_instant
+from conveyor_nb.core.declaring import option_names
+from conveyor_nb.core.options import BackoffType, ChildFailurePolicy
+from conveyor_nb.core.worker_options import WorkerOptions
 
 NOON = datetime(2027, 1, 1, 12, tzinfo=UTC)
 NAIVE = datetime(2027, 1, 1, 12)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conveyor_nb import Repeat
-from conveyor_nb.schedule import first_run, next_run, resumed_run
+from conveyor_nb.core.schedule import first_run, next_run, resumed_run
 
 NOON = datetime(2027, 1, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

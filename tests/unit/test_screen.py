@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tqdm import tqdm
 
-from conveyor_nb.notebook.screen import MAX_LINE_LENGTH, Screen
+from conveyor_nb.notebook.shell.screen import MAX_LINE_LENGTH, Screen
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -17,8 +17,8 @@ from typing import Any, get_type_hints
 import pytest
 
 from conveyor_nb import JobOptions, MemoryStore, Queue, Worker
-from conveyor_nb.declaring import option_names
-from conveyor_nb.options import (
+from conveyor_nb.core.declaring import option_names
+from conveyor_nb.core.options import (
     BulkJob,
     CronKeywords,
     EveryKeywords,
@@ -28,7 +28,7 @@ from conveyor_nb.options import (
     SharedKeywords,
     UndelayedKeywords,
 )
-from conveyor_nb.worker_options import WorkerKeywords, WorkerOptions
+from conveyor_nb.core.worker_options import WorkerKeywords, WorkerOptions
 
 PROGRAM = """
 from __future__ import annotations

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.internal.conjecture import engine
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from conveyor_nb.durations import to_seconds
-from conveyor_nb.model import ALL_NAMES, FetchOptions, JobData
-from conveyor_nb.options import JobOptions
-from conveyor_nb.stores.waiting import WaitingIndex
-from conveyor_nb.worker_options import GroupLimits, Limiter
+from conveyor_nb.core.durations import to_seconds
+from conveyor_nb.core.model import ALL_NAMES, FetchOptions, JobData
+from conveyor_nb.core.options import JobOptions
+from conveyor_nb.core.worker_options import GroupLimits, Limiter
+from conveyor_nb.stores.memory.waiting import WaitingIndex
 
 NAMES = ("send", "log", "sort")
 GROUPS = (None, "x", "y")

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.events import fault_of_data
-from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["StoreTests"]
 

@@ -8,9 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from conveyor_nb.actions import Action, Cancel, Complete, Fail, MoveToDelayed, Release, Retry
-from conveyor_nb.errors import JobNotFoundError
-from conveyor_nb.model import JobState
+from conveyor_nb.clocks.virtual import VIRTUAL_START, VirtualClock
+from conveyor_nb.core.actions import Action, Cancel, Complete, Fail, MoveToDelayed, Release, Retry
+from conveyor_nb.core.errors import JobNotFoundError
+from conveyor_nb.core.model import JobState
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events
@@ -27,7 +28,6 @@ from conveyor_nb.testing.steps import (
     state_of,
     take,
 )
-from conveyor_nb.virtual_clock import VIRTUAL_START, VirtualClock
 
 __all__ = ["CancellingTests"]
 

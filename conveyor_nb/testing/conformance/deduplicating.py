@@ -7,10 +7,11 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from conveyor_nb.actions import Cancel, Retry
-from conveyor_nb.errors import RetryRefusedError
-from conveyor_nb.model import JobData, JobState
-from conveyor_nb.options import Deduplication
+from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.actions import Cancel, Retry
+from conveyor_nb.core.errors import RetryRefusedError
+from conveyor_nb.core.model import JobData, JobState
+from conveyor_nb.core.options import Deduplication
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events
@@ -24,7 +25,6 @@ from conveyor_nb.testing.steps import (
     new_job,
     take,
 )
-from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["DeduplicatingTests"]
 

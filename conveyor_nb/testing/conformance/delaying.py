@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from conveyor_nb.actions import ChangeDelay, Promote
-from conveyor_nb.errors import InvalidJobStateError
-from conveyor_nb.model import ALL_NAMES, JobState
-from conveyor_nb.options import Group
+from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.actions import ChangeDelay, Promote
+from conveyor_nb.core.errors import InvalidJobStateError
+from conveyor_nb.core.model import ALL_NAMES, JobState
+from conveyor_nb.core.options import Group
+from conveyor_nb.core.worker_options import Limiter
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events
@@ -30,8 +32,6 @@ from conveyor_nb.testing.steps import (
     state_of,
     take,
 )
-from conveyor_nb.virtual_clock import VirtualClock
-from conveyor_nb.worker_options import Limiter
 
 __all__ = ["DelayingTests"]
 

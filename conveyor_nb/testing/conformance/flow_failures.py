@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from conveyor_nb.actions import Cancel, Fail, Release, Retry
-from conveyor_nb.bounds import MAX_CHILD_REASON
-from conveyor_nb.errors import InvalidJobStateError, JobNotFoundError, RetryRefusedError
-from conveyor_nb.model import JobState
+from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.actions import Cancel, Fail, Release, Retry
+from conveyor_nb.core.bounds import MAX_CHILD_REASON
+from conveyor_nb.core.errors import InvalidJobStateError, JobNotFoundError, RetryRefusedError
+from conveyor_nb.core.model import JobState
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.conformance.flows import (
@@ -37,7 +38,6 @@ from conveyor_nb.testing.steps import (
     stall,
     take,
 )
-from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["FlowFailureTests"]
 

@@ -10,9 +10,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from conveyor_nb.errors import GroupFullError, InvalidJobStateError, JobNotFoundError, PayloadError
-from conveyor_nb.model import JobData, JobState
-from conveyor_nb.options import Group
+from conveyor_nb.core.errors import (
+    GroupFullError,
+    InvalidJobStateError,
+    JobNotFoundError,
+    PayloadError,
+)
+from conveyor_nb.core.model import JobData, JobState
+from conveyor_nb.core.options import Group
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import EventLog, capture_events

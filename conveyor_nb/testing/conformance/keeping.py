@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import pytest
 
-from conveyor_nb.actions import Retry
-from conveyor_nb.model import JobState
-from conveyor_nb.options import Keep
+from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.actions import Retry
+from conveyor_nb.core.model import JobState
+from conveyor_nb.core.options import Keep
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events
@@ -23,7 +24,6 @@ from conveyor_nb.testing.steps import (
     state_of,
     take,
 )
-from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["KeepingTests"]
 

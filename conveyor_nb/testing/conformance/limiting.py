@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import pytest
 
-from conveyor_nb.errors import GroupFullError
-from conveyor_nb.model import JobState
-from conveyor_nb.options import Group
+from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.errors import GroupFullError
+from conveyor_nb.core.model import JobState
+from conveyor_nb.core.options import Group
+from conveyor_nb.core.worker_options import Limiter
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events
@@ -24,8 +26,6 @@ from conveyor_nb.testing.steps import (
     served,
     take,
 )
-from conveyor_nb.virtual_clock import VirtualClock
-from conveyor_nb.worker_options import Limiter
 
 __all__ = ["LimitingTests"]
 

@@ -8,7 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from conveyor_nb.actions import (
+from conveyor_nb.clocks.virtual import VIRTUAL_START, VirtualClock
+from conveyor_nb.core.actions import (
     Action,
     Complete,
     Discard,
@@ -23,8 +24,8 @@ from conveyor_nb.actions import (
     SetProgress,
     UpdateData,
 )
-from conveyor_nb.errors import JobNotFoundError, LostLockError, RetryRefusedError
-from conveyor_nb.model import AttemptRecord, JobData, JobState, Lock
+from conveyor_nb.core.errors import JobNotFoundError, LostLockError, RetryRefusedError
+from conveyor_nb.core.model import AttemptRecord, JobData, JobState, Lock
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events
@@ -41,7 +42,6 @@ from conveyor_nb.testing.steps import (
     stall,
     take,
 )
-from conveyor_nb.virtual_clock import VIRTUAL_START, VirtualClock
 
 __all__ = ["LockingTests"]
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from conveyor_nb.actions import ChangePriority
-from conveyor_nb.errors import InvalidJobStateError
-from conveyor_nb.model import ALL_NAMES, JobState, WorkerInfo, WorkerStatus
+from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.actions import ChangePriority
+from conveyor_nb.core.errors import InvalidJobStateError
+from conveyor_nb.core.model import ALL_NAMES, JobState, WorkerInfo, WorkerStatus
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events
@@ -29,7 +30,6 @@ from conveyor_nb.testing.steps import (
     other_than,
     take,
 )
-from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["LookingTests"]
 

@@ -9,10 +9,11 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from conveyor_nb.actions import Retry
-from conveyor_nb.errors import InvalidJobStateError
-from conveyor_nb.model import ALL_NAMES, JobScheduler, JobState
-from conveyor_nb.options import JobOptions, Repeat
+from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.actions import Retry
+from conveyor_nb.core.errors import InvalidJobStateError
+from conveyor_nb.core.model import ALL_NAMES, JobScheduler, JobState
+from conveyor_nb.core.options import JobOptions, Repeat
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import EventView, capture_events
@@ -32,7 +33,6 @@ from conveyor_nb.testing.steps import (
     state_of,
     take,
 )
-from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["MaintainingTests"]
 

@@ -12,13 +12,13 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
-from conveyor_nb.actions import Cancel
-from conveyor_nb.errors import MetricsDisabledError
-from conveyor_nb.model import MetricsPeriod, MetricsPoint
+from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.actions import Cancel
+from conveyor_nb.core.errors import MetricsDisabledError
+from conveyor_nb.core.model import MetricsPeriod, MetricsPoint
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.steps import QUEUE, add, complete, fail, new_job, take
-from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["MetricsTests"]
 

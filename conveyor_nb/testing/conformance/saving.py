@@ -9,12 +9,12 @@ from datetime import timedelta
 
 import pytest
 
-from conveyor_nb.model import JobState
+from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.model import JobState
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events
 from conveyor_nb.testing.steps import QUEUE, add, add_all, get, ids_in, in_state, new_job, served
-from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["SavingTests"]
 

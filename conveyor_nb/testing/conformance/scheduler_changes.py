@@ -9,9 +9,10 @@ from datetime import timedelta
 
 import pytest
 
-from conveyor_nb.errors import InvalidJobStateError, PayloadError
-from conveyor_nb.model import JobScheduler, JobState
-from conveyor_nb.options import JobOptions, Repeat
+from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.errors import InvalidJobStateError, PayloadError
+from conveyor_nb.core.model import JobScheduler, JobState
+from conveyor_nb.core.options import JobOptions, Repeat
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.conformance.schedulers import (
@@ -25,7 +26,6 @@ from conveyor_nb.testing.conformance.schedulers import (
 )
 from conveyor_nb.testing.events import capture_events
 from conveyor_nb.testing.steps import QUEUE, add, complete, get, take
-from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["SchedulerChangeTests"]
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from conveyor_nb.actions import Cancel, Fail, Promote, Retry
-from conveyor_nb.errors import PayloadError
-from conveyor_nb.model import JobData, JobScheduler, JobState
-from conveyor_nb.options import JobOptions, Keep, Repeat
+from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.actions import Cancel, Fail, Promote, Retry
+from conveyor_nb.core.errors import PayloadError
+from conveyor_nb.core.model import JobData, JobScheduler, JobState
+from conveyor_nb.core.options import JobOptions, Keep, Repeat
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events
 from conveyor_nb.testing.steps import QUEUE, apply, complete, fail, stall, take
-from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = [
     "HOURLY",

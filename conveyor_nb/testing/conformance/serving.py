@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from conveyor_nb.actions import ChangePriority, Promote, Release, Retry
-from conveyor_nb.model import ALL_NAMES, JobData, JobState
+from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.actions import ChangePriority, Promote, Release, Retry
+from conveyor_nb.core.model import ALL_NAMES, JobData, JobState
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events
@@ -27,7 +28,6 @@ from conveyor_nb.testing.steps import (
     stall,
     take,
 )
-from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["ServingTests"]
 

@@ -8,10 +8,11 @@ from datetime import timedelta
 
 import pytest
 
-from conveyor_nb.actions import Complete, Discard, Fail, MoveToDelayed, Retry, Stall
-from conveyor_nb.errors import InvalidJobStateError, JobNotFoundError
-from conveyor_nb.model import AttemptStatus, EventType, JobState
-from conveyor_nb.options import Backoff
+from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.actions import Complete, Discard, Fail, MoveToDelayed, Retry, Stall
+from conveyor_nb.core.errors import InvalidJobStateError, JobNotFoundError
+from conveyor_nb.core.model import AttemptStatus, EventType, JobState
+from conveyor_nb.core.options import Backoff
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events
@@ -32,7 +33,6 @@ from conveyor_nb.testing.steps import (
     state_of,
     take,
 )
-from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["SettlingTests"]
 

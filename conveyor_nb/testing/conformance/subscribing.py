@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from conveyor_nb.model import ALL_NAMES, EventType, StoreEvent, WorkerInfo, WorkerStatus
-from conveyor_nb.payload import thaw
+from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.model import ALL_NAMES, EventType, StoreEvent, WorkerInfo, WorkerStatus
+from conveyor_nb.core.payload import thaw
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import EventLog, capture_events
 from conveyor_nb.testing.steps import QUEUE, add, add_all, complete, ids_in, new_job, take
-from conveyor_nb.virtual_clock import VirtualClock
 
 __all__ = ["SubscribingTests"]
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from conveyor_nb.actions import ClearLogs, Log, SetProgress, UpdateData
-from conveyor_nb.errors import InvalidJobStateError, JobNotFoundError
-from conveyor_nb.model import JobState
+from conveyor_nb.core.actions import ClearLogs, Log, SetProgress, UpdateData
+from conveyor_nb.core.errors import InvalidJobStateError, JobNotFoundError
+from conveyor_nb.core.model import JobState
+from conveyor_nb.core.worker_options import Limiter
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events
@@ -30,7 +31,6 @@ from conveyor_nb.testing.steps import (
     served,
     take,
 )
-from conveyor_nb.worker_options import Limiter
 
 __all__ = ["UpdatingTests"]
 

@@ -1,0 +1,1 @@
+"""Time: the clocks, timers, and the loops that these run on."""

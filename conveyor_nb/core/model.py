@@ -1,0 +1,418 @@
+"""The data that queues, workers and stores pass to each other. No rule lives here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Unpack
+
+import msgspec.structs
+from msgspec import Struct
+
+from conveyor_nb.core.checks import check_choice, reject_unknown
+from conveyor_nb.core.declaring import spelled_out
+from conveyor_nb.core.durations import format_seconds
+from conveyor_nb.core.options import OPTION_NAMES, JobKeywords, JobOptions, Repeat
+from conveyor_nb.core.payload import peek, thaw_for
+from conveyor_nb.core.text import Word, inline, one_line, shown, shown_fields, shown_list
+from conveyor_nb.core.worker_options import GroupLimits, Limiter
+
+__all__ = [
+    "ALL_NAMES",
+    "AttemptRecord",
+    "AttemptStatus",
+    "EventType",
+    "FetchOptions",
+    "FlowJob",
+    "JobData",
+    "JobPage",
+    "JobScheduler",
+    "JobState",
+    "Lock",
+    "MetricsPeriod",
+    "MetricsPoint",
+    "StoreEvent",
+    "WorkerInfo",
+    "WorkerStatus",
+    "to_state",
+]
+
+ALL_NAMES = "__all__"
+"""In a queue's set of paused job names: the whole queue is paused."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class JobState(Word):
+    """Where a job is in its life; each job is in exactly one state."""
+
+    WAITING = "waiting"
+    WAITING_CHILDREN = "waiting-children"
+    DELAYED = "delayed"
+    ACTIVE = "active"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+def to_state(state: JobState | str | None) -> JobState | None:
+    """The state that a text names; ``None`` stays ``None``.
+
+    Raises:
+        ValueError: there is no such state.
+
+    >>> to_state("waiting")
+    'waiting'
+    """
+    return None if state is None else check_choice(JobState, state, what="state")
+
+
+class AttemptStatus(Word):
+    """How one attempt ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class WorkerStatus(Word):
+    """What a worker is doing."""
+
+    STOPPED = "stopped"
+    RUNNING = "running"
+    PAUSED = "paused"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class EventType(Word):
+    """The type of a :class:`StoreEvent`; ``event_data`` says what each of them tells."""
+
+    WAITING = "job:waiting"
+    WAITING_CHILDREN = "job:waiting-children"
+    DELAYED = "job:delayed"
+    ACTIVE = "job:active"
+    COMPLETED = "job:completed"
+    FAILED = "job:failed"
+    PROGRESS = "job:progress"
+    LOG = "job:log"
+    RETRYING = "job:retrying"
+    STALLED = "job:stalled"
+    HELD = "job:held"
+    FREED = "job:freed"
+    CANCELLED = "job:cancelled"
+    REMOVED = "job:removed"
+    DRAINED = "queue:drained"
+    PAUSED = "queue:paused"
+    RESUMED = "queue:resumed"
+    ERROR = "queue:error"
+    WORKER_STARTED = "worker:started"
+    WORKER_PAUSED = "worker:paused"
+    WORKER_CLOSED = "worker:closed"
+    DISCONNECTED = "store:disconnected"
+    MISSED = "stream:missed"
+
+
+class StoreEvent(Struct, frozen=True):
+    """One thing that happened in a store; published after the change is visible there.
+
+    ``data`` holds more about it: ``event_data`` says what, by type. It is shared by all
+    subscribers: read it, don't change it.
+    """
+
+    type: str
+    queue_name: str
+    job_id: str | None
+    data: Mapping[str, Any]
+    timestamp: datetime
+
+    def __repr__(self) -> str:
+        whose = f"{inline(self.queue_name)} {inline(self.job_id or '')}".rstrip()
+        told = ", ".join(
+            f"{one_line(name, 40)}: {one_line(value, 60)}" for name, value in self.data.items()
+        )
+        return f"<StoreEvent {one_line(self.type)} of {whose}{f': {told}' if told else ''}>"
+
+
+class Lock(Struct, frozen=True, gc=False):
+    """Proof that a worker took a job, and for which attempt: what fences late reports off."""
+
+    worker_id: str
+    attempt: int
+
+
+class AttemptRecord(Struct, frozen=True, gc=False):
+    """One time that a worker took a job; ``attempt`` counts from 1."""
+
+    attempt: int
+    worker_id: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    status: AttemptStatus | None = None
+    error: str | None = None
+    stacktrace: str | None = None
+    logs: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        told = f"{self.status or 'running'}"
+        if self.ended_at is not None:
+            told += f" after {format_seconds((self.ended_at - self.started_at).total_seconds())}"
+        error = f": {one_line(self.error, 300)}" if self.error else ""
+        return (
+            f"<AttemptRecord {self.attempt} by {one_line(self.worker_id, 80)}, "
+            f"{self.started_at:%Y-%m-%d %H:%M:%S} UTC: {told}{error}>"
+        )
+
+
+class _JobFields(Struct, frozen=True, gc=False):
+    id: str
+    name: str
+    queue_name: str
+    data: Any = None
+    state: JobState = JobState.WAITING
+    attempts_made: int = 0
+    progress: float = 0
+    returnvalue: Any = None
+    failed_reason: str | None = None
+    opts: JobOptions = JobOptions()
+    deduplication_key: str | None = None
+    logs: tuple[str, ...] = ()
+    stacktrace: tuple[str, ...] = ()
+    created_at: datetime = EPOCH
+    processed_at: datetime | None = None
+    completed_at: datetime | None = None
+    failed_at: datetime | None = None
+    delay_until: datetime | None = None
+    lock_until: datetime | None = None
+    locked_by: str | None = None
+    parent_id: str | None = None
+    parent_queue_name: str | None = None
+    pending_children_count: int = 0
+    cancelled_at: datetime | None = None
+    group_id: str | None = None
+    discarded: bool = False
+    children_ids: tuple[str, ...] = ()
+    attempt_logs: tuple[AttemptRecord, ...] = ()
+    priority: float = 0
+    sequence: int = 0
+    scheduler_id: str | None = None
+    planned_at: datetime | None = None
+
+
+_TOLD = (
+    *("id", "name", "queue_name", "state", "data", "returnvalue", "failed_reason", "progress"),
+    *("attempts_made", "delay_until", "group_id", "parent_id", "opts"),
+)
+"""The fields of a job that its repr shows, if they are set."""
+
+_kept_data: Callable[[_JobFields], Any] = _JobFields.data.__get__
+_kept_returnvalue: Callable[[_JobFields], Any] = _JobFields.returnvalue.__get__
+
+
+class JobData(_JobFields, frozen=True, gc=False):
+    """All that a store keeps of a job.
+
+    ``attempts_made`` counts the attempts that failed or stalled; ``attempt_logs`` has a record
+    for each time a worker took the job: of very many the first and the newest, see ``bounds``.
+    ``sequence`` is the store's insertion counter: it gives a job its place among others of its
+    priority, and the job keeps it for life.
+
+    It can't be changed: a store hands out its own record, and replaces it by another one when
+    the job changes (``msgspec.structs.replace``). A payload that is kept frozen, see ``payload``,
+    is thawed anew each time that ``data`` or ``returnvalue`` is read.
+
+    >>> from conveyor_nb.core.payload import freeze
+    >>> job = JobData("emails-1", "send", "emails", freeze({"to": "ada"}, "data"))
+    >>> job.data["to"] = "eve"
+    >>> job.data
+    {'to': 'ada'}
+    """
+
+    def __repr__(self) -> str:
+        told = [(name, peek(self, name)) for name in _TOLD]
+        return shown_fields(self, [(name, value) for name, value in told if _is_set(name, value)])
+
+    @property  # type: ignore[misc]  # it reads the field of this name
+    def data(self) -> Any:
+        """The payload; raises ``UnreadablePayloadError`` if it can't be thawed."""
+        return thaw_for(self.id, "data", _kept_data(self))
+
+    @property  # type: ignore[misc]  # as above
+    def returnvalue(self) -> Any:
+        """What the handler returned; raises as ``data`` does."""
+        return thaw_for(self.id, "returnvalue", _kept_returnvalue(self))
+
+    @property
+    def attempts_left_out(self) -> int:
+        """How many attempts have no record any more: those between the first and the others."""
+        attempts = self.attempt_logs
+        return attempts[-1].attempt - len(attempts) if attempts else 0
+
+    @property
+    def kept_data(self) -> Any:
+        """The payload as it is kept."""
+        return _kept_data(self)
+
+    @property
+    def kept_returnvalue(self) -> Any:
+        """What the handler returned, as it is kept."""
+        return _kept_returnvalue(self)
+
+
+_DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(_JobFields)}
+
+
+def _is_set(name: str, value: object) -> bool:
+    if name in ("data", "returnvalue"):  # which may not be comparable
+        return value is not None
+    return name == "state" or value != _DEFAULTS.get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchOptions:
+    """What a worker asks of the next job it takes.
+
+    Args:
+        lifo: take the newest job of the best priority first.
+        limiter: the queue's rate limit.
+        max_global_concurrency: at most so many active jobs in the queue, over all workers.
+        group: limits for each group.
+    """
+
+    lifo: bool = False
+    limiter: Limiter | None = None
+    max_global_concurrency: int | None = None
+    group: GroupLimits | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False, init=False)
+class FlowJob:
+    """A node of a flow: a job, and the children that must settle before it runs.
+
+    Its options are keywords, as those of ``queue.add``, or all in ``opts``.
+
+    >>> FlowJob("sum", "sums", children=[FlowJob("number", "numbers", 1, attempts=2)])
+    FlowJob('sum', 'sums', 1 children)
+    """
+
+    name: str
+    queue_name: str
+    data: Any = None
+    opts: JobOptions | JobKeywords | None = None
+    children: tuple[FlowJob, ...] | list[FlowJob] = ()
+
+    @spelled_out()
+    def __init__(
+        self,
+        name: str,
+        queue_name: str,
+        data: Any = None,
+        opts: JobOptions | JobKeywords | None = None,
+        children: tuple[FlowJob, ...] | list[FlowJob] = (),
+        **options: Unpack[JobKeywords],
+    ) -> None:
+        if options:
+            reject_unknown(options, OPTION_NAMES | {"children", "opts"}, what="option of a FlowJob")
+            if opts is not None:
+                raise TypeError("the options of a FlowJob are given by name or as opts, not both")
+            opts = JobOptions(**options)
+        given = {"name": name, "queue_name": queue_name, "data": data, "opts": opts}
+        for field, value in given.items():
+            object.__setattr__(self, field, value)
+        object.__setattr__(self, "children", children)
+
+    def __repr__(self) -> str:  # a flow may be any number of levels deep
+        children = f"{len(self.children)} children"
+        return f"FlowJob({shown(self.name)}, {shown(self.queue_name)}, {children})"
+
+
+class JobScheduler(Struct, frozen=True):
+    """A repeating job: the template of its runs, and where its chain stands.
+
+    ``runs`` counts the runs that were planned; ``next_run`` is when the pending one is planned
+    for, and ``pending_job_id`` is its job; ``last_run`` is when the one before was planned for.
+    """
+
+    id: str
+    queue_name: str
+    repeat: Repeat
+    name: str
+    data: Any
+    opts: JobOptions
+    runs: int = 0
+    last_run: datetime | None = None
+    next_run: datetime | None = None
+    pending_job_id: str | None = None
+    paused: bool = False
+
+    def __repr__(self) -> str:
+        whose = f"{inline(self.id)} of {inline(self.queue_name)}: {shown(self.name)}"
+        state = "paused" if self.paused else "" if self.next_run else "no run to come"
+        due = f"next {self.next_run:%Y-%m-%d %H:%M:%S} UTC" if self.next_run else ""
+        told = [f"{whose} {self.rule}", f"{self.runs} planned", due, state]
+        return f"<JobScheduler {', '.join(part for part in told if part)}>"
+
+    @property
+    def rule(self) -> str:
+        """When it runs, in a few words."""
+        repeat = self.repeat
+        if repeat.every is not None:
+            return f"every {format_seconds(repeat.every)}"
+        return f"at {shown(repeat.cron)}{f' in {repeat.tz}' if repeat.tz else ''}"
+
+
+class JobPage(NamedTuple):
+    """A page of what a search found, and how many jobs it found in all."""
+
+    jobs: list[JobData]
+    total: int
+
+    def __repr__(self) -> str:
+        return f"JobPage(jobs={shown_list(self.jobs, len(self.jobs))}, total={self.total})"
+
+
+class MetricsPeriod(Word):
+    """How long one point of the metrics is."""
+
+    MINUTE = "minute"
+    HOUR = "hour"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class MetricsPoint:
+    """How many jobs settled in a span of time, and how long they waited and took, in seconds.
+
+    Times are percentiles over the jobs that a worker took; ``None`` if there was none.
+    """
+
+    queue_name: str | None
+    start: datetime
+    end: datetime
+    completed: int
+    failed: int
+    processing_p50: float | None
+    processing_p95: float | None
+    waiting_p50: float | None
+    waiting_p95: float | None
+
+    def __repr__(self) -> str:
+        whose = "all queues" if self.queue_name is None else inline(self.queue_name)
+        span = f"{self.start:%Y-%m-%d %H:%M} to {self.end:%H:%M} UTC"
+        return (
+            f"<MetricsPoint of {whose}, {span}: {self.completed} completed, {self.failed} failed>"
+        )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class WorkerInfo:
+    """A worker as the store lists it."""
+
+    id: str
+    name: str
+    queue_name: str
+    concurrency: int
+    status: WorkerStatus
+    started_at: datetime
+
+    def __repr__(self) -> str:
+        doing = f"{self.status}, {self.concurrency} at a time"
+        return f"<WorkerInfo {inline(self.id)} of {inline(self.queue_name)}: {doing}>"

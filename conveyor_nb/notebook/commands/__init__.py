@@ -1,0 +1,1 @@
+"""``%conveyor``, ``%%worker`` and what they do."""

@@ -1,0 +1,139 @@
+"""What the tab key offers after ``%conveyor`` and ``%%worker``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from IPython.core.completer import (
+    CompletionContext,
+    SimpleCompletion,
+    SimpleMatcherResult,
+    context_matcher,
+)
+
+from conveyor_nb.core.model import JobState
+from conveyor_nb.notebook.commands.command_line import Mistake, quoted, split
+from conveyor_nb.notebook.commands.commands import Argument, suggestions
+from conveyor_nb.notebook.commands.magics import COMMANDS, WORKER_ARGUMENTS
+from conveyor_nb.notebook.shell.session import Session
+from conveyor_nb.notebook.subjects import ReadableStore
+
+__all__ = ["Completion"]
+
+_LINE = re.compile(r"(?:^|=)\s*(?P<magic>%conveyor|%%worker)\s+(?P<typed>.*)$")
+_MOST_JOBS = 200
+"""So many of the newest jobs are looked at for ids and names."""
+
+
+class Completion:
+    """Completes commands, names of queues, workers and jobs, states and options."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+        @context_matcher()  # type: ignore[untyped-decorator]
+        def conveyor_matcher(context: CompletionContext) -> SimpleMatcherResult:
+            return self._match(context)
+
+        self._matcher = conveyor_matcher
+
+    def register(self) -> None:
+        """Let the shell's completer ask."""
+        self._matchers().append(self._matcher)
+
+    def unregister(self) -> None:
+        """Be asked no more."""
+        if self._matcher in (matchers := self._matchers()):
+            matchers.remove(self._matcher)
+
+    def offers(self, magic: str, typed: str) -> list[str]:
+        """What may stand in the place of the word that ``typed`` ends with.
+
+        Args:
+            magic: ``"%conveyor"`` or ``"%%worker"``.
+            typed: what stands after it, up to the cursor.
+        """
+        before, begun = _split_last(typed)
+        arguments: tuple[Argument, ...] = WORKER_ARGUMENTS
+        if magic == "%conveyor":
+            if not before:
+                return _fitting(begun, COMMANDS)
+            if before[0] not in COMMANDS:
+                return []
+            arguments = COMMANDS[before[0]].arguments
+            before = before[1:]
+        wanted, may_be_option = suggestions(arguments, before)
+        if may_be_option and begun.startswith("-"):
+            return _fitting(begun, [one.name for one in arguments if one.is_option])
+        return _fitting(begun, self._values(wanted, before)) if wanted else []
+
+    def _match(self, context: CompletionContext) -> SimpleMatcherResult:
+        found = _LINE.search(context.text_until_cursor)
+        if found is None:
+            return {"completions": []}
+        offers = self.offers(found["magic"], found["typed"])
+        # IPython replaces its own idea of the last word, which may be shorter than ours
+        begun = _split_last(found["typed"])[1]
+        kept = len(begun) - len(context.token)
+        completions = [SimpleCompletion(one[max(0, kept) :], type="keyword") for one in offers]
+        return {"completions": completions, "suppress": bool(offers), "ordered": True}
+
+    def _matchers(self) -> list[Any]:
+        completer: Any = self._session.shell.Completer
+        matchers: list[Any] = completer.custom_matchers
+        return matchers
+
+    def _values(self, argument: Argument, before: list[str]) -> Iterable[str]:
+        session = self._session
+        match argument.completes:
+            case "queues":
+                return session.queue_names()
+            case "workers":
+                return session.workers()
+            case "states":
+                return map(str, JobState)
+            case "clock":
+                return ["advance"]
+            case "clocks":
+                return ["real", "virtual", "x60"]
+            case "ids":
+                return ["sequential", "random"]
+            case "variables":
+                return [f"${name}" for name in session.variables if not name.startswith("_")]
+            case "job names":
+                return self._jobs(before[:1], "name")
+            case "jobs":
+                return self._jobs(session.queue_names(), "id")
+            case _:
+                return []
+
+    def _jobs(self, queue_names: list[str], field: str) -> set[str]:
+        store = self._session.store
+        if not isinstance(store, ReadableStore):
+            return set()
+        found = set()
+        for name in queue_names:
+            total = sum(store.counts(name).values())
+            for job in store.snapshot(name, None, max(0, total - _MOST_JOBS)):
+                found.add(getattr(job, field))
+        return found
+
+
+def _split_last(typed: str) -> tuple[list[str], str]:
+    """The finished words, and what is begun of the next one."""
+    start = len(typed.rstrip()) if typed[-1:].isspace() else typed.rfind(" ") + 1
+    try:
+        return split(typed[:start]), typed[start:].strip()
+    except Mistake:
+        return typed[:start].split(), typed[start:].strip()
+
+
+def _fitting(begun: str, values: Iterable[str]) -> list[str]:
+    """Those that begin so, sorted; in quotation marks if they have blanks."""
+    return [
+        value if value.startswith("$") else quoted(value)
+        for value in sorted(values)
+        if value.startswith(begun.lstrip('"'))
+    ]

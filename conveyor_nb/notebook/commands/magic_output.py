@@ -1,0 +1,182 @@
+"""What the commands of ``%conveyor`` show."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from conveyor_nb.clocks.clock import Clock, ScaledClock
+from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.model import ALL_NAMES, JobState, WorkerStatus
+from conveyor_nb.core.text import fit
+from conveyor_nb.notebook.commands.command_line import quoted
+from conveyor_nb.notebook.listings import MOST_ROWS, Listing, aligned
+from conveyor_nb.notebook.subjects import readable
+from conveyor_nb.stores import StoreInterface
+from conveyor_nb.worker import Worker
+
+if TYPE_CHECKING:
+    from conveyor_nb.notebook.frames import DataFrame
+
+__all__ = [
+    "Answer",
+    "Overview",
+    "Said",
+    "clock_text",
+    "counted",
+    "pace",
+    "queues_frame",
+    "queues_listing",
+    "status_text",
+]
+
+
+class Said:
+    """A sentence, shown as it is."""
+
+    def __init__(self, text: str) -> None:
+        self.text = fit(text)
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+class Answer(NamedTuple):
+    """What came of a command: what a cell shows, and what ``x = %conveyor ...`` gives.
+
+    What has no more to do with the answer, such as the end of workers, is its ``rest``: it goes on
+    by itself, and a cell that can wait waits for it.
+    """
+
+    shown: object
+    value: object
+    rest: asyncio.Future[None] | None = None
+
+    @classmethod
+    def saying(cls, text: str, value: object = None) -> Answer:
+        """An answer in a sentence."""
+        return cls(Said(text), value)
+
+
+class Overview:
+    """A store with its queues and workers: the store's own display, and a text that says more."""
+
+    def __init__(self, store: StoreInterface, workers: Mapping[str, Worker]) -> None:
+        self._store = store
+        self._workers = workers
+
+    def __repr__(self) -> str:
+        return status_text(self._store, self._workers, readable(self._store).queue_names())
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        from conveyor_nb.notebook.render import mimebundle
+
+        return {**mimebundle(self._store), "text/plain": repr(self)}
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "job"), counted(1_200, "job")
+    ('1 job', '1,200 jobs')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def clock_text(clock: Clock) -> str:
+    """The time, and how it passes."""
+    return f"{clock.now():%Y-%m-%d %H:%M:%S} UTC; {pace(clock)}"
+
+
+def pace(clock: Clock) -> str:
+    """How time passes.
+
+    >>> pace(ScaledClock(60))
+    'time runs 60 times as fast'
+    """
+    match clock:
+        case VirtualClock():
+            return "time stands still until %conveyor clock advance"
+        case ScaledClock():
+            return f"time runs {clock.speed:g} times as fast"
+        case _:
+            return "time is real"
+
+
+def status_text(
+    store: StoreInterface, workers: Mapping[str, Worker], queue_names: Iterable[str]
+) -> str:
+    """Queues with their counts, and workers with what they do, as aligned text."""
+    queue_names = list(queue_names)
+    if not queue_names:
+        return 'no queues yet; add a job: %conveyor add emails send {"to": "ada@example.org"}'
+    view = readable(store)
+    counts = {name: view.counts(name) for name in queue_names}
+    in_flows = any(one[JobState.WAITING_CHILDREN] for one in counts.values())
+    states = [state for state in JobState if in_flows or state is not JobState.WAITING_CHILDREN]
+    rows = [["queue", *map(str, states), ""]]
+    for name, count in counts.items():
+        told = [f"{count[state]:,}" for state in states]
+        rows.append([name, *told, _paused(view.paused_names(name))])
+    lines = aligned(rows)
+    served = {worker.queue_name for worker in workers.values()}
+    mine = {name: one for name, one in workers.items() if one.queue_name in queue_names}
+    if mine:
+        lines.append("")
+        lines += aligned([["worker", "queue", "status", "runs"], *map(_worker_row, mine.items())])
+    served |= {info.queue_name for info in view.workers()}
+    if idle := [name for name in queue_names if name not in served]:
+        lines += [""]
+        lines += [
+            f"nobody works on {name}; write a handler: %%worker {quoted(name)}" for name in idle
+        ]
+    return "\n".join(lines)
+
+
+def queues_frame(store: StoreInterface) -> DataFrame:
+    """One row for each queue: its jobs by state, whether it is paused, and its workers."""
+    from conveyor_nb.notebook.frames import DataFrame
+
+    view = readable(store)
+    names = view.queue_names()
+    columns: dict[str, list[Any]] = {
+        str(state): [view.counts(name)[state] for name in names] for state in JobState
+    }
+    columns["paused"] = [_paused(view.paused_names(name)) for name in names]
+    columns["workers"] = [len(view.workers(name)) for name in names]
+    frame = DataFrame(columns).astype({name: "int64" for name in columns if name != "paused"})
+    frame.index = frame.index.astype("str") if not names else frame.index
+    return frame.set_axis(names, axis="index").rename_axis(index="queue")
+
+
+def queues_listing(frame: DataFrame) -> Listing:
+    """The same as a table made to be read."""
+    rows = [
+        [str(name), *(cell if isinstance(cell, str) else f"{cell:,}" for cell in cells)]
+        for name, *cells in frame.head(MOST_ROWS).itertuples()
+    ]
+    more = len(frame) - len(rows)
+    note = f"… {more:,} more" if more else "" if rows else "no queues yet"
+    return Listing(["queue", *map(str, frame.columns)], rows, note)
+
+
+def _paused(names: frozenset[str]) -> str:
+    if ALL_NAMES in names:
+        return "paused"
+    return f"paused: {', '.join(sorted(names))}" if names else ""
+
+
+def _worker_row(named: tuple[str, Worker]) -> list[str]:
+    name, worker = named
+    status, slots = str(worker.status), f"{worker.slots_in_use} of {worker.concurrency}"
+    if worker.status is WorkerStatus.CLOSED:
+        status = "stopped"
+        slots = slots if worker.slots_held else ""
+    elif worker.status is WorkerStatus.CLOSING:
+        status = "stopping"
+    if worker.slots_held:
+        slots += f", {worker.slots_held} held"
+    if worker.fault:
+        slots += f"; {worker.fault}; try again: %conveyor start {quoted(name)}"
+    return [name, worker.queue_name, status, slots]

@@ -1,0 +1,1 @@
+"""The live panel: what its page shows and asks for."""

@@ -1,0 +1,113 @@
+"""When a panel's page gets a frame, and when there is no page any more.
+
+A frame goes out at most ten times a second, only if something changed, and none before a page
+has drawn the one before it: neither a busy store nor a slow page is felt. A page that went away
+without a word is noticed by its silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from conveyor_nb.clocks.clock import REAL_TIME, TimerHandle
+from conveyor_nb.notebook.panel.repaint import Repainter
+
+__all__ = ["SILENCE", "Feed"]
+
+SILENCE = 30.0
+"""Seconds after which pages that have not drawn their frame count as gone."""
+
+_MOST_PAGES = 100
+"""So many pages of one view are known by name; of more, the first are asked to come again."""
+
+
+class Feed:
+    """Sends frames to the pages that show a view.
+
+    Args:
+        send_frame: called with the number of the frame to send.
+        on_live: called with ``True`` when the first page shows the view, with ``False`` when
+            none does any more.
+    """
+
+    def __init__(
+        self,
+        send_frame: Callable[[int], Coroutine[Any, Any, None]],
+        on_live: Callable[[bool], None],
+    ) -> None:
+        self._send_frame = send_frame
+        self._on_live = on_live
+        self._pages: dict[str, None] = {}
+        self._live = False
+        self._frame = 0
+        self._waiting = False  # a frame is under way: being read, or not drawn yet
+        self._dirty = False
+        self._repainter = Repainter(self._begin)
+        self._sending: asyncio.Task[None] | None = None
+        self._silence: TimerHandle | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether any page shows the view."""
+        return self._live
+
+    def touch(self) -> None:
+        """Something changed; cheap enough to be called for every event."""
+        self._dirty = True
+        if not self._waiting:
+            self._repainter.request()
+
+    def welcome(self, page: str) -> None:
+        """A page shows the view from now on; it gets a frame at once."""
+        self._pages[page] = None
+        if len(self._pages) > _MOST_PAGES:
+            del self._pages[next(iter(self._pages))]
+        if not self._live:
+            self._live = True
+            self._on_live(True)
+        self._go_on()
+        self.touch()
+
+    def knows(self, page: str) -> bool:
+        """Whether this page shows the view."""
+        return page in self._pages
+
+    def drawn(self, frame: int) -> None:
+        """A page has drawn a frame: it is ready for the next one."""
+        if frame >= self._frame:
+            self._go_on()
+
+    def farewell(self, page: str) -> None:
+        """A page shows the view no more."""
+        self._pages.pop(page, None)
+        if self._live and not self._pages:
+            self.stop()
+
+    def stop(self) -> None:
+        """Send nothing until a page shows the view again."""
+        self._pages.clear()
+        self._dirty = False
+        self._go_on()
+        self._repainter.cancel()
+        if self._sending is not None:
+            self._sending.cancel()
+        if self._live:
+            self._live = False
+            self._on_live(False)
+
+    def _go_on(self) -> None:
+        self._waiting = False
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+        if self._dirty:
+            self._repainter.request()
+
+    def _begin(self) -> None:
+        self._dirty = False
+        self._waiting = True
+        self._frame += 1
+        self._sending = asyncio.get_running_loop().create_task(self._send_frame(self._frame))
+        self._silence = REAL_TIME.call_later(SILENCE, self.stop)

@@ -1,0 +1,143 @@
+"""The table of a panel: which jobs it shows, and what a row says of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from conveyor_nb.core.lifecycle import still_at_work
+from conveyor_nb.core.model import JobData, JobState, to_state
+from conveyor_nb.core.payload import peek
+from conveyor_nb.core.text import one_line, shorten
+from conveyor_nb.job import Job
+from conveyor_nb.stores import StoreInterface
+
+__all__ = ["PAGE_SIZE", "JobTable", "instant_of", "job_row", "outcome", "page_bounds", "tries"]
+
+PAGE_SIZE = 10
+_IN_ORDER = frozenset({JobState.WAITING, JobState.DELAYED, JobState.WAITING_CHILDREN})
+"""States whose jobs are shown in the order in which their turn comes; others: newest first."""
+
+
+class JobTable:
+    """Which page of which state's jobs a panel shows."""
+
+    def __init__(self) -> None:
+        self.state: JobState | None = None
+        self.page = 0
+
+    def show(self, state: str) -> None:
+        """Show the jobs in a state, or all if it is empty, from the first page on.
+
+        Raises:
+            ValueError: there is no such state.
+        """
+        self.state = to_state(state or None)
+        self.page = 0
+
+    def turn_to(self, page: int) -> None:
+        """Show another page, counted from 0; past the last one, the last."""
+        self.page = max(0, page)
+
+    async def read(
+        self, store: StoreInterface, queue_name: str, counts: Mapping[JobState, int]
+    ) -> dict[str, Any]:
+        """The page as the front end draws it; never more than a page is asked of the store."""
+        total = sum(counts.values()) if self.state is None else counts[self.state]
+        pages = max(1, -(-total // PAGE_SIZE))
+        self.page = min(self.page, pages - 1)
+        start, end, newest_first = page_bounds(self.state, self.page, total)
+        jobs = await store.list_jobs(queue_name, self.state, start, end)
+        if newest_first:
+            jobs.reverse()
+        return {
+            "state": str(self.state or ""),
+            "page": self.page,
+            "pages": pages,
+            "total": total,
+            "first": self.page * PAGE_SIZE,
+            "rows": [job_row(job) for job in jobs],
+        }
+
+
+def page_bounds(state: JobState | None, page: int, total: int) -> tuple[int, int, bool]:
+    """Where a page begins and ends in the store's own order, and whether to turn it round.
+
+    >>> page_bounds(JobState.WAITING, 1, 25), page_bounds(JobState.FAILED, 2, 25)
+    ((10, 20, False), (0, 5, True))
+    """
+    first = page * PAGE_SIZE
+    if state in _IN_ORDER:
+        return first, first + PAGE_SIZE, False
+    return max(0, total - first - PAGE_SIZE), max(0, total - first), True
+
+
+def job_row(job: JobData) -> dict[str, Any]:
+    """A job as a row of the table."""
+    at, word = instant_of(job)
+    return {
+        "id": job.id,
+        "short_id": shorten(job.id, 13) if len(job.id) > 20 else job.id,
+        "name": job.name,
+        "state": str(job.state),
+        "progress": _progress(job),
+        "tries": tries(job),
+        "at": at.timestamp() if at else None,
+        "at_word": word,
+        "text": outcome(job),
+    }
+
+
+def _progress(job: JobData) -> float | None:
+    """How far a job is that runs, or how far it came when it failed."""
+    if job.state is JobState.ACTIVE or (job.progress and job.state is not JobState.COMPLETED):
+        return job.progress
+    return None
+
+
+def tries(job: JobData | Job) -> str:
+    """How many attempts were begun since the job was added or retried, of how many.
+
+    >>> tries(JobData("emails-1", "send", "emails"))
+    ''
+    """
+    begun = job.attempts_made + (job.state in (JobState.ACTIVE, JobState.COMPLETED))
+    if not begun:
+        return ""
+    return f"{begun}/{job.opts.attempts}" if job.opts.attempts > 1 else f"{begun}"
+
+
+def instant_of(job: JobData | Job) -> tuple[datetime | None, str]:
+    """The instant that says most of a job in its state, and what happened then."""
+    match job.state:
+        case JobState.ACTIVE:
+            return job.processed_at, "started"
+        case JobState.DELAYED:
+            return job.delay_until, "due"
+        case JobState.COMPLETED:
+            return job.completed_at, "completed"
+        case JobState.FAILED:
+            return job.failed_at, "failed"
+        case _:
+            return job.created_at, "added"
+
+
+def outcome(job: JobData | Job) -> str:
+    """What came of the job, or the last that is known of it."""
+    match job.state:
+        case JobState.COMPLETED:
+            result = peek(job, "returnvalue")
+            return "" if result is None else one_line(result)
+        case JobState.WAITING_CHILDREN:
+            waits = f"waits for {job.pending_children_count} of {len(job.children_ids)} children"
+            return one_line("; ".join(filter(None, (waits, job.failed_reason))))
+        case JobState.ACTIVE:
+            return one_line(held_by(job) or (job.logs[-1] if job.logs else ""))
+        case _:
+            return one_line("; ".join(filter(None, (job.failed_reason, held_by(job)))))
+
+
+def held_by(job: JobData | Job) -> str | None:
+    """What there is to say of a job that was to stop, and whose handler is still at work."""
+    return still_at_work(job.state, job.locked_by, job.attempt_logs)

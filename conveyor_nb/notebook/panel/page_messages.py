@@ -1,0 +1,64 @@
+"""What a page may send to a panel, checked once, where it comes in.
+
+A page is a program of its own, maybe an old or a broken one: whatever it sends is input, and may be
+wrong. What passes here is of the right kind and of a bounded size.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from conveyor_nb.core.text import one_line
+
+__all__ = ["Message", "read_message"]
+
+Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Name = Annotated[str, Meta(max_length=255)]
+Token = Annotated[str, Meta(max_length=64, pattern=r"\A[!-~]*\Z")]
+
+
+class Message(Struct, frozen=True):
+    """What a page sends: what is to be done, and to what.
+
+    Args:
+        do: what is to be done.
+        view: which view of which page it is from.
+        n: the message's number there, for the answer; ``None``: it wants none.
+        frame: which frame was drawn.
+        page: which page of the table is to be shown, counted from 0.
+        state: of which state, all if it is empty; likewise ``type``, of events.
+        id: of which job; likewise ``worker``, by its name.
+    """
+
+    do: Name
+    view: Token = ""
+    n: Count | None = None
+    frame: Count = 0
+    page: Count = 0
+    state: Name = ""
+    type: Name = ""
+    id: Name = ""
+    worker: Name = ""
+
+
+def read_message(content: object) -> Message:
+    """A message from its content, which may be anything.
+
+    Raises:
+        ValueError: it is not a message.
+
+    >>> read_message({"do": "drawn", "view": "v1", "frame": 3}).frame
+    3
+    >>> read_message({"do": "bye", "n": "3"})
+    Traceback (most recent call last):
+    ...
+    ValueError: no message of a page: {'do': 'bye', 'n': '3'} (Expected `int | null`, got `str` \
+- at `$.n`)
+    """
+    try:
+        return msgspec.convert(content, Message)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"no message of a page: {one_line(content)} ({error})") from None

@@ -1,0 +1,92 @@
+"""The workers of a queue as a panel shows them, and what its buttons do with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from conveyor_nb.core.errors import ConveyorError
+from conveyor_nb.core.model import WorkerInfo, WorkerStatus
+from conveyor_nb.core.text import shown
+from conveyor_nb.notebook.commands.known_workers import known_workers, start_worker, stop_worker
+from conveyor_nb.stores import StoreInterface
+from conveyor_nb.worker import Worker, live_workers
+
+__all__ = ["act_on_worker", "worker_rows"]
+
+_ACTIONS: Mapping[str, list[str]] = {
+    WorkerStatus.RUNNING: ["pause", "stop"],
+    WorkerStatus.PAUSED: ["resume", "stop"],
+    WorkerStatus.STOPPED: ["start"],
+    WorkerStatus.CLOSED: ["start"],
+}
+
+
+async def worker_rows(store: StoreInterface, queue_name: str) -> list[dict[str, Any]]:
+    """The workers that serve a queue: those that can be stopped or started here, then others.
+
+    Those of other processes have no buttons. Of those that gave way to another version one sees
+    when they have finished their jobs.
+    """
+    mine = _known(store, queue_name)
+    known = {worker.id for worker in mine.values()}
+    others = [info for info in await store.list_workers(queue_name) if info.id not in known]
+    rows = [_known_row(key, worker) for key, worker in sorted(mine.items())]
+    live = {worker.id: worker for worker in live_workers() if worker.store is store}
+    return rows + [_other_row(info, live.get(info.id)) for info in others]
+
+
+async def act_on_worker(store: StoreInterface, queue_name: str, key: str, action: str) -> None:
+    """Start, stop, pause or resume a worker of a queue, by the key of its row.
+
+    Stopping waits for the running jobs, for as long as ``Worker.close`` does.
+
+    Raises:
+        ConveyorError: there is no such worker.
+    """
+    worker = _known(store, queue_name).get(key)
+    if worker is None:
+        raise ConveyorError(f"queue {shown(queue_name)} has no worker named {shown(key)} any more")
+    match action:
+        case "pause":
+            worker.pause()
+        case "resume":
+            worker.resume()
+        case "stop":
+            await stop_worker(worker)
+        case "start":
+            start_worker(worker)
+
+
+def _known(store: StoreInterface, queue_name: str) -> dict[str, Worker]:
+    workers = known_workers(store).items()
+    return {key: worker for key, worker in workers if worker.queue_name == queue_name}
+
+
+def _known_row(key: str, worker: Worker) -> dict[str, Any]:
+    stopping = worker.status is WorkerStatus.CLOSING
+    closed = worker.status is WorkerStatus.CLOSED
+    return {
+        "key": key,
+        "name": key,
+        "version": worker.version,
+        "status": "stopping" if stopping else "stopped" if closed else str(worker.status),
+        "busy": worker.slots_in_use,
+        "held": worker.slots_held,
+        "concurrency": worker.concurrency,
+        "can": [] if stopping else _ACTIONS[worker.status],
+    }
+
+
+def _other_row(info: WorkerInfo, worker: Worker | None) -> dict[str, Any]:
+    stopping = worker is not None and worker.status is WorkerStatus.CLOSING
+    return {
+        "key": info.id,
+        "name": info.name,
+        "version": worker and worker.version,
+        "status": "stopping" if stopping else str(info.status),
+        "busy": worker.slots_in_use if worker else None,
+        "held": worker.slots_held if worker else 0,
+        "concurrency": info.concurrency,
+        "can": [],
+    }

@@ -1,0 +1,1 @@
+"""The kernel around us: its session, what is printed, interrupts, the terminal."""

@@ -1,0 +1,1 @@
+"""A worker's machinery, and nobody else's: slots, handlers, threads, processes, locks."""

@@ -1,0 +1,92 @@
+"""What a worker does about faults that are not a job's: it tells of each once, and goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from conveyor_nb.core.model import EventType, StoreEvent
+from conveyor_nb.running.execution import describe
+from conveyor_nb.stores import StoreInterface
+
+__all__ = ["Chores", "FaultReporter"]
+
+
+class FaultReporter:
+    """Tells of faults, in the log and as events of the queue.
+
+    Args:
+        store, queue_name: where events of them are published.
+        worker_id: whose faults they are.
+        logger: where faults of the store go as well.
+    """
+
+    def __init__(
+        self, store: StoreInterface, queue_name: str, worker_id: str, logger: logging.Logger
+    ) -> None:
+        self._store = store
+        self._queue_name = queue_name
+        self._worker_id = worker_id
+        self._logger = logger
+        self.told: dict[str, str] = {}
+        """The fault that was told of last, by where it was."""
+
+    async def report(self, where: str, error: Exception) -> None:
+        """Tell of a fault once, however often it comes again until all is well there."""
+        if self.told.get(where) == describe(error):
+            return
+        self.told[where] = describe(error)
+        self._logger.error(
+            "worker %s: the store failed; it goes on trying", self._worker_id, exc_info=error
+        )
+        try:
+            await self.publish(error, None)
+        except Exception as again:  # then the log must do
+            self._logger.error("worker %s: no event either", self._worker_id, exc_info=again)
+
+    def all_is_well(self, where: str) -> None:
+        """Note that what failed there works again."""
+        self.told.pop(where, None)
+
+    async def publish(self, error: Exception, job_id: str | None) -> None:
+        """Tell of a fault that concerns a job, or none."""
+        data = {"worker_id": self._worker_id, "error": describe(error)}
+        now = self._store.clock.now()
+        await self._store.publish(StoreEvent(EventType.ERROR, self._queue_name, job_id, data, now))
+
+
+class Chores:
+    """What a worker does beside its jobs, each in a task that is looked after to its end.
+
+    Args:
+        faults: told of what raises.
+    """
+
+    def __init__(self, faults: FaultReporter) -> None:
+        self._faults = faults
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, chore: Coroutine[Any, Any, None]) -> None:
+        """Begin one."""
+        task = asyncio.get_running_loop().create_task(chore)
+        self._tasks.add(task)
+        task.add_done_callback(self._note_end)
+
+    async def close(self) -> None:
+        """Stop all of them."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        where = getattr(task.get_coro(), "__qualname__", "")
+        error = task.exception()
+        if isinstance(error, Exception):
+            self.spawn(self._faults.report(where, error))
+        else:
+            self._faults.all_is_well(where)

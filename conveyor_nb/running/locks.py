@@ -1,0 +1,179 @@
+"""Keeping the locks of running jobs, and finding jobs whose worker is gone.
+
+A blocked event loop is not a stall. In one process a job that a worker is at work on is left to it,
+whatever its lock says. Elsewhere, when a loop that was blocked goes on, all its timers are overdue
+at once; whoever finds a lock that ran out gives its holder a moment to renew it, and a holder that
+is alive does so in that moment, for its timer fell due first. Only a lock that was not renewed in
+that moment is a stall, even if the loop was blocked again meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+from weakref import WeakSet
+
+from conveyor_nb.clocks.clock import TimerHandle
+from conveyor_nb.core.actions import Action, ExtendLock, Hold, Stall
+from conveyor_nb.core.errors import JobNotFoundError, LostLockError
+from conveyor_nb.core.model import StoreEvent
+from conveyor_nb.job import Job
+from conveyor_nb.running.execution import Execution
+from conveyor_nb.stores import StoreInterface
+
+__all__ = ["LockKeeper", "see_out"]
+
+_MOST_GRACE = 1.0
+"""Seconds, at most, in which a worker that seems gone may show that it is there."""
+
+_keepers: WeakSet[LockKeeper] = WeakSet()
+"""Those that keep locks, on whatever loops of this process."""
+_keepers_lock = threading.Lock()
+
+
+class LockKeeper:
+    """Renews a worker's locks at half their duration, and looks for stalled jobs of its queue.
+
+    Both timers run only while there is something for them to do.
+
+    Args:
+        store, queue_name: where the jobs are.
+        lock_duration: seconds that a lock holds.
+        stalled_interval: seconds between looks for stalled jobs.
+        running: gives the jobs that the worker holds the locks of now.
+        on_lost: called with a job whose lock was lost.
+        spawn: runs a coroutine as a task that the worker looks after.
+    """
+
+    def __init__(
+        self,
+        store: StoreInterface,
+        queue_name: str,
+        *,
+        lock_duration: float,
+        stalled_interval: float,
+        running: Callable[[], Iterable[Job]],
+        on_lost: Callable[[Job], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> None:
+        self._store = store
+        self._queue_name = queue_name
+        self._lock_duration = lock_duration
+        self._stalled_interval = stalled_interval
+        self._running = running
+        self._on_lost = on_lost
+        self._spawn = spawn
+        self._renewal: TimerHandle | None = None
+        self._watch: TimerHandle | None = None
+        self._watches = True
+        self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def keep(self) -> None:
+        """Renew locks from now on, until none is held."""
+        if self._renewal is None and not self._closed:
+            self._loop = asyncio.get_running_loop()
+            with _keepers_lock:
+                _keepers.add(self)
+            self._renewal = self._store.clock.call_later(
+                self._lock_duration / 2, lambda: self._spawn(self._renew())
+            )
+
+    def watch(self, _: StoreEvent | None = None) -> None:
+        """Look for stalled jobs from now on, until no job of the queue is active."""
+        if self._watch is None and self._watches:
+            self._watch = self._store.clock.call_later(
+                self._stalled_interval, lambda: self._spawn(self._look())
+            )
+
+    def stop_watching(self) -> None:
+        """Look for stalled jobs no more."""
+        self._watches = False
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def close(self) -> None:
+        """Stop both."""
+        self.stop_watching()
+        self._closed = True
+        with _keepers_lock:
+            _keepers.discard(self)
+        if self._renewal is not None:
+            self._renewal.cancel()
+
+    async def _renew(self) -> None:
+        try:
+            await self._renew_now()
+        finally:  # whatever the store's fault was, it is asked again
+            self._renewal = None
+            if any(True for _ in self._running()):
+                self.keep()
+
+    async def _renew_now(self) -> None:
+        for job in list(self._running()):
+            assert job.lock is not None, "a running job has a lock"
+            try:
+                await self._store.extend_lock(
+                    self._queue_name, job.id, job.lock, self._lock_duration
+                )
+            except (LostLockError, JobNotFoundError):
+                self._on_lost(job)
+
+    async def _look(self) -> None:
+        go_on = True
+        try:
+            await self._look_now()
+            go_on = await self._store.get_active_count(self._queue_name) > 0
+        finally:  # as above
+            self._watch = None
+            if go_on:
+                self.watch()
+
+    def _kept_here(self) -> set[str]:
+        """The jobs of the queue that this process is at work on, on loops that are blocked too."""
+        with _keepers_lock:
+            keepers = list(_keepers)
+        return {
+            job.id
+            for keeper in keepers
+            if keeper._store is self._store and keeper._queue_name == self._queue_name
+            if keeper._loop is not None and not keeper._loop.is_closed()
+            for job in keeper._running()
+        }
+
+    async def _look_now(self) -> None:
+        stalled = await self._store.get_stalled_jobs(self._queue_name)
+        if stalled and (suspects := {job.id: job for job in stalled}.keys() - self._kept_here()):
+            await self._store.clock.sleep(min(self._lock_duration / 2, _MOST_GRACE))
+            for job in stalled:
+                if job.id not in suspects:
+                    continue
+                try:
+                    await self._store.apply(self._queue_name, job.id, Stall(job.lock_until))
+                except JobNotFoundError:  # removed meanwhile
+                    continue
+
+
+async def see_out(execution: Execution, store: StoreInterface, lock_duration: float) -> None:
+    """Keep the jobs of a thread whose loop is gone until it returns, and report then.
+
+    Args:
+        execution: what the thread is at work on.
+        store: where the jobs are.
+        lock_duration: seconds that a lock holds.
+    """
+    for job, end in execution.overruns():
+        await _tell(job, Hold(end))
+    while not await execution.wait_for_thread(store.clock, lock_duration / 2):
+        for job in execution.locked_jobs():
+            await _tell(job, ExtendLock(lock_duration))
+    for job, action in execution.outcomes():
+        await _tell(job, action)
+
+
+async def _tell(job: Job, action: Action) -> None:
+    with contextlib.suppress(LostLockError, JobNotFoundError):  # of this one nothing is left
+        await job.apply(action)

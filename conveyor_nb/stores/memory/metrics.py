@@ -1,0 +1,164 @@
+"""How many jobs settled in each minute and hour, and how long they waited and took."""
+
+from __future__ import annotations
+
+import math
+import random
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from conveyor_nb.core.model import JobData, JobState, MetricsPeriod, MetricsPoint
+
+__all__ = ["Metrics"]
+
+_MOST_SAMPLES = 1_000
+"""So many times of a period are kept, picked at random; percentiles are exact up to there."""
+
+
+_LENGTHS = {MetricsPeriod.MINUTE: timedelta(minutes=1), MetricsPeriod.HOUR: timedelta(hours=1)}
+_RETENTIONS = {MetricsPeriod.MINUTE: timedelta(days=1), MetricsPeriod.HOUR: timedelta(days=30)}
+
+
+class Metrics:
+    """The counts and times of settled jobs, by queue and period; old periods are dropped."""
+
+    def __init__(self) -> None:
+        # not the store's random source: watching must not change what happens
+        self._random = random.Random(0)
+        self._buckets: dict[tuple[str, MetricsPeriod], OrderedDict[datetime, _Bucket]] = {}
+        self._minute: datetime | None = None
+
+    def record(self, job: JobData, now: datetime) -> None:
+        """Note a job that has just settled."""
+        minute = _floor(now, _LENGTHS[MetricsPeriod.MINUTE])
+        if minute != self._minute:
+            self._minute = minute
+            self._drop_old(now)
+        for period, length in _LENGTHS.items():
+            buckets = self._buckets.setdefault((job.queue_name, period), OrderedDict())
+            start = _floor(now, length)
+            if start not in buckets:
+                buckets[start] = _Bucket()
+            buckets[start].record(job, self._random)
+
+    def forget(self, queue_name: str) -> None:
+        """Note that a queue is gone."""
+        for period in _LENGTHS:
+            self._buckets.pop((queue_name, period), None)
+
+    def _drop_old(self, now: datetime) -> None:
+        """Drop the periods that are too old, of queues in which nothing settles any more too."""
+        for key, buckets in list(self._buckets.items()):
+            oldest = _floor(now, _LENGTHS[key[1]]) - _RETENTIONS[key[1]]
+            while buckets and next(iter(buckets)) <= oldest:
+                buckets.popitem(last=False)
+            if not buckets:
+                del self._buckets[key]
+
+    def points(
+        self,
+        queue_name: str,
+        period: MetricsPeriod,
+        start: datetime | None,
+        end: datetime | None,
+        now: datetime,
+    ) -> list[MetricsPoint]:
+        """The periods in which a job settled, between two instants, the oldest first."""
+        length = _LENGTHS[period]
+        return [
+            _point(queue_name, begin, begin + length, [bucket])
+            for begin, bucket in self._between(queue_name, period, start, end, now)
+        ]
+
+    def total(
+        self, queue_name: str | None, start: datetime | None, end: datetime | None, now: datetime
+    ) -> MetricsPoint:
+        """All minutes between two instants as one; of a queue, or of all of them."""
+        period = MetricsPeriod.MINUTE
+        names = {name for name, _ in self._buckets} if queue_name is None else {queue_name}
+        chosen = [pair for name in names for pair in self._between(name, period, start, end, now)]
+        first = start or min((begin for begin, _ in chosen), default=now)
+        return _point(queue_name, first, end or now, [bucket for _, bucket in chosen])
+
+    def _between(
+        self,
+        queue_name: str,
+        period: MetricsPeriod,
+        start: datetime | None,
+        end: datetime | None,
+        now: datetime,
+    ) -> list[tuple[datetime, _Bucket]]:
+        length = _LENGTHS[period]
+        oldest = _floor(now, length) - _RETENTIONS[period]
+        return [
+            (begin, bucket)
+            for begin, bucket in self._buckets.get((queue_name, period), {}).items()
+            if begin > oldest
+            and (start is None or begin + length > start)
+            and (end is None or begin < end)
+        ]
+
+
+class _Bucket:
+    __slots__ = ("completed", "failed", "processing", "waiting")
+
+    def __init__(self) -> None:
+        self.completed = 0
+        self.failed = 0
+        self.processing = array("d")  # a minute of a busy queue has a thousand
+        self.waiting = array("d")
+
+    def record(self, job: JobData, rng: random.Random) -> None:
+        if job.state is JobState.COMPLETED:
+            self.completed += 1
+        else:
+            self.failed += 1
+        if not job.attempt_logs:
+            return
+        seen = self.completed + self.failed
+        last = job.attempt_logs[-1]
+        if last.ended_at is not None:
+            _sample(self.processing, (last.ended_at - last.started_at).total_seconds(), seen, rng)
+        ready = job.planned_at or job.created_at + timedelta(seconds=job.opts.delay)
+        waited = (job.attempt_logs[0].started_at - ready).total_seconds()
+        _sample(self.waiting, max(0.0, waited), seen, rng)
+
+
+def _sample(samples: array[float], value: float, seen: int, rng: random.Random) -> None:
+    """Keep a fair choice of the values seen so far (reservoir sampling)."""
+    if len(samples) < _MOST_SAMPLES:
+        samples.append(value)
+    elif (slot := rng.randrange(seen)) < _MOST_SAMPLES:
+        samples[slot] = value
+
+
+def _point(
+    queue_name: str | None, start: datetime, end: datetime, buckets: Iterable[_Bucket]
+) -> MetricsPoint:
+    buckets = list(buckets)
+    processing = sorted(value for bucket in buckets for value in bucket.processing)
+    waiting = sorted(value for bucket in buckets for value in bucket.waiting)
+    return MetricsPoint(
+        queue_name=queue_name,
+        start=start,
+        end=end,
+        completed=sum(bucket.completed for bucket in buckets),
+        failed=sum(bucket.failed for bucket in buckets),
+        processing_p50=_percentile(processing, 50),
+        processing_p95=_percentile(processing, 95),
+        waiting_p50=_percentile(waiting, 50),
+        waiting_p95=_percentile(waiting, 95),
+    )
+
+
+def _percentile(ordered: list[float], percent: int) -> float | None:
+    """The nearest-rank percentile."""
+    return ordered[math.ceil(len(ordered) * percent / 100) - 1] if ordered else None
+
+
+def _floor(instant: datetime, length: timedelta) -> datetime:
+    if length >= timedelta(hours=1):
+        return instant.replace(minute=0, second=0, microsecond=0)
+    return instant.replace(second=0, microsecond=0)

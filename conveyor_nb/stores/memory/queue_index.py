@@ -1,0 +1,219 @@
+"""The jobs of one queue in memory, found by id, by state in order, and by deduplication key."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from operator import attrgetter, itemgetter
+from typing import Any
+
+from msgspec.structs import replace
+from sortedcontainers import SortedList
+
+from conveyor_nb.core.lifecycle import SETTLED
+from conveyor_nb.core.model import JobData, JobState
+from conveyor_nb.stores.memory.limits import SlidingWindow
+from conveyor_nb.stores.memory.waiting import WaitingIndex
+
+__all__ = ["HeldKey", "QueueIndex", "held_key"]
+
+HeldKey = str | tuple[str, str]
+"""What an unfinished job keeps others from having: a key, or a job name and the payload's hash."""
+
+
+def held_key(job: JobData) -> HeldKey | None:
+    """What a job holds while it is unfinished, if it has a deduplication key."""
+    key = job.deduplication_key
+    if key is None:
+        return None
+    rule = job.opts.deduplication
+    return (job.name, key) if rule is not None and rule.hash else key
+
+
+_PLACING_FIELDS = frozenset({"delay_until", "priority"})
+"""A change of one of these, as of the state, moves a job to another place in the indexes."""
+
+
+class QueueIndex:
+    """The records of one queue and the indexes over them; every operation is O(log n) or better.
+
+    The records are the store's own: whoever takes one out copies it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.jobs: dict[str, JobData] = {}
+        self.waiting = WaitingIndex()
+        self.active: dict[str, None] = {}
+        self.starts = SlidingWindow()
+        self.sequence = itertools.count(1)
+        """The places in line of new jobs."""
+        self._delayed: Any = SortedList()
+        self.next_due: datetime | None = None
+        """When the next delayed job falls due."""
+        # the other states are dicts: who came to a state first stands first in it
+        self._in_order: dict[JobState, dict[str, None]] = {
+            JobState.ACTIVE: self.active,
+            JobState.WAITING_CHILDREN: {},
+            JobState.COMPLETED: {},
+            JobState.FAILED: {},
+        }
+        # one job for each key is enough: another one takes a key only when the one before has
+        # settled, or is too old to get it back
+        self._holders: dict[HeldKey, str] = {}
+
+    def add(self, job: JobData) -> None:
+        """Take in a new job."""
+        self.jobs[job.id] = job
+        if job.deduplication_key is not None:
+            self._hold_key(job)
+        self._index(job)
+
+    def remove(self, job: JobData) -> None:
+        """Let go of a job."""
+        del self.jobs[job.id]
+        self._unindex(job)
+        if self.waiting.has_groups:
+            self.waiting.give_back(job.group_id)
+        if job.deduplication_key is not None:
+            self._release_key(job)
+
+    def change(self, job: JobData, updates: Mapping[str, Any]) -> JobData:
+        """Replace a job by one with new values, at the place that follows from them."""
+        changed = replace(job, **updates)
+        self.jobs[job.id] = changed
+        if "state" in updates or (
+            job.state is not JobState.ACTIVE and not _PLACING_FIELDS.isdisjoint(updates)
+        ):
+            self._unindex(job)
+            self._index(changed)
+            if self.waiting.has_groups:
+                self.waiting.give_back(job.group_id)
+            if job.deduplication_key is not None:
+                self._pass_key(job, changed)
+        return changed
+
+    def holder_of(self, key: HeldKey | None, now: datetime) -> JobData | None:
+        """The unfinished job that holds a deduplication key and is younger than its ttl."""
+        job_id = self._holders.get(key) if key is not None else None
+        if job_id is None:
+            return None
+        job = self.jobs[job_id]
+        ttl = job.opts.deduplication.ttl if job.opts.deduplication else None
+        if ttl is None or job.created_at + timedelta(seconds=ttl) > now:
+            return job
+        return None
+
+    def count(self, state: JobState | None) -> int:
+        """How many jobs are in a state, or in all."""
+        if state is None:
+            return len(self.jobs)
+        if state is JobState.WAITING:
+            return len(self.waiting)
+        return len(self._delayed if state is JobState.DELAYED else self._in_order[state])
+
+    def page(
+        self,
+        state: JobState | None,
+        start: int,
+        end: int | None,
+        *,
+        newest_first: bool = False,
+    ) -> list[JobData]:
+        """The jobs at positions ``start`` to ``end`` (exclusive) of a state, or of all.
+
+        With ``newest_first`` positions count from the other end.
+        """
+        if newest_first and state is JobState.WAITING:
+            ids: Iterable[str] = itertools.islice(reversed(self.waiting), start, end)
+        elif newest_first:
+            size = self.count(state)
+            first = 0 if end is None else max(size - end, 0)
+            return self.page(state, first, max(size - start, 0))[::-1]
+        elif state is JobState.WAITING:
+            ids = itertools.islice(self.waiting, start, end)
+        elif state is JobState.DELAYED:
+            ids = map(itemgetter(-1), self._delayed[start:end])
+        else:
+            ids = _page_of(self.jobs if state is None else self._in_order[state], start, end)
+        return list(map(self.jobs.__getitem__, ids))
+
+    def due(self, now: datetime) -> list[JobData]:
+        """The delayed jobs whose time has come, the earliest first."""
+        end = self._delayed.bisect_right((now, float("inf")))
+        return [self.jobs[key[-1]] for key in self._delayed[:end]]
+
+    def since(self, state: JobState, instant: datetime) -> list[JobData]:
+        """The jobs that settled at ``instant`` or before; others: were created."""
+        entered_at = _ENTERED_AT.get(state, attrgetter("created_at"))
+        return [job for job in self.page(state, 0, None) if entered_at(job) <= instant]
+
+    def _index(self, job: JobData) -> None:
+        state = job.state
+        if state is JobState.WAITING:
+            self.waiting.add(job)
+        elif state is JobState.DELAYED:
+            self._delayed.add(_due_key(job))
+            self.next_due = self._delayed[0][0]
+        else:
+            self._in_order[state][job.id] = None
+            if state is JobState.ACTIVE:
+                assert job.processed_at is not None
+                self.waiting.note_start(job.group_id, job.processed_at)
+                if self.starts.is_asked_for:
+                    self.starts.note_start(job.processed_at)
+
+    def _unindex(self, job: JobData) -> None:
+        state = job.state
+        if state is JobState.WAITING:
+            self.waiting.remove(job)
+        elif state is JobState.DELAYED:
+            self._delayed.remove(_due_key(job))
+            self.next_due = self._delayed[0][0] if self._delayed else None
+        else:
+            del self._in_order[state][job.id]
+            if state is JobState.ACTIVE:
+                self.waiting.note_end(job.group_id)
+
+    def _hold_key(self, job: JobData) -> None:
+        key = held_key(job)
+        assert key is not None, "it has one"
+        self._holders[key] = job.id
+
+    def _pass_key(self, before: JobData, after: JobData) -> None:
+        """Only an unfinished job holds its key."""
+        was_settled = before.state in SETTLED
+        if was_settled is (after.state in SETTLED):
+            return
+        if was_settled:
+            self._hold_key(after)
+        else:
+            self._release_key(after)
+
+    def _release_key(self, job: JobData) -> None:
+        key = held_key(job)
+        if key is not None and self._holders.get(key) == job.id:
+            del self._holders[key]
+
+
+def _due_key(job: JobData) -> tuple[datetime, int, str]:
+    assert job.delay_until is not None
+    return (job.delay_until, job.sequence, job.id)
+
+
+_ENTERED_AT: Mapping[JobState, Callable[[JobData], datetime]] = {
+    JobState.COMPLETED: attrgetter("completed_at"),
+    JobState.FAILED: attrgetter("failed_at"),
+}
+"""When a job came to its state, for those states that it is told of."""
+
+
+def _page_of(ids: dict[str, Any], start: int, end: int | None) -> list[str]:
+    """A page of a dict's keys, which can only be walked; from their end, if that is nearer."""
+    size = len(ids)
+    end = size if end is None else min(end, size)
+    if start <= size - end:
+        return list(itertools.islice(ids, start, end))
+    newest_first = itertools.islice(reversed(ids), size - end, max(size - start, 0))
+    return list(newest_first)[::-1]

@@ -1,0 +1,370 @@
+"""The half of a ``MemoryStore`` that looks and changes nothing."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime
+from operator import attrgetter
+from typing import Any
+
+from msgspec.structs import replace
+
+from conveyor_nb.clocks.clock import SLICE
+from conveyor_nb.core.checks import check_choice, check_flag, check_positions, to_instant
+from conveyor_nb.core.errors import MetricsDisabledError, UnreadablePayloadError
+from conveyor_nb.core.matching import contains_text, to_needle
+from conveyor_nb.core.model import (
+    FetchOptions,
+    JobData,
+    JobPage,
+    JobScheduler,
+    JobState,
+    MetricsPeriod,
+    MetricsPoint,
+    WorkerInfo,
+    to_state,
+)
+from conveyor_nb.core.payload import Unreadable, peek, thaw_for
+from conveyor_nb.core.text import shown
+from conveyor_nb.stores.interface import StoreInterface
+from conveyor_nb.stores.memory.metrics import Metrics
+from conveyor_nb.stores.memory.slices import Slices, Step, StoreLock, in_slices, in_turn, sliced
+from conveyor_nb.stores.memory.state import MemoryState
+
+__all__ = ["MemoryReads", "scheduler_out"]
+
+
+class MemoryReads(StoreInterface):
+    """The look-ups of a store in memory, over its state."""
+
+    _state: MemoryState
+    _slices: Slices
+    _lock: StoreLock
+
+    # -- look-ups -----------------------------------------------------------------------------
+
+    async def get_job(self, queue_name: str, job_id: str) -> JobData | None:
+        if self._slices.under_way is not None:
+            await self._slices.all_over()
+        index = self._state.queues.get(queue_name)
+        return index.jobs.get(job_id) if index else None  # one record is whole without a lock
+
+    @in_turn
+    def find_job_by_id(self, job_id: str) -> JobData | None:
+        for index in self._state.queues.values():
+            if (job := index.jobs.get(job_id)) is not None:
+                return job
+        return None
+
+    @in_turn
+    def find_by_deduplication_key(
+        self, queue_name: str, key: str, name: str | None = None
+    ) -> JobData | None:
+        held = key if name is None else (name, key)
+        return self._state.look(queue_name).holder_of(held, self.clock.now())
+
+    @in_turn
+    def list_jobs(
+        self,
+        queue_name: str,
+        state: JobState | str | None = None,
+        start: int = 0,
+        end: int | None = None,
+        *,
+        newest_first: bool = False,
+    ) -> list[JobData]:
+        start, end = check_positions(start, end)
+        return self.snapshot(queue_name, state, start, end, newest_first=newest_first)
+
+    @in_turn
+    def count_jobs(self, queue_name: str, state: JobState | str | None = None) -> int:
+        return self._state.look(queue_name).count(to_state(state))
+
+    @in_turn
+    def get_job_counts(self, queue_name: str) -> dict[JobState, int]:
+        return self.counts(queue_name)
+
+    @in_turn
+    def get_active_count(self, queue_name: str) -> int:
+        return len(self._state.look(queue_name).active)
+
+    @in_turn
+    def get_group_active_count(self, queue_name: str, group_id: str | None) -> int:
+        return self._state.look(queue_name).waiting.active_in_group(group_id)
+
+    @in_turn
+    def get_waiting_group_count(self, queue_name: str, group_id: str | None) -> int:
+        return self._state.look(queue_name).waiting.count_in_group(group_id)
+
+    @in_turn
+    def list_queues(self) -> list[str]:
+        return self.queue_names()
+
+    # -- the same for views, which can't wait -------------------------------------------------
+
+    def snapshot(
+        self,
+        queue_name: str,
+        state: JobState | str | None = None,
+        start: int = 0,
+        end: int | None = None,
+        *,
+        newest_first: bool = False,
+    ) -> list[JobData]:
+        """What :meth:`list_jobs` gives, without waiting."""
+        wanted = to_state(state)
+        check_flag(newest_first, what="newest_first")
+        with self._lock:
+            index = self._state.look(queue_name)
+            return index.page(wanted, start, end, newest_first=newest_first)
+
+    def counts(self, queue_name: str) -> dict[JobState, int]:
+        """What :meth:`get_job_counts` gives, without waiting."""
+        with self._lock:
+            index = self._state.look(queue_name)
+            return {state: index.count(state) for state in JobState}
+
+    def paused_names(self, queue_name: str) -> frozenset[str]:
+        """What :meth:`get_paused_job_names` gives, without waiting."""
+        with self._lock:
+            return frozenset(self._state.look(queue_name).waiting.paused_names)
+
+    def queue_names(self) -> list[str]:
+        """What :meth:`list_queues` gives, without waiting."""
+        with self._lock:
+            return sorted(self._state.queues)
+
+    def workers(self, queue_name: str | None = None) -> list[WorkerInfo]:
+        """What :meth:`list_workers` gives, without waiting."""
+        with self._lock:
+            workers = self._state.workers.values()
+            return [one for one in workers if queue_name in (None, one.queue_name)]
+
+    # -- searching ----------------------------------------------------------------------------
+
+    async def search_jobs(
+        self,
+        queue_name: str | None = None,
+        *,
+        states: Collection[JobState | str] | None = None,
+        name: str | None = None,
+        created_from: datetime | None = None,
+        created_to: datetime | None = None,
+        text: str | None = None,
+        newest_first: bool = False,
+        start: int = 0,
+        end: int | None = 100,
+    ) -> JobPage:
+        if isinstance(states, str):
+            raise TypeError(f"states must be a collection of states, not {shown(states)}")
+        wanted = None if states is None else {to_state(state) for state in states}
+        created_from = _instant(created_from, "created_from")
+        created_to = _instant(created_to, "created_to")
+        needle = None if text is None else to_needle(text)
+
+        def fits(job: JobData) -> bool:
+            return (
+                (wanted is None or job.state in wanted)
+                and name in (None, job.name)
+                and (created_from is None or job.created_at >= created_from)
+                and (created_to is None or job.created_at <= created_to)
+                and (needle is None or _contains(job, needle))
+            )
+
+        return await self._search(queue_name, fits, start, end, newest_first)
+
+    async def search_by_name(
+        self,
+        queue_name: str | None,
+        text: str,
+        start: int = 0,
+        end: int | None = 100,
+        *,
+        newest_first: bool = False,
+    ) -> JobPage:
+        needle = to_needle(text)
+
+        def fits(job: JobData) -> bool:
+            return needle in job.name.casefold()
+
+        return await self._search(queue_name, fits, start, end, newest_first)
+
+    async def search_by_payload(
+        self,
+        queue_name: str | None,
+        fields: Mapping[str, Any],
+        start: int = 0,
+        end: int | None = 100,
+        *,
+        newest_first: bool = False,
+    ) -> JobPage:
+        def fits(job: JobData) -> bool:
+            return _has(peek(job, "data"), fields)
+
+        return await self._search(queue_name, fits, start, end, newest_first)
+
+    async def _search(
+        self,
+        queue_name: str | None,
+        fits: Callable[[JobData], bool],
+        start: int,
+        end: int | None,
+        newest_first: bool,
+    ) -> JobPage:
+        start, end = check_positions(start, end)
+        check_flag(newest_first, what="newest_first")
+        found = await self._slices.take(lambda: self._searching(queue_name, fits))
+        total = sum(map(len, found))
+        jobs: Iterable[JobData]
+        if newest_first:
+            added = attrgetter("created_at")  # in each queue they come as they were added
+            jobs = heapq.merge(*map(reversed, found), key=added, reverse=True)
+        else:
+            jobs = itertools.chain.from_iterable(found)
+        return JobPage(list(itertools.islice(jobs, start, end)), total)
+
+    def _searching(
+        self, queue_name: str | None, fits: Callable[[JobData], bool]
+    ) -> Step[list[list[JobData]]]:
+        """The jobs that fit, queue by queue."""
+        found: list[list[JobData]] = []
+        for name in self.queue_names() if queue_name is None else [queue_name]:
+            found.append([])
+            for some in sliced(self._state.look(name).page(None, 0, None)):
+                found[-1] += [job for job in some if fits(job)]
+                if len(some) == SLICE:
+                    yield
+        return found
+
+    # -- metrics ------------------------------------------------------------------------------
+
+    @in_turn
+    def get_metrics(
+        self,
+        queue_name: str,
+        period: MetricsPeriod | str = MetricsPeriod.MINUTE,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> list[MetricsPoint]:
+        return self._metrics().points(
+            queue_name,
+            check_choice(MetricsPeriod, period, what="period"),
+            _instant(start, "start"),
+            _instant(end, "end"),
+            self.clock.now(),
+        )
+
+    @in_turn
+    def aggregate_metrics(
+        self,
+        queue_name: str | None = None,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> MetricsPoint:
+        return self._metrics().total(
+            queue_name, _instant(start, "start"), _instant(end, "end"), self.clock.now()
+        )
+
+    def _metrics(self) -> Metrics:
+        if self._state.metrics is None:
+            raise MetricsDisabledError
+        return self._state.metrics
+
+    # -- flows --------------------------------------------------------------------------------
+
+    @in_turn
+    def get_children_jobs(self, queue_name: str, parent_id: str) -> list[JobData]:
+        parent = self._state.look(queue_name).jobs.get(parent_id)
+        if parent is None:
+            return []
+        keys = self._state.families.children((queue_name, parent_id))
+        found = (self._state.child_of(parent, key) for key in keys)
+        return [job for job in found if job is not None]
+
+    @in_turn
+    def get_children_values(self, queue_name: str, parent_id: str) -> dict[str, Any]:
+        children = self._state.families.children((queue_name, parent_id))
+        return {
+            child_id: thaw_for(child_id, "returnvalue", outcome.returnvalue)
+            for (_, child_id), outcome in children.items()
+            if outcome is not None and outcome.why is None
+        }
+
+    @in_slices
+    def list_flow_parents(self, queue_name: str | None = None) -> Step[list[JobData]]:
+        found = yield from self._searching(queue_name, lambda job: bool(job.children_ids))
+        return list(itertools.chain.from_iterable(found))
+
+    # -- schedulers and time ------------------------------------------------------------------
+
+    @in_turn
+    def get_job_schedulers(self, queue_name: str) -> list[JobScheduler]:
+        schedulers = self._state.schedulers.values()
+        return [scheduler_out(one) for one in schedulers if one.queue_name == queue_name]
+
+    @in_turn
+    def get_job_scheduler(self, queue_name: str, scheduler_id: str) -> JobScheduler | None:
+        found = self._state.schedulers.get((queue_name, scheduler_id))
+        return None if found is None else scheduler_out(found)
+
+    @in_turn
+    def next_fetch_at(
+        self, queue_name: str, options: FetchOptions | None = None, *, after: datetime
+    ) -> datetime | None:
+        index = self._state.look(queue_name)
+        instants = [index.next_due]
+        if index.waiting:
+            instants.append(index.waiting.next_opening())
+            if options and options.limiter:
+                instants.append(index.starts.opens_at(options.limiter))
+        return min((one for one in instants if one is not None and one > after), default=None)
+
+    @in_turn
+    def get_next_delayed_timestamp(self, queue_name: str) -> datetime | None:
+        return self._state.look(queue_name).next_due
+
+    @in_turn
+    def get_stalled_jobs(self, queue_name: str) -> list[JobData]:
+        now = self.clock.now()
+        active = self._state.look(queue_name).page(JobState.ACTIVE, 0, None)
+        return [job for job in active if job.lock_until and job.lock_until <= now]
+
+    @in_turn
+    def get_paused_job_names(self, queue_name: str) -> frozenset[str]:
+        return self.paused_names(queue_name)
+
+    @in_turn
+    def list_workers(self, queue_name: str | None = None) -> list[WorkerInfo]:
+        return self.workers(queue_name)
+
+
+def _instant(value: datetime | None, what: str) -> datetime | None:
+    return None if value is None else to_instant(value, what=what)
+
+
+def scheduler_out(scheduler: JobScheduler) -> JobScheduler:
+    """A scheduler as it leaves the store, with a payload of its own."""
+    try:
+        data = thaw_for(scheduler.id, "data", scheduler.data)
+    except UnreadablePayloadError as error:
+        data = Unreadable(error)  # one scheduler must not hide the others
+    return replace(scheduler, data=data)
+
+
+def _contains(job: JobData, needle: str) -> bool:
+    data = peek(job, "data")
+    return type(data) is not Unreadable and contains_text(data, needle)
+
+
+def _has(data: object, fields: Mapping[str, Any]) -> bool:
+    """Whether a payload has such fields; what can't be compared, as arrays can't, is not equal."""
+    try:
+        return isinstance(data, Mapping) and all(
+            key in data and bool(data[key] == value) for key, value in fields.items()
+        )
+    except Exception:  # a person's __eq__ may raise anything
+        return False

@@ -1,0 +1,387 @@
+"""The waiting jobs of a queue, in order of service.
+
+Jobs lie in lanes, one for each job name of a group, each lane sorted by place. A group offers
+the first job of each lane that is not paused; groups that offer something are served in turn.
+
+What is offered lies in heaps whose entries are not taken out when they no longer hold, but
+dropped when they come to the top, or when they are most of a heap: each change costs O(log n) in
+the names or groups held, and most of it in C.
+
+A group that is over is given back; for a while it is remembered when the latest few of these
+were served.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterator
+from datetime import datetime
+from operator import itemgetter
+
+from sortedcontainers import SortedList
+
+from conveyor_nb.core.model import ALL_NAMES, FetchOptions, JobData
+from conveyor_nb.core.worker_options import GroupLimits
+from conveyor_nb.stores.memory.limits import SlidingWindow
+
+__all__ = ["Place", "WaitingIndex", "place_of"]
+
+Place = tuple[float, int, str]
+"""Priority, signed insertion counter (negative for a ``lifo`` job), job id."""
+
+
+def place_of(job: JobData) -> Place:
+    """Where a waiting job stands in order of service."""
+    return (job.priority, -job.sequence if job.opts.lifo else job.sequence, job.id)
+
+
+_MOST_REMEMBERED = 256
+"""Of so many groups that are over it is known when they were served."""
+
+_FEW = 8
+"""Heaps with no more entries than this that don't hold are left alone."""
+
+
+class WaitingIndex:
+    """Which job is next, given the paused names, the groups' turns and their limits."""
+
+    def __init__(self) -> None:
+        self.paused_names: set[str] = set()
+        self.has_groups = False
+        """Whether there are jobs of groups, so that those that are over are to be given back."""
+        self._groups: dict[str | None, _Group] = {}
+        self._orders = itertools.count()
+        self._turns = itertools.count(1)
+        self._remembered: OrderedDict[str | None, int] = OrderedDict()
+        self._forgotten = 0
+        """The latest turn of those groups that are remembered no more: all others count as that."""
+        # The groups that offer a job, by how many of their jobs are active: a cap on that rules
+        # out whole shelves, and the top of each other shelf is its next in turn.
+        self._shelves: dict[int, list[tuple[int, int, _Group]]] = {}
+        self._stale: Counter[int] = Counter()
+        """How many entries of each shelf don't hold any more."""
+        self._held: list[tuple[datetime, int, _Group]] = []
+        self._idle: list[tuple[datetime, int, _Group]] = []
+        """Groups that are over, but whose rate limit still has to know of them, until when."""
+        self._only: _Group | None = None
+        """The jobs without a group, as long as there are no others: no limit holds for them."""
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[str]:
+        """The ids of all waiting jobs by priority and place, paused ones too."""
+        lanes = self._lanes()
+        return map(itemgetter(2), lanes[0] if len(lanes) == 1 else heapq.merge(*lanes))
+
+    def __reversed__(self) -> Iterator[str]:
+        """The same, from the last to the first."""
+        lanes = [reversed(lane) for lane in self._lanes()]
+        last_first = lanes[0] if len(lanes) == 1 else heapq.merge(*lanes, reverse=True)
+        return map(itemgetter(2), last_first)
+
+    def _lanes(self) -> list[deque[Place] | SortedList]:
+        return [lane for group in self._groups.values() for lane in group.lanes.values()]
+
+    def add(self, job: JobData) -> None:
+        """Put a job in its place."""
+        group = self._groups.get(job.group_id) or self._new_group(job.group_id)
+        group.add(job.name, place_of(job))
+        self._count += 1
+        if self._only is None:
+            self._shelve(group)
+
+    def remove(self, job: JobData) -> None:
+        """Take a job out, by the place that it was added with."""
+        group = self._groups[job.group_id]
+        group.remove(job.name, place_of(job))
+        self._count -= 1
+        if self._only is None:
+            self._shelve(group)
+
+    def count_in_group(self, group_id: str | None) -> int:
+        """How many jobs of a group wait."""
+        group = self._groups.get(group_id)
+        return sum(map(len, group.lanes.values())) if group else 0
+
+    def active_in_group(self, group_id: str | None) -> int:
+        """How many jobs of a group are active."""
+        group = self._groups.get(group_id)
+        return group.active if group else 0
+
+    def pause(self, name: str) -> None:
+        """Offer no more jobs of this name."""
+        self.paused_names.add(name)
+        self._reoffer(name)
+
+    def resume(self, name: str) -> None:
+        """Offer jobs of this name again."""
+        self.paused_names.discard(name)
+        self._reoffer(name)
+
+    def note_start(self, group_id: str | None, now: datetime) -> None:
+        """A job of the group became active: the group has had its turn."""
+        group = self._groups.get(group_id) or self._new_group(group_id)
+        group.active += 1
+        group.served = next(self._turns)
+        if group.window.is_asked_for:
+            group.window.note_start(now)
+        if self._only is None:
+            self._shelve(group)
+
+    def note_end(self, group_id: str | None) -> None:
+        """A job of the group is no longer active."""
+        group = self._groups[group_id]
+        group.active -= 1
+        if self._only is None:
+            self._shelve(group)
+
+    def give_back(self, group_id: str | None) -> None:
+        """Keep nothing of a group that has no job left, waiting or active."""
+        group = self._groups.get(group_id)
+        if group is None or self._only is not None or not group.is_over():
+            return
+        over_at = group.window.over_at()
+        if over_at is not None:
+            group.lingers = True
+            heapq.heappush(self._idle, (over_at, group.order, group))
+            return
+        del self._groups[group_id]
+        self._remember(group_id, group.served)
+        if len(self._groups) == (None in self._groups):
+            self._begin_again()
+
+    def next_id(self, options: FetchOptions, now: datetime) -> str | None:
+        """The job to serve now, or ``None``; the job stays where it is."""
+        if ALL_NAMES in self.paused_names:
+            return None
+        group = self._only or self._next_group(options.group, now)
+        if group is None or not group.offers():
+            return None
+        return group.newest() if options.lifo else group.offered[0][0][2]
+
+    def next_opening(self) -> datetime | None:
+        """When the first of the groups that a rate limit held back may be served again."""
+        return self._held[0][0] if self._held else None
+
+    def _next_group(self, limits: GroupLimits | None, now: datetime) -> _Group | None:
+        while self._idle and self._idle[0][0] <= now:
+            over = heapq.heappop(self._idle)[2]
+            over.lingers = False
+            over.window.forget(now)
+            self.give_back(over.id)
+        while self._held and self._held[0][0] <= now:
+            reopened = heapq.heappop(self._held)[2]
+            reopened.is_held = False
+            self._shelve(reopened)
+            self.give_back(reopened.id)
+        if self._only is not None:  # the last other group was given back just now
+            return self._only
+        cap = limits.concurrency if limits else None
+        limiter = limits.limiter if limits else None
+        while True:
+            group = self._first_in_turn(cap)
+            if group is None or limiter is None or group.id is None:
+                return group
+            opens = group.window.opens_at(limiter)
+            if opens is None or opens <= now:
+                return group
+            group.is_held = True
+            heapq.heappush(self._held, (opens, group.order, group))
+            self._shelve(group)
+
+    def _first_in_turn(self, cap: int | None) -> _Group | None:
+        """The group that was served least recently of those with fewer active jobs than ``cap``."""
+        best: tuple[int, int, _Group] | None = None
+        for active in list(self._shelves):
+            if cap is not None and active >= cap:
+                continue
+            shelf = self._shelves[active]
+            while shelf and shelf[0][2].spot != (active, shelf[0][0]):
+                heapq.heappop(shelf)
+                self._stale[active] -= 1
+            if not shelf:
+                del self._shelves[active], self._stale[active]
+            elif best is None or shelf[0] < best:
+                best = shelf[0]
+        return best[2] if best else None
+
+    def _new_group(self, group_id: str | None) -> _Group:
+        group = _Group(group_id, next(self._orders), self.paused_names)
+        group.served = self._remembered.pop(group_id, self._forgotten)
+        self._groups[group_id] = group
+        if self._only is not None:
+            only, self._only = self._only, None
+            self._shelve(only)
+            self.give_back(only.id)
+        elif group_id is None and len(self._groups) == 1:
+            self._only = group
+        self.has_groups = self._only is None
+        return group
+
+    def _begin_again(self) -> None:
+        """The jobs without a group are alone again, or there are none at all."""
+        self._shelves.clear()
+        self._stale.clear()
+        self._held.clear()
+        self._only = self._groups.get(None)
+        if self._only is not None:
+            self._only.spot = None
+        self.has_groups = False
+
+    def _remember(self, group_id: str | None, served: int) -> None:
+        if served > self._forgotten:
+            self._remembered[group_id] = served
+            if len(self._remembered) > _MOST_REMEMBERED:
+                _, turn = self._remembered.popitem(last=False)
+                self._forgotten = max(self._forgotten, turn)
+
+    def _reoffer(self, name: str) -> None:
+        for group in self._groups.values():
+            if name in group.lanes:
+                group.offer(name)
+                if self._only is None:
+                    self._shelve(group)
+
+    def _shelve(self, group: _Group) -> None:
+        """Put a group where what it offers, how busy it is and its last turn say."""
+        spot = None
+        if not group.is_held and group.offers():
+            # jobs without a group form one that no cap holds back: it always counts as idle
+            spot = (group.active if group.id is not None else 0, group.served)
+        if spot == group.spot:
+            return
+        left, group.spot = group.spot, spot
+        if spot is not None:
+            shelf = self._shelves.setdefault(spot[0], [])
+            heapq.heappush(shelf, (group.served, group.order, group))
+        if left is not None:
+            self._stale[left[0]] += 1
+            self._tidy(left[0])
+
+    def _tidy(self, active: int) -> None:
+        """Drop what does not hold from a shelf of which it is most."""
+        shelf = self._shelves[active]
+        if self._stale[active] <= len(shelf) // 2 + _FEW:
+            return
+        # a group may have come back to a spot that it had left
+        held = {entry[1]: entry for entry in shelf if entry[2].spot == (active, entry[0])}
+        del self._stale[active]
+        if held:
+            self._shelves[active] = list(held.values())
+            heapq.heapify(self._shelves[active])
+        else:
+            del self._shelves[active]
+
+
+class _Group:
+    """The jobs of one group that wait, by name, and what its limits need to know."""
+
+    __slots__ = (
+        "active",
+        "heads",
+        "id",
+        "is_held",
+        "lanes",
+        "lingers",
+        "offered",
+        "order",
+        "paused_names",
+        "served",
+        "spot",
+        "window",
+    )
+
+    def __init__(self, group_id: str | None, order: int, paused_names: set[str]) -> None:
+        self.id = group_id
+        self.order = order
+        self.paused_names = paused_names
+        self.lanes: dict[str, deque[Place] | SortedList] = {}
+        self.heads: dict[str, Place] = {}
+        self.offered: list[tuple[Place, str]] = []
+        self.active = 0
+        self.served = 0
+        self.window = SlidingWindow()
+        self.is_held = False
+        self.lingers = False
+        """Whether it is among those that are over, but not for its rate limit."""
+        self.spot: tuple[int, int] | None = None
+
+    def is_over(self) -> bool:
+        """Whether nothing refers to it."""
+        return not (self.active or self.lanes or self.is_held or self.lingers)
+
+    def add(self, name: str, place: Place) -> None:
+        lane = self.lanes.get(name)
+        if lane is None:
+            self.lanes[name] = deque((place,))
+            self._lead(name, place)
+        elif isinstance(lane, deque) and place > lane[-1]:
+            lane.append(place)
+        else:
+            self._sorted(name).add(place)
+            if place < self.heads[name]:
+                self._lead(name, place)
+
+    def remove(self, name: str, place: Place) -> None:
+        lane = self.lanes[name]
+        if self.heads[name] != place:
+            self._sorted(name).remove(place)
+            return
+        if isinstance(lane, deque):
+            lane.popleft()
+        else:
+            lane.pop(0)
+        if not lane:
+            del self.lanes[name], self.heads[name]
+        elif self.offered and self.offered[0][0] == place:  # as most often: it was the next
+            self.heads[name] = head = lane[0]
+            heapq.heapreplace(self.offered, (head, name))
+        else:
+            self._lead(name, lane[0])
+
+    def offer(self, name: str) -> None:
+        """Note that the first job of a lane may be served."""
+        heapq.heappush(self.offered, (self.heads[name], name))
+        if len(self.offered) > 2 * len(self.heads) + _FEW:
+            offered = self.heads.items()
+            self.offered = [(head, one) for one, head in offered if one not in self.paused_names]
+            heapq.heapify(self.offered)
+
+    def offers(self) -> bool:
+        """Whether there is a job to serve; drops what no longer holds from the top."""
+        offered = self.offered
+        while offered:
+            place, name = offered[0]
+            if self.heads.get(name) is place and name not in self.paused_names:
+                return True
+            heapq.heappop(offered)
+        return False
+
+    def newest(self) -> str:
+        """The youngest job of the best priority that is offered."""
+        best = self.offered[0][0][0]
+        candidates: list[Place] = []
+        for name, head in self.heads.items():
+            if head[0] == best and name not in self.paused_names:
+                lane = self._sorted(name)
+                candidates += (head, lane[lane.bisect_right((best, float("inf"))) - 1])
+        return max(candidates, key=lambda place: abs(place[1]))[2]
+
+    def _sorted(self, name: str) -> SortedList:
+        """A lane that something happens to elsewhere than at its ends; it stays sorted from then.
+
+        Most lanes are added to at one end and taken from at the other, which a deque does best.
+        """
+        lane = self.lanes[name]
+        if isinstance(lane, deque):
+            lane = self.lanes[name] = SortedList(lane)
+        return lane
+
+    def _lead(self, name: str, place: Place) -> None:
+        """Note the first job of a lane."""
+        self.heads[name] = place
+        self.offer(name)

@@ -64,7 +64,7 @@ def bundle_of(subject: object) -> dict[str, Any]:
 
 def rows_of(frame: DataFrame) -> list[dict[Any, Any]]:
     """The rows of a DataFrame as plain dicts: see ``Queue.add_frame``."""
-    from conveyor_nb.notebook.payloads import payloads_of
+    from conveyor_nb.notebook.frame_rows import payloads_of
 
     return payloads_of(frame)
 

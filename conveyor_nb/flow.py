@@ -12,8 +12,8 @@ from conveyor_nb.core.model import FlowJob, JobData
 from conveyor_nb.core.options import JobOptions
 from conveyor_nb.core.text import shown
 from conveyor_nb.display import bundle_of
-from conveyor_nb.intake import check_store, new_job, to_options
 from conveyor_nb.job import Job
+from conveyor_nb.new_jobs import check_store, new_job, to_options
 from conveyor_nb.stores import StoreInterface
 
 __all__ = ["FlowNode", "FlowProducer"]

@@ -28,7 +28,7 @@ Importing this module imports pandas; importing ``conveyor_nb`` does not.
 
 from __future__ import annotations
 
-from conveyor_nb.core.payload import Unreadable
+from conveyor_nb.core.freezing import Unreadable
 from conveyor_nb.notebook.cells import Unshown
 from conveyor_nb.notebook.frames import (
     attempts_frame,

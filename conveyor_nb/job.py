@@ -19,10 +19,10 @@ from conveyor_nb.core.checks import check_flag, check_number, check_percent, to_
 from conveyor_nb.core.conditions import condition
 from conveyor_nb.core.durations import Duration, to_seconds
 from conveyor_nb.core.errors import JobCancelledError, JobFailedError, JobNotFoundError
+from conveyor_nb.core.freezing import freeze, thaw
 from conveyor_nb.core.lifecycle import CANCELLED, SETTLED, still_at_work
 from conveyor_nb.core.model import AttemptRecord, EventType, JobData, JobState, Lock, StoreEvent
 from conveyor_nb.core.options import JobOptions
-from conveyor_nb.core.payload import freeze, thaw
 from conveyor_nb.core.text import inline, one_line, shown
 from conveyor_nb.display import Displayable
 from conveyor_nb.observable import JobObservable, as_told

@@ -35,7 +35,9 @@ from conveyor_nb.core.options import (
 from conveyor_nb.core.text import inline, shown
 from conveyor_nb.core.worker_options import DecoratorKeywords, WorkerOptions
 from conveyor_nb.display import Displayable, describe_queue, rows_of
-from conveyor_nb.intake import (
+from conveyor_nb.job import Job
+from conveyor_nb.lists import JobCounts, JobList
+from conveyor_nb.new_jobs import (
     bulk_job,
     check_store,
     new_job,
@@ -43,8 +45,6 @@ from conveyor_nb.intake import (
     scheduler_id_for,
     to_options,
 )
-from conveyor_nb.job import Job
-from conveyor_nb.lists import JobCounts, JobList
 from conveyor_nb.observable import JobObservable
 from conveyor_nb.repeating import Repeating
 from conveyor_nb.stores import StoreInterface

@@ -23,8 +23,8 @@ from conveyor_nb.core.options import (
 )
 from conveyor_nb.core.schedule import describe, first_run, why_no_run
 from conveyor_nb.core.text import shown
-from conveyor_nb.intake import new_scheduler
 from conveyor_nb.job import Job
+from conveyor_nb.new_jobs import new_scheduler
 from conveyor_nb.stores import StoreInterface
 
 __all__ = ["Repeating"]

@@ -24,8 +24,8 @@ from conveyor_nb.core.model import EventType, StoreEvent, WorkerInfo, WorkerStat
 from conveyor_nb.core.text import error_line, inline, shown
 from conveyor_nb.core.worker_options import WorkerKeywords, WorkerOptions
 from conveyor_nb.display import Displayable
-from conveyor_nb.intake import check_store
 from conveyor_nb.job import Job
+from conveyor_nb.new_jobs import check_store
 from conveyor_nb.running.dispatcher import Dispatcher
 from conveyor_nb.running.lifespan import Lifespan
 from conveyor_nb.stores import StoreInterface

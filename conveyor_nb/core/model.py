@@ -13,8 +13,8 @@ from msgspec import Struct
 from conveyor_nb.core.checks import check_choice, reject_unknown
 from conveyor_nb.core.declaring import spelled_out
 from conveyor_nb.core.durations import format_seconds
+from conveyor_nb.core.freezing import peek, thaw_for
 from conveyor_nb.core.options import OPTION_NAMES, JobKeywords, JobOptions, Repeat
-from conveyor_nb.core.payload import peek, thaw_for
 from conveyor_nb.core.text import Word, inline, one_line, shown, shown_fields, shown_list
 from conveyor_nb.core.worker_options import GroupLimits, Limiter
 
@@ -220,7 +220,7 @@ class JobData(_JobFields, frozen=True, gc=False):
     the job changes (``msgspec.structs.replace``). A payload that is kept frozen, see ``payload``,
     is thawed anew each time that ``data`` or ``returnvalue`` is read.
 
-    >>> from conveyor_nb.core.payload import freeze
+    >>> from conveyor_nb.core.freezing import freeze
     >>> job = JobData("emails-1", "send", "emails", freeze({"to": "ada"}, "data"))
     >>> job.data["to"] = "eve"
     >>> job.data

@@ -12,10 +12,10 @@ from conveyor_nb.notebook.commands.completion import Completion
 from conveyor_nb.notebook.commands.magics import Magics
 from conveyor_nb.notebook.shell.capture import Capture
 from conveyor_nb.notebook.shell.cell_watch import CellWatch
+from conveyor_nb.notebook.shell.duplicate_workers import DuplicateWorkerWatch
 from conveyor_nb.notebook.shell.interrupts import LoopWaker
 from conveyor_nb.notebook.shell.session import Session, finish_closing, wait_for_closing
 from conveyor_nb.notebook.shell.terminal import Terminal, is_terminal, once_loop_stops
-from conveyor_nb.notebook.shell.twins import TwinWatch
 
 __all__ = ["load", "unload"]
 
@@ -33,7 +33,7 @@ class _Loaded:
         self._completion.register()
         self._waker = LoopWaker.if_needed()
         self._capture = Capture(shell)
-        self._twins = TwinWatch(shell)
+        self._duplicates = DuplicateWorkerWatch(shell)
         self._cells = CellWatch(shell)
         self._terminal: Terminal | None = None
         if is_terminal(shell):
@@ -47,7 +47,7 @@ class _Loaded:
             shell.input_transformers_post.remove(self._transformer)
         if self._waker is not None:
             self._waker.close()
-        self._twins.close()
+        self._duplicates.close()
         self._cells.close()
         # what jobs print until they are stopped is theirs
         self.session.close().add_done_callback(lambda _: self._capture.close())

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame
 
+from conveyor_nb.core.freezing import Unreadable
 from conveyor_nb.core.model import (
     AttemptRecord,
     AttemptStatus,
@@ -28,12 +29,11 @@ from conveyor_nb.core.model import (
     WorkerStatus,
     to_state,
 )
-from conveyor_nb.core.payload import Unreadable
 from conveyor_nb.core.text import encodable, shown
 from conveyor_nb.job import Job
 from conveyor_nb.lists import JobList
 from conveyor_nb.notebook.cells import payload_cells, presentable, read_all
-from conveyor_nb.notebook.subjects import jobs_of
+from conveyor_nb.notebook.reads import jobs_of
 from conveyor_nb.worker import live_workers
 
 __all__ = [

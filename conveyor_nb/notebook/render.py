@@ -38,8 +38,8 @@ from conveyor_nb.notebook.panel.job_detail import (
     result_text,
 )
 from conveyor_nb.notebook.panel.job_table import page_bounds
+from conveyor_nb.notebook.reads import ReadableStore
 from conveyor_nb.notebook.shell.terminal import is_terminal
-from conveyor_nb.notebook.subjects import ReadableStore
 from conveyor_nb.queue import Queue
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.worker import Worker
@@ -60,14 +60,14 @@ def mimebundle(subject: object) -> dict[str, Any]:
     text = _listing_of(subject) if isinstance(subject, (JobList, FlowNode)) else subject
     bundle: dict[str, Any] = {"text/plain": repr(text), "text/html": static_html(subject)}
     if isinstance(subject, Queue) and not subject.closed and _can_be_live():
-        from conveyor_nb.notebook.panel.dashboard import (
-            dashboard,  # widgets only where one is shown
+        from conveyor_nb.notebook.panel.queue_panel import (
+            panel_of,  # widgets only where one is shown
         )
 
         bundle[WIDGET_VIEW] = {
             "version_major": 2,
             "version_minor": 0,
-            "model_id": dashboard(subject).model_id,
+            "model_id": panel_of(subject).model_id,
         }
     return bundle
 

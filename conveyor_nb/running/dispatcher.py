@@ -15,9 +15,9 @@ from datetime import datetime, timedelta
 from threading import get_ident
 from typing import Any
 
-from conveyor_nb.clocks.alarm import Alarm
 from conveyor_nb.clocks.clock import checkpoint
 from conveyor_nb.clocks.loops import call_on
+from conveyor_nb.clocks.timer import Timer
 from conveyor_nb.core.actions import Action, LetGo, Release
 from conveyor_nb.core.errors import JobNotFoundError, LostLockError, PayloadError
 from conveyor_nb.core.handlers import Handler, Handlers
@@ -110,8 +110,8 @@ class Dispatcher:
         self._idle = asyncio.Event()
         self._again = asyncio.Event()
         self._stepping = asyncio.Lock()
-        self._alarm = Alarm(store.clock, self.wake)
-        self._retry = Alarm(store.clock, self.wake)
+        self._timer = Timer(store.clock, self.wake)
+        self._retry = Timer(store.clock, self.wake)
         self._faults = FaultReporter(store, queue_name, worker_id, logger)
         self._chores = Chores(self._faults)
         self._locks = LockKeeper(
@@ -290,7 +290,7 @@ class Dispatcher:
     async def close(self) -> None:
         """Let go of timers, tasks, threads and processes; but not of jobs that are still held."""
         self._locks.stop_watching()
-        self._alarm.cancel()
+        self._timer.cancel()
         self._retry.cancel()
         if self.loop in (None, asyncio.get_running_loop()):  # else they went with their loop
             holders = [one for one in self.slots.holders if not self.slots.is_left_alone(one)]
@@ -391,7 +391,7 @@ class Dispatcher:
         holder = asyncio.current_task()
         assert holder is not None
         goes_on = True
-        asked_at = self._store.clock.now()  # or later: the alarm rings at once for what is past
+        asked_at = self._store.clock.now()  # or later: the timer fires at once for what is past
         try:
             while goes_on and self.takes_jobs:
                 news = self._news
@@ -426,7 +426,7 @@ class Dispatcher:
         due = await self._store.next_fetch_at(self._queue_name, self._fetch_options, after=asked_at)
         if news != self._news:
             return False
-        self._alarm.set(due)
+        self._timer.set(due)
         self._faults.all_is_well("work")
         return True
 

@@ -32,7 +32,7 @@ from conveyor_nb.core.model import EPOCH
 from conveyor_nb.frames import attempts_frame, events_frame, results_frame, schedulers_frame
 from conveyor_nb.notebook.commands.magic_output import status_text
 from conveyor_nb.notebook.listings import events_listing, jobs_listing, workers_listing
-from conveyor_nb.notebook.panel.dashboard import dashboard
+from conveyor_nb.notebook.panel.queue_panel import panel_of
 
 pytestmark = pytest.mark.asyncio
 
@@ -214,7 +214,7 @@ async def test_the_panel(
     store: MemoryStore, jobs: list[Job], hostile: str, check_shown: Check, caplog: Any
 ) -> None:
     queue = Queue("q", store=store)
-    panel = dashboard(queue)
+    panel = panel_of(queue)
     panel.receive({"do": "hello", "view": "page", "n": 1})
     await asyncio.sleep(0)
     assert panel.live

@@ -12,8 +12,8 @@ import pytest_asyncio
 from conveyor_nb import FlowJob, FlowProducer, Job, MemoryStore, Queue, VirtualClock, Worker
 from conveyor_nb.notebook import render
 from conveyor_nb.notebook.panel import feed
-from conveyor_nb.notebook.panel.dashboard import close_panels, dashboard
 from conveyor_nb.notebook.panel.feed import Feed
+from conveyor_nb.notebook.panel.queue_panel import close_panels, panel_of
 
 pytestmark = pytest.mark.asyncio
 
@@ -85,7 +85,7 @@ async def test_other_peoples_text_is_escaped() -> None:
 
 async def test_a_panel_shows_its_queue_before_any_page_has_asked(queue: Queue) -> None:
     await queue.add("send", {"to": "ada"})
-    panel = dashboard(queue)
+    panel = panel_of(queue)
     assert panel.head["name"] == "emails"
     assert panel.head["counts"]["waiting"] == 1
     assert [row["id"] for row in panel.jobs["rows"]] == ["emails-1"]
@@ -94,7 +94,7 @@ async def test_a_panel_shows_its_queue_before_any_page_has_asked(queue: Queue) -
 
 
 async def test_all_panels_can_be_closed(queue: Queue) -> None:
-    panels = [dashboard(queue) for _ in range(3)]
+    panels = [panel_of(queue) for _ in range(3)]
     close_panels()
     assert all(panel.comm is None for panel in panels)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .conftest import Kernel, NewKernel
 
 TASKS = "{task.get_coro().__qualname__ for task in __import__('asyncio').all_tasks()}"
-CLOSED = "from conveyor_nb.notebook import session\nawait asyncio.gather(*session._closing)"
+CLOSED = "from conveyor_nb.notebook.shell import session\nawait asyncio.gather(*session._closing)"
 """Lets a cell wait until all that is being closed has closed."""
 
 KERNELS_OWN = 1.5
@@ -82,13 +82,9 @@ left = {
 }
 blocks = sys.getallocatedblocks()
 """
-NAMES = "worker dispatcher execution job queue stores events"
-NOTEBOOK_NAMES = "session dashboard feed queue_view capture job_output twins magics"
-LIVING = (
-    *(f"{name}." for name in NAMES.split()),
-    *(f"notebook.{name}." for name in NOTEBOOK_NAMES.split()),
-)
-"""The modules whose objects are counted; IPython keeps what was displayed."""
+NAMES = "worker running job queue stores notebook.commands notebook.panel notebook.shell"
+LIVING = tuple(f"{name}." for name in NAMES.split())
+"""The modules and rooms whose objects are counted; IPython keeps what was displayed."""
 
 
 def test_it_is_said_which_workers_are_closed_and_how_they_start_again(kernel: Kernel) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 PRELUDE = """
 import asyncio, logging, os, sys
 from conveyor_nb import *
-from conveyor_nb.notebook.panel.dashboard import dashboard
+from conveyor_nb.notebook.panel.queue_panel import panel_of
 
 logging.getLogger("conveyor_nb").setLevel("CRITICAL")
 emails = Queue("emails")
@@ -103,7 +103,7 @@ def test_handlers_in_processes(kernel: Kernel, raises: str) -> None:
 @pytest.mark.parametrize("raises", RAISE)
 def test_displays_and_panels(kernel: Kernel, raises: str) -> None:
     kernel.do(f"def bad():\n    {raises}")
-    kernel.do("panel = dashboard(emails)\npanel.receive({'do': 'hello', 'view': 'page', 'n': 1})")
+    kernel.do("panel = panel_of(emails)\npanel.receive({'do': 'hello', 'view': 'page', 'n': 1})")
     kernel.do("@emails.worker\nasync def send(job):\n    return BadRepr()")
     assert run_job(kernel) == "completed"
     assert "emails-1" in kernel.do("emails").shown[0]["text/html"]
@@ -121,7 +121,7 @@ def test_displays_and_panels(kernel: Kernel, raises: str) -> None:
 def test_a_panel_that_can_not_be_read(kernel: Kernel, raises: str) -> None:
     kernel.do(f"def bad():\n    {raises}")
     kernel.do(
-        "panel = dashboard(emails)\n"
+        "panel = panel_of(emails)\n"
         "async def read():\n    bad()\n"
         "panel._view.read = read\n"
         "panel.receive({'do': 'hello', 'view': 'page', 'n': 1})"

@@ -13,9 +13,9 @@ import pytest_asyncio
 from conveyor_nb import Job, MemoryStore, Queue, VirtualClock, Worker
 from conveyor_nb.notebook.commands.magic_output import status_text
 from conveyor_nb.notebook.frames import attempts_frame, workers_frame
-from conveyor_nb.notebook.panel.dashboard import dashboard
 from conveyor_nb.notebook.panel.job_detail import job_facts
 from conveyor_nb.notebook.panel.job_table import job_row
+from conveyor_nb.notebook.panel.queue_panel import panel_of
 from conveyor_nb.notebook.panel.workers_panel import worker_rows
 
 pytestmark = pytest.mark.asyncio
@@ -79,7 +79,7 @@ async def test_displays_of_the_worker(held: SimpleNamespace) -> None:
 async def test_a_panel_is_told_when_a_slot_is_held_and_when_it_is_free(
     held: SimpleNamespace,
 ) -> None:
-    panel = dashboard(held.queue)
+    panel = panel_of(held.queue)
     frames: asyncio.Queue[int] = asyncio.Queue()
     panel.observe(lambda change: frames.put_nowait(change["new"]), "frame")
     panel.receive({"do": "hello", "view": "page", "n": 1})

@@ -36,7 +36,7 @@ from conveyor_nb import (
 )
 from conveyor_nb.core.canonical import canonical_json
 from conveyor_nb.core.worker_options import WorkerOptions
-from conveyor_nb.notebook.payloads import payloads_of
+from conveyor_nb.notebook.frame_rows import payloads_of
 from conveyor_nb.stores.events import EventStream
 
 given: Any = np

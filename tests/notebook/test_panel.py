@@ -13,10 +13,10 @@ import pytest_asyncio
 
 from conveyor_nb import Job, JobData, MemoryStore, Queue, VirtualClock, Worker
 from conveyor_nb.core.model import EPOCH, StoreEvent
-from conveyor_nb.notebook.panel import dashboard as dashboard_module
-from conveyor_nb.notebook.panel.dashboard import Panel, dashboard
+from conveyor_nb.notebook.panel import queue_panel
 from conveyor_nb.notebook.panel.event_log import KEPT
 from conveyor_nb.notebook.panel.job_table import PAGE_SIZE
+from conveyor_nb.notebook.panel.queue_panel import Panel, panel_of
 
 pytestmark = pytest.mark.asyncio
 
@@ -85,7 +85,7 @@ async def queue(store: WatchedStore) -> AsyncIterator[Queue]:
 
 @pytest_asyncio.fixture
 async def panel(queue: Queue) -> AsyncIterator[Panel]:
-    panel = dashboard(queue)
+    panel = panel_of(queue)
     yield panel
     panel.close()
 
@@ -397,9 +397,9 @@ async def test_pages_by_the_thousand_are_not_all_known_by_name(panel: Panel, pag
 
 async def test_panels_that_no_page_has_shown_do_not_pile_up(queue: Queue) -> None:
     for _ in range(100):
-        dashboard(queue)
-    assert len(dashboard_module._panels) < 90
-    dashboard_module.close_panels()
+        panel_of(queue)
+    assert len(queue_panel._panels) < 90
+    queue_panel.close_panels()
 
 
 async def test_events_are_kept_without_results_and_long_texts(queue: Queue, panel: Panel) -> None:
@@ -465,7 +465,7 @@ class SlowStore(WatchedStore):
 async def test_a_store_that_must_be_waited_for_is_shown_as_well() -> None:
     async with SlowStore() as store, Queue("emails", store=store) as queue:
         await queue.add("send")
-        panel = dashboard(queue)
+        panel = panel_of(queue)
         assert panel.head == {}
         page = Page(panel)
         await page.say("hello")

@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from .conftest import Kernel, NewKernel
 
-CLOSED = "from conveyor_nb.notebook import session\nawait asyncio.gather(*session._closing)"
+CLOSED = "from conveyor_nb.notebook.shell import session\nawait asyncio.gather(*session._closing)"
 """Lets a cell wait until all that is being closed has closed."""
 
 
@@ -230,7 +230,7 @@ BY_HAND = "worker = Worker('emails', print)"
 def test_a_cell_that_makes_a_worker_by_hand_again_is_warned_once(kernel: Kernel) -> None:
     assert kernel.do(BY_HAND).err == ""
     warning = kernel.run(BY_HAND).err
-    assert warning.count("TwinWarning") == 1
+    assert warning.count("DuplicateWorkerWarning") == 1
     assert "emails-worker-1) still runs" in warning
     assert "%conveyor stop emails-worker-1" in warning
     assert kernel.do("%conveyor status").err == "", "once is enough"
@@ -283,8 +283,8 @@ def test_a_fault_of_the_engine_is_shown_once_and_it_goes_on(kernel: Kernel) -> N
         "        return await super().fetch_next_job(*args)\n"
         "clock = VirtualClock()\n"
         "set_default_store(Flaky(ids='sequential', clock=clock))\n"
-        "from conveyor_nb.notebook.panel.dashboard import dashboard\n"
-        "panel = dashboard(Queue('emails'))\n"
+        "from conveyor_nb.notebook.panel.queue_panel import panel_of\n"
+        "panel = panel_of(Queue('emails'))\n"
         "panel.receive({'do': 'hello', 'view': 'page', 'n': 1})"
     )
     kernel.do("%%worker emails\nreturn 'done'")

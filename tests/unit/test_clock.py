@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from conveyor_nb import ScaledClock, SystemClock, VirtualClock
-from conveyor_nb.clocks.alarm import Alarm
 from conveyor_nb.clocks.clock import Clock, _turn, checkpoint, undisturbed
+from conveyor_nb.clocks.timer import Timer
 
 START = datetime(2027, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -327,77 +327,77 @@ async def test_a_wait_in_real_time_has_patience_with_threads(clock: VirtualClock
     assert await clock.wait_in_real_time(task, "1 hour") is True
 
 
-# -- alarm ------------------------------------------------------------------------------------
+# -- timer ------------------------------------------------------------------------------------
 
 
 @pytest.mark.asyncio
-async def test_an_alarm_rings_once_at_its_instant(clock: VirtualClock) -> None:
+async def test_a_timer_fires_once_at_its_instant(clock: VirtualClock) -> None:
     calls = Calls(clock)
-    alarm = Alarm(clock, calls.note("ring"))
-    alarm.set(after(5))
+    timer = Timer(clock, calls.note("fire"))
+    timer.set(after(5))
     await clock.advance(20)
-    assert calls == [("ring", 5)]
+    assert calls == [("fire", 5)]
 
 
 @pytest.mark.asyncio
-async def test_an_alarm_has_one_instant(clock: VirtualClock) -> None:
+async def test_a_timer_has_one_instant(clock: VirtualClock) -> None:
     calls = Calls(clock)
-    alarm = Alarm(clock, calls.note("ring"))
+    timer = Timer(clock, calls.note("fire"))
     for seconds in (5, 3, 9):
-        alarm.set(after(seconds))
+        timer.set(after(seconds))
     await clock.advance(20)
-    assert calls == [("ring", 9)]
+    assert calls == [("fire", 9)]
 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("how", ["cancel", "None"])
-async def test_an_alarm_can_be_called_off(clock: VirtualClock, how: str) -> None:
+async def test_a_timer_can_be_called_off(clock: VirtualClock, how: str) -> None:
     calls = Calls(clock)
-    alarm = Alarm(clock, calls.note("ring"))
-    alarm.set(after(5))
+    timer = Timer(clock, calls.note("fire"))
+    timer.set(after(5))
     if how == "cancel":
-        alarm.cancel()
+        timer.cancel()
     else:
-        alarm.set(None)
+        timer.set(None)
     await clock.advance(20)
     assert calls == []
-    alarm.set(after(30))
+    timer.set(after(30))
     await clock.advance(20)
-    assert calls == [("ring", 30)]
+    assert calls == [("fire", 30)]
 
 
 @pytest.mark.asyncio
-async def test_an_alarm_that_is_set_twice_for_one_instant_rings_once(clock: VirtualClock) -> None:
+async def test_a_timer_that_is_set_twice_for_one_instant_fires_once(clock: VirtualClock) -> None:
     calls = Calls(clock)
-    alarm = Alarm(clock, calls.note("ring"))
-    alarm.set(after(5))
-    alarm.set(after(5))
+    timer = Timer(clock, calls.note("fire"))
+    timer.set(after(5))
+    timer.set(after(5))
     await clock.advance(6)
-    assert calls == [("ring", 5)]
+    assert calls == [("fire", 5)]
 
 
 @pytest.mark.asyncio
-async def test_an_alarm_for_the_past_rings_with_the_next_turn(clock: VirtualClock) -> None:
+async def test_a_timer_for_the_past_fires_with_the_next_turn(clock: VirtualClock) -> None:
     await clock.advance(10)
     calls = Calls(clock)
-    Alarm(clock, calls.note("ring")).set(after(5))
+    Timer(clock, calls.note("fire")).set(after(5))
     assert calls == []
     await clock.advance(0)
-    assert calls == [("ring", 10)]
+    assert calls == [("fire", 10)]
 
 
 @pytest.mark.asyncio
-async def test_an_alarm_may_be_set_by_its_own_ringing(clock: VirtualClock) -> None:
+async def test_a_timer_may_be_set_by_its_own_firing(clock: VirtualClock) -> None:
     calls = Calls(clock)
 
-    def ring() -> None:
-        calls.note("ring")()
-        alarm.set(clock.now() + 2 * SECOND)
+    def fire() -> None:
+        calls.note("fire")()
+        timer.set(clock.now() + 2 * SECOND)
 
-    alarm = Alarm(clock, ring)
-    alarm.set(after(2))
+    timer = Timer(clock, fire)
+    timer.set(after(2))
     await clock.advance(7)
-    assert calls == [("ring", 2), ("ring", 4), ("ring", 6)]
+    assert calls == [("fire", 2), ("fire", 4), ("fire", 6)]
 
 
 # -- real and scaled --------------------------------------------------------------------------

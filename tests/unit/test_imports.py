@@ -40,7 +40,7 @@ ROOMS = {
     "context": Room("context context.*", "core clocks seam stores context jobs"),
     "running": Room("running running.*", "core clocks seam stores jobs context running"),
     "people": Room(
-        "queue repeating flow worker registry intake lists",
+        "queue repeating flow worker registry new_jobs lists",
         "core clocks seam stores jobs context running people display",
     ),
     # The one door from the engine to the notebook, open only while someone goes through it.

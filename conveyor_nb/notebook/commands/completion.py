@@ -17,8 +17,8 @@ from conveyor_nb.core.model import JobState
 from conveyor_nb.notebook.commands.command_line import Mistake, quoted, split
 from conveyor_nb.notebook.commands.commands import Argument, suggestions
 from conveyor_nb.notebook.commands.magics import COMMANDS, WORKER_ARGUMENTS
+from conveyor_nb.notebook.reads import ReadableStore
 from conveyor_nb.notebook.shell.session import Session
-from conveyor_nb.notebook.subjects import ReadableStore
 
 __all__ = ["Completion"]
 

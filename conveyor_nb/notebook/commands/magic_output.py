@@ -12,7 +12,7 @@ from conveyor_nb.core.model import ALL_NAMES, JobState, WorkerStatus
 from conveyor_nb.core.text import fit
 from conveyor_nb.notebook.commands.command_line import quoted
 from conveyor_nb.notebook.listings import MOST_ROWS, Listing, aligned
-from conveyor_nb.notebook.subjects import readable
+from conveyor_nb.notebook.reads import readable
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.worker import Worker
 

@@ -41,8 +41,8 @@ from conveyor_nb.notebook.commands.kernel_commands import KERNEL_COMMANDS
 from conveyor_nb.notebook.commands.known_workers import called, others_at_work, stop_line
 from conveyor_nb.notebook.commands.magic_output import Answer, Said, counted
 from conveyor_nb.notebook.commands.queue_commands import QUEUE_COMMANDS, show_overview
+from conveyor_nb.notebook.reads import ReadableStore
 from conveyor_nb.notebook.shell.session import Session
-from conveyor_nb.notebook.subjects import ReadableStore
 from conveyor_nb.registry import install_worker, named_workers
 from conveyor_nb.worker import Worker
 

@@ -37,9 +37,9 @@ from conveyor_nb.notebook.commands.magic_output import (
     status_text,
 )
 from conveyor_nb.notebook.listings import jobs_listing
+from conveyor_nb.notebook.reads import jobs_of
 from conveyor_nb.notebook.shell.session import Session
 from conveyor_nb.notebook.shell.terminal import is_terminal
-from conveyor_nb.notebook.subjects import jobs_of
 from conveyor_nb.queue import Queue
 
 __all__ = ["QUEUE_COMMANDS", "show_overview"]

@@ -15,7 +15,7 @@ from conveyor_nb.core.lifecycle import STILL_AT_WORK
 from conveyor_nb.core.model import EventType, JobState, StoreEvent
 from conveyor_nb.core.text import one_line
 
-__all__ = ["EventLog", "event_text"]
+__all__ = ["NewestEvents", "event_text"]
 
 _MOST_TYPES = 50
 
@@ -23,7 +23,7 @@ KEPT = 200
 """So many events are kept, of all types together and of each type by itself."""
 
 
-class EventLog:
+class NewestEvents:
     """Keeps the newest events, without the results and long texts of jobs that may be gone.
 
     Each type has a place of its own too: so the last failures can be seen although ten

@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 from conveyor_nb.core.durations import format_seconds
+from conveyor_nb.core.freezing import peek
 from conveyor_nb.core.model import AttemptRecord, JobData, JobState
 from conveyor_nb.core.options import JobOptions
-from conveyor_nb.core.payload import peek
 from conveyor_nb.core.text import many_lines, one_line
 from conveyor_nb.job import Job
 from conveyor_nb.notebook.panel.job_table import held_by

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from conveyor_nb.core.freezing import peek
 from conveyor_nb.core.lifecycle import still_at_work
 from conveyor_nb.core.model import JobData, JobState, to_state
-from conveyor_nb.core.payload import peek
 from conveyor_nb.core.text import one_line, shorten
 from conveyor_nb.job import Job
 from conveyor_nb.stores import StoreInterface

@@ -9,7 +9,7 @@ from conveyor_nb.clocks.clock import Clock, SystemClock
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.model import ALL_NAMES, JobState
 from conveyor_nb.core.text import encodable
-from conveyor_nb.notebook.panel.event_log import EventLog
+from conveyor_nb.notebook.panel.event_log import NewestEvents
 from conveyor_nb.notebook.panel.job_detail import gone_detail, job_detail
 from conveyor_nb.notebook.panel.job_table import JobTable
 from conveyor_nb.notebook.panel.workers_panel import worker_rows
@@ -24,7 +24,7 @@ class QueueView:
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
         self.table = JobTable()
-        self.log = EventLog()
+        self.log = NewestEvents()
         self._open_id = ""
         self._detail: dict[str, Any] | None = None
 

@@ -29,7 +29,7 @@ from conveyor_nb.notebook.commands.known_workers import (
     known_workers,
     take_workers_by_hand,
 )
-from conveyor_nb.notebook.subjects import ReadableStore
+from conveyor_nb.notebook.reads import ReadableStore
 from conveyor_nb.queue import Queue
 from conveyor_nb.registry import take_named_workers
 from conveyor_nb.stores import MemoryStore, StoreInterface, default_store, set_default_store
@@ -215,9 +215,9 @@ class Session:
         The workers' names are free at once; their jobs go back to the queue as soon as their
         handlers have been cancelled, which the returned task waits for.
         """
-        dashboard = sys.modules.get("conveyor_nb.notebook.panel.dashboard")
-        if dashboard is not None:  # else no panel was ever shown
-            dashboard.close_panels()
+        queue_panel = sys.modules.get("conveyor_nb.notebook.panel.queue_panel")
+        if queue_panel is not None:  # else no panel was ever shown
+            queue_panel.close_panels()
         for task in self._tasks:
             task.cancel()
         if self._watched is not None:

@@ -15,8 +15,8 @@ from conveyor_nb.core import lifecycle
 from conveyor_nb.core.actions import Action, Retry
 from conveyor_nb.core.errors import GroupFullError, RetryRefusedError
 from conveyor_nb.core.flow_rules import FamilyCheck, refuse_family
+from conveyor_nb.core.freezing import freeze
 from conveyor_nb.core.model import EventType, JobData, JobState
-from conveyor_nb.core.payload import freeze
 from conveyor_nb.core.text import shown
 from conveyor_nb.stores.memory.families import Key, key_of, parent_key_of
 from conveyor_nb.stores.memory.queue_index import HeldKey, QueueIndex, held_key

@@ -7,8 +7,8 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from conveyor_nb.core import schedule
+from conveyor_nb.core.freezing import freeze
 from conveyor_nb.core.model import JobData, JobScheduler, JobState
-from conveyor_nb.core.payload import freeze
 from conveyor_nb.stores.memory.state import MemoryState
 
 __all__ = ["pause_scheduler", "remove_scheduler", "resume_scheduler", "save_scheduler"]

@@ -14,8 +14,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
 from typing import Any
 
-from conveyor_nb.clocks.alarm import Alarm
 from conveyor_nb.clocks.clock import SLICE, Clock, SystemClock
+from conveyor_nb.clocks.timer import Timer
 from conveyor_nb.core import actions, lifecycle
 from conveyor_nb.core.checks import (
     MOST,
@@ -120,7 +120,7 @@ class MemoryStore(Displayable, MemoryBulk):
         self._lock = threading.RLock()
         self._acquire, self._release = self._lock.acquire, self._lock.release
         self._slices = Slices(self.clock, self._lock, self._flush)
-        self._expiry_alarm = Alarm(self.clock, self._remove_expired)
+        self._expiry_timer = Timer(self.clock, self._remove_expired)
 
     def __repr__(self) -> str:
         with self._lock:
@@ -137,7 +137,7 @@ class MemoryStore(Displayable, MemoryBulk):
     def disconnect(self) -> None:
         """Forget every job, counter, paused name, worker and subscriber."""
         self._state = self._empty_state()
-        self._expiry_alarm.cancel()
+        self._expiry_timer.cancel()
         self._subscriptions.disconnect(self.clock.now())
 
     # -- jobs in ------------------------------------------------------------------------------
@@ -375,13 +375,13 @@ class MemoryStore(Displayable, MemoryBulk):
             if results := state.results:
                 state.results = {}
             self._subscriptions.publish(events, results)
-        alarm = self._expiry_alarm
-        if state.retention.has_changed or (alarm.when is not None and alarm.is_lost):
+        timer = self._expiry_timer
+        if state.retention.has_changed or (timer.when is not None and timer.is_lost):
             state.retention.has_changed = False
-            alarm.set(state.retention.next_expiry())
+            timer.set(state.retention.next_expiry())
 
     def _remove_expired(self) -> None:
-        """Remove what has been kept long enough; of much of it a part, as the alarm rings again."""
+        """Remove what has been kept long enough; of much of it a part, as the timer fires again."""
         with self._lock:
             retention, now = self._state.retention, self.clock.now()
             if self._slices.under_way is None:

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from conveyor_nb.core.actions import Complete, Discard, UpdateData
+from conveyor_nb.core.freezing import thaw
 from conveyor_nb.core.model import JobData, JobState, StoreEvent
 from conveyor_nb.core.options import Deduplication
-from conveyor_nb.core.payload import thaw
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.freezing import thaw
 from conveyor_nb.core.model import ALL_NAMES, EventType, StoreEvent, WorkerInfo, WorkerStatus
-from conveyor_nb.core.payload import thaw
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import EventLog, capture_events

@@ -17,14 +17,14 @@ from conveyor_nb.core.text import inline, shown
 from conveyor_nb.notebook.commands.known_workers import is_named, stop_line
 from conveyor_nb.worker import Worker, live_workers
 
-__all__ = ["TwinWarning", "TwinWatch"]
+__all__ = ["DuplicateWorkerWarning", "DuplicateWorkerWatch"]
 
 
-class TwinWarning(UserWarning):
+class DuplicateWorkerWarning(UserWarning):
     """Two workers of one name are running, and only one of them is likely to be wanted."""
 
 
-class TwinWatch:
+class DuplicateWorkerWatch:
     """Warns after a cell that has made a worker by hand while one of its name goes on.
 
     Args:
@@ -53,7 +53,7 @@ class TwinWatch:
             twins = [one for one in at_work if one in self._before and _are_twins(one, worker)]
             if twins:
                 where = f"<cell {self._shell.execution_count}>"
-                warnings.warn_explicit(_told(worker, twins), TwinWarning, where, 1)
+                warnings.warn_explicit(_told(worker, twins), DuplicateWorkerWarning, where, 1)
         self._note()
 
 

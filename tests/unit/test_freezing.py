@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conveyor_nb import ConveyorError, PayloadError
-from conveyor_nb.core.payload import freeze, thaw
+from conveyor_nb.core.freezing import freeze, thaw
 
 LOCK = threading.Lock()
 

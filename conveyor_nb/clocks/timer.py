@@ -8,13 +8,13 @@ from datetime import datetime
 from conveyor_nb.clocks.clock import Callback, Clock, TimerHandle
 from conveyor_nb.clocks.loops import call_on
 
-__all__ = ["Alarm"]
+__all__ = ["Timer"]
 
 
-class Alarm:
+class Timer:
     """One timer that is set again and again, also from the loops of other threads.
 
-    It rings on the loop where it was set first, for as long as that runs; then on the next.
+    It fires on the loop where it was set first, for as long as that runs; then on the next.
 
     Args:
         clock: what it goes by.
@@ -31,7 +31,7 @@ class Alarm:
 
     @property
     def is_lost(self) -> bool:
-        """Whether it is set, and its loop was closed before it rang."""
+        """Whether it is set, and its loop was closed before it fired."""
         return self.when is not None and self._loop is not None and self._loop.is_closed()
 
     def set(self, when: datetime | None) -> None:
@@ -57,8 +57,8 @@ class Alarm:
             self._handle.cancel()
             self._handle = None
         if self.when is not None:
-            self._handle = self._clock.call_at(self.when, self._ring)
+            self._handle = self._clock.call_at(self.when, self._fire)
 
-    def _ring(self) -> None:
+    def _fire(self) -> None:
         self.when = self._handle = None
         self._callback()

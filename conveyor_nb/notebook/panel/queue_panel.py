@@ -27,10 +27,10 @@ from conveyor_nb.notebook.panel.feed import Feed
 from conveyor_nb.notebook.panel.page_messages import Message, read_message
 from conveyor_nb.notebook.panel.queue_view import QueueView, sendable
 from conveyor_nb.notebook.panel.workers_panel import act_on_worker
-from conveyor_nb.notebook.subjects import at_once
+from conveyor_nb.notebook.reads import at_once
 from conveyor_nb.queue import Queue
 
-__all__ = ["Panel", "close_panels", "dashboard"]
+__all__ = ["Panel", "close_panels", "panel_of"]
 
 _STATIC = Path(__file__).parent / "static"
 _logger = logging.getLogger("conveyor_nb")
@@ -249,7 +249,7 @@ def _loop_of_cells() -> asyncio.AbstractEventLoop | None:
     return loop if isinstance(loop, asyncio.AbstractEventLoop) and loop.is_running() else None
 
 
-def dashboard(queue: Queue) -> Panel:
+def panel_of(queue: Queue) -> Panel:
     """A live panel of a queue, to be shown in a notebook.
 
     Needs a running loop, as there is one in a kernel.

@@ -50,7 +50,7 @@ def install(uv: str, folder: Path, python: str, resolution: str) -> Path:
     how = [f"--resolution={resolution}", "--only-binary=:all:", "--no-binary=conveyor_nb"]
     what = f"--editable={CHECKOUT}[test,bench]"
     for command in (
-        ["venv", "--quiet", f"--python={python}", str(folder / "venv")],
+        ["venv", "--quiet", "--seed", f"--python={python}", str(folder / "venv")],
         ["pip", "install", "--quiet", f"--python={own}", *how, what],
         ["pip", "freeze", f"--python={own}"],
     ):

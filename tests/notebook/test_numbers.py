@@ -68,7 +68,7 @@ NOT_NUMBERS += [np.timedelta64(3, "s"), pd.Timedelta("3s"), pd.Series([3])]
 NOT_FINITE: list[Any] = [np.nan, np.float32("inf"), Decimal("NaN"), Decimal("sNaN"), 10**400]
 NOT_FINITE += [Decimal("1e400"), Decimal("-Infinity")]
 NOT_SPANS: list[Any] = [np.bool_(True), np.array([3.0]), pd.NaT, pd.NA, np.timedelta64(1, "Y")]
-ENDLESS: list[Any] = [*NOT_FINITE, np.timedelta64("NaT"), -np.float64(1)]
+ENDLESS: list[Any] = [*NOT_FINITE, np.timedelta64("NaT", "s"), -np.float64(1)]
 INSTANT = pd.Timestamp("2027-01-01 12:00:00.123456789", tz="Europe/Paris")
 NOT_INSTANTS: list[Any] = [pd.NaT, np.datetime64("2027-01-01"), pd.Timestamp("2027-01-01"), pd.NA]
 BAD: list[Any] = [pd.NA, pd.NaT, np.nan, np.bool_(True), np.array([1])]

@@ -1,23 +1,66 @@
-"""The one door from the engine to the notebook: it is opened only when something is displayed.
+"""How queues, jobs and the like are displayed: the notebook layer hands in who does that.
 
-Importing it imports no notebook library, so the engine also runs where there is none.
+Nothing below the notebook layer imports it. It is opened by its name, and only once something is
+displayed, so the engine also runs where there is no notebook library.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
-from typing import TYPE_CHECKING, Any
+import importlib
+from collections.abc import Callable, Container
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from conveyor_nb.core.model import ALL_NAMES
 from conveyor_nb.core.text import shown
 
 if TYPE_CHECKING:
-    from conveyor_nb.notebook.frames import DataFrame
+    from pandas import DataFrame
+
     from conveyor_nb.stores.interface import StoreInterface
+
+__all__ = [
+    "Displayable",
+    "Renderers",
+    "Shown",
+    "bundle_of",
+    "describe_queue",
+    "hand_over",
+    "rows_of",
+]
+
+_DOOR = "conveyor_nb.notebook.renderers"
+"""Where the renderers are: importing this module hands them over."""
 
 _MOST_NAMES = 5
 
-__all__ = ["Displayable", "Shown", "bundle_of", "describe_queue", "rows_of"]
+
+class Renderers(NamedTuple):
+    """What is done for those who can be displayed."""
+
+    bundle_of: Callable[[object], dict[str, Any]]
+    """The forms in which a notebook may show something, by MIME type."""
+
+    frame_of: Callable[[object, str | None], DataFrame]
+    """What something holds as a DataFrame, or what of it is in a state."""
+
+    rows_of: Callable[[DataFrame], list[dict[Any, Any]]]
+    """The rows of a DataFrame as plain dicts."""
+
+
+_handed: Renderers | None = None
+
+
+def hand_over(renderers: Renderers) -> None:
+    """Have everything displayed by these renderers from now on."""
+    global _handed
+    _handed = renderers
+
+
+def _renderers() -> Renderers:
+    if _handed is None:
+        importlib.import_module(_DOOR)
+    assert _handed is not None, f"{_DOOR} hands its renderers over"
+    return _handed
 
 
 class Shown:
@@ -50,23 +93,17 @@ class Displayable(Shown):
             ValueError: there is no such state.
             TypeError: a state was asked of a worker or job, or the store can't be read at once.
         """
-        from conveyor_nb.notebook.frames import frame_of
-
-        return frame_of(self, state)
+        return _renderers().frame_of(self, state)
 
 
 def bundle_of(subject: object) -> dict[str, Any]:
     """The forms in which a notebook may show ``subject``."""
-    from conveyor_nb.notebook.render import mimebundle
-
-    return mimebundle(subject)
+    return _renderers().bundle_of(subject)
 
 
 def rows_of(frame: DataFrame) -> list[dict[Any, Any]]:
     """The rows of a DataFrame as plain dicts: see ``Queue.add_frame``."""
-    from conveyor_nb.notebook.frame_rows import payloads_of
-
-    return payloads_of(frame)
+    return _renderers().rows_of(frame)
 
 
 def describe_queue(store: StoreInterface, name: str) -> str:

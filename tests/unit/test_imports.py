@@ -43,8 +43,7 @@ ROOMS = {
         "queue repeating flow worker registry new_jobs lists",
         "core clocks seam stores jobs context running people display",
     ),
-    # The one door from the engine to the notebook, open only while someone goes through it.
-    "display": Room("display", "core", "seam notebook"),
+    "display": Room("display", "core", "seam"),
     "public": Room(
         "__init__", "core clocks seam stores jobs context running people display", "notebook"
     ),
@@ -178,8 +177,9 @@ def test_imports_are_found_wherever_they_stand(source: str, found: list[Import])
         ("queue", "conveyor_nb.stores.default_store", NOW, None),
         ("queue", "conveyor_nb.stores.memory.store.MemoryStore", LATER, "may not import 'memory'"),
         ("queue", "conveyor_nb.notebook", LATER, "may not import 'notebook' in a function"),
-        ("display", "conveyor_nb.notebook", LATER, None),
-        ("display", "conveyor_nb.notebook", NOW, "may not import 'notebook' when it is loaded"),
+        ("display", "conveyor_nb.notebook", LATER, "may not import 'notebook' in a function"),
+        ("__init__", "conveyor_nb.notebook", LATER, None),
+        ("__init__", "conveyor_nb.notebook", NOW, "may not import 'notebook' when it is loaded"),
         ("job", "pandas", LATER, "which only the notebook layer may"),
         ("job", "pandas", FOR_TYPES, None),
         ("notebook.anything", "pandas", NOW, None),
@@ -196,6 +196,22 @@ def test_every_room_is_known_to_the_others() -> None:
     assert named - ROOMS.keys() == set()
 
 
+def doors_of(module: str) -> Iterator[str]:
+    """Where a module opens another one by its name, which no import shows."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            yield f"{module}: {ast.unparse(node)}"
+
+
+def test_two_doors_are_opened_by_name() -> None:
+    """The frames, for whoever asks, and the notebook layer, for what is displayed."""
+    found = [door for module in MODULES for door in doors_of(module)]
+    assert found == [
+        "__init__: importlib.import_module('conveyor_nb.frames')",
+        "display: importlib.import_module(_DOOR)",
+    ]
+
+
 def loaded_by(program: str) -> set[str]:
     """The notebook packages that a program has loaded."""
     program = f"import sys\n{program}\nprint(*sys.modules)"
@@ -207,6 +223,17 @@ def loaded_by(program: str) -> set[str]:
 
 def test_importing_the_package_loads_no_notebook_package() -> None:
     assert loaded_by("import conveyor_nb") == set()
+
+
+def test_a_display_needs_no_extension_and_no_pandas() -> None:
+    shown = "asyncio.run(main())"
+    program = (
+        "import asyncio, conveyor_nb\n"
+        "async def main(): return conveyor_nb.Queue('emails')._repr_mimebundle_()['text/html']\n"
+        f"assert 'emails' in {shown}"
+    )
+    assert "pandas" not in loaded_by(program)
+    assert "IPython" in loaded_by(program)
 
 
 def test_frames_are_there_for_whoever_asks() -> None:

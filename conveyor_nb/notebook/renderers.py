@@ -1,0 +1,37 @@
+"""What the notebook layer does for those below it, who can't import it: see ``display``.
+
+Each imports what it needs when it is first asked: showing a queue does not take pandas.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from conveyor_nb.display import Renderers, hand_over
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["RENDERERS"]
+
+
+def _bundle_of(subject: object) -> dict[str, Any]:
+    from conveyor_nb.notebook.render import mimebundle
+
+    return mimebundle(subject)
+
+
+def _frame_of(subject: object, state: str | None) -> DataFrame:
+    from conveyor_nb.notebook.frames import frame_of
+
+    return frame_of(subject, state)
+
+
+def _rows_of(frame: DataFrame) -> list[dict[Any, Any]]:
+    from conveyor_nb.notebook.frame_rows import payloads_of
+
+    return payloads_of(frame)
+
+
+RENDERERS = Renderers(_bundle_of, _frame_of, _rows_of)
+hand_over(RENDERERS)

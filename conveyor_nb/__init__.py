@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from conveyor_nb.clocks.clock import ScaledClock, SystemClock
 from conveyor_nb.clocks.virtual import VirtualClock
-from conveyor_nb.context.current import current_job
 from conveyor_nb.core.errors import (
     ConveyorError,
     GroupFullError,
@@ -55,6 +54,7 @@ from conveyor_nb.flow import FlowNode, FlowProducer
 from conveyor_nb.job import Job
 from conveyor_nb.observable import JobObservable
 from conveyor_nb.queue import Queue
+from conveyor_nb.running.current_job import current_job
 from conveyor_nb.stores import MemoryStore, StoreInterface, default_store, set_default_store
 from conveyor_nb.stores.events import EventBus, EventStream
 from conveyor_nb.worker import Worker

@@ -429,6 +429,8 @@ class Job(Displayable):
             self._copies = {"data": self._copies["data"]} if stays else {}
 
 
+JobObservable.job_of = Job
+
 _NO_ATTEMPT = 0
 """They count from 1."""
 

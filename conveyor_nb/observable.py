@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, ClassVar
 from weakref import ref
 
 from msgspec.structs import replace
@@ -60,6 +60,9 @@ class JobObservable:
     >>> asyncio.run(main())
     sums-1 is 6
     """
+
+    job_of: ClassVar[Callable[[JobData, StoreInterface], Any]]
+    """Makes the job that callbacks get: ``Job``, which says so itself, as it gives observables."""
 
     def __init__(
         self,
@@ -260,8 +263,6 @@ class _Follower:
 
     def _tell(self, event: StoreEvent) -> Awaitable[None] | None:
         """Call the observer of an event."""
-        from conveyor_nb.job import Job  # which imports this module
-
         data = event.data
         name = event.type.partition(":")[2]
         more: tuple[Any, ...] = ()
@@ -272,7 +273,9 @@ class _Follower:
         elif name != "active":
             more = (data[_TOLD[name]],)
         observer = self._observers[name]
-        return observer(Job(self._known, self._store), *more) if observer else None
+        if observer is None:
+            return None
+        return observer(JobObservable.job_of(self._known, self._store), *more)
 
 
 _TOLD = {"progress": "progress", "failed": "reason"}

@@ -46,14 +46,13 @@ from conveyor_nb.new_jobs import (
     to_options,
 )
 from conveyor_nb.observable import JobObservable
+from conveyor_nb.registry import HandlerFunction, install_handler
 from conveyor_nb.repeating import Repeating
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.stores.events import EventBus, EventHandler, EventStream
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-    from conveyor_nb.registry import HandlerFunction
 
 __all__ = ["Queue"]
 
@@ -467,8 +466,6 @@ class Queue(Displayable, Repeating):
         >>> asyncio.run(main())
         sent to ada@example.org by <Worker emails of emails: running, 0 of 1 slots in use>
         """
-        from conveyor_nb.registry import install_handler
-
         self._require_open()
         reject_unknown(options, frozenset(DecoratorKeywords.__annotations__), what="worker option")
         install: Callable[[Any], Any] = functools.partial(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from conveyor_nb.core.errors import FAULTS
-from conveyor_nb.stores import StoreInterface
+from conveyor_nb.stores.interface import StoreInterface
 
 __all__ = ["LastFailure", "failure_of", "keep_failure"]
 

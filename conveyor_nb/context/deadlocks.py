@@ -7,21 +7,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from conveyor_nb.context.runs import Run
 from conveyor_nb.core.model import JobData, JobState, WorkerStatus
+from conveyor_nb.core.options import JobOptions
 from conveyor_nb.core.text import shown
-from conveyor_nb.stores import StoreInterface
-
-if TYPE_CHECKING:
-    from conveyor_nb.job import Job
+from conveyor_nb.stores.interface import StoreInterface
 
 __all__ = ["refuse_vain_close", "refuse_vain_join", "refuse_vain_stand", "refuse_vain_wait"]
 
 
-def _at_work(run: Run, store: StoreInterface) -> list[Job]:
+class _OwnJob(Protocol):
+    """What is to be known here of a job of the caller's run."""
+
+    id: str
+    queue_name: str
+    state: JobState
+    opts: JobOptions
+    locked_by: str | None
+    parent_id: str | None
+    parent_queue_name: str | None
+
+
+def _at_work(run: Run, store: StoreInterface) -> list[_OwnJob]:
     """The jobs of a run that can't end before its handler does."""
     return [job for job in run.jobs if job.store is store and job.state is JobState.ACTIVE]
 
@@ -46,7 +56,7 @@ async def refuse_vain_wait(run: Run, target: JobData, store: StoreInterface) -> 
             )
 
 
-async def _is_below(job: Job, wanted: tuple[str, str], store: StoreInterface) -> bool:
+async def _is_below(job: _OwnJob, wanted: tuple[str, str], store: StoreInterface) -> bool:
     above = (job.parent_queue_name, job.parent_id)
     while above[0] is not None and above[1] is not None:
         if above == wanted:
@@ -119,7 +129,7 @@ def refuse_vain_join(run: Run, queue_name: str, store: StoreInterface) -> None:
             )
 
 
-def refuse_vain_close(run: Run, worker_name: str, running: Collection[Job], remedy: str) -> None:
+def refuse_vain_close(run: Run, worker_name: str, running: Collection[object], remedy: str) -> None:
     """Refuse to wait until a worker has finished its jobs, for a caller that is one of them.
 
     Raises:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import Any
 
 from msgspec import Struct
-
-if TYPE_CHECKING:
-    from conveyor_nb.job import Job
 
 __all__ = ["Run", "current_run", "enter_run"]
 
@@ -19,12 +16,12 @@ class Run(Struct, frozen=True, eq=False, weakref=True):
     """One run of a handler.
 
     Args:
-        jobs: the job, or the jobs of the batch.
+        jobs: the ``Job``, or those of the batch.
         captured: whether what it prints may be taken for the jobs' logs, see ``Worker``.
         loop: where the jobs' methods run.
     """
 
-    jobs: Sequence[Job]
+    jobs: Sequence[Any]
     captured: bool
     loop: asyncio.AbstractEventLoop
 

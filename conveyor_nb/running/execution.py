@@ -29,7 +29,7 @@ from conveyor_nb.core.failures import Retried, Ruling, rule
 from conveyor_nb.core.lifecycle import CANCELLED, SETTLED
 from conveyor_nb.core.model import JobState
 from conveyor_nb.job import Job
-from conveyor_nb.running.runners import Background, Raised, Runner
+from conveyor_nb.running.runner import Background, Raised, Runner
 
 __all__ = [
     "LOOP_ENDED",

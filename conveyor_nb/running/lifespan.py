@@ -10,7 +10,7 @@ from typing import Any
 
 from conveyor_nb.clocks.clock import REAL_TIME, resolve
 from conveyor_nb.core.text import error_line, shown
-from conveyor_nb.running.runners import Argument, Background, Runner
+from conveyor_nb.running.runner import Argument, Background, Runner
 
 __all__ = ["Lifespan", "ResourceRunner"]
 

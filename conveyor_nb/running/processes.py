@@ -37,7 +37,7 @@ from conveyor_nb.running.process_pickle import (
     pack_handler,
     unpack_result,
 )
-from conveyor_nb.running.runners import Argument, Background, Raised, Runner
+from conveyor_nb.running.runner import Argument, Background, Raised, Runner
 
 __all__ = ["ProcessRunner"]
 

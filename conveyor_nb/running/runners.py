@@ -3,55 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import contextvars
 import inspect
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from conveyor_nb.clocks.clock import Clock
 from conveyor_nb.clocks.loops import call_on
-from conveyor_nb.context.blocking import BlockingJob
 from conveyor_nb.core.handlers import ByName, Handler, Handlers, is_async
 from conveyor_nb.core.worker_options import WorkerOptions
 from conveyor_nb.job import Job
+from conveyor_nb.running.blocking_job import BlockingJob
+from conveyor_nb.running.runner import Argument, Background, Raised, Runner
 from conveyor_nb.running.threads import ThreadPool
 
-__all__ = ["Raised", "Runner", "runner_for"]
-
-Argument = Job | list[Job]
-
-
-class Raised(NamedTuple):
-    """What a handler raised, as a value: not every exception can be raised out of a coroutine."""
-
-    error: BaseException
-
-
-Background = concurrent.futures.Future[Any]
-"""What is done when a thread has ended."""
-
-
-class Runner(ABC):
-    """Calls the handler of a worker: one for each worker, from its start to its end."""
-
-    @abstractmethod
-    def call(self, argument: Argument, keep: Callable[[Background], None]) -> Awaitable[Any]:
-        """Call the handler; gives what it returns. What it raises is raised, or comes ``Raised``.
-
-        Args:
-            argument: the job, or the jobs of a batch.
-            keep: told of the thread that the handler is in, as nobody can stop that.
-        """
-
-    def resize(self, size: int) -> None:  # noqa: B027 -- as below
-        """Be ready for so many calls at once."""
-
-    async def close(self) -> None:  # noqa: B027 -- a task needs nothing of it
-        """Let go of threads and processes."""
+__all__ = ["runner_for"]
 
 
 class TaskRunner(Runner):

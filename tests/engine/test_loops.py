@@ -23,8 +23,8 @@ from conveyor_nb import (
 )
 from conveyor_nb.clocks.clock import checkpoint
 from conveyor_nb.clocks.loops import block_on, run_on
-from conveyor_nb.context.blocking import BlockingJob
 from conveyor_nb.core.model import EventType
+from conveyor_nb.running.blocking_job import BlockingJob
 
 T = TypeVar("T")
 

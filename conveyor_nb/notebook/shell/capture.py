@@ -2,7 +2,7 @@
 
 What a task prints goes, in a kernel, to the output of the cell that started the task; with
 workers that is anybody's. So while the extension is loaded, the kernel's streams and its display
-look for the run of a job that the caller belongs to (``conveyor_nb.context.current``), and give
+look for the run of a job that the caller belongs to (``conveyor_nb.running.current_job``), and give
 what is printed there to that job's log. ``logging`` and ``warnings`` come through the streams: a
 job's log shows of them what a cell would have shown. All other prints go where they always went.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from conveyor_nb.context.blocking import BlockingJob
 from conveyor_nb.context.runs import current_run
 from conveyor_nb.job import Job
+from conveyor_nb.running.blocking_job import BlockingJob
 
 __all__ = ["current_job"]
 
@@ -38,5 +38,5 @@ def current_job() -> Job | BlockingJob | None:
     run = current_run()
     if run is None:
         return None
-    job = run.jobs[0]
+    job: Job = run.jobs[0]
     return job if asyncio._get_running_loop() is run.loop else BlockingJob(job, run.loop)

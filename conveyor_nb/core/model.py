@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Unpack
@@ -24,6 +24,7 @@ __all__ = [
     "AttemptStatus",
     "EventType",
     "FetchOptions",
+    "Fetched",
     "FlowJob",
     "JobData",
     "JobPage",
@@ -282,6 +283,20 @@ class FetchOptions:
     limiter: Limiter | None = None
     max_global_concurrency: int | None = None
     group: GroupLimits | None = None
+
+
+class Fetched(Struct, frozen=True, gc=False):
+    """What a worker is given that asks for jobs: some, or when to ask again.
+
+    Args:
+        jobs: the jobs, active and locked by it, in order of service.
+        next_at: with no job: the first instant at which there may be one without any event
+            before that, as a delayed job falls due or a rate-limit window opens. ``None``: there
+            is no such instant.
+    """
+
+    jobs: Sequence[JobData] = ()
+    next_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False, init=False)

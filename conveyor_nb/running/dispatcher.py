@@ -11,7 +11,7 @@ import contextlib
 import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from threading import get_ident
 from typing import Any
 
@@ -374,7 +374,10 @@ class Dispatcher:
         holder = asyncio.current_task()
         assert holder is not None
         try:
-            await self._fetch(taken, 1)
+            fetched = await self._store.fetch_jobs(
+                self._queue_name, self._worker_id, self._lock_duration, self._fetch_options
+            )
+            taken += map(self._as_taken, fetched.jobs)
             if taken:
                 await self._run_jobs(holder, taken, keep_trying=False)
         finally:
@@ -391,21 +394,23 @@ class Dispatcher:
         holder = asyncio.current_task()
         assert holder is not None
         goes_on = True
-        asked_at = self._store.clock.now()  # or later: the timer fires at once for what is past
         try:
             while goes_on and self.takes_jobs:
                 news = self._news
-                data = await self._store.fetch_next_job(
-                    self._queue_name, self._worker_id, self._lock_duration, self._fetch_options
+                fetched = await self._store.fetch_jobs(
+                    self._queue_name,
+                    self._worker_id,
+                    self._lock_duration,
+                    self._fetch_options,
+                    limit=self._most,
                 )
-                if data is None:
-                    if await self._is_over_till_later(asked_at, news):
-                        return
-                    asked_at = self._store.clock.now()
-                    continue
-                jobs = [self._as_taken(data)]
-                if self._is_batch:
-                    await self._fetch(jobs, self._most)
+                if not fetched.jobs:
+                    if news != self._news:
+                        continue  # there may be one by now
+                    self._timer.set(fetched.next_at)
+                    self._faults.all_is_well("work")
+                    return
+                jobs = list(map(self._as_taken, fetched.jobs))
                 if all_of_them:
                     self._open_slot(all_of_them=True)
                     all_of_them = False
@@ -420,25 +425,6 @@ class Dispatcher:
             self._leave_slot(holder)
         if not goes_on:
             self._open_slot()
-
-    async def _is_over_till_later(self, asked_at: datetime, news: int) -> bool:
-        """See to it that a job is looked for when there may be one; ``False``: that is now."""
-        due = await self._store.next_fetch_at(self._queue_name, self._fetch_options, after=asked_at)
-        if news != self._news:
-            return False
-        self._timer.set(due)
-        self._faults.all_is_well("work")
-        return True
-
-    async def _fetch(self, jobs: list[Job], most: int) -> None:
-        """Take jobs beside those that were taken, until there are ``most``."""
-        while len(jobs) < most:
-            data = await self._store.fetch_next_job(
-                self._queue_name, self._worker_id, self._lock_duration, self._fetch_options
-            )
-            if data is None:
-                break
-            jobs.append(self._as_taken(data))
 
     def _as_taken(self, data: JobData) -> Job:
         lock = Lock(self._worker_id, data.attempt_logs[-1].attempt)

@@ -21,6 +21,7 @@ from conveyor_nb.core.actions import (
     Release,
 )
 from conveyor_nb.core.model import (
+    Fetched,
     FetchOptions,
     JobData,
     JobPage,
@@ -319,6 +320,21 @@ class StoreInterface(ABC):
     # -- work ---------------------------------------------------------------------------------
 
     @abstractmethod
+    async def fetch_jobs(
+        self,
+        queue_name: str,
+        worker_id: str,
+        lock_duration: float,
+        options: FetchOptions | None = None,
+        *,
+        limit: int = 1,
+    ) -> Fetched:
+        """Make the next jobs in order of service active, locked by the worker, in one step.
+
+        Delayed jobs that are due are promoted first. There are fewer than ``limit`` only if no
+        other may start now; if there is none at all, the answer says when to ask again.
+        """
+
     async def fetch_next_job(
         self,
         queue_name: str,
@@ -326,20 +342,9 @@ class StoreInterface(ABC):
         lock_duration: float,
         options: FetchOptions | None = None,
     ) -> JobData | None:
-        """Make the next job in order of service active, locked by the worker; or ``None``.
-
-        Delayed jobs that are due are promoted first.
-        """
-
-    @abstractmethod
-    async def next_fetch_at(
-        self, queue_name: str, options: FetchOptions | None = None, *, after: datetime
-    ) -> datetime | None:
-        """When :meth:`fetch_next_job` may find a job without any event before that.
-
-        The first instant past ``after``, when the last fetch found none, at which a delayed
-        job falls due or a rate-limit window opens.
-        """
+        """The same for one job; ``None``: there is none that may start now."""
+        fetched = await self.fetch_jobs(queue_name, worker_id, lock_duration, options)
+        return fetched.jobs[0] if fetched.jobs else None
 
     @abstractmethod
     async def apply(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from conveyor_nb import Job, JobState, MemoryStore, Queue, VirtualClock, Worker
+from conveyor_nb import Batch, Job, JobState, Limiter, MemoryStore, Queue, VirtualClock, Worker
 from conveyor_nb.clocks.clock import checkpoint
 
 pytestmark = pytest.mark.asyncio
@@ -22,6 +22,8 @@ class DistantStore(MemoryStore):
     """Looks at once, and answers later; what is changed meanwhile the answer does not know."""
 
     distance = 1
+    fetches = 0
+    """How often it was asked for jobs."""
 
     async def _travel(self) -> None:
         for _ in range(self.distance):
@@ -33,17 +35,12 @@ class DistantStore(MemoryStore):
         await self._travel()
         return saved
 
-    async def fetch_next_job(self, *given: Any) -> Any:
+    async def fetch_jobs(self, *given: Any, **options: Any) -> Any:
+        self.fetches += 1
         await self._travel()
-        job = await super().fetch_next_job(*given)
+        fetched = await super().fetch_jobs(*given, **options)
         await self._travel()
-        return job
-
-    async def next_fetch_at(self, *given: Any, **options: Any) -> Any:
-        await self._travel()
-        instant = await super().next_fetch_at(*given, **options)
-        await self._travel()
-        return instant
+        return fetched
 
     async def apply(self, *given: Any, **options: Any) -> Any:
         await self._travel()
@@ -80,6 +77,45 @@ async def test_no_job_is_overlooked(
         await queue.add("send", delay="1h")
         await clock.advance("1h")
     assert runs == [f"emails-{number}" for number in range(1, 7)]
+
+
+async def test_a_batch_is_fetched_in_one_call(
+    store: DistantStore, queue: Queue, clock: VirtualClock
+) -> None:
+    sizes: list[int] = []
+
+    async def send(jobs: list[Job]) -> list[str]:
+        sizes.append(len(jobs))
+        return [job.id for job in jobs]
+
+    await queue.add_bulk([{"name": "send"}] * 25)
+    async with Worker("emails", send, store=store, batch=Batch(10)):
+        await clock.settle()
+        assert sizes == [10, 10, 5]
+        assert store.fetches == 4, "the last one was told that there is none"
+        await clock.advance("1h")
+        assert store.fetches == 4, "there is nothing to ask for"
+
+
+async def test_an_idle_worker_knows_from_its_last_fetch_when_to_ask_again(
+    store: DistantStore, queue: Queue, clock: VirtualClock
+) -> None:
+    runs: list[float] = []
+    began = clock.now()
+
+    async def send(job: Job) -> None:
+        runs.append((clock.now() - began).total_seconds())
+
+    async with Worker("emails", send, store=store, limiter=Limiter(1, 10)):
+        await queue.add_bulk([{"name": "send"}, {"name": "send"}, {"name": "send", "delay": 40}])
+        await clock.settle()
+        assert runs == [0]
+        asked = store.fetches
+        await clock.advance("39s")
+        assert runs == [0, 10]
+        assert store.fetches == asked + 2, "one for the job, one that found none"
+        await clock.advance("1s")
+        assert runs == [0, 10, 40]
 
 
 async def test_several_workers_run_each_job_once(

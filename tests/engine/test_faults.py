@@ -315,9 +315,9 @@ class FlakyStore(MemoryStore):
         self._fail("apply")
         return await super().apply(*args, **options)
 
-    async def fetch_next_job(self, *args: Any, **options: Any) -> Any:
-        self._fail("fetch_next_job")
-        return await super().fetch_next_job(*args, **options)
+    async def fetch_jobs(self, *args: Any, **options: Any) -> Any:
+        self._fail("fetch_jobs")
+        return await super().fetch_jobs(*args, **options)
 
     def _fail(self, method: str) -> None:
         if self.faults and self.broken == method:
@@ -325,7 +325,7 @@ class FlakyStore(MemoryStore):
             raise OSError("disk full")
 
 
-@pytest.mark.parametrize("broken", ["apply", "fetch_next_job"])
+@pytest.mark.parametrize("broken", ["apply", "fetch_jobs"])
 @pytest.mark.asyncio
 async def test_a_store_that_fails_for_a_while(
     broken: str, clock: VirtualClock, caplog: pytest.LogCaptureFixture

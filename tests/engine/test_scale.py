@@ -174,9 +174,9 @@ async def test_a_worker_that_finds_all_groups_held_back_finds_out_when_to_look_a
         assert await store.fetch_next_job("emails", "worker", 3_600, options) is None
 
         async def look(store: MemoryStore = store) -> None:
-            assert await store.fetch_next_job("emails", "worker", 3_600, options) is None
-            now = store.clock.now()
-            assert await store.next_fetch_at("emails", options, after=now) is not None
+            fetched = await store.fetch_jobs("emails", "worker", 3_600, options)
+            assert not fetched.jobs
+            assert fetched.next_at is not None
 
         counted.append(await calls(look))
 

@@ -277,10 +277,10 @@ def test_a_fault_of_the_engine_is_shown_once_and_it_goes_on(kernel: Kernel) -> N
     kernel.do(
         "class Flaky(MemoryStore):\n"
         "    broken = False\n"
-        "    async def fetch_next_job(self, *args):\n"
+        "    async def fetch_jobs(self, *args, **options):\n"
         "        if self.broken:\n"
         "            raise OSError('disk full')\n"
-        "        return await super().fetch_next_job(*args)\n"
+        "        return await super().fetch_jobs(*args, **options)\n"
         "clock = VirtualClock()\n"
         "set_default_store(Flaky(ids='sequential', clock=clock))\n"
         "from conveyor_nb.notebook.panel.queue_panel import panel_of\n"

@@ -17,7 +17,6 @@ from conveyor_nb.core.errors import MetricsDisabledError, UnreadablePayloadError
 from conveyor_nb.core.freezing import Unreadable, peek, thaw_for
 from conveyor_nb.core.matching import contains_text, to_needle
 from conveyor_nb.core.model import (
-    FetchOptions,
     JobData,
     JobPage,
     JobScheduler,
@@ -310,18 +309,6 @@ class MemoryReads(StoreInterface):
     def get_job_scheduler(self, queue_name: str, scheduler_id: str) -> JobScheduler | None:
         found = self._state.schedulers.get((queue_name, scheduler_id))
         return None if found is None else scheduler_out(found)
-
-    @in_turn
-    def next_fetch_at(
-        self, queue_name: str, options: FetchOptions | None = None, *, after: datetime
-    ) -> datetime | None:
-        index = self._state.look(queue_name)
-        instants = [index.next_due]
-        if index.waiting:
-            instants.append(index.waiting.next_opening())
-            if options and options.limiter:
-                instants.append(index.starts.opens_at(options.limiter))
-        return min((one for one in instants if one is not None and one > after), default=None)
 
     @in_turn
     def get_next_delayed_timestamp(self, queue_name: str) -> datetime | None:

@@ -29,6 +29,7 @@ from conveyor_nb.core.checks import (
 from conveyor_nb.core.errors import InvalidJobStateError
 from conveyor_nb.core.model import (
     EventType,
+    Fetched,
     FetchOptions,
     JobData,
     JobScheduler,
@@ -58,6 +59,7 @@ from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback, Subscrip
 __all__ = ["MemoryStore"]
 
 _NO_OPTIONS = FetchOptions()
+_NOTHING = Fetched()
 _WORKER_EVENTS = {
     WorkerStatus.RUNNING: EventType.WORKER_STARTED,
     WorkerStatus.PAUSED: EventType.WORKER_PAUSED,
@@ -192,37 +194,43 @@ class MemoryStore(Displayable, MemoryBulk):
 
     # -- work ---------------------------------------------------------------------------------
 
-    async def fetch_next_job(
+    async def fetch_jobs(
         self,
         queue_name: str,
         worker_id: str,
         lock_duration: float,
         options: FetchOptions | None = None,
-    ) -> JobData | None:
+        *,
+        limit: int = 1,
+    ) -> Fetched:
         options = options or _NO_OPTIONS
+        if limit < 1:
+            raise ValueError(f"limit must be 1 or more, not {shown(limit)}")
         while True:
             self._acquire()
             try:
                 index = self._state.queues.get(queue_name)
                 if index is None:
-                    return None
+                    return _NOTHING
                 now = self.clock.now()
                 first: Coroutine[Any, Any, object]
                 if self._slices.under_way is not None:
                     first = self._slices.all_over()
                 elif index.next_due is not None and index.next_due <= now:
                     first = self.promote_delayed_jobs(queue_name)
-                elif not _may_start(index, options, now):
-                    return None
                 else:
-                    job_id = index.waiting.next_id(options, now)
-                    if job_id is None:
-                        return None
-                    job = index.jobs[job_id]
-                    change = lifecycle.take(job, worker_id, lock_duration, now)
-                    taken = self._state.commit(job, change, now)
+                    taken: list[JobData] = []
+                    while len(taken) < limit and _may_start(index, options, now):
+                        job_id = index.waiting.next_id(options, now)
+                        if job_id is None:
+                            break
+                        job = index.jobs[job_id]
+                        change = lifecycle.take(job, worker_id, lock_duration, now)
+                        taken.append(self._state.commit(job, change, now))
+                    if not taken:
+                        return Fetched(next_at=_next_fetch_at(index, options, now))
                     self._flush()
-                    return taken
+                    return Fetched(taken)
             finally:
                 self._release()
             await first
@@ -401,3 +409,13 @@ def _may_start(index: QueueIndex, options: FetchOptions, now: datetime) -> bool:
         return False
     opens = index.starts.opens_at(options.limiter) if options.limiter else None
     return opens is None or opens <= now
+
+
+def _next_fetch_at(index: QueueIndex, options: FetchOptions, now: datetime) -> datetime | None:
+    """When there may be a job to fetch, if there is none now and nothing else happens."""
+    instants = [index.next_due]
+    if index.waiting:
+        instants.append(index.waiting.next_opening())
+        if options.limiter is not None:
+            instants.append(index.starts.opens_at(options.limiter))
+    return min((one for one in instants if one is not None and one > now), default=None)

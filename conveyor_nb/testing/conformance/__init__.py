@@ -17,6 +17,7 @@ from __future__ import annotations
 from conveyor_nb.testing.conformance.cancelling import CancellingTests
 from conveyor_nb.testing.conformance.deduplicating import DeduplicatingTests
 from conveyor_nb.testing.conformance.delaying import DelayingTests
+from conveyor_nb.testing.conformance.fetching import FetchingTests
 from conveyor_nb.testing.conformance.flow_failures import FlowFailureTests
 from conveyor_nb.testing.conformance.flows import FlowTests
 from conveyor_nb.testing.conformance.isolation import IsolationTests
@@ -43,6 +44,7 @@ class StoreConformance(
     DeduplicatingTests,
     IsolationTests,
     ServingTests,
+    FetchingTests,
     DelayingTests,
     LockingTests,
     SettlingTests,

@@ -19,6 +19,7 @@ from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events
 from conveyor_nb.testing.steps import (
+    LOCK_DURATION,
     QUEUE,
     add,
     add_all,
@@ -38,9 +39,9 @@ __all__ = ["DelayingTests"]
 
 async def next_fetch_at(store: StoreInterface, clock: VirtualClock, **options: Any) -> float | None:
     """In how many seconds to fetch again, if a fetch finds nothing now."""
-    now = clock.now()
-    instant = await store.next_fetch_at(QUEUE, fetch_options(**options), after=now)
-    return (instant - now).total_seconds() if instant else None
+    fetched = await store.fetch_jobs(QUEUE, "w1", LOCK_DURATION, fetch_options(**options))
+    assert not fetched.jobs
+    return (fetched.next_at - clock.now()).total_seconds() if fetched.next_at else None
 
 
 class DelayingTests(StoreTests):

@@ -1,0 +1,126 @@
+"""Asking for jobs: several at a time, or when to ask again."""
+
+# ruff: noqa: D102 (the name of a test says what it shows)
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.model import Fetched, JobState
+from conveyor_nb.core.options import Group
+from conveyor_nb.core.worker_options import Limiter
+from conveyor_nb.stores.interface import StoreInterface
+from conveyor_nb.testing.conformance.base import StoreTests
+from conveyor_nb.testing.events import capture_events
+from conveyor_nb.testing.steps import (
+    LOCK_DURATION,
+    QUEUE,
+    add,
+    add_all,
+    complete,
+    fetch_options,
+    get,
+    ids_in,
+    take,
+)
+
+__all__ = ["FetchingTests"]
+
+
+async def fetch(store: StoreInterface, limit: int, **options: Any) -> Fetched:
+    """Ask for so many jobs; ``options`` as for ``fetch_options``."""
+    wanted = fetch_options(**options)
+    return await store.fetch_jobs(QUEUE, "w1", LOCK_DURATION, wanted, limit=limit)
+
+
+async def fetch_ids(store: StoreInterface, limit: int, **options: Any) -> list[str]:
+    """Ask for so many jobs; gives their ids."""
+    return [job.id for job in (await fetch(store, limit, **options)).jobs]
+
+
+class FetchingTests(StoreTests):
+    """Fetching several jobs at a time, as every store does it."""
+
+    async def test_several_jobs_are_taken_in_one_call(
+        self, store: StoreInterface, clock: VirtualClock
+    ) -> None:
+        await add_all(store, "a", "b", "c")
+        with capture_events(store, QUEUE) as events:
+            fetched = await fetch(store, 2)
+        assert events.story == ["job:active a", "job:active b"]
+        assert [job.id for job in fetched.jobs] == ["a", "b"]
+        for job in fetched.jobs:
+            assert (job.state, job.locked_by) == (JobState.ACTIVE, "w1")
+            assert job.lock_until == clock.now() + timedelta(seconds=LOCK_DURATION)
+            assert await get(store, job.id) == job
+        assert await ids_in(store, JobState.WAITING) == ["c"]
+
+    async def test_there_are_fewer_than_asked_for_if_no_more_wait(
+        self, store: StoreInterface
+    ) -> None:
+        await add_all(store, "a", "b", priority=1)
+        await add(store, "c")
+        assert await fetch_ids(store, 10) == ["c", "a", "b"]
+
+    async def test_one_is_fetched_if_no_number_is_given(self, store: StoreInterface) -> None:
+        await add_all(store, "a", "b")
+        fetched = await store.fetch_jobs(QUEUE, "w1", LOCK_DURATION)
+        assert [job.id for job in fetched.jobs] == ["a"]
+
+    @pytest.mark.parametrize("limit", [0, -1])
+    async def test_fewer_than_one_is_refused(self, store: StoreInterface, limit: int) -> None:
+        await add(store, "a")
+        with pytest.raises(ValueError, match=f"limit must be 1 or more, not {limit}"):
+            await fetch(store, limit)
+        assert await ids_in(store, JobState.WAITING) == ["a"]
+
+    async def test_jobs_that_are_due_are_among_them(
+        self, store: StoreInterface, clock: VirtualClock
+    ) -> None:
+        await add(store, "a", delay=1)
+        await add_all(store, "b", "c")
+        await clock.advance(1)
+        assert await fetch_ids(store, 3) == ["a", "b", "c"]
+
+    async def test_groups_have_their_turns_within_one_call(self, store: StoreInterface) -> None:
+        await add_all(store, "x1", "x2", "x3", group=Group("x"))
+        await add_all(store, "y1", "y2", group=Group("y"))
+        assert await fetch_ids(store, 4) == ["x1", "y1", "x2", "y2"]
+
+    async def test_limits_hold_within_one_call(
+        self, store: StoreInterface, clock: VirtualClock
+    ) -> None:
+        await add_all(store, *"abcde")
+        assert await fetch_ids(store, 5, limiter=Limiter(2, 10)) == ["a", "b"]
+        fetched = await fetch(store, 5, limiter=Limiter(2, 10))
+        assert fetched == Fetched(next_at=clock.now() + timedelta(seconds=10))
+        assert await fetch_ids(store, 5, max_global_concurrency=3) == ["c"]
+
+    async def test_limits_of_groups_hold_within_one_call(self, store: StoreInterface) -> None:
+        await add_all(store, "x1", "x2", "x3", group=Group("x"))
+        await add_all(store, "y1", "y2", group=Group("y"))
+        assert await fetch_ids(store, 5, group_concurrency=1) == ["x1", "y1"]
+        assert await fetch_ids(store, 5, group_concurrency=2, group_limiter=Limiter(2, 10)) == [
+            "x2",
+            "y2",
+        ]
+        assert await fetch_ids(store, 5) == ["x3"]
+
+    async def test_with_none_to_be_had_it_is_told_when_to_ask_again(
+        self, store: StoreInterface, clock: VirtualClock
+    ) -> None:
+        assert await fetch(store, 1) == Fetched()
+        await add(store, "a", delay=20)
+        assert await fetch(store, 3) == Fetched(next_at=clock.now() + timedelta(seconds=20))
+
+    async def test_a_job_that_ends_asks_for_no_fetch_at_a_time(self, store: StoreInterface) -> None:
+        """A cap opens with an event, not as time goes by."""
+        await add_all(store, "a", "b")
+        first = await take(store)
+        assert await fetch(store, 1, max_global_concurrency=1) == Fetched()
+        await complete(store, first)
+        assert await fetch_ids(store, 1, max_global_concurrency=1) == ["b"]

@@ -9,12 +9,12 @@ from msgspec.structs import replace
 
 from conveyor_nb.core.checks import check_name
 from conveyor_nb.core.model import FlowJob, JobData
+from conveyor_nb.core.new_jobs import new_job, to_options
 from conveyor_nb.core.options import JobOptions
 from conveyor_nb.core.text import shown
 from conveyor_nb.display import bundle_of
 from conveyor_nb.job import Job
-from conveyor_nb.new_jobs import check_store, new_job, to_options
-from conveyor_nb.stores import StoreInterface
+from conveyor_nb.stores import StoreInterface, check_store
 
 __all__ = ["FlowNode", "FlowProducer"]
 

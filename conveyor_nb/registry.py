@@ -16,8 +16,7 @@ from conveyor_nb.core.handlers import ALL_OTHERS, Handler, Handlers, check_handl
 from conveyor_nb.core.model import WorkerStatus
 from conveyor_nb.core.text import shown
 from conveyor_nb.core.worker_options import DecoratorKeywords, StartKeywords
-from conveyor_nb.new_jobs import check_store
-from conveyor_nb.stores import StoreInterface
+from conveyor_nb.stores import StoreInterface, check_store
 from conveyor_nb.worker import Worker
 
 __all__ = [

@@ -25,10 +25,9 @@ from conveyor_nb.core.text import error_line, inline, shown
 from conveyor_nb.core.worker_options import WorkerKeywords, WorkerOptions
 from conveyor_nb.display import Displayable
 from conveyor_nb.job import Job
-from conveyor_nb.new_jobs import check_store
 from conveyor_nb.running.dispatcher import Dispatcher
 from conveyor_nb.running.lifespan import Lifespan
-from conveyor_nb.stores import StoreInterface
+from conveyor_nb.stores import StoreInterface, check_store
 from conveyor_nb.stores.events import EventBus, EventHandler
 
 __all__ = ["Handler", "Worker", "holding_workers", "live_workers"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from conveyor_nb.core.text import shown
 from conveyor_nb.stores.interface import EventCallback, StoreInterface
 from conveyor_nb.stores.memory.store import MemoryStore
 
@@ -9,6 +10,7 @@ __all__ = [
     "EventCallback",
     "MemoryStore",
     "StoreInterface",
+    "check_store",
     "default_store",
     "set_default_store",
 ]
@@ -32,3 +34,12 @@ def set_default_store(store: StoreInterface | None) -> None:
     """Use ``store`` from now on; ``None``: a new ``MemoryStore`` when next asked."""
     global _default
     _default = store
+
+
+def check_store(store: StoreInterface | None) -> StoreInterface:
+    """The store to use: the one given, or the default one."""
+    if store is None:
+        return default_store()
+    if not isinstance(store, StoreInterface):
+        raise TypeError(f"store must be a store such as MemoryStore(), not {shown(store)}")
+    return store

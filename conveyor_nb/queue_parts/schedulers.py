@@ -1,22 +1,17 @@
-"""The part of a queue that repeats jobs: by an interval, by a cron line, by job schedulers."""
+"""The part of a queue that keeps job schedulers: rules by which jobs run again and again."""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from abc import ABC, abstractmethod
-from typing import Any, Unpack, cast
+from typing import Any, Unpack
 
-from conveyor_nb.core.checks import check_text, reject_unknown
-from conveyor_nb.core.declaring import option_names, spelled_out
-from conveyor_nb.core.durations import Duration
+from conveyor_nb.core.checks import check_text
+from conveyor_nb.core.declaring import spelled_out
 from conveyor_nb.core.errors import ScheduleReplacedWarning
 from conveyor_nb.core.model import JobScheduler
+from conveyor_nb.core.new_jobs import new_scheduler
 from conveyor_nb.core.options import (
-    OPTION_NAMES,
-    CronKeywords,
-    EveryKeywords,
-    JobKeywords,
     JobOptions,
     Repeat,
     RunKeywords,
@@ -24,65 +19,13 @@ from conveyor_nb.core.options import (
 from conveyor_nb.core.schedule import describe, first_run, why_no_run
 from conveyor_nb.core.text import shown
 from conveyor_nb.job import Job
-from conveyor_nb.new_jobs import new_scheduler
-from conveyor_nb.stores import StoreInterface
+from conveyor_nb.queue_parts.base import QueueBase
 
-__all__ = ["Repeating"]
+__all__ = ["Schedulers"]
 
 
-class Repeating(ABC):
+class Schedulers(QueueBase):
     """What a queue offers for jobs that run again and again."""
-
-    name: str
-    store: StoreInterface
-    default_job_options: JobOptions
-
-    @abstractmethod
-    async def add(self, name: str, data: Any = None, **options: Unpack[JobKeywords]) -> Job:
-        """Add a job."""
-
-    @abstractmethod
-    def _require_open(self) -> None:
-        """Raise ``QueueClosedError`` if the queue was closed."""
-
-    @spelled_out()
-    async def every(
-        self, interval: Duration, name: str, data: Any = None, **options: Unpack[EveryKeywords]
-    ) -> Job:
-        """Add a job that runs now and then once every ``interval``, a duration.
-
-        One call with another rule, as when its cell is edited and runs again, replaces the
-        schedule, and warns: a schedule goes by the job's name and payload.
-
-        Args:
-            interval: the time from one run to the next.
-            name: the job's name.
-            data: its payload.
-            options: those of a job, and ``limit``, ``start_date`` and ``end_date`` of ``Repeat``;
-                ``job_id`` is the schedule's id, and its runs have ids of their own.
-
-        Raises:
-            TypeError: the payload is no JSON, so that the schedule needs a ``job_id``.
-            ValueError: the schedule has no run to come; nothing is stored.
-        """
-        own, others = _split_repeat(options)
-        return await self.add(name, data, repeat=Repeat(interval, **own), **others)
-
-    @spelled_out()
-    async def cron(
-        self, line: str, name: str, data: Any = None, **options: Unpack[CronKeywords]
-    ) -> Job:
-        """Add a job that runs whenever a cron line says; replaces and raises as :meth:`every`.
-
-        Args:
-            line: 5 fields, 6 (seconds first) or 7 (year last), such as ``"0 9 * * 1-5"``.
-            name: the job's name.
-            data: its payload.
-            options: those of a job, and ``tz``, ``limit``, ``start_date`` and ``end_date`` of
-                ``Repeat``.
-        """
-        own, others = _split_repeat(options)
-        return await self.add(name, data, repeat=Repeat(cron=line, **own), **others)
 
     @spelled_out()
     async def upsert_job_scheduler(
@@ -180,13 +123,3 @@ def _level_of_caller() -> int:
 
 
 _PACKAGE = f"{__name__.partition('.')[0]}."
-
-_REPEAT_OPTIONS = option_names(Repeat) - {"every", "cron"}
-
-
-def _split_repeat(options: EveryKeywords | CronKeywords) -> tuple[dict[str, Any], RunKeywords]:
-    """The options that are those of a ``Repeat``, and the others."""
-    reject_unknown(options, OPTION_NAMES | _REPEAT_OPTIONS, what="job option")
-    own = {name: value for name, value in options.items() if name in _REPEAT_OPTIONS}
-    others = {name: value for name, value in options.items() if name not in own}
-    return own, cast("RunKeywords", others)

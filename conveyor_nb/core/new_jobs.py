@@ -10,11 +10,9 @@ from conveyor_nb.core.checks import MAX_NAME_LENGTH, check_name, reject_unknown
 from conveyor_nb.core.model import ALL_NAMES, JobData, JobScheduler
 from conveyor_nb.core.options import OPTION_NAMES, JobOptions, Repeat
 from conveyor_nb.core.text import shown
-from conveyor_nb.stores import StoreInterface, default_store
 
 __all__ = [
     "bulk_job",
-    "check_store",
     "new_job",
     "new_scheduler",
     "paused_name",
@@ -39,15 +37,6 @@ def new_job(queue_name: str, name: str, data: Any, opts: JobOptions) -> JobData:
         deduplication_key=_deduplication_key(data, opts) if opts.deduplication else None,
         group_id=opts.group.id if opts.group else None,
     )
-
-
-def check_store(store: StoreInterface | None) -> StoreInterface:
-    """The store to use: the one given, or the default one."""
-    if store is None:
-        return default_store()
-    if not isinstance(store, StoreInterface):
-        raise TypeError(f"store must be a store such as MemoryStore(), not {shown(store)}")
-    return store
 
 
 def bulk_job(

@@ -501,6 +501,8 @@ class StoreInterface(ABC):
     async def publish(self, event: StoreEvent) -> None:
         """Call the subscribers of the event's queue, in order of subscription.
 
+        They may be called a little after this has returned, as with the events of every step:
+        in the order of the steps and of the calls, over all queues.
         One that raises is reported to ``on_event_handler_error`` and stops no other.
         """
 

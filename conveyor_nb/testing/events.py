@@ -2,23 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from msgspec import ValidationError, convert
 
+from conveyor_nb.clocks.clock import REAL_TIME, resolve
+from conveyor_nb.clocks.loops import call_on
 from conveyor_nb.core.event_data import EVENT_DATA, keys_of
 from conveyor_nb.core.lifecycle import TRANSITIONS
 from conveyor_nb.core.model import EventType, JobState, StoreEvent
 from conveyor_nb.stores.interface import StoreInterface
 
-__all__ = ["EventLog", "EventView", "StrictEventView", "capture_events", "fault_of_data"]
+__all__ = [
+    "EventLog",
+    "EventView",
+    "StrictEventView",
+    "all_told",
+    "capture_events",
+    "fault_of_data",
+]
 
 _STATE_OF = {f"job:{state}": state for state in JobState}
 
+_MARKS = "marks of a test"
+"""The queue of the events that a test publishes to see that all before them have come."""
+
+_PATIENCE = 10.0
+"""For how many real seconds a mark is waited for, which comes in milliseconds."""
+
+_numbers = itertools.count(1)
+
+
+async def all_told(store: StoreInterface) -> None:
+    """Wait until the events of every step that is over by now have come.
+
+    A store may call its subscribers a little after the step has returned. It does so in the order
+    of the steps, so that a mark which is published now comes after all that there is to come.
+
+    Raises:
+        AssertionError: the mark did not come.
+    """
+    mark = {"error": f"mark {next(_numbers)}"}
+    loop = asyncio.get_running_loop()
+    come: asyncio.Future[bool] = loop.create_future()
+
+    def look(event: StoreEvent) -> None:
+        if event.data == mark:
+            call_on(loop, resolve, come, True)
+
+    store.subscribe(_MARKS, look)
+    try:
+        await store.publish(StoreEvent(EventType.ERROR, _MARKS, None, mark, store.clock.now()))
+        if not await REAL_TIME.wait(come, _PATIENCE):
+            raise AssertionError(f"{store!r} did not tell of an event in {_PATIENCE:g} s")
+    finally:
+        store.unsubscribe(_MARKS, look)
+
 
 class EventLog(list[StoreEvent]):
-    """The events that were seen, in order."""
+    """The events that were seen, in order; a subscriber is its method ``append``."""
+
+    def append(self, event: StoreEvent) -> None:
+        """Take in an event, if it is none of the marks of :func:`all_told`."""
+        if event.queue_name != _MARKS:
+            super().append(event)
 
     @property
     def types(self) -> list[str]:
@@ -55,15 +105,17 @@ def fault_of_data(event: StoreEvent) -> str | None:
     return None
 
 
-@contextmanager
-def capture_events(store: StoreInterface, queue_name: str | None) -> Iterator[EventLog]:
-    """Collect the events of a queue (``None``: of all) while the block runs.
+@asynccontextmanager
+async def capture_events(store: StoreInterface, queue_name: str | None) -> AsyncIterator[EventLog]:
+    """Collect the events, of a queue (``None``: of all), of what is done in the block.
+
+    They are all there after the block, and not before: see :func:`all_told`.
 
     >>> import asyncio
     >>> from conveyor_nb import JobData, MemoryStore
     >>> async def main():
     ...     async with MemoryStore() as store:
-    ...         with capture_events(store, "emails") as events:
+    ...         async with capture_events(store, "emails") as events:
     ...             await store.save_job(JobData("a", "send", "emails"))
     ...             await store.remove_job("emails", "a")
     ...         return events.story
@@ -72,9 +124,11 @@ def capture_events(store: StoreInterface, queue_name: str | None) -> Iterator[Ev
     """
     events = EventLog()
     callback = events.append
+    await all_told(store)
     store.subscribe(queue_name, callback)
     try:
         yield events
+        await all_told(store)
     finally:
         store.unsubscribe(queue_name, callback)
 

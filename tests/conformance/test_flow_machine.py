@@ -1,4 +1,4 @@
-"""Flows and schedulers in a MemoryStore, driven by whatever Hypothesis thinks of.
+"""Flows and schedulers in each store, driven by whatever Hypothesis thinks of.
 
 ``HYPOTHESIS_PROFILE=deep`` takes a long look; ``--hypothesis-seed=N`` repeats a run, whose seed is
 printed when it fails.
@@ -6,16 +6,11 @@ printed when it fails.
 
 from __future__ import annotations
 
-import asyncio
-import os
-import random
-from collections.abc import Coroutine
 from contextlib import nullcontext
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, ClassVar
 
 import pytest
-from hypothesis import seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -23,14 +18,12 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from conveyor_nb import (
     FlowJob,
     FlowProducer,
     JobState,
-    MemoryStore,
     Repeat,
     RetryRefusedError,
     StoreEvent,
@@ -40,9 +33,9 @@ from conveyor_nb.core import actions as do
 from conveyor_nb.core.lifecycle import SETTLED, TRANSITIONS
 from conveyor_nb.core.model import JobData, JobScheduler, Lock
 from conveyor_nb.core.options import JobOptions
-from conveyor_nb.testing.events import EventView, capture_events
+from conveyor_nb.testing.events import EventLog, EventView
+from tests.stores import STORES, Steps, take_machine
 
-Result = TypeVar("Result")
 Key = tuple[str, str]
 
 QUEUES = ("a", "b", "c")
@@ -86,16 +79,6 @@ trees = st.recursive(
     ),
     max_leaves=6,
 )
-
-
-def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine of the store, none of which ever waits."""
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        result: Result = end.value
-        return result
-    raise AssertionError(f"{coroutine!r} waited")
 
 
 def key_of(job: JobData) -> Key:
@@ -191,31 +174,33 @@ class Watcher(EventView):
 
 
 class FlowMachine(RuleBasedStateMachine):
+    kind: ClassVar[str]
+    """Which of the ``STORES`` it is about."""
+
     def __init__(self) -> None:
         super().__init__()
         self.clock = VirtualClock(START)
         self.faults: list[BaseException] = []
-        self.store = MemoryStore(
+        self.store = STORES[self.kind](
             clock=self.clock,
             ids="sequential",
             seed=0,
             on_event_handler_error=self.faults.append,
         )
+        self.run = Steps(self.store)
         self.flows = FlowProducer(store=self.store)
         self.watcher = Watcher()
         self.left_alone: set[Key] = set()
         """Active runs of schedulers that were removed: nobody's run any more."""
         self.runs_before: dict[Key, int] = {}
         """How many runs a scheduler had when it was last changed, maybe to a lower limit."""
-        self.runner = asyncio.Runner()
         self.store.subscribe(None, self.watcher)
 
     def teardown(self) -> None:
-        run(self.store.disconnect())
-        self.runner.close()
+        self.run.close()
 
     def jobs(self, *states: JobState) -> list[JobData]:
-        found = run(self.store.search_jobs(end=None)).jobs
+        found = self.run(self.store.search_jobs(end=None)).jobs
         return [job for job in found if not states or job.state in states]
 
     def _pick(self, data: st.DataObject, *states: JobState) -> JobData:
@@ -238,7 +223,7 @@ class FlowMachine(RuleBasedStateMachine):
 
     @rule(tree=trees)
     def add_flow(self, tree: FlowJob) -> None:
-        todo = [run(self.flows.add(tree))]
+        todo = [self.run(self.flows.add(tree))]
         while todo:
             node = todo.pop()
             todo += node.children
@@ -252,12 +237,12 @@ class FlowMachine(RuleBasedStateMachine):
 
     @rule(queue=queues)
     def fetch(self, queue: str) -> None:
-        run(self.store.fetch_next_job(queue, "w", LOCK_DURATION))
+        self.run(self.store.fetch_next_job(queue, "w", LOCK_DURATION))
 
     @rule(end=st.sampled_from([do.Complete("done"), do.Complete("done"), do.Fail("boom")]))
     def work_all_off(self, end: do.Action) -> None:
         for queue in QUEUES:
-            while job := run(self.store.fetch_next_job(queue, "w", LOCK_DURATION)):
+            while job := self.run(self.store.fetch_next_job(queue, "w", LOCK_DURATION)):
                 self._report(job, end)
 
     @precondition(_has_active)
@@ -278,25 +263,25 @@ class FlowMachine(RuleBasedStateMachine):
     def _report(self, job: JobData, action: do.Action) -> None:
         lock = Lock("w", len(job.attempt_logs))
         self.watcher.reported = action.returnvalue if isinstance(action, do.Complete) else None
-        run(self.store.apply(job.queue_name, job.id, action, lock=lock))
+        self.run(self.store.apply(job.queue_name, job.id, action, lock=lock))
 
     @rule()
     def report_stalls(self) -> None:
         for queue in QUEUES:
-            for job in run(self.store.get_stalled_jobs(queue)):
-                run(self.store.apply(queue, job.id, do.Stall()))
+            for job in self.run(self.store.get_stalled_jobs(queue)):
+                self.run(self.store.apply(queue, job.id, do.Stall()))
 
     # -- by hand ------------------------------------------------------------------------------
 
     @precondition(_has_jobs)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        run(self.store.cancel_job(*key_of(self._pick(data))))
+        self.run(self.store.cancel_job(*key_of(self._pick(data))))
 
     @precondition(_has_jobs)
     @rule(data=st.data())
     def remove(self, data: st.DataObject) -> None:
-        assert run(self.store.remove_job(*key_of(self._pick(data))))
+        assert self.run(self.store.remove_job(*key_of(self._pick(data))))
 
     @precondition(_has_settled)
     @rule(data=st.data())
@@ -305,7 +290,7 @@ class FlowMachine(RuleBasedStateMachine):
         key = key_of(job)
         self.watcher.by_hand.add(key)
         with nullcontext() if self.watcher.can_retry(key) else pytest.raises(RetryRefusedError):
-            again = run(self.store.apply(*key, do.Retry()))
+            again = self.run(self.store.apply(*key, do.Retry()))
             waits = bool(self.watcher.to_wait_for(key))
             assert again.state == ("waiting-children" if waits else "waiting")
             assert ("waits for failed" in str(again.failed_reason)) == bool(
@@ -331,8 +316,8 @@ class FlowMachine(RuleBasedStateMachine):
         if not self.watcher.can_retry(key):
             return
         self.watcher.by_hand.add(key)
-        run(self.store.apply(*key, do.Retry()))
-        parent = run(self.store.get_job(*self.watcher.parents[key]))
+        self.run(self.store.apply(*key, do.Retry()))
+        parent = self.run(self.store.get_job(*self.watcher.parents[key]))
         assert parent is not None
         if parent.state is JobState.ACTIVE and fail_parent:
             self._report(parent, do.Fail("boom"))
@@ -344,8 +329,8 @@ class FlowMachine(RuleBasedStateMachine):
     def let_a_parent_begin(self, data: st.DataObject, begin: bool) -> None:
         parent = self._pick(data, JobState.WAITING_CHILDREN)
         for key in self.watcher.to_wait_for(key_of(parent)):
-            run(self.store.cancel_job(*key))
-        while begin and (job := run(self.store.fetch_next_job(parent.queue_name, "w", 30))):
+            self.run(self.store.cancel_job(*key))
+        while begin and (job := self.run(self.store.fetch_next_job(parent.queue_name, "w", 30))):
             if job.id == parent.id:
                 break
 
@@ -357,11 +342,11 @@ class FlowMachine(RuleBasedStateMachine):
         self.watcher.by_hand.update(family)
         before = self.jobs()
         if all(map(self.watcher.can_retry, family)):
-            run(self.store.retry_family(job.queue_name, job.id))
+            self.run(self.store.retry_family(job.queue_name, job.id))
             assert all(self.watcher.unsettled(key) for key in family)
         else:
             with pytest.raises(RetryRefusedError):
-                run(self.store.retry_family(job.queue_name, job.id))
+                self.run(self.store.retry_family(job.queue_name, job.id))
             assert self.jobs() == before
 
     @rule(queue=queues, state=st.sampled_from([JobState.FAILED, JobState.COMPLETED]))
@@ -369,8 +354,11 @@ class FlowMachine(RuleBasedStateMachine):
         settled = [key_of(job) for job in self.jobs(state) if job.queue_name == queue]
         self.watcher.by_hand.update(settled)
         refused = [key for key in settled if not self.watcher.can_retry(key)]
-        with capture_events(self.store, queue) as events:
-            assert run(self.store.retry_jobs(queue, state)) == len(settled) - len(refused)
+        events = EventLog()
+        hear = events.append
+        self.store.subscribe(queue, hear)
+        assert self.run(self.store.retry_jobs(queue, state)) == len(settled) - len(refused)
+        self.store.unsubscribe(queue, hear)
         errors = [event.job_id for event in events.of_type("queue:error")]
         assert sorted(map(str, errors)) == sorted(job_id for _, job_id in refused)
 
@@ -382,17 +370,17 @@ class FlowMachine(RuleBasedStateMachine):
         store = self.store
         tell = store.notify_child_completed if completed else store.fail_parent_on_child_failure
         before = self.jobs()
-        assert run(tell(*key_of(job))) is False
+        assert self.run(tell(*key_of(job))) is False
         assert self.jobs() == before
 
     @rule(seconds=st.sampled_from(SECONDS))
     def advance(self, seconds: int) -> None:
-        self.runner.run(self.clock.advance(seconds))
+        self.run.on_loop(self.clock.advance(seconds))
 
     @rule(queue=queues)
     def drain(self, queue: str) -> None:
         self.watcher.drained.add(queue)
-        run(self.store.drain(queue))
+        self.run(self.store.drain(queue))
         self.watcher.drained.discard(queue)
         runs = [job for name in SCHEDULERS for job in self._runs(queue, name)]
         waiting = [job for job in self.jobs(*set(JobState) - SETTLED) if job.queue_name == queue]
@@ -401,16 +389,16 @@ class FlowMachine(RuleBasedStateMachine):
 
     @rule(queue=queues, state=st.sampled_from(sorted(set(JobState) - {JobState.ACTIVE})))
     def clean(self, queue: str, state: JobState) -> None:
-        run(self.store.clean(queue, state))
+        self.run(self.store.clean(queue, state))
 
     @rule(queue=queues)
     def promote_jobs(self, queue: str) -> None:
-        run(self.store.promote_jobs(queue))
+        self.run(self.store.promote_jobs(queue))
 
     @rule(queue=queues)
     def obliterate(self, queue: str) -> None:
-        run(self.store.obliterate(queue, force=True))
-        assert run(self.store.count_jobs(queue)) == 0
+        self.run(self.store.obliterate(queue, force=True))
+        assert self.run(self.store.count_jobs(queue)) == 0
 
     # -- schedulers ---------------------------------------------------------------------------
 
@@ -422,19 +410,19 @@ class FlowMachine(RuleBasedStateMachine):
     )
     def upsert(self, queue: str, name: str, repeat: Repeat, options: dict[str, Any]) -> None:
         wanted = JobScheduler(name, queue, repeat, "run", None, JobOptions(**options))
-        self.runs_before[queue, name] = run(self.store.upsert_job_scheduler(wanted)).runs
+        self.runs_before[queue, name] = self.run(self.store.upsert_job_scheduler(wanted)).runs
 
     @rule(queue=queues, name=st.sampled_from(SCHEDULERS))
     def pause(self, queue: str, name: str) -> None:
-        run(self.store.pause_job_scheduler(queue, name))
+        self.run(self.store.pause_job_scheduler(queue, name))
 
     @rule(queue=queues, name=st.sampled_from(SCHEDULERS))
     def resume(self, queue: str, name: str) -> None:
-        run(self.store.resume_job_scheduler(queue, name))
+        self.run(self.store.resume_job_scheduler(queue, name))
 
     @rule(queue=queues, name=st.sampled_from(SCHEDULERS))
     def remove_scheduler(self, queue: str, name: str) -> None:
-        run(self.store.remove_job_scheduler(queue, name))
+        self.run(self.store.remove_job_scheduler(queue, name))
         self.left_alone |= {key_of(job) for job in self._runs(queue, name)}
 
     def _runs(self, queue: str, name: str) -> list[JobData]:
@@ -460,11 +448,11 @@ class FlowMachine(RuleBasedStateMachine):
             own = self.watcher.children.get(key, ())
             assert parent.children_ids == tuple(job_id for _, job_id in own)
             assert parent.pending_children_count == len(self.watcher.to_wait_for(key))
-            listed = run(self.store.get_children_jobs(*key))
+            listed = self.run(self.store.get_children_jobs(*key))
             assert [key_of(job) for job in listed] == [
                 one for one in own if one in self.watcher.states
             ]
-            values = run(self.store.get_children_values(*key))
+            values = self.run(self.store.get_children_values(*key))
             results = self.watcher.results
             assert values == {one[1]: results[one] for one in own if one in results}
 
@@ -485,7 +473,7 @@ class FlowMachine(RuleBasedStateMachine):
     @invariant()
     def each_chain_has_one_run_to_come(self) -> None:
         for queue in QUEUES:
-            schedulers = run(self.store.get_job_schedulers(queue))
+            schedulers = self.run(self.store.get_job_schedulers(queue))
             assert len({one.id for one in schedulers}) == len(schedulers)
             for scheduler in schedulers:
                 self._check_chain(scheduler, self._runs(queue, scheduler.id))
@@ -508,8 +496,6 @@ class FlowMachine(RuleBasedStateMachine):
             assert job.planned_at == scheduler.next_run
 
 
-def test_flows_and_schedules_keep_their_promises(pytestconfig: pytest.Config) -> None:
-    number = pytestconfig.getoption("--hypothesis-seed") or random.randrange(2**32)
-    print(f"to see this again: --hypothesis-seed={number}")
-    profile = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
-    run_state_machine_as_test(seed(number)(FlowMachine), settings=profile)
+@pytest.mark.parametrize("kind", STORES)
+def test_flows_and_schedules_keep_their_promises(pytestconfig: pytest.Config, kind: str) -> None:
+    take_machine(FlowMachine, kind, pytestconfig)

@@ -1,4 +1,4 @@
-"""MemoryStore keeps every promise of a store, and those it makes of its own."""
+"""What MemoryStore promises beside what every store does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ import pytest_asyncio
 
 from conveyor_nb import Backoff, JobState, MemoryStore, StoreEvent, SystemClock, VirtualClock
 from conveyor_nb.core.model import ALL_NAMES
-from conveyor_nb.testing.conformance import StoreConformance
 from conveyor_nb.testing.events import EventLog, capture_events
 from conveyor_nb.testing.steps import (
     QUEUE,
@@ -31,11 +30,6 @@ from conveyor_nb.testing.steps import (
     served,
     take,
 )
-
-
-class TestMemoryStore(StoreConformance):
-    def make_store(self, clock: VirtualClock, *, metrics: bool = False) -> MemoryStore:
-        return MemoryStore(clock=clock, metrics=metrics)
 
 
 @pytest.fixture
@@ -237,7 +231,7 @@ async def test_whatever_a_subscriber_raises_the_step_is_done_and_told(fault: Bas
 
     store = MemoryStore(clock=VirtualClock(), on_event_handler_error=faults.append)
     store.subscribe(QUEUE, broken)
-    with capture_events(store, QUEUE) as events:
+    async with capture_events(store, QUEUE) as events:
         await store.save_bulk([new_job("a"), new_job("b")])
     assert events.story == ["job:waiting a", "job:waiting b"]
     assert faults == [fault, fault]
@@ -268,7 +262,7 @@ async def test_a_callback_for_faults_that_raises_is_logged(
 
     store = MemoryStore(clock=VirtualClock(), on_event_handler_error=report)
     store.subscribe(QUEUE, raise_it)
-    with capture_events(store, QUEUE) as events:
+    async with capture_events(store, QUEUE) as events:
         await add(store, "a")
     assert events.types == ["job:waiting"]
     logged = [str(one.exc_info[1]) for one in caplog.records if one.exc_info]

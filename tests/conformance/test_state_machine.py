@@ -1,4 +1,4 @@
-"""MemoryStore against a reference queue, driven by whatever Hypothesis thinks of.
+"""Each store against a reference queue, driven by whatever Hypothesis thinks of.
 
 ``HYPOTHESIS_PROFILE=deep`` takes 20,000 steps and more; ``--hypothesis-seed=N`` repeats a run,
 whose seed is printed when it fails.
@@ -6,17 +6,14 @@ whose seed is printed when it fails.
 
 from __future__ import annotations
 
-import asyncio
-import os
 import random
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, ClassVar
 
 import pytest
-from hypothesis import seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -24,7 +21,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 from msgspec.structs import replace
 
@@ -35,7 +31,6 @@ from conveyor_nb import (
     JobState,
     Keep,
     LostLockError,
-    MemoryStore,
     RetryRefusedError,
     StoreEvent,
     VirtualClock,
@@ -45,8 +40,7 @@ from conveyor_nb.core.model import ALL_NAMES, JobData, Lock
 from conveyor_nb.testing.events import StrictEventView
 from conveyor_nb.testing.reference import ReferenceJob, ReferenceQueue
 from conveyor_nb.testing.steps import LOCK_DURATION, QUEUE, fetch_options, new_job
-
-Result = TypeVar("Result")
+from tests.stores import STORES, Steps, take_machine
 
 NAMES = ("send", "log")
 WORKERS = ("w1", "w2")
@@ -81,38 +75,30 @@ job_options = st.fixed_dictionaries(
 )
 
 
-def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine of the store, none of which ever waits."""
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        result: Result = end.value
-        return result
-    raise AssertionError(f"{coroutine!r} waited")
-
-
 class StoreMachine(RuleBasedStateMachine):
+    kind: ClassVar[str]
+    """Which of the ``STORES`` it is about."""
+
     def __init__(self) -> None:
         super().__init__()
         self.clock = VirtualClock()
         self.faults: list[BaseException] = []
-        self.store = MemoryStore(
+        self.store = STORES[self.kind](
             clock=self.clock,
             ids="sequential",
             seed=0,
             on_event_handler_error=self.faults.append,
         )
+        self.run = Steps(self.store)
         self.queue = ReferenceQueue()
         self.old_locks: list[tuple[str, Lock]] = []
         self.usual: dict[str, Any] = {}
-        self.runner = asyncio.Runner()
         self.view = StrictEventView()
         self.store.subscribe(QUEUE, self._raise)
         self.store.subscribe(QUEUE, self.view)
 
     def teardown(self) -> None:
-        run(self.store.disconnect())
-        self.runner.close()
+        self.run.close()
 
     @staticmethod
     def _raise(event: StoreEvent) -> None:
@@ -131,7 +117,7 @@ class StoreMachine(RuleBasedStateMachine):
         jobs = [new_job(**{**self.usual, **options}) for options in batch]
         if taken is not None and self.queue.jobs:
             jobs.append(new_job(taken.choice(list(self.queue.jobs)), name="other"))
-        saved = run(self.store.save_bulk(jobs))
+        saved = self.run(self.store.save_bulk(jobs))
         assert len(saved) == len(jobs)
         for given, kept in zip(jobs, saved, strict=True):
             self._check_saved(given, kept)
@@ -162,7 +148,7 @@ class StoreMachine(RuleBasedStateMachine):
     ) -> None:
         options = fetch_options(lifo=lifo, max_global_concurrency=cap, group_concurrency=group_cap)
         for _ in range(rounds):
-            taken = run(self.store.fetch_next_job(QUEUE, worker, LOCK_DURATION, options))
+            taken = self.run(self.store.fetch_next_job(QUEUE, worker, LOCK_DURATION, options))
             job = self.queue.fetch(self.clock.now(), lifo=lifo, cap=cap, group_cap=group_cap)
             assert (taken.id if taken else None) == (job.id if job else None)
             if job:
@@ -188,7 +174,7 @@ class StoreMachine(RuleBasedStateMachine):
         job = self._draw(data, self.queue.in_state(JobState.ACTIVE))
         if data.draw(st.sampled_from([False, False, False, True]), label="cancel it first"):
             self._cancel_it(job)
-        run(self.store.apply(QUEUE, job.id, action, lock=self._lock_of(job)))
+        self.run(self.store.apply(QUEUE, job.id, action, lock=self._lock_of(job)))
         return job
 
     def _lock_of(self, job: ReferenceJob) -> Lock:
@@ -230,11 +216,11 @@ class StoreMachine(RuleBasedStateMachine):
             self.advance(max((first - self.clock.now()).total_seconds(), 0))
         now = self.clock.now()
         stalled = [job for job in active if job.lock_until and job.lock_until <= now]
-        found = run(self.store.get_stalled_jobs(QUEUE))
+        found = self.run(self.store.get_stalled_jobs(QUEUE))
         assert {job.id for job in found} == {job.id for job in stalled}
         for job in active:
             self._lock_of(job)
-            run(self.store.apply(QUEUE, job.id, do.Stall()))
+            self.run(self.store.apply(QUEUE, job.id, do.Stall()))
             if job in stalled:
                 self.queue.fail(job, now, final=False, stalled=True)
 
@@ -253,7 +239,7 @@ class StoreMachine(RuleBasedStateMachine):
     def report_too_late(self, data: st.DataObject, action: do.Action) -> None:
         job_id, lock = data.draw(st.sampled_from(self._late_locks()))
         with pytest.raises(LostLockError):
-            run(self.store.apply(QUEUE, job_id, action, lock=lock))
+            self.run(self.store.apply(QUEUE, job_id, action, lock=lock))
 
     # -- by hand ------------------------------------------------------------------------------
 
@@ -277,17 +263,17 @@ class StoreMachine(RuleBasedStateMachine):
         if job in refused:
             return None
         if job.state in legal:
-            run(self.store.apply(QUEUE, job.id, action))
+            self.run(self.store.apply(QUEUE, job.id, action))
             return job
         with pytest.raises(InvalidJobStateError):
-            run(self.store.apply(QUEUE, job.id, action))
+            self.run(self.store.apply(QUEUE, job.id, action))
         return None
 
     def _cancel(self, data: st.DataObject) -> None:
         self._cancel_it(self._draw(data, self.queue.jobs.values()))
 
     def _cancel_it(self, job: ReferenceJob) -> None:
-        run(self.store.apply(QUEUE, job.id, do.Cancel()))
+        self.run(self.store.apply(QUEUE, job.id, do.Cancel()))
         self.queue.cancel(job, self.clock.now())
 
     def _promote(self, data: st.DataObject) -> None:
@@ -300,7 +286,7 @@ class StoreMachine(RuleBasedStateMachine):
         refused = [job for job in settled if not self.queue.may_retry(job, now)]
         for one in refused:
             with pytest.raises(RetryRefusedError) as caught:
-                run(self.store.apply(QUEUE, one.id, do.Retry()))
+                self.run(self.store.apply(QUEUE, one.id, do.Retry()))
             assert one.key is not None
             assert [caught.value.holder_id] == self.queue.key_holders(one.key, now)
         if job := self._try(data, do.Retry(), *SETTLED, refused=refused):
@@ -322,7 +308,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _remove(self, data: st.DataObject) -> None:
         job = self._draw(data, self.queue.jobs.values())
-        assert run(self.store.remove_job(QUEUE, job.id)) is True
+        assert self.run(self.store.remove_job(QUEUE, job.id)) is True
         self.queue.remove([job])
 
     # -- whole queues -------------------------------------------------------------------------
@@ -330,15 +316,15 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(name=st.sampled_from([*NAMES, ALL_NAMES]), pause=st.sampled_from([False, False, True]))
     def pause_or_resume(self, name: str, pause: bool) -> None:
         if pause:
-            run(self.store.pause_job_name(QUEUE, name))
+            self.run(self.store.pause_job_name(QUEUE, name))
             self.queue.paused.add(name)
         else:
-            run(self.store.resume_job_name(QUEUE, name))
+            self.run(self.store.resume_job_name(QUEUE, name))
             self.queue.paused.discard(name)
 
     @rule(seconds=st.sampled_from(SECONDS))
     def advance(self, seconds: float) -> None:
-        self.runner.run(self.clock.advance(seconds))
+        self.run.on_loop(self.clock.advance(seconds))
         self.queue.expire(self.clock.now())
 
     @rule(
@@ -351,28 +337,28 @@ class StoreMachine(RuleBasedStateMachine):
             case "retry":
                 settled = sorted(jobs(state), key=lambda job: job.settled_turn)
                 expected = self.queue.retry(settled, now)
-                assert run(self.store.retry_jobs(QUEUE, state)) == expected
+                assert self.run(self.store.retry_jobs(QUEUE, state)) == expected
             case "promote":
                 expected = self.queue.promote(jobs(JobState.DELAYED))
-                assert run(self.store.promote_jobs(QUEUE)) == expected
+                assert self.run(self.store.promote_jobs(QUEUE)) == expected
             case "promote those due":
                 due = (job for job in jobs(JobState.DELAYED) if job.is_due(now))
                 expected = self.queue.promote(due)
-                assert run(self.store.promote_delayed_jobs(QUEUE)) == expected
+                assert self.run(self.store.promote_delayed_jobs(QUEUE)) == expected
             case "clean":
                 long_ago = now - timedelta(seconds=10)
                 old = [job for job in jobs(state) if job.is_settled_since(long_ago)]
-                assert run(self.store.clean(QUEUE, state, 10)) == self.queue.remove(old)
+                assert self.run(self.store.clean(QUEUE, state, 10)) == self.queue.remove(old)
             case "drain":
                 old = jobs(JobState.WAITING, JobState.DELAYED)
-                assert run(self.store.drain(QUEUE)) == self.queue.remove(old)
+                assert self.run(self.store.drain(QUEUE)) == self.queue.remove(old)
 
             case "obliterate":
                 with pytest.raises(InvalidJobStateError) if active else nullcontext():
-                    assert run(self.store.obliterate(QUEUE)) == len(self.queue.jobs)
+                    assert self.run(self.store.obliterate(QUEUE)) == len(self.queue.jobs)
                     self._begin_again()
             case "obliterate by force":
-                assert run(self.store.obliterate(QUEUE, force=True)) == len(self.queue.jobs)
+                assert self.run(self.store.obliterate(QUEUE, force=True)) == len(self.queue.jobs)
                 self._begin_again()
 
     def _begin_again(self) -> None:
@@ -391,7 +377,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def each_job_is_as_it_should_be(self) -> None:
-        listed = run(self.store.list_jobs(QUEUE))
+        listed = self.run(self.store.list_jobs(QUEUE))
         assert [job.id for job in listed] == list(self.queue.jobs)
         for job in listed:
             model = self.queue.jobs[job.id]
@@ -409,30 +395,30 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def each_state_lists_its_jobs_in_order(self) -> None:
         for state in set(JobState) - {JobState.ACTIVE}:
-            listed = [job.id for job in run(self.store.list_jobs(QUEUE, state))]
+            listed = [job.id for job in self.run(self.store.list_jobs(QUEUE, state))]
             assert listed == self.queue.listed(state), state
 
     @invariant()
     def counts_add_up(self) -> None:
-        counts = run(self.store.get_job_counts(QUEUE))
+        counts = self.run(self.store.get_job_counts(QUEUE))
         states = Counter(job.state for job in self.queue.jobs.values())
         assert counts == {state: states[state] for state in JobState}
-        assert run(self.store.count_jobs(QUEUE)) == sum(counts.values())
-        assert run(self.store.get_active_count(QUEUE)) == states[JobState.ACTIVE]
+        assert self.run(self.store.count_jobs(QUEUE)) == sum(counts.values())
+        assert self.run(self.store.get_active_count(QUEUE)) == states[JobState.ACTIVE]
 
     @invariant()
     def groups_are_counted(self) -> None:
         counts = Counter((job.state, job.group) for job in self.queue.jobs.values())
         for group in (None, "x", "y"):
-            waiting = run(self.store.get_waiting_group_count(QUEUE, group))
-            active = run(self.store.get_group_active_count(QUEUE, group))
+            waiting = self.run(self.store.get_waiting_group_count(QUEUE, group))
+            active = self.run(self.store.get_group_active_count(QUEUE, group))
             assert waiting == counts[JobState.WAITING, group]
             assert active == counts[JobState.ACTIVE, group]
 
     @invariant()
     def the_events_tell_the_whole_story(self) -> None:
         assert self.view.states_in(QUEUE) == {job.id: job.state for job in self.queue.jobs.values()}
-        paused = run(self.store.get_paused_job_names(QUEUE))
+        paused = self.run(self.store.get_paused_job_names(QUEUE))
         assert self.view.paused.get(QUEUE, frozenset()) == paused == self.queue.paused
 
     @invariant()
@@ -442,19 +428,17 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def keys_are_held_by_unfinished_jobs(self) -> None:
         for key in KEYS:
-            found = run(self.store.find_by_deduplication_key(QUEUE, key))
+            found = self.run(self.store.find_by_deduplication_key(QUEUE, key))
             holders = self.queue.key_holders(key, self.clock.now())
             assert ([found.id] if found else []) == holders
 
     @invariant()
     def the_next_due_instant_is_known(self) -> None:
         dues = [job.delay_until for job in self.queue.in_state(JobState.DELAYED) if job.delay_until]
-        known = run(self.store.get_next_delayed_timestamp(QUEUE))
+        known = self.run(self.store.get_next_delayed_timestamp(QUEUE))
         assert known == min(dues, default=None)
 
 
-def test_the_store_does_what_the_reference_does(pytestconfig: pytest.Config) -> None:
-    number = pytestconfig.getoption("--hypothesis-seed") or random.randrange(2**32)
-    print(f"to see this again: --hypothesis-seed={number}")
-    profile = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
-    run_state_machine_as_test(seed(number)(StoreMachine), settings=profile)
+@pytest.mark.parametrize("kind", STORES)
+def test_the_store_does_what_the_reference_does(pytestconfig: pytest.Config, kind: str) -> None:
+    take_machine(StoreMachine, kind, pytestconfig)

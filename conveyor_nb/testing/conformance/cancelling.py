@@ -48,7 +48,7 @@ class CancellingTests(StoreTests):
         self, store: StoreInterface, clock: VirtualClock, state: JobState
     ) -> None:
         await in_state(store, state)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             cancelled = await store.cancel_job(QUEUE, "a")
         assert (cancelled.state, cancelled.failed_reason) == (JobState.FAILED, "cancelled")
         assert cancelled.cancelled_at == cancelled.failed_at == clock.now()
@@ -62,7 +62,7 @@ class CancellingTests(StoreTests):
         self, store: StoreInterface, clock: VirtualClock
     ) -> None:
         await in_state(store, JobState.ACTIVE)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             told = await store.cancel_job(QUEUE, "a")
         assert told.state is JobState.ACTIVE
         assert told.cancelled_at == clock.now()
@@ -75,7 +75,7 @@ class CancellingTests(StoreTests):
     ) -> None:
         job = await in_state(store, JobState.ACTIVE)
         await store.cancel_job(QUEUE, "a")
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             ended = await apply(store, job, end)
         assert (ended.state, ended.failed_reason) == (JobState.FAILED, "cancelled")
         assert (ended.returnvalue, ended.attempts_made) == (None, 0)
@@ -89,7 +89,7 @@ class CancellingTests(StoreTests):
     ) -> None:
         job = await in_state(store, JobState.ACTIVE)
         await store.cancel_job(QUEUE, "a")
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             ended = await stall(store, clock, job)
         assert (ended.state, ended.failed_reason) == (JobState.FAILED, "cancelled")
         assert events.story == ["job:stalled a", "job:failed a", "queue:drained"]
@@ -99,7 +99,7 @@ class CancellingTests(StoreTests):
     ) -> None:
         await add(store, "a")
         job = await take(store)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await fail(store, job)
         assert events[0].data["cancelled"] is False
 
@@ -110,7 +110,7 @@ class CancellingTests(StoreTests):
         await in_state(store, state)
         first = await store.cancel_job(QUEUE, "a")
         await clock.advance(1)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             assert await store.cancel_job(QUEUE, "a") == first
         assert await get(store, "a") == first
         assert events == []
@@ -120,7 +120,7 @@ class CancellingTests(StoreTests):
         self, store: StoreInterface, state: JobState
     ) -> None:
         settled = await in_state(store, state)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             assert await store.cancel_job(QUEUE, "a") == settled
         assert await get(store, "a") == settled
         assert events == []
@@ -147,7 +147,7 @@ class CancellingTests(StoreTests):
         await add(store, "a")
         await add(store, "b")
         await take(store)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await store.apply(QUEUE, "b", Cancel())
         assert events.story == ["job:cancelled b", "job:failed b"]
         assert await state_of(store, "a") is JobState.ACTIVE
@@ -156,7 +156,7 @@ class CancellingTests(StoreTests):
         self, store: StoreInterface
     ) -> None:
         await add(store, "a", remove_on_fail=True)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await store.cancel_job(QUEUE, "a")
         assert events.types == ["job:cancelled", "job:failed", "job:removed", "queue:drained"]
         assert await store.get_job(QUEUE, "a") is None

@@ -54,7 +54,7 @@ class DeduplicatingTests(StoreTests):
         self, store: StoreInterface
     ) -> None:
         first = await add(store, "a", data=1, deduplication=KEY)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             second = await add(store, "b", data=2, deduplication=KEY)
         assert second == first
         assert await ids_in(store) == ["a"]
@@ -114,8 +114,9 @@ class DeduplicatingTests(StoreTests):
         await add(store, "a", deduplication=KEY)
         failed = await fail(store, await take(store))
         await add(store, "b", deduplication=KEY)
-        with capture_events(store, QUEUE) as events, pytest.raises(RetryRefusedError) as caught:
-            await store.apply(QUEUE, "a", Retry())
+        async with capture_events(store, QUEUE) as events:
+            with pytest.raises(RetryRefusedError) as caught:
+                await store.apply(QUEUE, "a", Retry())
         assert (caught.value.job_id, caught.value.holder_id) == ("a", "b")
         assert "'b' has its deduplication key" in str(caught.value)
         assert await get(store, "a") == failed
@@ -141,7 +142,7 @@ class DeduplicatingTests(StoreTests):
         await fail(store, await take(store))
         await add(store, "c")
         await fail(store, await take(store))
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             assert await store.retry_jobs(QUEUE) == 2
         assert events.story == ["job:waiting a", "queue:error b", "job:waiting c"]
         assert "'a' has its deduplication key" in events[1].data["error"]
@@ -216,7 +217,7 @@ class DeduplicatingTests(StoreTests):
             new_job("c", data=3, deduplication=KEY),
             new_job("b", data=4),
         ]
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             saved = await store.save_bulk(batch)
         assert [(job.id, job.data) for job in saved] == [("a", 1), ("b", 2), ("a", 1), ("b", 2)]
         assert events.story == ["job:waiting a", "job:waiting b"]

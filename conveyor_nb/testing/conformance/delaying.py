@@ -64,7 +64,7 @@ class DelayingTests(StoreTests):
         await add(store, "b", delay=1)
         await add(store, "c", delay=60)
         await clock.advance(2)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             job = await take(store)
         assert events.story == ["job:waiting b", "job:waiting a", "job:active a"]
         assert events[0].data["previous"] == "delayed"
@@ -86,7 +86,7 @@ class DelayingTests(StoreTests):
         await add(store, "c", delay=2)
         assert await store.promote_delayed_jobs(QUEUE) == 0
         await clock.advance(1)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             assert await store.promote_delayed_jobs(QUEUE) == 2
         assert events.story == ["job:waiting a", "job:waiting b"]
         assert await ids_in(store, JobState.DELAYED) == ["c"]
@@ -97,7 +97,7 @@ class DelayingTests(StoreTests):
 
     async def test_a_delayed_job_can_be_promoted(self, store: StoreInterface) -> None:
         await add(store, "a", delay=60)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             job = await store.apply(QUEUE, "a", Promote())
         assert job.state is JobState.WAITING
         assert job.delay_until is None
@@ -109,8 +109,9 @@ class DelayingTests(StoreTests):
         self, store: StoreInterface, state: JobState
     ) -> None:
         before = await in_state(store, state)
-        with capture_events(store, QUEUE) as events, pytest.raises(InvalidJobStateError) as caught:
-            await store.apply(QUEUE, "a", Promote())
+        async with capture_events(store, QUEUE) as events:
+            with pytest.raises(InvalidJobStateError) as caught:
+                await store.apply(QUEUE, "a", Promote())
         assert caught.value.current_state == state
         assert caught.value.expected_states == (JobState.DELAYED,)
         assert await get(store, "a") == before
@@ -120,7 +121,7 @@ class DelayingTests(StoreTests):
         await add(store, "a", delay=60)
         await add(store, "b")
         await add(store, "c", delay=30)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             assert await store.promote_jobs(QUEUE) == 2
         assert events.story == ["job:waiting c", "job:waiting a"]
         assert await served(store) == ["a", "b", "c"]
@@ -130,7 +131,7 @@ class DelayingTests(StoreTests):
     ) -> None:
         await add(store, "a", delay=60)
         await clock.advance(10)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             job = await store.apply(QUEUE, "a", ChangeDelay(5))
         assert job.state is JobState.DELAYED
         assert job.delay_until == clock.now() + timedelta(seconds=5)

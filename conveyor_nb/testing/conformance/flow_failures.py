@@ -97,7 +97,7 @@ class FlowFailureTests(StoreTests):
         self, store: StoreInterface, clock: VirtualClock, loss: str
     ) -> None:
         await save_family(store)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await LOSSES[loss](store, clock)
         parent = await parent_of(store)
         assert parent.state is JobState.FAILED
@@ -133,7 +133,7 @@ class FlowFailureTests(StoreTests):
         self, store: StoreInterface, clock: VirtualClock, loss: str
     ) -> None:
         await save_family(store, "remove")
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await LOSSES[loss](store, clock)
         assert of_jobs(events) == ["job:removed p"]
         assert events[0].data["previous"] == "waiting-children"
@@ -149,7 +149,7 @@ class FlowFailureTests(StoreTests):
         top = family(new_job("t", fail_parent_on_child_failure="remove"), middle)
         await store.save_flow(family(new_job("r", queue="reports"), top))
         job = await fetch(store)
-        with capture_events(store, None) as events:
+        async with capture_events(store, None) as events:
             await fail(store, job, "the disk is full")
         assert of_jobs(events) == ["job:failed a", "job:removed m", "job:removed t", "job:failed r"]
         assert await states(store) == {"a": JobState.FAILED, "r": JobState.FAILED}
@@ -170,7 +170,7 @@ class FlowFailureTests(StoreTests):
         self, store: StoreInterface, clock: VirtualClock, loss: str, why: str
     ) -> None:
         await save_family(store)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await LOSSES[loss](store, clock)
         reason = (await parent_of(store)).failed_reason or ""
         assert reason.startswith(f"child 'a' failed: {why}")
@@ -214,7 +214,7 @@ class FlowFailureTests(StoreTests):
         middle = family(new_job("m"), family(new_job("n"), child("a")), child("b"))
         await store.save_flow(family(new_job("r", queue="reports"), middle, child("c")))
         job = await fetch(store)
-        with capture_events(store, None) as events:
+        async with capture_events(store, None) as events:
             await fail(store, job)
         assert of_jobs(events) == [f"job:failed {job_id}" for job_id in "anmr"]
         assert {event.timestamp for event in events} == {store.clock.now()}
@@ -229,7 +229,7 @@ class FlowFailureTests(StoreTests):
         middle = family(new_job("m", fail_parent_on_child_failure="ignore"), bottom)
         await store.save_flow(family(new_job("r", queue="reports"), middle))
         job = await fetch(store)
-        with capture_events(store, None) as events:
+        async with capture_events(store, None) as events:
             await fail(store, job)
         assert of_jobs(events) == ["job:failed a", "job:failed n", "job:waiting m"]
         assert (await states(store))["r"] is JobState.WAITING_CHILDREN
@@ -240,7 +240,7 @@ class FlowFailureTests(StoreTests):
         middle = family(new_job("m", remove_on_fail=True), child("a", remove_on_fail=True))
         await store.save_flow(family(new_job("r", queue="reports"), middle))
         job = await fetch(store)
-        with capture_events(store, None) as events:
+        async with capture_events(store, None) as events:
             await fail(store, job)
         assert await states(store) == {"r": JobState.FAILED}
         assert sorted(of_jobs(events)) == [
@@ -278,7 +278,7 @@ class FlowFailureTests(StoreTests):
         first, late = await fetch(store), await fetch(store)
         await fail(store, first)
         before = await parent_of(store)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await complete(store, late, "late")
         after = await parent_of(store)
         assert events == []
@@ -290,7 +290,7 @@ class FlowFailureTests(StoreTests):
         await save_family(store)
         await store.remove_job(QUEUE, "p")
         first, last = await fetch(store), await fetch(store)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await complete(store, first)
             await fail(store, last)
         assert await states(store) == {"a": JobState.COMPLETED, "b": JobState.FAILED}
@@ -356,7 +356,7 @@ class FlowFailureTests(StoreTests):
         await save_family(store)
         await complete(store, await fetch(store), "yes")
         await fail(store, await fetch(store))
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await store.apply(QUEUE, "p", Retry())
         parent = await parent_of(store)
         assert (parent.state, parent.pending_children_count) == (JobState.WAITING_CHILDREN, 1)
@@ -410,7 +410,7 @@ class FlowFailureTests(StoreTests):
         if state == "delayed":
             await fail(store, job)
         assert (await parent_of(store)).state == state
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await store.apply(CHILDREN, "a", Retry())
             if state == "active":  # it has begun: only its next attempt waits
                 await fail(store, job)
@@ -484,7 +484,7 @@ class FlowFailureTests(StoreTests):
         for step in (store.apply(QUEUE, "p", Retry()), store.retry_family(QUEUE, "p")):
             with pytest.raises(RetryRefusedError, match="'a' failed and is gone"):
                 await step
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             assert await store.retry_jobs(QUEUE) == 0
         assert events.story == ["queue:error p"]
         assert await parent_of(store) == before
@@ -496,7 +496,7 @@ class FlowFailureTests(StoreTests):
         await store.save_flow(family(new_job("r", queue="reports"), middle, child("c")))
         await fail(store, await fetch(store))
         await complete(store, await fetch(store))
-        with capture_events(store, None) as events:
+        async with capture_events(store, None) as events:
             again = await store.retry_family("reports", "r")
         assert of_jobs(events) == [
             "job:waiting a",
@@ -519,8 +519,9 @@ class FlowFailureTests(StoreTests):
         await fail(store, first)
         await fail(store, second)
         before = await states(store)
-        with capture_events(store, None) as events, pytest.raises(RetryRefusedError, match="'m'"):
-            await store.retry_family("reports", "r")
+        async with capture_events(store, None) as events:
+            with pytest.raises(RetryRefusedError, match="'m'"):
+                await store.retry_family("reports", "r")
         assert events == []
         assert await states(store) == before
 
@@ -540,7 +541,7 @@ class FlowFailureTests(StoreTests):
         await fail(store, await fetch(store))
         await complete(store, await fetch(store), "other")
         await store.apply(CHILDREN, "a", Retry())
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await complete(store, await fetch(store), "mended")
         assert (await parent_of(store)).state is JobState.FAILED
         assert events == []

@@ -140,7 +140,7 @@ class FlowTests(StoreTests):
         self, store: StoreInterface
     ) -> None:
         parent, first, second = family(new_job("p"), child("a"), child("b", delay=60))
-        with capture_events(store, None) as events:
+        async with capture_events(store, None) as events:
             saved = await store.save_flow([parent, first, second])
         assert [job.id for job in saved] == ["p", "a", "b"]
         assert await states(store) == FAMILY | {"b": JobState.DELAYED}
@@ -159,8 +159,9 @@ class FlowTests(StoreTests):
     ) -> None:
         jobs = family(new_job("r"), family(new_job("m"), child("a"), child("b")))
         jobs[bad] = replace(jobs[bad], data={"to": threading.Lock()})
-        with capture_events(store, None) as events, pytest.raises(PayloadError):
-            await store.save_flow(jobs)
+        async with capture_events(store, None) as events:
+            with pytest.raises(PayloadError):
+                await store.save_flow(jobs)
         assert await states(store) == {}
         assert events == []
 
@@ -170,14 +171,16 @@ class FlowTests(StoreTests):
     ) -> None:
         jobs = family(new_job("p"), child("a"), child("b"))
         other = await store.save_job(new_job(jobs[taken].id, queue=jobs[taken].queue_name))
-        with capture_events(store, None) as events, pytest.raises(ValueError, match=other.id):
-            await store.save_flow(jobs)
+        async with capture_events(store, None) as events:
+            with pytest.raises(ValueError, match=other.id):
+                await store.save_flow(jobs)
         assert (await store.search_jobs()).jobs == [other]
         assert events == []
 
     async def test_a_flow_with_an_id_twice_is_not_saved(self, store: StoreInterface) -> None:
-        with capture_events(store, None) as events, pytest.raises(ValueError, match="'a'"):
-            await store.save_flow(family(new_job("p"), child("a"), child("a")))
+        async with capture_events(store, None) as events:
+            with pytest.raises(ValueError, match="'a'"):
+                await store.save_flow(family(new_job("p"), child("a"), child("a")))
         assert await states(store) == {}
         assert events == []
 
@@ -185,10 +188,11 @@ class FlowTests(StoreTests):
         self, store: StoreInterface
     ) -> None:
         small = Group("ada", max_size=1)
-        with capture_events(store, None) as events, pytest.raises(GroupFullError):
-            await store.save_flow(
-                family(new_job("p"), child("a", group=small), child("b", group=small))
-            )
+        async with capture_events(store, None) as events:
+            with pytest.raises(GroupFullError):
+                await store.save_flow(
+                    family(new_job("p"), child("a", group=small), child("b", group=small))
+                )
         assert await states(store) == {}
         assert events == []
 
@@ -201,8 +205,9 @@ class FlowTests(StoreTests):
     @pytest.mark.parametrize("fault", HALF_FAMILIES)
     async def test_half_a_family_is_refused(self, store: StoreInterface, fault: str) -> None:
         jobs, message = HALF_FAMILIES[fault]
-        with capture_events(store, None) as events, pytest.raises(ValueError, match=message):
-            await store.save_flow(jobs)
+        async with capture_events(store, None) as events:
+            with pytest.raises(ValueError, match=message):
+                await store.save_flow(jobs)
         assert await states(store) == {}
         assert events == []
 
@@ -214,7 +219,7 @@ class FlowTests(StoreTests):
         before = await states(store)
         job = family(new_job("q"), child("c"))[relative]
         counted = replace(new_job("q"), pending_children_count=1)
-        with capture_events(store, None) as events:
+        async with capture_events(store, None) as events:
             for one in (job, replace(job, parent_id="p", parent_queue_name=QUEUE), counted):
                 with pytest.raises(ValueError, match=f"job '{one.id}' has .*save_flow"):
                     await store.save_job(one)
@@ -238,7 +243,7 @@ class FlowTests(StoreTests):
         await save_family(store)
         first, last = await fetch(store), await fetch(store)
         await complete(store, last)
-        with capture_events(store, None) as events:
+        async with capture_events(store, None) as events:
             await complete(store, first)
         assert of_jobs(events) == ["job:completed a", "job:waiting p"]
         assert events.of_type("job:waiting")[0].data["previous"] == "waiting-children"
@@ -289,7 +294,7 @@ class FlowTests(StoreTests):
     async def test_a_child_is_told_of_before_it_is_removed(self, store: StoreInterface) -> None:
         await store.save_flow(family(new_job("p"), child("a", remove_on_complete=True)))
         job = await fetch(store)
-        with capture_events(store, None) as events:
+        async with capture_events(store, None) as events:
             await complete(store, job)
         assert of_jobs(events) == ["job:completed a", "job:waiting p", "job:removed a"]
 
@@ -330,7 +335,7 @@ class FlowTests(StoreTests):
         await complete(store, await fetch(store))
         await fail(store, await fetch(store))
         before = await parent_of(store)
-        with capture_events(store, None) as events:
+        async with capture_events(store, None) as events:
             for _ in range(2):
                 assert await store.notify_child_completed(CHILDREN, "a") is False
                 assert await store.fail_parent_on_child_failure(CHILDREN, "b") is False

@@ -15,11 +15,11 @@ import pytest
 
 from conveyor_nb.core.actions import Complete, Discard, UpdateData
 from conveyor_nb.core.freezing import thaw
-from conveyor_nb.core.model import JobData, JobState, StoreEvent
+from conveyor_nb.core.model import JobData, JobState
 from conveyor_nb.core.options import Deduplication
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
-from conveyor_nb.testing.events import capture_events
+from conveyor_nb.testing.events import EventLog, all_told, capture_events
 from conveyor_nb.testing.steps import (
     LOCK_DURATION,
     QUEUE,
@@ -175,10 +175,11 @@ class IsolationTests(StoreTests):
     async def test_the_result_in_an_event_is_a_copy(self, store: StoreInterface) -> None:
         await add(store, "a")
         job, result = await take(store), letter()
-        events: list[StoreEvent] = []
+        events = EventLog()
         store.subscribe(QUEUE, events.append, job_id="a")
         await complete(store, job, result)
-        [told] = events
+        await all_told(store)
+        [told] = events.of_type("job:completed")
         scribble(result)
         assert thaw(told.data["returnvalue"]) == letter()
         scribble(thaw(told.data["returnvalue"]))
@@ -219,7 +220,7 @@ class IsolationTests(StoreTests):
     async def test_a_payload_that_can_not_be_copied_is_refused(
         self, store: StoreInterface, make: Callable[[], Any], path: str
     ) -> None:
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             with pytest.raises(TypeError) as caught:
                 await add(store, "a", data=make())
             await add(store, "b")
@@ -233,8 +234,9 @@ class IsolationTests(StoreTests):
     ) -> None:
         await add(store, "a")
         job = await take(store)
-        with capture_events(store, QUEUE) as events, pytest.raises(TypeError) as caught:
-            await apply(store, job, Complete(make()))
+        async with capture_events(store, QUEUE) as events:
+            with pytest.raises(TypeError) as caught:
+                await apply(store, job, Complete(make()))
         assert f"{path.format(what='result')} is a" in str(caught.value)
         assert events == []
         assert await get(store, "a") == job
@@ -243,7 +245,8 @@ class IsolationTests(StoreTests):
 
     async def test_new_data_that_can_not_be_copied_is_refused(self, store: StoreInterface) -> None:
         before = await add(store, "a", data={"to": "ada"})
-        with capture_events(store, QUEUE) as events, pytest.raises(TypeError, match=r"data\['x'\]"):
-            await store.apply(QUEUE, "a", UpdateData({"x": threading.Lock()}))
+        async with capture_events(store, QUEUE) as events:
+            with pytest.raises(TypeError, match=r"data\['x'\]"):
+                await store.apply(QUEUE, "a", UpdateData({"x": threading.Lock()}))
         assert await get(store, "a") == before
         assert events == []

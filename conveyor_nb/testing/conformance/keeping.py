@@ -44,7 +44,7 @@ class KeepingTests(StoreTests):
     ) -> None:
         await add(store, "a", remove_on_complete=True)
         job = await take(store)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             last = await complete(store, job, "done")
         assert (last.state, last.returnvalue) == (JobState.COMPLETED, "done")
         assert events.story == ["job:completed a", "job:removed a", "queue:drained"]
@@ -56,7 +56,7 @@ class KeepingTests(StoreTests):
         await fail(store, await take(store))
         assert await state_of(store, "a") is JobState.WAITING
         job = await take(store)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             last = await fail(store, job)
         assert last.state is JobState.FAILED
         assert events.story == ["job:failed a", "job:removed a", "queue:drained"]
@@ -78,7 +78,7 @@ class KeepingTests(StoreTests):
         job = await take(store)
         await clock.advance(30)
         await complete(store, job)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await clock.advance(59.999)
             assert await state_of(store, "a") is JobState.COMPLETED
             await clock.advance(0.001)
@@ -95,7 +95,7 @@ class KeepingTests(StoreTests):
         await complete(store, await take(store))
         await complete(store, await take(store))
         await fail(store, await take(store))
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await clock.advance(30)
         assert events.story == ["job:removed b", "job:removed c", "job:removed a"]
 
@@ -104,7 +104,7 @@ class KeepingTests(StoreTests):
         first, second, third = [await take(store) for _ in range(3)]
         await complete(store, third)
         await complete(store, first)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await complete(store, second)
         assert events.story == ["job:completed b", "job:removed c", "queue:drained"]
         assert await ids_in(store, JobState.COMPLETED) == ["a", "b"]

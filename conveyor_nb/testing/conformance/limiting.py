@@ -147,7 +147,7 @@ class LimitingTests(StoreTests):
         await add(store, "b", delay=1)
         await take(store)
         await clock.advance(1)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             assert await next_id(store, max_global_concurrency=1) is None
         assert events.story == ["job:waiting b"]
 
@@ -229,8 +229,9 @@ class LimitingTests(StoreTests):
     async def test_a_full_group_takes_no_more(self, store: StoreInterface) -> None:
         small = Group("x", max_size=2)
         await add_all(store, "a", "b", group=small)
-        with capture_events(store, QUEUE) as events, pytest.raises(GroupFullError) as caught:
-            await add(store, "c", group=small)
+        async with capture_events(store, QUEUE) as events:
+            with pytest.raises(GroupFullError) as caught:
+                await add(store, "c", group=small)
         assert (caught.value.group_id, caught.value.max_size) == ("x", 2)
         assert events == []
         assert await ids_in(store) == ["a", "b"]
@@ -253,7 +254,8 @@ class LimitingTests(StoreTests):
         small = Group("x", max_size=2)
         await add(store, "a", group=small)
         batch = [new_job("b"), new_job("c", group=small), new_job("d", group=small)]
-        with capture_events(store, QUEUE) as events, pytest.raises(GroupFullError):
-            await store.save_bulk(batch)
+        async with capture_events(store, QUEUE) as events:
+            with pytest.raises(GroupFullError):
+                await store.save_bulk(batch)
         assert await ids_in(store) == ["a"]
         assert events == []

@@ -63,8 +63,9 @@ def name_of(value: object) -> str | None:
 
 async def refused(store: StoreInterface, job: JobData, action: Action, lock: Lock | None) -> None:
     """Check that a report is refused, and changes nothing."""
-    with capture_events(store, None) as events, pytest.raises(LostLockError) as caught:
-        await store.apply(QUEUE, job.id, action, lock=lock)
+    async with capture_events(store, None) as events:
+        with pytest.raises(LostLockError) as caught:
+            await store.apply(QUEUE, job.id, action, lock=lock)
     assert caught.value.job_id == job.id
     assert caught.value.worker_id == (lock.worker_id if lock else None)
     assert await get(store, job.id) == job
@@ -77,7 +78,7 @@ class LockingTests(StoreTests):
     async def test_taking_a_job_locks_it(self, store: StoreInterface, clock: VirtualClock) -> None:
         await add(store, "a")
         await clock.advance(5)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             job = await take(store, "w1")
         assert job.state is JobState.ACTIVE
         assert job.locked_by == "w1"
@@ -156,7 +157,7 @@ class LockingTests(StoreTests):
     ) -> None:
         job = await in_state(store, JobState.ACTIVE)
         await clock.advance(20)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             extended = await store.extend_lock(QUEUE, "a", lock_of(job), 60)
         assert extended.lock_until == clock.now() + timedelta(seconds=60)
         assert (await get(store, "a")).lock_until == extended.lock_until
@@ -174,7 +175,7 @@ class LockingTests(StoreTests):
         self, store: StoreInterface, clock: VirtualClock
     ) -> None:
         job = await in_state(store, JobState.ACTIVE)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             released = await store.release_lock(QUEUE, "a", lock_of(job))
         assert released.state is JobState.WAITING
         assert (released.locked_by, released.lock_until) == (None, None)
@@ -196,8 +197,9 @@ class LockingTests(StoreTests):
     ) -> None:
         job = await in_state(store, JobState.ACTIVE)
         await store.remove_job(QUEUE, "a")
-        with capture_events(store, None) as events, pytest.raises(JobNotFoundError) as caught:
-            await store.apply(QUEUE, "a", action, lock=lock_of(job))
+        async with capture_events(store, None) as events:
+            with pytest.raises(JobNotFoundError) as caught:
+                await store.apply(QUEUE, "a", action, lock=lock_of(job))
         assert (caught.value.job_id, caught.value.queue_name) == ("a", QUEUE)
         assert events == []
 
@@ -205,7 +207,7 @@ class LockingTests(StoreTests):
         self, store: StoreInterface
     ) -> None:
         job = await in_state(store, JobState.ACTIVE)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             held = await apply(store, job, Hold(Fail("late")))
         assert held.state is JobState.ACTIVE
         assert (held.locked_by, held.lock_until) == (job.locked_by, job.lock_until)
@@ -218,7 +220,7 @@ class LockingTests(StoreTests):
         self, store: StoreInterface, clock: VirtualClock
     ) -> None:
         job = await in_state(store, JobState.ACTIVE)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             held = await apply(store, job, Hold(Fail("late", final=True)))
         assert (held.state, held.failed_reason) == (JobState.FAILED, "late")
         assert events.story[:2] == ["job:held a", "job:failed a"]

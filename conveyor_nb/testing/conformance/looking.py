@@ -91,11 +91,10 @@ class LookingTests(StoreTests):
     @pytest.mark.parametrize("step", WITH_A_STATE)
     async def test_a_state_that_is_none_is_named(self, store: StoreInterface, step: str) -> None:
         await add(store, "a")
-        with (
-            capture_events(store, QUEUE) as events,
-            pytest.raises(ValueError, match=r"'active', .* not 'wating'; did you mean 'waiting'\?"),
-        ):
-            await WITH_A_STATE[step](store, "wating")
+        told = r"'active', .* not 'wating'; did you mean 'waiting'\?"
+        async with capture_events(store, QUEUE) as events:
+            with pytest.raises(ValueError, match=told):
+                await WITH_A_STATE[step](store, "wating")
         assert events == []
 
     async def test_other_words_may_be_given_as_text_too(
@@ -307,7 +306,7 @@ class LookingTests(StoreTests):
     ) -> None:
         worker = WorkerInfo("w1", "w", QUEUE, 1, WorkerStatus.RUNNING, clock.now())
         await store.save_worker(worker)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await store.save_worker(replace(worker, status=WorkerStatus.STOPPED))
         assert await store.list_workers() == []
         assert events.types == ["worker:closed"]
@@ -316,7 +315,7 @@ class LookingTests(StoreTests):
         self, store: StoreInterface, clock: VirtualClock
     ) -> None:
         worker = WorkerInfo("w1", "mailer", QUEUE, 1, WorkerStatus.RUNNING, clock.now())
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await store.save_worker(worker)
             await store.save_worker(replace(worker, status=WorkerStatus.PAUSED))
             await store.save_worker(worker)

@@ -16,7 +16,7 @@ from conveyor_nb.core.model import ALL_NAMES, JobScheduler, JobState
 from conveyor_nb.core.options import JobOptions, Repeat
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
-from conveyor_nb.testing.events import EventView, capture_events
+from conveyor_nb.testing.events import EventView, all_told, capture_events
 from conveyor_nb.testing.steps import (
     QUEUE,
     add,
@@ -91,7 +91,7 @@ class MaintainingTests(StoreTests):
     async def test_a_pause_is_told_only_when_it_changes_something(
         self, store: StoreInterface, name: str
     ) -> None:
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await store.resume_job_name(QUEUE, name)
             await store.pause_job_name(QUEUE, name)
             await store.pause_job_name(QUEUE, name)
@@ -121,7 +121,7 @@ class MaintainingTests(StoreTests):
         self, store: StoreInterface, policy: str
     ) -> None:
         await save_a_family(store, policy)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             assert await store.drain(QUEUE) == 3
         assert events.story == [
             *(f"job:removed {job_id}" for job_id in ("r", "m", "a")),
@@ -136,7 +136,7 @@ class MaintainingTests(StoreTests):
         assert await store.drain(QUEUE) == 2
         job = await store.fetch_next_job("leaves", "w1", 30)
         assert job is not None
-        with capture_events(store, None) as events:
+        async with capture_events(store, None) as events:
             await complete(store, job)
         assert events.story == ["job:completed a", "queue:drained"]
 
@@ -158,13 +158,13 @@ class MaintainingTests(StoreTests):
     async def test_draining_is_told(self, store: StoreInterface) -> None:
         await add(store, "a", delay=60)
         await add(store, "b")
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await store.drain(QUEUE)
         assert sorted(events.story[:-1]) == ["job:removed a", "job:removed b"]
         assert events.types[-1] == "queue:drained"
 
     async def test_draining_an_empty_queue_is_told_too(self, store: StoreInterface) -> None:
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             assert await store.drain(QUEUE) == 0
         assert events.types == ["queue:drained"]
 
@@ -188,8 +188,9 @@ class MaintainingTests(StoreTests):
         await one_in_each_state(store)
         before = await store.list_jobs(QUEUE)
         await clock.advance(10)
-        with capture_events(store, QUEUE) as events, pytest.raises(ValueError, match="active"):
-            await store.clean(QUEUE, "active" if as_text else JobState.ACTIVE)
+        async with capture_events(store, QUEUE) as events:
+            with pytest.raises(ValueError, match="active"):
+                await store.clean(QUEUE, "active" if as_text else JobState.ACTIVE)
         assert events == []
         assert await store.list_jobs(QUEUE) == before
 
@@ -198,7 +199,7 @@ class MaintainingTests(StoreTests):
         self, store: StoreInterface, state: JobState
     ) -> None:
         ids = await one_in_each_state(store)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             assert await store.clean(QUEUE, state) == 1
         assert events.story == [f"job:removed {ids[state]}"]
         assert set(await ids_in(store)) == set(ids.values()) - {ids[state]}
@@ -263,7 +264,7 @@ class MaintainingTests(StoreTests):
         await clock.advance(1)
         await fail_for_good(store, jobs[0])
         await complete(store, jobs[2])
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             assert await store.retry_jobs(QUEUE) == 2
         assert events.story == ["job:waiting b", "job:waiting a"]
         assert await ids_in(store, JobState.FAILED) == []
@@ -280,8 +281,9 @@ class MaintainingTests(StoreTests):
     @pytest.mark.parametrize("state", ["waiting", JobState.ACTIVE, "done"])
     async def test_only_settled_jobs_are_retried(self, store: StoreInterface, state: str) -> None:
         await one_in_each_state(store)
-        with capture_events(store, QUEUE) as events, pytest.raises(ValueError, match=str(state)):
-            await store.retry_jobs(QUEUE, state)
+        async with capture_events(store, QUEUE) as events:
+            with pytest.raises(ValueError, match=str(state)):
+                await store.retry_jobs(QUEUE, state)
         assert events == []
 
     async def test_retrying_nothing_is_nothing(self, store: StoreInterface) -> None:
@@ -294,7 +296,7 @@ class MaintainingTests(StoreTests):
         await complete(store, await take(store))
         await store.pause_job_name(QUEUE, "send")
         await add(store, "a", queue="reports")
-        with capture_events(store, None) as events:
+        async with capture_events(store, None) as events:
             assert await store.obliterate(QUEUE) == 2
         assert events.story == ["job:removed a", "job:removed b", "queue:resumed"]
         assert await store.list_queues() == ["reports"]
@@ -308,8 +310,9 @@ class MaintainingTests(StoreTests):
         job = await take(store)
         await add(store, "b")
         await store.pause_job_name(QUEUE, "send")
-        with capture_events(store, QUEUE) as events, pytest.raises(InvalidJobStateError) as caught:
-            await store.obliterate(QUEUE)
+        async with capture_events(store, QUEUE) as events:
+            with pytest.raises(InvalidJobStateError) as caught:
+                await store.obliterate(QUEUE)
         assert caught.value.job_id == "a"
         assert events == []
         assert await get(store, "a") == job
@@ -323,7 +326,7 @@ class MaintainingTests(StoreTests):
         assert await store.get_active_count(QUEUE) == 0
 
     async def test_obliterating_an_unknown_queue_is_nothing(self, store: StoreInterface) -> None:
-        with capture_events(store, None) as events:
+        async with capture_events(store, None) as events:
             assert await store.obliterate("nowhere") == 0
         assert events == []
 
@@ -351,9 +354,11 @@ class MaintainingTests(StoreTests):
         await store.remove_job(QUEUE, ids[JobState.WAITING])
         await take(store, "w2")
         listed = {job.id: job.state for job in await store.list_jobs(QUEUE)}
+        await all_told(store)
         assert view.states_in(QUEUE) == listed
         assert len(listed) == len(JobState) - 1
         assert view.paused == {QUEUE: await store.get_paused_job_names(QUEUE)}
         await store.drain(QUEUE)
         await store.obliterate(QUEUE, force=True)
+        await all_told(store)
         assert (view.states, view.paused) == ({}, {})

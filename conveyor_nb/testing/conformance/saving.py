@@ -35,7 +35,7 @@ class SavingTests(StoreTests):
     async def test_a_saved_job_is_announced_as_waiting(
         self, store: StoreInterface, clock: VirtualClock
     ) -> None:
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await add(store, "a", name="welcome")
         assert events.story == ["job:waiting a"]
         assert events[0].queue_name == QUEUE
@@ -45,7 +45,7 @@ class SavingTests(StoreTests):
     async def test_a_job_with_a_delay_begins_delayed(
         self, store: StoreInterface, clock: VirtualClock
     ) -> None:
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             saved = await add(store, "a", delay="10 minutes")
         assert saved.state is JobState.DELAYED
         assert saved.delay_until == clock.now() + timedelta(minutes=10)
@@ -73,7 +73,7 @@ class SavingTests(StoreTests):
         self, store: StoreInterface, state: JobState
     ) -> None:
         existing = await in_state(store, state)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             again = await add(store, "a", name="other", data="other", priority=9)
         assert again == existing
         assert await get(store, "a") == existing
@@ -102,28 +102,29 @@ class SavingTests(StoreTests):
         assert await served(store) == ["a", "c"]
 
     async def test_a_batch_is_saved_in_order(self, store: StoreInterface) -> None:
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             saved = await store.save_bulk([new_job(name) for name in "bca"])
         assert [job.id for job in saved] == ["b", "c", "a"]
         assert events.story == ["job:waiting b", "job:waiting c", "job:waiting a"]
         assert await served(store) == ["b", "c", "a"]
 
     async def test_a_batch_may_go_to_several_queues(self, store: StoreInterface) -> None:
-        with capture_events(store, None) as events:
+        async with capture_events(store, None) as events:
             await store.save_bulk([new_job("a"), new_job("b", queue="reports")])
         assert await store.count_jobs(QUEUE) == 1
         assert await store.count_jobs("reports") == 1
         assert [event.queue_name for event in events] == [QUEUE, "reports"]
 
     async def test_an_empty_batch_is_nothing(self, store: StoreInterface) -> None:
-        with capture_events(store, None) as events:
+        async with capture_events(store, None) as events:
             assert await store.save_bulk([]) == []
         assert events == []
 
     async def test_a_batch_with_a_bad_payload_saves_nothing(self, store: StoreInterface) -> None:
         batch = [new_job("a"), new_job("b", data={"lock": threading.Lock()}), new_job("c")]
-        with capture_events(store, QUEUE) as events, pytest.raises(TypeError):
-            await store.save_bulk(batch)
+        async with capture_events(store, QUEUE) as events:
+            with pytest.raises(TypeError):
+                await store.save_bulk(batch)
         assert await ids_in(store) == []
         assert events == []
 

@@ -53,7 +53,7 @@ class SchedulerChangeTests(StoreTests):
     ) -> None:
         old = await plan(store, NIGHTLY, data="old")
         await clock.advance("1 hour")
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             new = await plan(store, NIGHTLY, "summary", "new", priority=2)
         run = await pending(store)
         assert run is not None
@@ -99,7 +99,7 @@ class SchedulerChangeTests(StoreTests):
     ) -> None:
         await plan(store, data="old")
         run = await take(store)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             saved = await plan(store, Repeat(every="3 hours"), data="new")
         assert events == []
         assert await get(store, run.id) == run
@@ -145,8 +145,9 @@ class SchedulerChangeTests(StoreTests):
     async def test_a_bad_payload_changes_nothing(self, store: StoreInterface) -> None:
         before = await plan(store)
         run = await pending(store)
-        with capture_events(store, QUEUE) as events, pytest.raises(PayloadError):
-            await plan(store, NIGHTLY, data=threading.Lock())
+        async with capture_events(store, QUEUE) as events:
+            with pytest.raises(PayloadError):
+                await plan(store, NIGHTLY, data=threading.Lock())
         assert await scheduler(store) == before
         assert await pending(store) == run
         assert events == []
@@ -164,7 +165,7 @@ class SchedulerChangeTests(StoreTests):
 
     async def test_pausing_takes_the_run_back(self, store: StoreInterface) -> None:
         saved = await plan(store)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             assert await store.pause_job_scheduler(QUEUE, "s") is True
         assert events.story == [f"job:removed {saved.pending_job_id}"]
         assert await pending(store) is None
@@ -250,7 +251,7 @@ class SchedulerChangeTests(StoreTests):
 
     async def test_resuming_what_is_not_paused_changes_nothing(self, store: StoreInterface) -> None:
         saved = await plan(store)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await store.resume_job_scheduler(QUEUE, "s")
         assert await scheduler(store) == saved
         assert events == []
@@ -301,7 +302,7 @@ class SchedulerChangeTests(StoreTests):
     async def test_removing_takes_the_run_back(self, store: StoreInterface) -> None:
         saved = await plan(store)
         other = await add(store, "other")
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             assert await store.remove_job_scheduler(QUEUE, "s") is True
         assert events.story == [f"job:removed {saved.pending_job_id}"]
         assert await store.list_jobs(QUEUE) == [other]

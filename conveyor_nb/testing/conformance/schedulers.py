@@ -160,7 +160,7 @@ class SchedulerTests(StoreTests):
     async def test_every_so_long_first_runs_at_once(
         self, store: StoreInterface, clock: VirtualClock
     ) -> None:
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             saved = await plan(store, data={"to": "ada"}, attempts=2, priority=3)
         run = await pending(store)
         assert run is not None
@@ -207,8 +207,9 @@ class SchedulerTests(StoreTests):
         assert await planned(store, clock) == first
 
     async def test_a_bad_payload_makes_no_scheduler(self, store: StoreInterface) -> None:
-        with capture_events(store, QUEUE) as events, pytest.raises(PayloadError):
-            await plan(store, data=threading.Lock())
+        async with capture_events(store, QUEUE) as events:
+            with pytest.raises(PayloadError):
+                await plan(store, data=threading.Lock())
         assert await store.get_job_schedulers(QUEUE) == []
         assert await pending(store) is None
         assert events == []
@@ -231,7 +232,7 @@ class SchedulerTests(StoreTests):
         self, store: StoreInterface, clock: VirtualClock, end: str
     ) -> None:
         first = await plan(store)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await ENDS[end](store, clock)
         run = await pending(store)
         assert run is not None

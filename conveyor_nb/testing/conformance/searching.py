@@ -300,7 +300,7 @@ class SearchingTests(StoreTests):
 
     async def test_a_search_gives_copies_and_tells_nobody(self, store: StoreInterface) -> None:
         saved = await add(store, "a", data={"to": ["ada"]})
-        with capture_events(store, None) as events:
+        async with capture_events(store, None) as events:
             for page in (
                 await store.search_jobs(),
                 await store.search_by_name(None, "send"),

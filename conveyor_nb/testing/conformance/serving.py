@@ -53,7 +53,7 @@ class ServingTests(StoreTests):
     async def test_there_is_nothing_to_fetch_from_an_unknown_queue(
         self, store: StoreInterface
     ) -> None:
-        with capture_events(store, None) as events:
+        async with capture_events(store, None) as events:
             assert await store.fetch_next_job("nowhere", "w1", LOCK_DURATION) is None
         assert events == []
 
@@ -224,7 +224,7 @@ class ServingTests(StoreTests):
     ) -> None:
         await add(store, "a")
         await add(store, "b", delay=60)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await store.apply(QUEUE, "a", ChangePriority(5))
             await store.apply(QUEUE, "b", ChangePriority(5))
         assert events.story == ["job:waiting a", "job:delayed b"]

@@ -48,7 +48,7 @@ class SettlingTests(StoreTests):
         started = clock.now()
         job = await in_state(store, JobState.ACTIVE)
         await clock.advance(5)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             done = await complete(store, job, {"sent": True})
         assert done.state is JobState.COMPLETED
         assert done.returnvalue == {"sent": True}
@@ -76,7 +76,7 @@ class SettlingTests(StoreTests):
         await add(store, "b")
         await add(store, "c", delay=60)
         first, second = await take(store), await take(store)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await complete(store, first)
             await complete(store, second)
         assert events.story == ["job:completed a", "job:completed b", "queue:drained"]
@@ -88,7 +88,7 @@ class SettlingTests(StoreTests):
     ) -> None:
         await add(store, "a")
         job = await take(store)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             failed = await apply(store, job, Fail("boom", "Traceback ..."))
         assert failed.state is JobState.FAILED
         assert (failed.failed_reason, failed.stacktrace) == ("boom", ("Traceback ...",))
@@ -134,7 +134,7 @@ class SettlingTests(StoreTests):
         self, store: StoreInterface
     ) -> None:
         job = await in_state(store, JobState.ACTIVE)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             failed = await fail(store, job)
         assert failed.state is JobState.WAITING
         assert (failed.attempts_made, failed.failed_reason) == (1, "boom")
@@ -155,7 +155,7 @@ class SettlingTests(StoreTests):
     ) -> None:
         await add(store, "a", attempts=3, backoff="10s")
         job = await take(store)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             failed = await fail(store, job)
         assert failed.state is JobState.DELAYED
         assert failed.delay_until == clock.now() + timedelta(seconds=10)
@@ -235,7 +235,7 @@ class SettlingTests(StoreTests):
     ) -> None:
         await add(store, "a", attempts=2, backoff=60)
         job = await take(store)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             stalled = await stall(store, clock, job)
         assert stalled.state is JobState.WAITING
         assert stalled.attempts_made == 1
@@ -249,7 +249,7 @@ class SettlingTests(StoreTests):
     ) -> None:
         await add(store, "a")
         job = await take(store)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             stalled = await stall(store, clock, job)
         assert stalled.state is JobState.FAILED
         assert stalled.failed_reason is not None
@@ -268,7 +268,7 @@ class SettlingTests(StoreTests):
         self, store: StoreInterface, state: JobState
     ) -> None:
         before = await in_state(store, state)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             assert await store.apply(QUEUE, "a", Stall()) == before
         assert await get(store, "a") == before
         assert events == []
@@ -280,7 +280,7 @@ class SettlingTests(StoreTests):
     ) -> None:
         job = await in_state(store, JobState.ACTIVE)
         until = clock.now() + timedelta(hours=1)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             delayed = await apply(store, job, MoveToDelayed(until))
         assert delayed.state is JobState.DELAYED
         assert (delayed.delay_until, delayed.attempts_made) == (until, 0)
@@ -304,7 +304,7 @@ class SettlingTests(StoreTests):
         self, store: StoreInterface, state: JobState
     ) -> None:
         settled = await in_state(store, state)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             retried = await store.apply(QUEUE, "a", Retry())
         assert retried.state is JobState.WAITING
         assert (retried.attempts_made, retried.progress) == (0, 0)
@@ -338,8 +338,9 @@ class SettlingTests(StoreTests):
         self, store: StoreInterface, state: JobState
     ) -> None:
         before = await in_state(store, state)
-        with capture_events(store, QUEUE) as events, pytest.raises(InvalidJobStateError):
-            await store.apply(QUEUE, "a", Retry())
+        async with capture_events(store, QUEUE) as events:
+            with pytest.raises(InvalidJobStateError):
+                await store.apply(QUEUE, "a", Retry())
         assert await get(store, "a") == before
         assert events == []
 
@@ -363,7 +364,7 @@ class SettlingTests(StoreTests):
     async def test_the_events_of_a_job_tell_its_whole_life(
         self, store: StoreInterface, clock: VirtualClock
     ) -> None:
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await add(store, "a", attempts=3, backoff=5, delay=1)
             await clock.advance(1)
             await fail(store, await take(store))

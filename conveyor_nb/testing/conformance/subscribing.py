@@ -15,7 +15,7 @@ from conveyor_nb.core.freezing import thaw
 from conveyor_nb.core.model import ALL_NAMES, EventType, StoreEvent, WorkerInfo, WorkerStatus
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
-from conveyor_nb.testing.events import EventLog, capture_events
+from conveyor_nb.testing.events import EventLog, all_told, capture_events
 from conveyor_nb.testing.steps import QUEUE, add, add_all, complete, ids_in, new_job, take
 
 __all__ = ["SubscribingTests"]
@@ -27,7 +27,7 @@ class SubscribingTests(StoreTests):
     # -- who is called ------------------------------------------------------------------------
 
     async def test_a_subscriber_gets_the_events_of_its_queue(self, store: StoreInterface) -> None:
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await add(store, "a")
             await add(store, "b", queue="reports")
         assert events.story == ["job:waiting a"]
@@ -35,7 +35,7 @@ class SubscribingTests(StoreTests):
     async def test_a_subscriber_without_a_queue_gets_all_events(
         self, store: StoreInterface
     ) -> None:
-        with capture_events(store, None) as events:
+        async with capture_events(store, None) as events:
             await add(store, "a")
             await add(store, "b", queue="reports")
         assert [event.queue_name for event in events] == [QUEUE, "reports"]
@@ -47,6 +47,7 @@ class SubscribingTests(StoreTests):
         await add(store, "b", queue="reports")
         await store.pause_job_name(QUEUE, ALL_NAMES)
         await store.remove_job(QUEUE, "b")
+        await all_told(store)
         assert events.story == ["job:waiting b", "job:removed b"]
 
     async def test_who_follows_one_job_is_told_its_result(self, store: StoreInterface) -> None:
@@ -57,6 +58,7 @@ class SubscribingTests(StoreTests):
             store.subscribe(QUEUE, events.append, job_id=job_id)
             store.subscribe(QUEUE, of_queue.append)
             await complete(store, await take(store), {"sent": [job_id]})
+            await all_told(store)
             [told] = events.of_type("job:completed")
             assert thaw(told.data["returnvalue"]) == {"sent": [job_id]}
             assert "returnvalue" not in of_queue.of_type("job:completed")[0].data
@@ -65,7 +67,10 @@ class SubscribingTests(StoreTests):
         self, store: StoreInterface, clock: VirtualClock
     ) -> None:
         event = StoreEvent("queue:error", QUEUE, None, {"error": "x"}, clock.now())
-        with capture_events(store, QUEUE) as events, capture_events(store, "reports") as others:
+        async with (
+            capture_events(store, QUEUE) as events,
+            capture_events(store, "reports") as others,
+        ):
             await store.publish(event)
         assert events == [event]
         assert others == []
@@ -78,6 +83,7 @@ class SubscribingTests(StoreTests):
         store.subscribe(QUEUE, append)
         store.subscribe(QUEUE, append)
         await add(store, "a")
+        await all_told(store)
         assert events.story == ["job:waiting a"]
 
     # -- in which order -----------------------------------------------------------------------
@@ -86,6 +92,11 @@ class SubscribingTests(StoreTests):
         self, store: StoreInterface
     ) -> None:
         called: list[str] = []
+
+        def note(name: str, event: StoreEvent) -> None:
+            if event.queue_name == QUEUE:
+                called.append(name)
+
         addresses: list[tuple[str, str | None, str | None]] = [
             ("all", None, None),
             ("job", QUEUE, "a"),
@@ -94,9 +105,10 @@ class SubscribingTests(StoreTests):
             ("all again", None, None),
         ]
         for name, queue_name, job_id in addresses:
-            callback = partial(lambda name, _: called.append(name), name)
+            callback = partial(note, name)
             store.subscribe(queue_name, callback, job_id=job_id)
         await add(store, "a")
+        await all_told(store)
         assert called == [name for name, _, _ in addresses]
 
     async def test_an_event_reaches_everybody_before_the_next_one(
@@ -106,6 +118,7 @@ class SubscribingTests(StoreTests):
         store.subscribe(QUEUE, lambda event: called.append((1, event.job_id)))
         store.subscribe(QUEUE, lambda event: called.append((2, event.job_id)))
         await store.save_bulk([new_job("a"), new_job("b")])
+        await all_told(store)
         assert called == [(1, "a"), (2, "a"), (1, "b"), (2, "b")]
 
     # -- until when ---------------------------------------------------------------------------
@@ -117,6 +130,7 @@ class SubscribingTests(StoreTests):
         store.subscribe(QUEUE, second.append)
         store.unsubscribe(QUEUE, callback)
         await add(store, "a")
+        await all_told(store)
         assert (first.story, second.story) == ([], ["job:waiting a"])
 
     async def test_all_callbacks_of_a_queue_can_be_unsubscribed(
@@ -128,6 +142,7 @@ class SubscribingTests(StoreTests):
         store.subscribe(None, of_all.append)
         store.unsubscribe(QUEUE)
         await add(store, "a")
+        await all_told(store)
         assert of_queue == []
         assert of_job.story == of_all.story == ["job:waiting a"]
 
@@ -140,6 +155,7 @@ class SubscribingTests(StoreTests):
         store.subscribe(QUEUE, to_job, job_id="a")
         store.unsubscribe(QUEUE, to_job, job_id="a")
         await add(store, "a")
+        await all_told(store)
         assert of_job == []
         assert of_queue.story == ["job:waiting a"]
 
@@ -160,6 +176,7 @@ class SubscribingTests(StoreTests):
         store.subscribe(QUEUE, only_once)
         store.subscribe(QUEUE, always.append)
         await add_all(store, "a", "b")
+        await all_told(store)
         assert once.story == ["job:waiting a"]
         assert always.story == ["job:waiting a", "job:waiting b"]
 
@@ -174,9 +191,10 @@ class SubscribingTests(StoreTests):
             raise fault
 
         store.subscribe(QUEUE, broken)
-        with capture_events(store, QUEUE) as events, caplog.at_level(logging.WARNING):
-            saved = await add(store, "a")
-            await complete(store, await take(store))
+        async with capture_events(store, QUEUE) as events:
+            with caplog.at_level(logging.WARNING):
+                saved = await add(store, "a")
+                await complete(store, await take(store))
         assert saved.id == "a"
         assert events.types == ["job:waiting", "job:active", "job:completed", "queue:drained"]
         reported = [one for one in caplog.records if one.exc_info and one.exc_info[1] is fault]
@@ -216,13 +234,14 @@ class SubscribingTests(StoreTests):
         store.subscribe(None, of_all.append)
         await add(store, "a", remove_on_complete="10s")
         await complete(store, await take(store))
-        await store.disconnect()
+        await store.disconnect()  # who subscribed has been told of that by now
         events.clear()
         of_all.clear()
         await clock.advance(10)
         await store.connect()
         await add(store, "b")
         await store.save_worker(WorkerInfo("w1", "w", QUEUE, 1, WorkerStatus.RUNNING, clock.now()))
+        await all_told(store)
         assert (events, of_all) == ([], [])
         assert "b" in await ids_in(store)
 
@@ -231,6 +250,7 @@ class SubscribingTests(StoreTests):
     ) -> None:
         of_queue, of_job, of_all = EventLog(), EventLog(), EventLog()
         await add(store, "a")
+        await all_told(store)
         store.subscribe(QUEUE, of_queue.append)
         store.subscribe(QUEUE, of_job.append, job_id="a")
         store.subscribe(None, of_all.append)

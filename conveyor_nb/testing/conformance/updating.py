@@ -49,13 +49,13 @@ class UpdatingTests(StoreTests):
 
     async def test_an_update_of_the_payload_alone_is_silent(self, store: StoreInterface) -> None:
         await add(store, "a")
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await store.update_job(QUEUE, "a", {"data": 2})
         assert events == []
 
     async def test_an_update_of_the_progress_is_told(self, store: StoreInterface) -> None:
         await add(store, "a")
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await store.update_job(QUEUE, "a", {"progress": 40})
         assert events.story == ["job:progress a"]
         assert events[0].data["progress"] == 40
@@ -70,10 +70,11 @@ class UpdatingTests(StoreTests):
         self, store: StoreInterface, state: JobState
     ) -> None:
         before = await in_state(store, state)
-        with capture_events(store, QUEUE) as events, pytest.raises(InvalidJobStateError) as caught:
-            await store.update_job(
-                QUEUE, "a", {"data": 2, "progress": 40}, expected_state=JobState.DELAYED
-            )
+        async with capture_events(store, QUEUE) as events:
+            with pytest.raises(InvalidJobStateError) as caught:
+                await store.update_job(
+                    QUEUE, "a", {"data": 2, "progress": 40}, expected_state=JobState.DELAYED
+                )
         assert caught.value.current_state == state
         assert caught.value.expected_states == (JobState.DELAYED,)
         assert await get(store, "a") == before
@@ -97,7 +98,7 @@ class UpdatingTests(StoreTests):
         self, store: StoreInterface, good: dict[str, Any]
     ) -> None:
         before = await add(store, "a", data=1)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             with pytest.raises(TypeError):
                 await store.update_job(QUEUE, "a", {**good, "data": threading.Lock()})
             await add(store, "b")
@@ -120,8 +121,9 @@ class UpdatingTests(StoreTests):
         self, store: StoreInterface, bad: dict[str, Any], error: type[Exception]
     ) -> None:
         before = await add(store, "a", data=1)
-        with capture_events(store, QUEUE) as events, pytest.raises(error):
-            await store.update_job(QUEUE, "a", {"data": 2, **bad})
+        async with capture_events(store, QUEUE) as events:
+            with pytest.raises(error):
+                await store.update_job(QUEUE, "a", {"data": 2, **bad})
         assert await get(store, "a") == before
         assert events == []
 
@@ -149,7 +151,7 @@ class UpdatingTests(StoreTests):
     ) -> None:
         await add_all(store, "a", "b", attempts=2)
         job = await take(store)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await store.update_job(QUEUE, "a", {"priority": 5})
         assert events == []
         await store.release_lock(QUEUE, "a", lock_of(job))
@@ -167,7 +169,7 @@ class UpdatingTests(StoreTests):
 
     async def test_progress_is_kept_and_told(self, store: StoreInterface) -> None:
         job = await in_state(store, JobState.ACTIVE)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await apply(store, job, SetProgress(25))
             await apply(store, job, SetProgress(50))
         assert (await get(store, "a")).progress == 50
@@ -178,7 +180,7 @@ class UpdatingTests(StoreTests):
         self, store: StoreInterface
     ) -> None:
         job = await in_state(store, JobState.ACTIVE)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await apply(store, job, Log("one"))
             logged = await apply(store, job, Log("two"))
         assert logged.logs == logged.attempt_logs[0].logs == ("one", "two")
@@ -200,7 +202,7 @@ class UpdatingTests(StoreTests):
     async def test_a_log_can_be_cleared(self, store: StoreInterface) -> None:
         await add(store, "a")
         await store.apply(QUEUE, "a", Log("note"))
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             assert (await store.apply(QUEUE, "a", ClearLogs())).logs == ()
         assert events.story == ["job:log a"]
 
@@ -211,7 +213,7 @@ class UpdatingTests(StoreTests):
         self, store: StoreInterface, state: JobState
     ) -> None:
         await in_state(store, state)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             assert await store.remove_job(QUEUE, "a") is True
         assert events.story == ["job:removed a"]
         assert events[0].data["previous"] == state
@@ -223,14 +225,14 @@ class UpdatingTests(StoreTests):
         self, store: StoreInterface
     ) -> None:
         await in_state(store, JobState.ACTIVE)
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             await store.remove_job(QUEUE, "a")
         assert events[0].data["worker_id"] == "w1"
         assert await store.get_active_count(QUEUE) == 0
 
     async def test_a_job_that_is_not_there_is_not_removed(self, store: StoreInterface) -> None:
         await add(store, "a", queue="reports")
-        with capture_events(store, None) as events:
+        async with capture_events(store, None) as events:
             assert await store.remove_job(QUEUE, "a") is False
             assert await store.remove_job("reports", "b") is False
         assert events == []

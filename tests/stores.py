@@ -1,0 +1,75 @@
+"""The stores that tests run over, and how plain code takes steps of any of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import seed, settings
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+
+from conveyor_nb import MemoryStore
+from conveyor_nb.stores.interface import StoreInterface
+from conveyor_nb.testing.events import all_told
+
+__all__ = ["STORES", "MakeStore", "Steps", "take_machine"]
+
+Result = TypeVar("Result")
+
+MakeStore = Callable[..., StoreInterface]
+"""Makes a store, with the options of a ``MemoryStore``."""
+
+STORES: Mapping[str, MakeStore] = {"memory": MemoryStore}
+
+
+class Steps:
+    """Takes the steps of a store for who can't wait, as the rules of a state machine.
+
+    When one is over, its events have come, too. Those of a ``MemoryStore`` never wait.
+    """
+
+    def __init__(self, store: StoreInterface) -> None:
+        self._store = store
+        self._never_waits = isinstance(store, MemoryStore)
+        self._runner = asyncio.Runner()
+
+    def __call__(self, step: Coroutine[Any, Any, Result]) -> Result:
+        """Take a step; returns its result."""
+        if not self._never_waits:
+            return self.on_loop(step)
+        try:
+            step.send(None)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        raise AssertionError(f"{step!r} waited")
+
+    def on_loop(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Do what needs a loop; returns its result."""
+        return self._runner.run(self._and_told(work))
+
+    async def _and_told(self, work: Coroutine[Any, Any, Result]) -> Result:
+        result = await work
+        if not self._never_waits:
+            await all_told(self._store)
+        return result
+
+    def close(self) -> None:
+        """Disconnect the store."""
+        self._runner.run(self._store.disconnect())
+        self._runner.close()
+
+
+def take_machine(
+    machine: type[RuleBasedStateMachine], kind: str, pytestconfig: pytest.Config
+) -> None:
+    """Let a state machine run over one of the stores."""
+    number = pytestconfig.getoption("--hypothesis-seed") or random.randrange(2**32)
+    print(f"to see this again: --hypothesis-seed={number}")
+    profile = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+    over_store = type(machine.__name__, (machine,), {"kind": kind})
+    run_state_machine_as_test(seed(number)(over_store), settings=profile)

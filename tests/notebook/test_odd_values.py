@@ -71,7 +71,7 @@ ODD: list[Any] = [
     ),
     *(b"x", [], {}, object(), Unreadable(), Whole(3), int, print, JobState.WAITING),
     *(np.int64(3), np.float64("nan"), np.float32(1e30), np.bool_(True), np.array([1, 2])),
-    *(np.array(3), np.timedelta64("NaT", "s"), np.datetime64("NaT"), np.timedelta64(2**62, "s")),
+    *(np.array(3), np.timedelta64("NaT", "s"), np.datetime64("NaT", "s"), np.timedelta64(2**62, "s")),
     *(pd.NaT, pd.NA, pd.Timedelta.max, pd.Timestamp("2027-01-01", tz="UTC"), pd.Series([1])),
     *(pd.DataFrame({"a": [1]}), Decimal("sNaN"), Decimal("1e999999"), Fraction(10**400, 3)),
     *(timedelta.max, timedelta.min, datetime.max.replace(tzinfo=UTC), datetime(2027, 1, 1)),

@@ -77,11 +77,10 @@ def condition(
     ...
     TypeError: door.is_open() has no answer before it is awaited; write: await door.is_open()
     """
-    owner, _, name = ask.__qualname__.rpartition(".")
-    called = f"{owner.rpartition('.')[2].lower()}.{name}()"
 
     @functools.wraps(ask)
     def begin(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Condition:
+        called = f"{type(self).__name__.lower()}.{ask.__name__}()"
         return Condition(functools.partial(ask, self, *args, **kwargs), called)
 
     return begin

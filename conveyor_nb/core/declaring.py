@@ -20,10 +20,11 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeVar, get_args
 from conveyor_nb.core.checks import reject_unknown
 from conveyor_nb.core.text import one_line, shown
 
-__all__ = ["Options", "option", "option_names", "spelled_out"]
+__all__ = ["Options", "option", "option_names", "part_of", "spelled_out"]
 
 _Value = TypeVar("_Value")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+_Class = TypeVar("_Class", bound=type)
 
 
 def option(
@@ -112,6 +113,24 @@ def _table(kind: Any) -> tuple[_Option, ...]:
 def option_names(kind: Any) -> frozenset[str]:
     """The names of the options of a class."""
     return frozenset(one.name for one in _table(kind))
+
+
+def part_of(whole: str) -> Callable[[_Class], _Class]:
+    """Let the methods of a base be known as those of the class that is made of it.
+
+    Python names a method in its errors by where it was defined: ``Queue.add() missing ...``.
+
+    Args:
+        whole: the name of the class that people know.
+    """
+
+    def name(part: _Class) -> _Class:
+        for function in vars(part).values():
+            if inspect.isfunction(function):
+                function.__qualname__ = f"{whole}.{function.__name__}"
+        return part
+
+    return name
 
 
 class _Another:

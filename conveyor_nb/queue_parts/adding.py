@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from conveyor_nb.clocks.clock import checkpoint
 from conveyor_nb.core.checks import reject_unknown
-from conveyor_nb.core.declaring import option_names, spelled_out
+from conveyor_nb.core.declaring import option_names, part_of, spelled_out
 from conveyor_nb.core.durations import Duration, to_seconds
 from conveyor_nb.core.model import JobData
 from conveyor_nb.core.new_jobs import bulk_job, new_job, scheduler_id_for
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Adding"]
 
 
+@part_of("Queue")
 class Adding(Schedulers):
     """What a queue offers to add jobs."""
 

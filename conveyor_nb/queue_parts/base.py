@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from conveyor_nb.clocks.clock import SLICE, checkpoint
 from conveyor_nb.core.checks import check_name
+from conveyor_nb.core.declaring import part_of
 from conveyor_nb.core.errors import QueueClosedError
 from conveyor_nb.core.model import JobData
 from conveyor_nb.core.new_jobs import to_options
@@ -24,6 +25,7 @@ FOR_ONE_JOB = ("job_id", "repeat")
 """The options that only one job can have."""
 
 
+@part_of("Queue")
 class QueueBase:
     """A queue by its name and store; see ``Queue``."""
 

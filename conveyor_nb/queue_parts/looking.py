@@ -6,6 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from conveyor_nb.core.checks import check_text
+from conveyor_nb.core.declaring import part_of
 from conveyor_nb.core.model import JobState, to_state
 from conveyor_nb.job import Job
 from conveyor_nb.lists import JobCounts, JobList
@@ -14,6 +15,7 @@ from conveyor_nb.queue_parts.base import QueueBase
 __all__ = ["Looking"]
 
 
+@part_of("Queue")
 class Looking(QueueBase):
     """What a queue offers to look at its jobs."""
 

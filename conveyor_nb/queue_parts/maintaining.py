@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from conveyor_nb.core.checks import check_flag, check_text
 from conveyor_nb.core.conditions import condition
+from conveyor_nb.core.declaring import part_of
 from conveyor_nb.core.durations import Duration, to_seconds
 from conveyor_nb.core.model import ALL_NAMES, JobState, to_state
 from conveyor_nb.core.new_jobs import paused_name
@@ -13,6 +14,7 @@ from conveyor_nb.queue_parts.base import QueueBase
 __all__ = ["Maintaining"]
 
 
+@part_of("Queue")
 class Maintaining(QueueBase):
     """What a queue offers to keep it in order."""
 

@@ -7,7 +7,7 @@ import warnings
 from typing import Any, Unpack
 
 from conveyor_nb.core.checks import check_text
-from conveyor_nb.core.declaring import spelled_out
+from conveyor_nb.core.declaring import part_of, spelled_out
 from conveyor_nb.core.errors import ScheduleReplacedWarning
 from conveyor_nb.core.model import JobScheduler
 from conveyor_nb.core.new_jobs import new_scheduler
@@ -24,6 +24,7 @@ from conveyor_nb.queue_parts.base import QueueBase
 __all__ = ["Schedulers"]
 
 
+@part_of("Queue")
 class Schedulers(QueueBase):
     """What a queue offers for jobs that run again and again."""
 

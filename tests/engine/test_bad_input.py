@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -382,3 +383,18 @@ async def test_adding_to_a_closed_queue(queue: Queue, store: MemoryStore) -> Non
         await queue.add("send")
 
     assert await store.count_jobs("emails") == 0
+
+
+def test_every_method_of_a_queue_is_known_as_one(queue: Queue) -> None:
+    # Python's own errors name a method by its class: "Queue.add() missing 1 required ..."
+    methods = [
+        found
+        for name in dir(Queue)
+        if inspect.isfunction(found := inspect.getattr_static(Queue, name))
+        and found.__module__.startswith("conveyor_nb.queue")
+    ]
+    assert len(methods) > 30
+    assert {method.__qualname__.partition(".")[0] for method in methods} == {"Queue"}
+    add: Any = queue.add
+    with pytest.raises(TypeError, match=r"^Queue\.add\(\) missing 1 required"):
+        add()

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from conveyor_nb.core.model import EventType, StoreEvent
-from conveyor_nb.running.execution import describe
+from conveyor_nb.running.tracebacks import describe
 from conveyor_nb.stores import StoreInterface
 
 __all__ = ["Chores", "FaultReporter"]

@@ -17,7 +17,7 @@ import cloudpickle
 from conveyor_nb.core.errors import ConveyorError, PayloadError
 from conveyor_nb.core.failures import Retried
 from conveyor_nb.core.text import fit
-from conveyor_nb.running.execution import describe
+from conveyor_nb.running.tracebacks import describe
 
 __all__ = [
     "Classes",

@@ -27,7 +27,6 @@ from conveyor_nb.core.errors import ConveyorError
 from conveyor_nb.core.failures import Retried
 from conveyor_nb.core.handlers import Handler
 from conveyor_nb.job import Job
-from conveyor_nb.running.execution import ProcessEndedError, RemoteError
 from conveyor_nb.running.process_child import CALLS, FIELDS
 from conveyor_nb.running.process_group import HAS_GROUPS, kill_group
 from conveyor_nb.running.process_pickle import (
@@ -38,6 +37,7 @@ from conveyor_nb.running.process_pickle import (
     unpack_result,
 )
 from conveyor_nb.running.runner import Argument, Background, Raised, Runner
+from conveyor_nb.running.tracebacks import ProcessEndedError, RemoteError
 
 __all__ = ["ProcessRunner"]
 

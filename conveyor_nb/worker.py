@@ -14,6 +14,7 @@ from weakref import WeakSet, ref
 
 from conveyor_nb.clocks.clock import REAL_TIME, resolve
 from conveyor_nb.clocks.loops import LOOK, call_on, run_on
+from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.context.deadlocks import refuse_vain_close
 from conveyor_nb.context.runs import current_run
 from conveyor_nb.core.checks import check_flag, check_logger, check_name
@@ -140,7 +141,7 @@ class Worker(Displayable):
             lifespan=self._new_lifespan(),
         )
         self._run: asyncio.Task[None] | None = None
-        self._steps: set[asyncio.Task[Job | None]] = set()
+        self._steps = BackgroundTasks()
         self._closing: concurrent.futures.Future[None] | None = None
         self._hurry: asyncio.Future[None]
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -298,10 +299,7 @@ class Worker(Displayable):
         if not await self._dispatcher.open():
             return None
         # in a task of its own, so that an interrupted cell does not leave a job half reported
-        step = asyncio.get_running_loop().create_task(self._step())
-        self._steps.add(step)
-        step.add_done_callback(self._steps.discard)
-        return await asyncio.shield(step)
+        return await self._steps.see_through(self._step())
 
     async def run_until_idle(self) -> int:
         """Process jobs until none is running and none can start now; returns how many ended."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
 
+from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.core.model import EventType, StoreEvent
 from conveyor_nb.running.tracebacks import describe
 from conveyor_nb.stores import StoreInterface
@@ -57,35 +55,20 @@ class FaultReporter:
         await self._store.publish(StoreEvent(EventType.ERROR, self._queue_name, job_id, data, now))
 
 
-class Chores:
-    """What a worker does beside its jobs, each in a task that is looked after to its end.
+class Chores(BackgroundTasks):
+    """What a worker does beside its jobs.
 
     Args:
-        faults: told of what raises.
+        faults: told of what raises, and of what works again.
     """
 
+    __slots__ = ("_faults",)
+
     def __init__(self, faults: FaultReporter) -> None:
+        super().__init__(self._note_end)
         self._faults = faults
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    def spawn(self, chore: Coroutine[Any, Any, None]) -> None:
-        """Begin one."""
-        task = asyncio.get_running_loop().create_task(chore)
-        self._tasks.add(task)
-        task.add_done_callback(self._note_end)
-
-    async def close(self) -> None:
-        """Stop all of them."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _note_end(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if task.cancelled():
-            return
-        where = getattr(task.get_coro(), "__qualname__", "")
-        error = task.exception()
+    def _note_end(self, where: str, error: BaseException | None) -> None:
         if isinstance(error, Exception):
             self.spawn(self._faults.report(where, error))
         else:

@@ -17,6 +17,7 @@ from weakref import ref
 from msgspec.structs import replace
 
 from conveyor_nb.clocks.loops import Flag, call_on
+from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.core.checks import check_count, check_logger
 from conveyor_nb.core.errors import FAULTS
 from conveyor_nb.core.model import EventType, StoreEvent
@@ -88,7 +89,7 @@ class EventBus:
         self._names = {local_name(kind) for kind in types} | {ERROR}
         self._logger = check_logger(logger)
         self._handlers: dict[str, list[_Added]] = {}
-        self.at_work: set[asyncio.Task[None]] = set()
+        self.at_work = BackgroundTasks()
         """The async handlers that run."""
         self.on_idle: Callable[[EventBus], object] | None = None
         """Called when another cell's run has replaced the last handler."""
@@ -141,8 +142,7 @@ class EventBus:
         for name, handlers in self._handlers.items():
             for added in tuple(handlers):
                 self._drop(name, added)
-        for task in tuple(self.at_work):
-            call_on(task.get_loop(), task.cancel)
+        self.at_work.cancel()
 
     def _dropper(self, name: str, added: _Added) -> Callable[[], None]:
         """What drops a handler later, and keeps no bus for that."""
@@ -171,18 +171,13 @@ class EventBus:
             self._report(error, event)
             return
         if inspect.isawaitable(result):
-            finish = self._finish(result, event)
             try:
-                task = asyncio.get_running_loop().create_task(finish)
+                self.at_work.spawn(self._finish(result, event))
             except RuntimeError as error:
-                finish.close()
                 if inspect.iscoroutine(result):
                     result.close()
                 error.add_note("An async handler runs on the loop in which it is added.")
                 self._report(error, event)
-            else:
-                self.at_work.add(task)
-                task.add_done_callback(self.at_work.discard)
 
     async def _finish(self, result: Awaitable[None], event: StoreEvent) -> None:
         try:

@@ -392,3 +392,26 @@ async def test_run_once_over_a_store_that_fails(clock: VirtualClock) -> None:
         async with Worker("emails", send, store=store):
             await clock.advance("2 minutes")
         assert (await job.refresh()).state is JobState.COMPLETED
+
+
+@pytest.mark.asyncio
+async def test_a_fault_of_the_store_after_an_interrupted_run_once_is_told(
+    clock: VirtualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def send(job: Job) -> str:
+        await job.sleep(1)
+        return "sent"
+
+    async with (
+        FlakyStore(clock=clock) as store,
+        Worker("emails", send, store=store, auto_start=False) as worker,
+    ):
+        await Queue("emails", store=store).add("send")
+        once = asyncio.ensure_future(worker.run_once())
+        await clock.settle()
+        once.cancel()
+        await clock.settle()
+        assert (once.cancelled(), caplog.text) == (True, "")
+        store.broken, store.faults = "apply", 1
+        await clock.advance(1)
+        assert "disk full" in caplog.text

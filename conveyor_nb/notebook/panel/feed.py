@@ -7,11 +7,11 @@ without a word is noticed by its silence.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from conveyor_nb.clocks.clock import REAL_TIME, TimerHandle
+from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.notebook.panel.repaint import Repainter
 
 __all__ = ["SILENCE", "Feed"]
@@ -45,7 +45,7 @@ class Feed:
         self._waiting = False  # a frame is under way: being read, or not drawn yet
         self._dirty = False
         self._repainter = Repainter(self._begin)
-        self._sending: asyncio.Task[None] | None = None
+        self._sending = BackgroundTasks()
         self._silence: TimerHandle | None = None
 
     @property
@@ -91,8 +91,7 @@ class Feed:
         self._dirty = False
         self._go_on()
         self._repainter.cancel()
-        if self._sending is not None:
-            self._sending.cancel()
+        self._sending.cancel()
         if self._live:
             self._live = False
             self._on_live(False)
@@ -109,5 +108,5 @@ class Feed:
         self._dirty = False
         self._waiting = True
         self._frame += 1
-        self._sending = asyncio.get_running_loop().create_task(self._send_frame(self._frame))
+        self._sending.spawn(self._send_frame(self._frame))
         self._silence = REAL_TIME.call_later(SILENCE, self.stop)

@@ -18,6 +18,7 @@ import traitlets
 from IPython.core.getipython import get_ipython
 
 from conveyor_nb.clocks.loops import call_on
+from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.core.errors import FAULTS, ConveyorError, JobNotFoundError
 from conveyor_nb.core.model import EventType, StoreEvent
 from conveyor_nb.core.text import error_line, one_line, shown
@@ -68,7 +69,7 @@ class Panel(anywidget.AnyWidget):
         self._view = QueueView(queue)
         self._feed = Feed(self._send_frame, self._on_live)
         self._loop = _loop_of_cells() or asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
         self._notices = 0
         self._has_warned = False
         self.was_live = False
@@ -175,9 +176,7 @@ class Panel(anywidget.AnyWidget):
             self._view.log.resend()
             self._feed.welcome(page)
             return
-        task = self._loop.create_task(self._do(message))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.spawn(self._do(message))
 
     async def _do(self, message: Message) -> None:
         action = self._find_action(message.do)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from conveyor_nb.clocks.clock import REAL_TIME
+from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.actions import Action, Complete, Fail, Log, MoveToDelayed, Release
 from conveyor_nb.core.bounds import MAX_LOG_LINES
@@ -51,9 +52,9 @@ class JobOutput:
         self._size = 0
         self._is_virtual = isinstance(job.store.clock, VirtualClock)
         self._asked = False
-        self._repainter = Repainter(self._begin)
+        self._repainter = Repainter(self._flush_soon)
         self._flushing = asyncio.Lock()
-        self._flushes: set[asyncio.Task[None]] = set()
+        self._flushes = BackgroundTasks()
         job.before_apply(self.flush)
 
     def write(self, text: str, source: str) -> None:
@@ -183,14 +184,12 @@ class JobOutput:
         With a virtual clock at once each time: so the order of events is the same in every run.
         """
         if self._is_virtual:
-            self._begin()
+            self._flush_soon()
         else:
             self._repainter.request()
 
-    def _begin(self) -> None:
-        task = self._loop.create_task(self._flush_quietly())
-        self._flushes.add(task)
-        task.add_done_callback(self._flushes.discard)
+    def _flush_soon(self) -> None:
+        self._flushes.spawn(self._flush_quietly())
 
     async def _flush_quietly(self) -> None:
         with contextlib.suppress(Exception):  # the worker finds out, and tells

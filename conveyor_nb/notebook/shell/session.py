@@ -18,6 +18,7 @@ from IPython.core.async_helpers import get_asyncio_loop
 from IPython.core.interactiveshell import InteractiveShell
 
 from conveyor_nb.clocks.clock import REAL_TIME
+from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.model import StoreEvent
 from conveyor_nb.core.text import shown
@@ -58,7 +59,7 @@ class Session:
     def __init__(self, shell: InteractiveShell) -> None:
         self.shell = shell
         self.events: deque[StoreEvent] = deque(maxlen=KEPT_EVENTS)
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = BackgroundTasks()
         self._watched: StoreInterface | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.touch()
@@ -153,12 +154,9 @@ class Session:
             Mistake: there is no running loop to do it.
         """
         try:
-            task = asyncio.get_running_loop().create_task(work)
+            self._tasks.spawn(work)
         except RuntimeError:
-            work.close()
             raise Mistake(CAN_NOT_WAIT) from None
-        self._tasks.add(task)
-        task.add_done_callback(self._note_end)
 
     async def settle(self) -> None:
         """With a virtual clock: let all that can run now run, so that what is shown is certain."""
@@ -198,11 +196,6 @@ class Session:
     def _keep(self, event: StoreEvent) -> None:
         self.events.append(event)
 
-    def _note_end(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _logger.error("a command in the background failed", exc_info=error)
-
     # -- the end ------------------------------------------------------------------------------
 
     def named_at_work(self) -> list[str]:
@@ -218,8 +211,7 @@ class Session:
         queue_panel = sys.modules.get("conveyor_nb.notebook.panel.queue_panel")
         if queue_panel is not None:  # else no panel was ever shown
             queue_panel.close_panels()
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
         if self._watched is not None:
             self._watched.unsubscribe(None, self._keep)
             self._watched = None
@@ -230,8 +222,7 @@ class Session:
         return _close(take_named_workers(), loop)
 
 
-_closing: set[asyncio.Task[None]] = set()
-"""What is being closed: a loop itself holds on to no task."""
+_closing = BackgroundTasks()
 
 
 def finish_closing() -> None:
@@ -273,9 +264,9 @@ def _close(workers: list[Worker], loop: asyncio.AbstractEventLoop) -> asyncio.Ta
 
     async def close() -> None:
         closing = [worker.close(timeout=0) for worker in workers]
-        await asyncio.gather(*closing, return_exceptions=True)
+        ends = await asyncio.gather(*closing, return_exceptions=True)
+        for worker, error in zip(workers, ends, strict=True):
+            if isinstance(error, Exception):
+                _logger.error("worker %r did not close as it should", worker.name, exc_info=error)
 
-    task = loop.create_task(close())
-    _closing.add(task)
-    task.add_done_callback(_closing.discard)
-    return task
+    return _closing.spawn(close(), loop=loop)

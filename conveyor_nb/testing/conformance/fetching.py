@@ -49,7 +49,7 @@ class FetchingTests(StoreTests):
         self, store: StoreInterface, clock: VirtualClock
     ) -> None:
         await add_all(store, "a", "b", "c")
-        with capture_events(store, QUEUE) as events:
+        async with capture_events(store, QUEUE) as events:
             fetched = await fetch(store, 2)
         assert events.story == ["job:active a", "job:active b"]
         assert [job.id for job in fetched.jobs] == ["a", "b"]

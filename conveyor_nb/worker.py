@@ -28,6 +28,7 @@ from conveyor_nb.display import Displayable
 from conveyor_nb.job import Job
 from conveyor_nb.running.dispatcher import Dispatcher
 from conveyor_nb.running.lifespan import Lifespan
+from conveyor_nb.running.phase import Change
 from conveyor_nb.stores import StoreInterface, check_store
 from conveyor_nb.stores.events import EventBus, EventHandler
 
@@ -146,11 +147,7 @@ class Worker(Displayable):
         self._hurry: asyncio.Future[None]
         self._loop: asyncio.AbstractEventLoop | None = None
         self._shutting_down: asyncio.Task[None] | None = None
-        self._started = False
-        self._is_for_a_while = False
-        self._paused = False
         self._fault: str | None = None
-        self._closed = False
         self._announced = (WorkerStatus.STOPPED, self.options.concurrency)
         if auto_start:
             self.start()
@@ -169,11 +166,7 @@ class Worker(Displayable):
     @property
     def status(self) -> WorkerStatus:
         """What the worker is doing."""
-        if self._closing is not None:
-            return WorkerStatus.CLOSED if self._closed else WorkerStatus.CLOSING
-        if not self._started:
-            return WorkerStatus.STOPPED
-        return WorkerStatus.PAUSED if self._paused else WorkerStatus.RUNNING
+        return self._dispatcher.phase.status
 
     @property
     def fault(self) -> str | None:
@@ -247,17 +240,17 @@ class Worker(Displayable):
             RuntimeError: the worker was closed, there is no running event loop, or the one that
                 it was started on is closed.
         """
+        self._start(Change.START)
+
+    def _start(self, change: Change) -> None:
         self._require_open()
         if self._loop is None:
             self._loop = _require_loop(
                 "a worker runs in an event loop", "await it inside an async function"
             )
         _live.add(self)
-        self._is_for_a_while = False
-        self._started = True
-        self._paused = False
         self._fault = None
-        self._update()
+        self._note(change)
         self._listen()
         call_on(self._loop, self._run_on)
 
@@ -272,14 +265,12 @@ class Worker(Displayable):
     def pause(self) -> None:
         """Take no more jobs until :meth:`resume`; running ones finish."""
         self._require_open()
-        self._paused = True
-        self._update()
+        self._note(Change.PAUSE)
 
     def resume(self) -> None:
         """Take jobs again."""
         self._require_open()
-        self._paused = False
-        self._update()
+        self._note(Change.RESUME)
 
     async def run_once(self) -> Job | None:
         """Take and process exactly one job, and return it as it is after; ``None``: none is due.
@@ -311,16 +302,14 @@ class Worker(Displayable):
             return 0
         slots = self._dispatcher.slots
         before = slots.ended_count
-        temporary = not self._started
-        if temporary:
-            self.start()
-            self._is_for_a_while = True
+        is_for_a_while = not self._dispatcher.phase.stays_on
+        if is_for_a_while:
+            self._start(Change.START_FOR_A_WHILE)
         try:
             await self._dispatcher.until_idle()
         finally:
-            if temporary and self._is_for_a_while:  # nobody has started it to stay, meanwhile
-                self._started = False
-                self._update()
+            if is_for_a_while:
+                self._note(Change.END_OF_WHILE)
         return slots.ended_count - before
 
     async def close(self, timeout: Duration | None = 30) -> None:
@@ -369,7 +358,7 @@ class Worker(Displayable):
             self._hurry = loop.create_future()
             self._closing = concurrent.futures.Future()
             self._closing.set_running_or_notify_cancel()  # who waits for it can't call it off
-            self._update()
+            self._note(Change.CLOSE)
             call_on(loop, self._begin_to_close, self._closing)
         return self._closing
 
@@ -429,9 +418,9 @@ class Worker(Displayable):
     def _note_end(self, run: asyncio.Task[None]) -> None:
         """Say so if the worker has stopped in any other way than it should."""
         if run.cancelled():
-            self._started = False
+            self._note(Change.STOP)
         elif (error := run.exception()) is not None:
-            self._started = False
+            self._note(Change.STOP)
             self._fault = self._fault or error_line(error)
             self._logger.error(
                 "worker %r has stopped: %s; worker.start() tries again",
@@ -445,7 +434,7 @@ class Worker(Displayable):
         try:
             return await self._dispatcher.step()
         finally:
-            if not self._started and len(self._steps) == 1:
+            if not self._dispatcher.phase.stays_on and len(self._steps) == 1:
                 self._stop_listening()
 
     async def _shut_down(self) -> None:
@@ -477,7 +466,7 @@ class Worker(Displayable):
         self._hurry.cancel()
         await asyncio.gather(over, return_exceptions=True)
         await self._dispatcher.close()
-        self._closed = True
+        self._note(Change.CLOSED)
         _live.discard(self)
         if self._dispatcher.slots.holders:
             _holding.add(self)
@@ -485,12 +474,11 @@ class Worker(Displayable):
         self.store.unsubscribe(self.queue_name, self._tell)
         self._bus.close()
 
-    def _update(self) -> None:
-        """Let the dispatcher know what the worker's status means for it."""
-        self._dispatcher.takes_jobs = self.status is WorkerStatus.RUNNING
-        self._dispatcher.is_closing = self._closing is not None
-        self._dispatcher.stays_on = self._started and self._closing is None
-        self._dispatcher.wake()
+    def _note(self, change: Change) -> None:
+        """Take note of what happens to the worker, and let the dispatcher act on it."""
+        before = self._dispatcher.phase
+        if (phase := before.after(change)) is not before:
+            self._dispatcher.enter(phase)
 
     def _listen(self) -> None:
         self.store.subscribe(self.queue_name, self._dispatcher.hear)
@@ -533,14 +521,13 @@ class Worker(Displayable):
     def _note_loop_gone(self) -> None:
         """Leave the queue to others: this worker can do nothing any more."""
         self._stop_listening()
-        self._started = False
+        self._note(Change.STOP)
         if asyncio._get_running_loop() is not None:
             self.retire()
 
     def _note_disconnected(self) -> None:
         """Take no more jobs, as the store does not tell of them; :meth:`start` listens anew."""
-        self._started = False
-        self._update()
+        self._note(Change.STOP)
 
     def _loop_elsewhere(self) -> asyncio.AbstractEventLoop | None:
         return None if self._loop is asyncio.get_running_loop() else self._loop
@@ -569,11 +556,10 @@ class Worker(Displayable):
 
     def _note_lifespan_gone(self, error: BaseException | None) -> None:
         """Take no more jobs, as they would not have what they need."""
-        self._started = False
         self._fault = "its lifespan has ended"
         if error is not None:
             self._fault += f": {error_line(error)}"
-        self._update()
+        self._note(Change.STOP)
         self._logger.error(
             "worker %r takes no more jobs: its lifespan has ended; worker.start() opens a new one",
             self.name,

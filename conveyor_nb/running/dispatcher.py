@@ -29,6 +29,7 @@ from conveyor_nb.running.faults import Chores, FaultReporter
 from conveyor_nb.running.lifespan import Lifespan, ResourceRunner
 from conveyor_nb.running.locks import LockKeeper
 from conveyor_nb.running.overruns import Overruns
+from conveyor_nb.running.phase import Phase
 from conveyor_nb.running.runners import runner_for
 from conveyor_nb.running.slots import Slots
 from conveyor_nb.stores import StoreInterface
@@ -75,9 +76,8 @@ class Dispatcher:
         lifespan: Lifespan | None = None,
     ) -> None:
         self.slots = Slots(options.concurrency)
-        self.takes_jobs = False
-        self.stays_on = False
-        self.is_closing = False
+        self.phase = Phase.STOPPED
+        """That of the worker, see :meth:`enter`."""
         self.loop: asyncio.AbstractEventLoop | None = None
         """Where it runs, or ran last."""
         self._store = store
@@ -102,7 +102,6 @@ class Dispatcher:
         self._is_thrown_away = False
         self._owners: set[asyncio.Task[Any]] = set()
         self._on_end = on_end
-        self._is_closed = False
         self._runs = False
         self._news = 0
         self._context = contextvars.copy_context()
@@ -138,6 +137,15 @@ class Dispatcher:
         self._reactions = self._reactions_to_events(options)
 
     # -- being told ---------------------------------------------------------------------------
+
+    def enter(self, phase: Phase) -> None:
+        """Do what the worker's phase asks for, from now on."""
+        self.phase = phase
+        if phase is Phase.CLOSED:
+            self._overruns.let_threads_go()
+            self._end_if_done()
+        else:
+            self.wake()
 
     def wake(self) -> None:
         """Look again at what there is to do; may be called on any thread."""
@@ -211,7 +219,7 @@ class Dispatcher:
                     self._begin()
                 if not self.slots.busy:
                     self._idle.set()
-                    if not self.stays_on:
+                    if not self.phase.stays_on:
                         return
                 await self._wake.wait()
         finally:
@@ -266,7 +274,7 @@ class Dispatcher:
         taken: list[Job] = []
         async with self._stepping:  # one step at a time takes the next free slot
             await self.slots.wait_for_room()
-            if self.is_closing:
+            if self.phase.is_closing:
                 return None
             holder = asyncio.get_running_loop().create_task(self._step(taken))
             self.slots.take(holder)
@@ -304,9 +312,6 @@ class Dispatcher:
         if not self.slots.holders:
             await self._close_lifespan()
             self._lifespan = None
-        self._is_closed = True
-        self._overruns.let_threads_go()
-        self._end_if_done()
 
     async def let_go(self) -> None:
         """Let go of the jobs that handlers in threads still hold, as the process ends."""
@@ -318,11 +323,11 @@ class Dispatcher:
         """Its jobs are gone, and new ones may come to have their ids."""
         for execution in self.slots.executions:
             execution.stop_all(Verdict.LOST)
-        self._overruns.give_up(is_closed=self._is_closed)
+        self._overruns.give_up(is_closed=self.phase is Phase.CLOSED)
         self._on_disconnect()
 
     def _end_if_done(self) -> None:
-        if self._is_closed and not self.slots.holders:
+        if self.phase is Phase.CLOSED and not self.slots.holders:
             self._locks.close()
             if self._lifespan is not None:  # the last handler may have used what it gave
                 self._chores.spawn(self._close_lifespan())
@@ -362,7 +367,7 @@ class Dispatcher:
     def _open_slot(self, _: StoreEvent | None = None, *, all_of_them: bool = False) -> None:
         """Let a free slot, if there is one, look for a job; with ``all_of_them`` each in turn."""
         self._news += 1
-        if self._runs and self.takes_jobs and self.slots.free:
+        if self._runs and self.phase.takes_jobs and self.slots.free:
             # each in the context that the worker was started in, whoever made the event
             task = asyncio.get_running_loop().create_task(
                 self._work(all_of_them), context=self._context.copy()
@@ -395,7 +400,7 @@ class Dispatcher:
         assert holder is not None
         goes_on = True
         try:
-            while goes_on and self.takes_jobs:
+            while goes_on and self.phase.takes_jobs:
                 news = self._news
                 fetched = await self._store.fetch_jobs(
                     self._queue_name,

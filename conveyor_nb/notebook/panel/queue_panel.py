@@ -25,6 +25,7 @@ from conveyor_nb.core.text import error_line, one_line, shown
 from conveyor_nb.job import Job
 from conveyor_nb.notebook.commands.command_line import Mistake
 from conveyor_nb.notebook.panel.feed import Feed
+from conveyor_nb.notebook.panel.modules import bundle
 from conveyor_nb.notebook.panel.page_messages import Message, read_message
 from conveyor_nb.notebook.panel.queue_view import QueueView, sendable
 from conveyor_nb.notebook.panel.workers_panel import act_on_worker
@@ -54,7 +55,7 @@ class Panel(anywidget.AnyWidget):
     loop, on whose thread all but :meth:`receive` is to be called.
     """
 
-    _esm = "\n".join((_STATIC / name).read_text("utf-8") for name in ("elements.js", "panel.js"))
+    _esm = bundle(_STATIC / "panel.js")
     _css = (_STATIC / "panel.css").read_text("utf-8")
 
     head = traitlets.Dict().tag(sync=True)

@@ -1,7 +1,6 @@
-// What the views are built with. Python puts this file in front of each view's own module, so its
-// functions are plain ones without `export`. Text goes into the page as text nodes, never as HTML.
+// What the views are built with. Text goes into the page as text nodes, never as HTML.
 
-const LABELS = {
+export const LABELS = {
   "": "All", // states as the contract orders them; the key is also the filter that a chip sends
   waiting: "Waiting",
   active: "Active",
@@ -12,7 +11,7 @@ const LABELS = {
 };
 
 // Outlines on a 12 x 12 grid: the shape says the state to those who don't see its colour.
-const SHAPES = {
+export const SHAPES = {
   waiting: "M6 1.8a4.2 4.2 0 1 0 0 8.4a4.2 4.2 0 1 0 0-8.4",
   active: "M6 1.8a4.2 4.2 0 1 0 0 8.4a4.2 4.2 0 1 0 0-8.4 M4.9 4.1L8 6L4.9 7.9Z",
   delayed: "M6 1.8a4.2 4.2 0 1 0 0 8.4a4.2 4.2 0 1 0 0-8.4 M6 3.8V6.2L7.7 7.1",
@@ -25,7 +24,7 @@ const SHAPES = {
 };
 
 /** An element with attributes, `on...` listeners and children; a string is a text node. */
-function h(tag, props, ...children) {
+export function h(tag, props, ...children) {
   const node = document.createElement(tag);
   for (const [key, value] of Object.entries(props ?? {})) {
     if (value === null || value === undefined || value === false) continue;
@@ -37,7 +36,7 @@ function h(tag, props, ...children) {
 }
 
 /** One of the outlines above, drawn in the colour of the text. */
-function icon(shape) {
+export function icon(shape) {
   const space = "http://www.w3.org/2000/svg";
   const svg = document.createElementNS(space, "svg");
   const path = document.createElementNS(space, "path");
@@ -49,12 +48,15 @@ function icon(shape) {
   return svg;
 }
 
-const setText = (node, text) => {
+/** A word with a capital letter. @param {string} word */
+export const capital = (word) => word[0].toUpperCase() + word.slice(1);
+
+export const setText = (node, text) => {
   if (node.textContent !== text) node.textContent = text;
 };
 
 /** Refill a node only if what it shows has changed: focus, selection and scrolling stay. */
-function memo(node, value, fill) {
+export function memo(node, value, fill) {
   const seen = JSON.stringify(value);
   if (node.cvSeen === seen) return;
   node.cvSeen = seen;
@@ -62,7 +64,7 @@ function memo(node, value, fill) {
 }
 
 /** Make the children of `parent` those of `items`, moving and refilling existing nodes. */
-function reconcile(parent, items, key, create, update) {
+export function reconcile(parent, items, key, create, update) {
   const old = new Map([...parent.children].map((node) => [node.dataset.key, node]));
   let place = parent.firstElementChild;
   for (const item of items) {
@@ -79,19 +81,8 @@ function reconcile(parent, items, key, create, update) {
   for (const node of old.values()) node.remove();
 }
 
-/** A duration in seconds, in a few characters. */
-function span(seconds) {
-  const s = Math.abs(seconds);
-  if (s < 0.0995) return `${Math.round(s * 1000)}ms`;
-  if (s < 9.95) return `${s.toFixed(1)}s`;
-  if (s < 59.5) return `${Math.round(s)}s`;
-  if (s < 3570) return `${Math.round(s / 60)}m`;
-  if (s < 84600) return `${Math.round(s / 3600)}h`;
-  return `${Math.round(s / 86400)}d`;
-}
-
 /** A labelled block of preformatted text, scrollable by keyboard; nothing if there is none. */
-function textBlock(label, text, testid) {
+export function textBlock(label, text, testid) {
   if (!text) return null;
   return h("div", {}, h("h5", {}, label),
     h("pre", { tabindex: "0", "aria-label": label, "data-testid": testid }, text));

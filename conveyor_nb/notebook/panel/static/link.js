@@ -1,0 +1,139 @@
+// The line to the kernel: what a page sends, what it hears, and whether anybody is there.
+
+import { h, setText } from "./elements.js";
+
+const BUSY_AFTER_MS = 300; // a click that got no answer for so long waits for a running cell
+const HELLO_PATIENCE_MS = 1500; // a page that is just loading may take longer than a click
+const CONFIRM_MS = 4000;
+const ENDED = new Set(["restarting", "autorestarting", "terminating", "dead"]); // a kernel's status
+
+const TEXTS = {
+  live: "",
+  busy: "Kernel busy: your click waits for the running cell",
+  dead: "Disconnected: this is the last known state",
+};
+
+/**
+ * @typedef {object} Link
+ * @property {HTMLElement} node says how it stands, if it does not just work
+ * @property {(message: object, options?: {button?: HTMLElement | null, patience?: number}) => void} send
+ * @property {(label: string, message: object | (() => object | null), options?: ButtonOptions) => HTMLElement} button
+ * @property {() => boolean} isDead
+ * @property {(root: HTMLElement) => void} open tells the kernel that a page is there
+ * @property {(frame: number) => void} drawn tells it which frame is on the page
+ * @property {() => void} close
+ */
+
+/**
+ * @typedef {object} ButtonOptions
+ * @property {string} [kind] classes
+ * @property {string} [confirm] what is asked before it is done
+ * @property {string | null} [testid]
+ * @property {string | null} [aria]
+ * @property {string | null} [title]
+ */
+
+/**
+ * @param {any} model the widget's model
+ * @param {HTMLElement} el where the widget is on the page
+ * @returns {Link}
+ */
+export function makeLink(model, el) {
+  const view = Math.random().toString(36).slice(2);
+  /** @type {Map<number, HTMLElement | null>} */
+  const pending = new Map(); // number of a message without an answer -> its button
+  const node = h("span", { class: "cv-badge cv-warn cv-link", role: "status", "data-testid": "cv-link" });
+  /** @type {HTMLElement | null} */
+  let root = null;
+  let sent = 0;
+  let state = "live";
+
+  function set(next) {
+    state = next;
+    setText(node, TEXTS[state]);
+    if (!root) return;
+    root.dataset.link = state;
+    if (state === "dead") {
+      for (const button of root.querySelectorAll("button")) button.disabled = true;
+    }
+  }
+
+  /** @type {Link["send"]} */
+  function send(message, { button = null, patience = BUSY_AFTER_MS } = {}) {
+    if (state === "dead" || button?.getAttribute("aria-disabled") === "true") return;
+    const n = ++sent;
+    try {
+      model.send({ ...message, n, view });
+    } catch (error) {
+      console.warn("conveyor_nb: the kernel can't be reached", error);
+      set("dead");
+      return;
+    }
+    pending.set(n, button);
+    button?.setAttribute("aria-disabled", "true");
+    setTimeout(() => pending.has(n) && state === "live" && set("busy"), patience);
+  }
+
+  function onMessage(message) {
+    if (message.view !== view) return;
+    pending.get(message.heard)?.removeAttribute("aria-disabled");
+    pending.delete(message.heard);
+    if (!pending.size && state === "busy") set("live");
+  }
+
+  /** @type {Link["button"]} */
+  function button(label, message, { kind = "", confirm = "", testid = null, aria = null, title = null } = {}) {
+    const made = h("button", {
+      type: "button", class: `cv-button ${kind}`, "aria-label": aria, title, "data-testid": testid,
+      onclick: () => {
+        if (confirm && made.textContent !== confirm) {
+          made.textContent = confirm;
+          made.classList.add("cv-danger");
+          setTimeout(() => {
+            made.textContent = label;
+            made.classList.remove("cv-danger");
+          }, CONFIRM_MS);
+          return;
+        }
+        const what = typeof message === "function" ? message() : message;
+        if (what) send(what, { button: made });
+      },
+    }, label);
+    if (testid === null && typeof message !== "function" && "do" in message) {
+      made.dataset.testid = `cv-${message.do}`;
+    }
+    return made;
+  }
+
+  // Jupyter's widgets are told of a restart; that a kernel crashed or ended only the kernel says.
+  const kernel = model.widget_manager?.kernel;
+  const onDead = () => set("dead");
+  const onStatus = (_, status) => ENDED.has(status) && onDead();
+  const onLink = () => el.classList.contains("jupyter-widgets-disconnected") && onDead();
+
+  return {
+    node, send, button,
+    isDead: () => state === "dead",
+    open(over) {
+      root = over;
+      root.dataset.link = state;
+      model.on("msg:custom", onMessage);
+      model.on("comm_live_update", onLink);
+      kernel?.statusChanged?.connect(onStatus);
+      kernel?.disposed?.connect(onDead);
+      onLink();
+      send({ do: "hello" }, { patience: HELLO_PATIENCE_MS });
+    },
+    drawn(frame) {
+      // The kernel sends its next frame when this one is drawn: a slow page is never flooded.
+      if (state !== "dead") model.send({ do: "drawn", frame, view });
+    },
+    close() {
+      model.off("msg:custom", onMessage);
+      model.off("comm_live_update", onLink);
+      kernel?.statusChanged?.disconnect(onStatus);
+      kernel?.disposed?.disconnect(onDead);
+      send({ do: "bye" });
+    },
+  };
+}

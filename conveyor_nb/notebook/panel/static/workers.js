@@ -1,0 +1,43 @@
+// The workers of a queue: what they do, their slots, and buttons to manage them.
+
+import { capital, h, icon, memo, reconcile } from "./elements.js";
+
+const MOST_LAMPS = 16;
+const HELD = "by handlers that did not stop when they were told to";
+
+/** @param {import("./panel.js").Page} page */
+export function makeWorkers(page) {
+  const node = h("div", { class: "cv-workers", role: "list", "aria-label": "Workers" });
+
+  const makeRow = () => h("div", { class: "cv-worker", role: "listitem", "data-testid": "cv-worker" },
+    h("span", { class: "cv-who" }), h("span", { class: "cv-slots" }), h("span", { class: "cv-acts" }));
+
+  function drawRow(row, worker) {
+    const { key, name, version, status, busy, held, concurrency, can } = worker;
+    const [who, slots, acts] = row.children;
+    row.dataset.status = status;
+    memo(who, [name, version, status], () => [
+      icon(status === "stopping" ? "paused" : status),
+      h("span", { class: "cv-name", title: name }, name),
+      version && h("span", { class: "cv-muted", "data-testid": "cv-worker-version" }, `version ${version}`),
+      h("span", { class: "cv-status" }, status)]);
+    memo(slots, [busy, held, concurrency], () => [
+      busy !== null && concurrency <= MOST_LAMPS && h("span", { class: "cv-meter", "aria-hidden": "true" },
+        ...Array.from({ length: concurrency }, (_, i) => h("i", { class: i < busy ? "cv-on" : "" }))),
+      h("span", { class: "cv-num" }, busy === null ? `${concurrency} slots` : `${busy} / ${concurrency} busy`),
+      held > 0 && h("span", { class: "cv-num", "data-testid": "cv-worker-held", title: HELD }, `${held} held`)]);
+    memo(acts, can, () => can.map((what) => page.link.button(capital(what),
+      { do: `${what}_worker`, worker: key },
+      { testid: `cv-worker-${what}`, aria: `${what} worker ${name}` })));
+  }
+
+  return {
+    nodes: [node],
+    draw() {
+      const list = page.part("workers");
+      memo(node, list.length ? "" : "none", (none) =>
+        none && h("p", { class: "cv-empty" }, "No worker serves this queue yet."));
+      if (list.length) reconcile(node, list, (worker) => worker.key, makeRow, drawRow);
+    },
+  };
+}

@@ -1,0 +1,36 @@
+// The pure parts of the front end, under Node's own test runner.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { LABELS, SHAPES, capital } from "conveyor/elements.js";
+import { span, storeClock } from "conveyor/time.js";
+
+test("a duration takes a few characters, whatever its size", () => {
+  const texts = [0, 0.0004, 0.25, 2.04, 59.4, 61, 5_400, 172_800, -3].map(span);
+  assert.deepEqual(texts, ["0ms", "0ms", "0.3s", "2.0s", "59s", "1m", "2h", "2d", "3.0s"]);
+});
+
+test("a clock that stands still shows the same instant for ever, in UTC", () => {
+  const clock = storeClock(() => ({ now: 1_767_225_600, speed: 0 }));
+  assert.equal(clock.now(), 1_767_225_600);
+  assert.equal(clock.text(1_767_225_600, true), "2026-01-01 00:00:00");
+  assert.equal(clock.ago(1_767_225_590), "10s ago");
+  assert.equal(clock.ago(1_767_225_660), "in 1m");
+});
+
+test("a clock goes on from the frame that came last", () => {
+  let now = 100;
+  const clock = storeClock(() => ({ now, speed: 60 }));
+  const before = clock.now();
+  assert.ok(before >= 100);
+  now = 1_000;
+  clock.arrived();
+  assert.ok(clock.now() >= 1_000 && clock.now() - 1_000 < before - 100 + 60);
+});
+
+test("each state has a word and a shape of its own", () => {
+  const states = Object.keys(LABELS).filter(Boolean);
+  assert.equal(new Set(states.map((state) => SHAPES[state])).size, states.length);
+  assert.equal(capital("retry"), "Retry");
+});

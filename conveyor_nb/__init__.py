@@ -36,6 +36,7 @@ from conveyor_nb.core.errors import (
     ScheduleReplacedWarning,
     UnreadablePayloadError,
     Unrecoverable,
+    UnsupportedError,
 )
 from conveyor_nb.core.logs import bound_tracebacks
 from conveyor_nb.core.model import FlowJob, JobData, JobScheduler, JobState, StoreEvent
@@ -110,6 +111,7 @@ __all__ = [
     "SystemClock",
     "UnreadablePayloadError",
     "Unrecoverable",
+    "UnsupportedError",
     "VirtualClock",
     "Worker",
     "WorkerKeywords",

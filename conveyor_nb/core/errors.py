@@ -32,6 +32,7 @@ __all__ = [
     "ScheduleReplacedWarning",
     "UnreadablePayloadError",
     "Unrecoverable",
+    "UnsupportedError",
 ]
 
 _MOST_REASON = 4_000
@@ -107,6 +108,14 @@ class MetricsDisabledError(ConveyorError):
 
     def __init__(self) -> None:
         super().__init__("this store collects no metrics; create it with metrics=True")
+
+
+class UnsupportedError(ConveyorError, ValueError):
+    """The store can't do what was asked, as its ``capabilities`` say; nothing was changed."""
+
+    def __init__(self, what: str, value: object, capability: str) -> None:
+        super().__init__(f"{what} {shown(value)}: this store has no {capability}")
+        self.capability = capability
 
 
 class QueueClosedError(ConveyorError):

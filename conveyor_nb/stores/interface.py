@@ -33,6 +33,7 @@ from conveyor_nb.core.model import (
     StoreEvent,
     WorkerInfo,
 )
+from conveyor_nb.stores.capabilities import ALL_CAPABILITIES, Capability
 from conveyor_nb.stores.events import EventCallback, EventStream
 
 __all__ = ["EventCallback", "StoreInterface"]
@@ -48,6 +49,12 @@ class StoreInterface(ABC):
 
     clock: Clock
     """The only source of time for the store and for everything that works on it."""
+
+    capabilities: Collection[Capability] = ALL_CAPABILITIES
+    """What it can do of what not every store can; a call that needs another one says so.
+
+    It raises ``UnsupportedError``, or for a payload ``PayloadError``, and stores nothing.
+    """
 
     # -- life ---------------------------------------------------------------------------------
 

@@ -34,7 +34,10 @@ BELOW_NOTEBOOK = "core clocks seam stores memory jobs context running people dis
 ROOMS = {
     "core": Room("core core.*", "core"),
     "clocks": Room("clocks clocks.*", "core clocks"),
-    "seam": Room("stores.interface stores.events stores.subscriptions", "core clocks seam"),
+    "seam": Room(
+        "stores.interface stores.capabilities stores.events stores.subscriptions",
+        "core clocks seam",
+    ),
     "memory": Room("stores.memory stores.memory.*", "core clocks seam memory display"),
     # The package `stores` is the door to the concrete ones: the engine asks it for the default.
     "stores": Room("stores", "core clocks seam memory"),

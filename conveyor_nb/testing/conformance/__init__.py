@@ -15,6 +15,7 @@ no worker, so what fails is the store.
 from __future__ import annotations
 
 from conveyor_nb.testing.conformance.cancelling import CancellingTests
+from conveyor_nb.testing.conformance.capabilities import CapabilityTests
 from conveyor_nb.testing.conformance.deduplicating import DeduplicatingTests
 from conveyor_nb.testing.conformance.delaying import DelayingTests
 from conveyor_nb.testing.conformance.fetching import FetchingTests
@@ -61,5 +62,6 @@ class StoreConformance(
     SchedulerChangeTests,
     SearchingTests,
     MetricsTests,
+    CapabilityTests,
 ):
     """Every promise of ``StoreInterface``, by topic; override ``make_store`` to run it."""

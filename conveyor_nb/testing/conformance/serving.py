@@ -67,7 +67,7 @@ class ServingTests(StoreTests):
         assert await next_id(store, "w2") is None
 
     async def test_the_lower_priority_is_served_first(self, store: StoreInterface) -> None:
-        for job_id, priority in {"a": 1, "b": -1, "c": 0.5, "d": 0, "e": -1}.items():
+        for job_id, priority in {"a": 2, "b": -1, "c": 1, "d": 0, "e": -1}.items():
             await add(store, job_id, priority=priority)
         assert await served(store) == ["b", "e", "d", "c", "a"]
 

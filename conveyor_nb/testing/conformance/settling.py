@@ -189,34 +189,6 @@ class SettlingTests(StoreTests):
             assert failed.delay_until - clock.now() <= timedelta(days=1)
             await clock.advance("1 day")
 
-    async def test_a_backoff_of_ones_own_is_asked_each_time(
-        self, store: StoreInterface, clock: VirtualClock
-    ) -> None:
-        asked: list[int] = []
-
-        def strategy(attempts_made: int) -> str:
-            asked.append(attempts_made)
-            return f"{attempts_made * 7}s"
-
-        await add(store, "a", attempts=3, backoff=Backoff("custom", strategy=strategy))
-        for seconds in (7, 14):
-            failed = await fail(store, await take(store))
-            assert failed.delay_until == clock.now() + timedelta(seconds=seconds)
-            await clock.advance(seconds)
-        await fail(store, await take(store))
-        assert asked == [1, 2]
-
-    async def test_a_backoff_that_raises_fails_the_job(self, store: StoreInterface) -> None:
-        def strategy(attempts_made: int) -> float:
-            raise RuntimeError("no idea")
-
-        await add(store, "a", attempts=3, backoff=Backoff("custom", strategy=strategy))
-        failed = await fail(store, await take(store))
-        assert failed.state is JobState.FAILED
-        assert failed.failed_reason is not None
-        assert "boom" in failed.failed_reason
-        assert "no idea" in failed.failed_reason
-
     # -- stalled ------------------------------------------------------------------------------
 
     async def test_a_job_whose_lock_ran_out_is_listed_as_stalled(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from conveyor_nb.clocks.clock import ScaledClock, SystemClock
 from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.backoff import Backoff
 from conveyor_nb.core.errors import (
     ConveyorError,
     GroupFullError,
@@ -38,18 +39,11 @@ from conveyor_nb.core.errors import (
     Unrecoverable,
     UnsupportedError,
 )
+from conveyor_nb.core.keep import Keep
 from conveyor_nb.core.logs import bound_tracebacks
 from conveyor_nb.core.model import FlowJob, JobData, JobScheduler, JobState, StoreEvent
-from conveyor_nb.core.options import (
-    Backoff,
-    BulkJob,
-    Deduplication,
-    Group,
-    JobKeywords,
-    JobOptions,
-    Keep,
-    Repeat,
-)
+from conveyor_nb.core.options import BulkJob, Deduplication, Group, JobKeywords, JobOptions
+from conveyor_nb.core.repeat import Repeat
 from conveyor_nb.core.worker_options import Batch, GroupLimits, Limiter, WorkerKeywords
 from conveyor_nb.flow import FlowNode, FlowProducer
 from conveyor_nb.job import Job

@@ -16,11 +16,11 @@ from msgspec.structs import replace
 
 from conveyor_nb.core import actions
 from conveyor_nb.core.attempts import attempt_ended, attempt_failed, with_lines, with_room
+from conveyor_nb.core.backoff import retry_delay
 from conveyor_nb.core.bounds import MAX_LOG_LINE, MAX_REASON, cut
-from conveyor_nb.core.durations import format_seconds, to_seconds
+from conveyor_nb.core.durations import format_seconds
 from conveyor_nb.core.errors import FAULTS, InvalidJobStateError, LostLockError, RetryRefusedError
 from conveyor_nb.core.model import AttemptRecord, AttemptStatus, EventType, JobData, JobState, Lock
-from conveyor_nb.core.options import Backoff, BackoffType
 from conveyor_nb.core.text import error_line, shown
 
 __all__ = [
@@ -36,7 +36,6 @@ __all__ = [
     "due",
     "move",
     "require_lock",
-    "retry_delay",
     "still_at_work",
     "take",
 ]
@@ -46,11 +45,6 @@ CANCELLED = "cancelled"
 
 STILL_AT_WORK = "its handler is still at work"
 """What is said of a job whose run was told to stop and goes on."""
-
-MAX_BACKOFF = 86_400.0
-BACKOFF_JITTER = 0.25
-_ENOUGH_DOUBLINGS = 64
-"""They take any delay of a microsecond or more past ``MAX_BACKOFF``."""
 
 UNSETTLED = frozenset(
     {JobState.WAITING_CHILDREN, JobState.DELAYED, JobState.WAITING, JobState.ACTIVE}
@@ -244,31 +238,6 @@ def still_at_work(
     if locked_by is None or not attempts:
         return None
     return attempts[-1].error if state is JobState.ACTIVE else STILL_AT_WORK
-
-
-def retry_delay(
-    backoff: Backoff | None, attempts_made: int, random: random_module.Random | None = None
-) -> float:
-    """How many seconds to wait before the next attempt.
-
-    Args:
-        backoff: the job's backoff.
-        attempts_made: how many attempts have failed, from 1.
-        random: the source of the jitter of an exponential backoff.
-
-    >>> retry_delay(Backoff("exponential", "1s"), attempts_made=4)
-    8.0
-    """
-    if backoff is None:
-        return 0.0
-    if backoff.strategy is not None:
-        return to_seconds(backoff.strategy(attempts_made), what="the backoff strategy's result")
-    delay = backoff.delay
-    if backoff.type is BackoffType.FIXED or delay == 0:
-        return delay
-    grown = delay * 2.0 ** min(attempts_made - 1, _ENOUGH_DOUBLINGS)
-    jitter = random.uniform(-BACKOFF_JITTER, BACKOFF_JITTER) if random else 0.0
-    return min(grown * (1 + jitter), MAX_BACKOFF)
 
 
 def _complete(job: JobData, returnvalue: Any, now: datetime) -> Change:

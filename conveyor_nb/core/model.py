@@ -14,7 +14,8 @@ from conveyor_nb.core.checks import check_choice, reject_unknown
 from conveyor_nb.core.declaring import spelled_out
 from conveyor_nb.core.durations import format_seconds
 from conveyor_nb.core.freezing import peek, thaw_for
-from conveyor_nb.core.options import OPTION_NAMES, JobKeywords, JobOptions, Repeat
+from conveyor_nb.core.options import OPTION_NAMES, JobKeywords, JobOptions
+from conveyor_nb.core.repeat import Repeat
 from conveyor_nb.core.text import Word, inline, one_line, shown, shown_fields, shown_list
 from conveyor_nb.core.worker_options import GroupLimits, Limiter
 

@@ -8,7 +8,8 @@ from typing import Any
 from conveyor_nb.core.canonical import canonical_json, sha256_of
 from conveyor_nb.core.checks import MAX_NAME_LENGTH, check_name, reject_unknown
 from conveyor_nb.core.model import ALL_NAMES, JobData, JobScheduler
-from conveyor_nb.core.options import OPTION_NAMES, JobOptions, Repeat
+from conveyor_nb.core.options import OPTION_NAMES, JobOptions
+from conveyor_nb.core.repeat import Repeat
 from conveyor_nb.core.text import shown
 
 __all__ = [

@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from conveyor_nb.core.durations import format_seconds, to_seconds
-from conveyor_nb.core.options import Repeat
+from conveyor_nb.core.repeat import Repeat
 from conveyor_nb.core.text import shown
 
 __all__ = ["describe", "first_run", "next_run", "resumed_run", "why_no_run"]

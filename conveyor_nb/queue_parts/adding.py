@@ -19,11 +19,11 @@ from conveyor_nb.core.options import (
     EveryKeywords,
     JobKeywords,
     JobOptions,
-    Repeat,
     RunKeywords,
     SharedKeywords,
     UndelayedKeywords,
 )
+from conveyor_nb.core.repeat import Repeat
 from conveyor_nb.display import rows_of
 from conveyor_nb.job import Job
 from conveyor_nb.lists import JobList

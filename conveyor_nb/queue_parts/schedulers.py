@@ -11,11 +11,8 @@ from conveyor_nb.core.declaring import part_of, spelled_out
 from conveyor_nb.core.errors import ScheduleReplacedWarning
 from conveyor_nb.core.model import JobScheduler
 from conveyor_nb.core.new_jobs import new_scheduler
-from conveyor_nb.core.options import (
-    JobOptions,
-    Repeat,
-    RunKeywords,
-)
+from conveyor_nb.core.options import JobOptions, RunKeywords
+from conveyor_nb.core.repeat import Repeat
 from conveyor_nb.core.schedule import describe, first_run, why_no_run
 from conveyor_nb.core.text import shown
 from conveyor_nb.job import Job

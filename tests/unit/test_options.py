@@ -23,9 +23,10 @@ from conveyor_nb import (
     Limiter,
     Repeat,
 )
+from conveyor_nb.core.backoff import BackoffType
 from conveyor_nb.core.checks import check_name, to_instant
 from conveyor_nb.core.declaring import option_names
-from conveyor_nb.core.options import BackoffType, ChildFailurePolicy
+from conveyor_nb.core.options import ChildFailurePolicy
 from conveyor_nb.core.worker_options import WorkerOptions
 
 NOON = datetime(2027, 1, 1, 12, tzinfo=UTC)

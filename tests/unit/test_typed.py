@@ -23,11 +23,11 @@ from conveyor_nb.core.options import (
     CronKeywords,
     EveryKeywords,
     JobKeywords,
-    Repeat,
     RunKeywords,
     SharedKeywords,
     UndelayedKeywords,
 )
+from conveyor_nb.core.repeat import Repeat
 from conveyor_nb.core.worker_options import WorkerKeywords, WorkerOptions
 
 PROGRAM = """

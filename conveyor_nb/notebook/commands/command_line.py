@@ -14,9 +14,10 @@ from typing import Any
 
 from IPython.utils.text import FullEvalFormatter
 
+from conveyor_nb.core.backoff import Backoff, BackoffType
 from conveyor_nb.core.durations import to_seconds
+from conveyor_nb.core.keep import Keep
 from conveyor_nb.core.model import JobState
-from conveyor_nb.core.options import Backoff, BackoffType, Keep
 from conveyor_nb.core.text import FAULTS, error_line, shown
 from conveyor_nb.core.worker_options import Limiter
 

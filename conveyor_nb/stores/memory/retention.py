@@ -9,8 +9,8 @@ from typing import Any
 
 from sortedcontainers import SortedList
 
+from conveyor_nb.core.keep import Keep
 from conveyor_nb.core.model import JobData, JobState
-from conveyor_nb.core.options import Keep
 
 __all__ = ["Retention", "keep_of"]
 

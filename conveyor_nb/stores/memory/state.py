@@ -22,6 +22,7 @@ from conveyor_nb.core import flow_rules, lifecycle, schedule
 from conveyor_nb.core.actions import Action, Complete, Retry, UpdateData
 from conveyor_nb.core.errors import GroupFullError, JobNotFoundError, RetryRefusedError
 from conveyor_nb.core.freezing import freeze
+from conveyor_nb.core.keep import Keep
 from conveyor_nb.core.model import (
     EventType,
     JobData,
@@ -30,7 +31,6 @@ from conveyor_nb.core.model import (
     StoreEvent,
     WorkerInfo,
 )
-from conveyor_nb.core.options import Keep
 from conveyor_nb.core.text import shown
 from conveyor_nb.stores.memory.families import ChildOutcome, Families, Key, key_of, parent_key_of
 from conveyor_nb.stores.memory.metrics import Metrics

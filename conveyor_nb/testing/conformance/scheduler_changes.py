@@ -12,7 +12,8 @@ import pytest
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.errors import InvalidJobStateError, PayloadError
 from conveyor_nb.core.model import JobScheduler, JobState
-from conveyor_nb.core.options import JobOptions, Repeat
+from conveyor_nb.core.options import JobOptions
+from conveyor_nb.core.repeat import Repeat
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.conformance.schedulers import (

@@ -20,7 +20,8 @@ from conveyor_nb.core.conditions import condition
 from conveyor_nb.core.durations import Duration, to_seconds
 from conveyor_nb.core.errors import JobCancelledError, JobFailedError, JobNotFoundError
 from conveyor_nb.core.freezing import freeze, thaw
-from conveyor_nb.core.lifecycle import CANCELLED, SETTLED, still_at_work
+from conveyor_nb.core.lifecycle import CANCELLED, SETTLED
+from conveyor_nb.core.locks import still_at_work
 from conveyor_nb.core.model import AttemptRecord, EventType, JobData, JobState, Lock, StoreEvent
 from conveyor_nb.core.options import JobOptions
 from conveyor_nb.core.text import inline, one_line, shown

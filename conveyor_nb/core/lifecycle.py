@@ -7,7 +7,7 @@ apply what is decided here; nothing here changes a job, reads a clock or waits.
 from __future__ import annotations
 
 import random as random_module
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 
@@ -19,14 +19,14 @@ from conveyor_nb.core.attempts import attempt_ended, attempt_failed, with_lines,
 from conveyor_nb.core.backoff import retry_delay
 from conveyor_nb.core.bounds import MAX_LOG_LINE, MAX_REASON, cut
 from conveyor_nb.core.durations import format_seconds
-from conveyor_nb.core.errors import FAULTS, InvalidJobStateError, LostLockError, RetryRefusedError
+from conveyor_nb.core.errors import FAULTS, InvalidJobStateError, RetryRefusedError
+from conveyor_nb.core.locks import STILL_AT_WORK, require_lock
 from conveyor_nb.core.model import AttemptRecord, AttemptStatus, EventType, JobData, JobState, Lock
 from conveyor_nb.core.text import error_line, shown
 
 __all__ = [
     "CANCELLED",
     "SETTLED",
-    "STILL_AT_WORK",
     "TRANSITIONS",
     "UNSETTLED",
     "Change",
@@ -35,16 +35,11 @@ __all__ = [
     "decide",
     "due",
     "move",
-    "require_lock",
-    "still_at_work",
     "take",
 ]
 
 CANCELLED = "cancelled"
 """The ``failed_reason`` of a cancelled job."""
-
-STILL_AT_WORK = "its handler is still at work"
-"""What is said of a job whose run was told to stop and goes on."""
 
 UNSETTLED = frozenset(
     {JobState.WAITING_CHILDREN, JobState.DELAYED, JobState.WAITING, JobState.ACTIVE}
@@ -213,33 +208,6 @@ _ENDED_TOO = (actions.ExtendLock, actions.LetGo)
 """What is also for the holder of a job that has ended before its handler did, see ``Hold``."""
 
 
-def require_lock(job: JobData, lock: Lock | None, *, ended_too: bool = False) -> None:
-    """Raise ``LostLockError`` unless ``lock`` is the one that the job is held by now.
-
-    Args:
-        job: the job as it is.
-        lock: what the caller has.
-        ended_too: whether it also counts of a job that has ended, though its handler has not.
-    """
-    held = (
-        lock is not None
-        and (ended_too or job.state is JobState.ACTIVE)
-        and job.locked_by == lock.worker_id
-        and job.attempt_logs[-1].attempt == lock.attempt
-    )
-    if not held:
-        raise LostLockError(job.id, lock.worker_id if lock else None)
-
-
-def still_at_work(
-    state: JobState, locked_by: str | None, attempts: Sequence[AttemptRecord]
-) -> str | None:
-    """What is to be said of a job whose run was told to stop and goes on; else ``None``."""
-    if locked_by is None or not attempts:
-        return None
-    return attempts[-1].error if state is JobState.ACTIVE else STILL_AT_WORK
-
-
 def _complete(job: JobData, returnvalue: Any, now: datetime) -> Change:
     if job.cancelled_at:
         return _end_cancelled(job, now)
@@ -373,22 +341,26 @@ def _retry(job: JobData, now: datetime) -> Change:
     if job.lock_until is not None and job.lock_until > now:  # it would run twice at once
         why = f"{STILL_AT_WORK} in worker {shown(job.locked_by)}, though the job has ended; it can"
         raise RetryRefusedError(job.id, f"{why} be retried once that has returned")
-    updates = {
-        "locked_by": None,
-        "lock_until": None,
-        "attempts_made": 0,
-        "progress": 0,
-        "processed_at": None,
-        "returnvalue": None,
-        "failed_reason": None,
-        "stacktrace": (),
-        "completed_at": None,
-        "failed_at": None,
-        "cancelled_at": None,
-        "discarded": False,
-    }
     pending = job.pending_children_count
-    return move(job, JobState.WAITING_CHILDREN if pending else JobState.WAITING, updates, {})
+    state = JobState.WAITING_CHILDREN if pending else JobState.WAITING
+    return move(job, state, dict(STARTS_AFRESH), {})
+
+
+STARTS_AFRESH: Mapping[str, Any] = {
+    "locked_by": None,
+    "lock_until": None,
+    "attempts_made": 0,
+    "progress": 0,
+    "processed_at": None,
+    "returnvalue": None,
+    "failed_reason": None,
+    "stacktrace": (),
+    "completed_at": None,
+    "failed_at": None,
+    "cancelled_at": None,
+    "discarded": False,
+}
+"""What a retry resets. All else stays: the payload and options, the log, the attempts' records."""
 
 
 def _reposition(job: JobData, updates: dict[str, Any]) -> Change:

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from conveyor_nb.core.durations import format_seconds
-from conveyor_nb.core.lifecycle import STILL_AT_WORK
+from conveyor_nb.core.locks import STILL_AT_WORK
 from conveyor_nb.core.model import EventType, JobState, StoreEvent
 from conveyor_nb.core.text import one_line
 

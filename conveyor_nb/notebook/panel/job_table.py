@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from conveyor_nb.core.freezing import peek
-from conveyor_nb.core.lifecycle import still_at_work
+from conveyor_nb.core.locks import still_at_work
 from conveyor_nb.core.model import JobData, JobState, to_state
 from conveyor_nb.core.text import one_line, shorten
 from conveyor_nb.job import Job

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from conveyor_nb import (
     BulkJob,
+    ConveyorError,
     FlowJob,
     FlowProducer,
     Job,
@@ -19,12 +23,13 @@ from conveyor_nb import (
     MemoryStore,
     PayloadError,
     Queue,
+    Repeat,
     VirtualClock,
     Worker,
 )
 from conveyor_nb.clocks.clock import SLICE, checkpoint
-from conveyor_nb.core.actions import Complete
-from conveyor_nb.core.model import JobData, Lock
+from conveyor_nb.core.actions import Cancel, Complete
+from conveyor_nb.core.model import JobData, JobScheduler, Lock, WorkerInfo, WorkerStatus
 
 MANY = 4 * SLICE
 LONG: BulkJob = {"name": "send", "data": {"to": "ada"}}
@@ -197,6 +202,75 @@ async def test_whoever_wants_something_waits_until_a_step_is_over(
     await adding
     assert min(counts) == MANY + 1
     assert all(found)
+
+
+STEPS_OF_THE_STORE = [
+    name
+    for name, method in inspect.getmembers(MemoryStore, inspect.iscoroutinefunction)
+    if not name.startswith("_")
+    and name != "connect"  # it does nothing
+    and name != "publish"  # the event is the caller's own
+]
+NOW = datetime(2027, 1, 1, tzinfo=UTC)
+ARGUMENTS: dict[str, Any] = {
+    "action": Cancel(),
+    "after": NOW,
+    "changes": {"data": 1},
+    "child_id": "emails-1",
+    "fields": {"to": "ada"},
+    "group_id": None,
+    "job": JobData("", "send", "emails"),
+    "job_id": "emails-1",
+    "jobs": [JobData("last", "send", "emails")],
+    "key": "a key",
+    "lock": Lock("w1", 1),
+    "lock_duration": 30,
+    "name": "send",
+    "parent_id": "emails-1",
+    "queue_name": "emails",
+    "scheduler": JobScheduler("s", "emails", Repeat(every=60), "send", None, JobOptions()),
+    "scheduler_id": "s",
+    "state": JobState.WAITING,
+    "text": "send",
+    "worker": WorkerInfo("w1", "mailer", "emails", 1, WorkerStatus.RUNNING, NOW),
+    "worker_id": "w1",
+}
+"""What the store's methods may be given, by the names of their parameters."""
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("method", STEPS_OF_THE_STORE)
+async def test_every_method_of_the_store_waits_while_a_step_is_under_way(
+    method: str, store: MemoryStore, queue: Queue
+) -> None:
+    step = getattr(store, method)
+    parameters = inspect.signature(step).parameters.values()
+    arguments = {one.name: ARGUMENTS[one.name] for one in parameters if one.default is one.empty}
+    await queue.add("first")
+    await store.fetch_next_job("emails", "w1", 30)
+    await queue.upsert_job_scheduler("s", Repeat(every=60), "send")
+
+    async def take() -> bool:
+        with contextlib.suppress(ConveyorError):  # it may be refused, but not too early
+            await step(**arguments)
+        return is_under_way(queue)
+
+    # when the first one is over, the second begins before anybody else has a turn
+    adding = [asyncio.ensure_future(add(queue)) for _ in range(2)]
+    while not is_under_way(queue):
+        await checkpoint()
+    *_, was_under_way = await asyncio.gather(*adding, take())
+    assert not was_under_way
+
+
+@pytest.mark.asyncio
+async def test_a_long_step_begins_when_the_one_before_is_over(queue: Queue) -> None:
+    adding = asyncio.gather(add(queue), add(queue))
+    while not is_under_way(queue):
+        await checkpoint()
+    assert await queue.store.drain("emails") == 2 * MANY
+    await adding
+    assert await queue.count() == 0
 
 
 @pytest.mark.asyncio

@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 
 from conveyor_nb.core.model import JobData, JobState, MetricsPeriod, MetricsPoint
 
-__all__ = ["Metrics"]
+__all__ = ["MOST_SAMPLES", "Metrics"]
 
-_MOST_SAMPLES = 1_000
-"""So many times of a period are kept, picked at random; percentiles are exact up to there."""
+MOST_SAMPLES = 1_000
+"""How many times of a period are kept, picked at random; percentiles are exact up to there."""
 
 
 _LENGTHS = {MetricsPeriod.MINUTE: timedelta(minutes=1), MetricsPeriod.HOUR: timedelta(hours=1)}
@@ -128,9 +128,9 @@ class _Bucket:
 
 def _sample(samples: array[float], value: float, seen: int, rng: random.Random) -> None:
     """Keep a fair choice of the values seen so far (reservoir sampling)."""
-    if len(samples) < _MOST_SAMPLES:
+    if len(samples) < MOST_SAMPLES:
         samples.append(value)
-    elif (slot := rng.randrange(seen)) < _MOST_SAMPLES:
+    elif (slot := rng.randrange(seen)) < MOST_SAMPLES:
         samples[slot] = value
 
 

@@ -40,9 +40,9 @@ from conveyor_nb.core.errors import (
     UnsupportedError,
 )
 from conveyor_nb.core.keep import Keep
-from conveyor_nb.core.logs import bound_tracebacks
 from conveyor_nb.core.model import FlowJob, JobData, JobScheduler, JobState, StoreEvent
 from conveyor_nb.core.options import BulkJob, Deduplication, Group, JobKeywords, JobOptions
+from conveyor_nb.core.package_logger import bound_tracebacks
 from conveyor_nb.core.repeat import Repeat
 from conveyor_nb.core.worker_options import Batch, GroupLimits, Limiter, WorkerKeywords
 from conveyor_nb.flow import FlowNode, FlowProducer

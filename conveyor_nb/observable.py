@@ -11,10 +11,10 @@ from weakref import ref
 from msgspec.structs import replace
 
 from conveyor_nb.clocks.loops import call_on
+from conveyor_nb.core.cell_reruns import current_origin, replace_earlier
 from conveyor_nb.core.freezing import freeze
 from conveyor_nb.core.lifecycle import SETTLED
 from conveyor_nb.core.model import EventType, JobData, JobState, StoreEvent
-from conveyor_nb.core.origins import current_origin, replace_earlier
 from conveyor_nb.core.text import shown
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.stores.events import EventBus

@@ -223,7 +223,7 @@ class Queue(Displayable, Adding, Looking, Maintaining):
         so on. Handlers may be async; also a decorator: ``@queue.on("completed")``.
 
         In a notebook, when a cell is run again its handler replaces the one of before, found by
-        its name: see ``conveyor_nb.core.origins``.
+        its name: see ``conveyor_nb.core.cell_reruns``.
         """
         self._require_open()
         self.store.subscribe(self.name, self._bus.emit)

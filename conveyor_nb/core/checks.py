@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, TypeVar, cast
 
 from conveyor_nb.core.durations import Duration, to_seconds
-from conveyor_nb.core.numerals import plain_flag, plain_int, plain_number, plain_text
+from conveyor_nb.core.plain_values import plain_flag, plain_int, plain_number, plain_text
 from conveyor_nb.core.text import one_line, shown
 
 __all__ = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from conveyor_nb.core.numerals import plain_number, plain_span
+from conveyor_nb.core.plain_values import plain_number, plain_span
 from conveyor_nb.core.text import shown
 
 __all__ = ["Duration", "format_seconds", "to_delta", "to_seconds"]

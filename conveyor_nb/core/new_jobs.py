@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from conveyor_nb.core.canonical import canonical_json, sha256_of
+from conveyor_nb.core.canonical_json import canonical_json, sha256_of
 from conveyor_nb.core.checks import MAX_NAME_LENGTH, check_name, reject_unknown
 from conveyor_nb.core.model import ALL_NAMES, JobData, JobScheduler
 from conveyor_nb.core.options import OPTION_NAMES, JobOptions

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from conveyor_nb.core.checks import check_count, positive_seconds, to_instant
 from conveyor_nb.core.declaring import Options, option
 from conveyor_nb.core.durations import Duration
-from conveyor_nb.core.numerals import plain_text
+from conveyor_nb.core.plain_values import plain_text
 from conveyor_nb.core.text import shown
 
 __all__ = ["Repeat"]

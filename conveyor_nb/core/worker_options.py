@@ -23,7 +23,7 @@ from conveyor_nb.core.checks import (
 )
 from conveyor_nb.core.declaring import Options, option, option_names, spelled_out
 from conveyor_nb.core.durations import Duration
-from conveyor_nb.core.failures import RetryOn, check_retry_on
+from conveyor_nb.core.retry_policy import RetryOn, check_retry_on
 from conveyor_nb.core.text import shown
 
 __all__ = [

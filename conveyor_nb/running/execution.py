@@ -20,9 +20,9 @@ from conveyor_nb.context.runs import Run, enter_run
 from conveyor_nb.core.actions import Action, Complete, Fail, LetGo, Release
 from conveyor_nb.core.durations import format_seconds
 from conveyor_nb.core.errors import FAULTS
-from conveyor_nb.core.failures import Retried, rule
 from conveyor_nb.core.lifecycle import CANCELLED, SETTLED
 from conveyor_nb.core.model import JobState
+from conveyor_nb.core.retry_policy import Retried, rule
 from conveyor_nb.job import Job
 from conveyor_nb.running.runner import Background, Raised, Runner
 from conveyor_nb.running.tracebacks import (

@@ -16,7 +16,7 @@ from typing import Any
 
 from conveyor_nb.core.durations import Duration
 from conveyor_nb.core.errors import JobCancelledError
-from conveyor_nb.core.failures import Retried, rule
+from conveyor_nb.core.retry_policy import Retried, rule
 from conveyor_nb.core.text import inline, shown
 from conveyor_nb.running.process_group import call_at_end_of, end_own_group
 from conveyor_nb.running.process_pickle import pack_result, unpack

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import cloudpickle
 
 from conveyor_nb.core.errors import ConveyorError, PayloadError
-from conveyor_nb.core.failures import Retried
+from conveyor_nb.core.retry_policy import Retried
 from conveyor_nb.core.text import fit
 from conveyor_nb.running.tracebacks import describe
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from conveyor_nb.core import handlers
-from conveyor_nb.core.failures import Retried, Ruling, rule
+from conveyor_nb.core.retry_policy import Retried, Ruling, rule
 
 __all__ = ["ProcessEndedError", "RemoteError", "describe", "format_traceback"]
 

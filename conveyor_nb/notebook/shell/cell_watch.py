@@ -1,4 +1,4 @@
-"""Which cell runs, for what needs to know: see ``conveyor_nb.core.origins``."""
+"""Which cell runs, for what needs to know: see ``conveyor_nb.core.cell_reruns``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 
-from conveyor_nb.core.origins import Origin, enter_cell
+from conveyor_nb.core.cell_reruns import Origin, enter_cell
 
 __all__ = ["CellWatch"]
 

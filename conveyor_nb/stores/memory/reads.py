@@ -15,7 +15,6 @@ from conveyor_nb.clocks.clock import SLICE
 from conveyor_nb.core.checks import check_choice, check_flag, check_positions, to_instant
 from conveyor_nb.core.errors import MetricsDisabledError, UnreadablePayloadError
 from conveyor_nb.core.freezing import Unreadable, peek, thaw_for
-from conveyor_nb.core.matching import contains_text, to_needle
 from conveyor_nb.core.model import (
     JobData,
     JobPage,
@@ -26,6 +25,7 @@ from conveyor_nb.core.model import (
     WorkerInfo,
     to_state,
 )
+from conveyor_nb.core.payload_search import contains_text, to_needle
 from conveyor_nb.core.text import shown
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.stores.memory.metrics import Metrics

@@ -14,7 +14,7 @@ from decimal import Decimal
 from numbers import Rational, Real
 from typing import Any
 
-from conveyor_nb.core.numerals import plain_flag, plain_int
+from conveyor_nb.core.plain_values import plain_flag, plain_int
 from conveyor_nb.core.text import shown
 
 __all__ = ["canonical_json", "sha256_of"]

@@ -1,4 +1,4 @@
-"""What an exception of a handler means for its job, beyond that the attempt failed."""
+"""Whether a job is retried after what its handler raised: ``retry_on``, ``Retry``, and groups."""
 
 from __future__ import annotations
 

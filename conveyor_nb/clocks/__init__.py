@@ -1,1 +1,5 @@
-"""Time: the clocks, timers, and the loops that these run on."""
+"""Time: clocks (real, scaled, virtual), their timers, and the event loops that these run on.
+
+Whoever needs the time asks the clock of its store; no other room reads the machine's or sleeps.
+Imports ``core``, and is imported by all above it. Begin with ``clock``.
+"""

@@ -1,6 +1,10 @@
-"""The rules of flows: pure functions from what happened to a child to a change of its parent.
+"""What makes a parent of a flow wait, and what its children do to it.
 
-``lifecycle`` says what an action changes in a job; this says what follows for its family.
+A parent is ``waiting-children`` as long as one of its children is unsettled: from when the flow is
+added; again if a child starts afresh before the parent has begun; and, retried under the policy
+``"fail"``, until its failed children have been retried and have completed. Pure functions from what
+happened to a child to a change of its parent: ``lifecycle`` says what an action changes in a job,
+this says what follows for its family.
 """
 
 from __future__ import annotations

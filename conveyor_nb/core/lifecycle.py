@@ -1,7 +1,8 @@
 """The state machine of a job: pure functions from (job, action, now) to a change and its events.
 
-The only place that knows which transition is legal and what follows from an outcome. Stores
-apply what is decided here; nothing here changes a job, reads a clock or waits.
+The only place that knows which transition is legal (``TRANSITIONS``), what follows from an action
+or an outcome (``decide``), and what a retry resets (``STARTS_AFRESH``). Stores apply what is
+decided here; nothing here changes a job, reads a clock or waits.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""The methods of ``Queue``, part by part: adding, job schedulers, looking, maintaining.
+"""The methods of ``Queue``, part by part: what adds, looks, maintains, and keeps schedulers.
 
-``queue`` puts them together, and adds what needs a running loop: events, workers, ``join``. Nobody
-else imports this room.
+Each part stands on those below it: ``base``, then ``schedulers``, then ``adding``; ``looking`` and
+``maintaining`` need the base alone. Only ``queue`` imports this room: it puts them together, and
+adds what listens to events, starts workers, or waits.
 """

@@ -1,1 +1,7 @@
-"""A worker's machinery, and nobody else's: slots, handlers, threads, processes, locks."""
+"""The machinery of a worker, from taking a job to reporting what came of it.
+
+``worker`` is what people hold; its ``dispatcher`` takes jobs into ``slots``, an ``execution`` calls
+the handler by one of the ``runners`` (in the loop, in a thread, in a process) and says what came of
+it, ``locks`` renews what is held and finds stalled jobs, ``overruns`` sees to handlers that do not
+stop. Only ``worker``, and who needs the current job, imports this room.
+"""

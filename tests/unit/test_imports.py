@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -232,6 +233,17 @@ def test_a_circle_is_named_in_the_order_of_its_imports() -> None:
     assert set(circle) == {"a", "b", "c"}
     assert all(after in imports[before] for before, after in pairwise(circle))
     assert circle_in(imports | {"c": {"d"}}) == []
+
+
+@pytest.mark.parametrize(
+    "room", [name for name, path in MODULES.items() if path.stem == "__init__"]
+)
+def test_a_room_says_what_stands_there(room: str) -> None:
+    text = ast.get_docstring(ast.parse(MODULES[room].read_text(encoding="utf-8")))
+    assert text
+    known = {part for module in MODULES for part in module.split(".")}
+    known |= {PACKAGE, "static"}
+    assert set(re.findall(r"``([a-z_]+)``", text)) - known == set()
 
 
 def test_few_modules_stand_beside_the_rooms() -> None:

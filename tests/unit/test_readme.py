@@ -74,3 +74,16 @@ def test_both_commands_are_there_as_they_are_run(readme: str) -> None:
         'python -m pip install -e ".[test]" && python -m pytest',
     ):
         assert f"```sh\n{command}\n```" in readme
+
+
+def test_every_room_is_on_the_map(readme: str, checkout: Path) -> None:
+    package = checkout / "conveyor_nb"
+    rooms = {
+        path.parent.name for path in package.rglob("__init__.py") if path.parent != package
+    } - {"conformance"}  # a part of testing/
+    table = readme.partition("| room |")[2]
+    named = set(re.findall(r"`(\w+)/`", table))
+    assert named == rooms
+    files = re.findall(r"`(\w+\.py)`", table)
+    assert files
+    assert all((package / name).is_file() for name in files)

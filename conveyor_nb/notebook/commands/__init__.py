@@ -1,1 +1,4 @@
-"""``%conveyor``, ``%%worker`` and what they do."""
+"""``%conveyor``, ``%%worker`` and what they do.
+
+Begin with ``magics``; a sub-command is in ``queue_commands`` or ``kernel_commands``.
+"""

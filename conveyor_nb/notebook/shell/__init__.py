@@ -1,1 +1,1 @@
-"""The kernel around us: its session, what is printed, interrupts, the terminal."""
+"""The kernel around us: its ``session``, ``interrupts``, what jobs print in it (``capture``)."""

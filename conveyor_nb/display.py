@@ -10,28 +10,20 @@ import importlib
 from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from conveyor_nb.core.model import ALL_NAMES
-from conveyor_nb.core.text import shown
-
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-    from conveyor_nb.stores.interface import StoreInterface
 
 __all__ = [
     "Displayable",
     "Renderers",
     "Shown",
     "bundle_of",
-    "describe_queue",
     "hand_over",
     "rows_of",
 ]
 
 _DOOR = "conveyor_nb.notebook.renderers"
 """Where the renderers are: importing this module hands them over."""
-
-_MOST_NAMES = 5
 
 
 class Renderers(NamedTuple):
@@ -91,7 +83,8 @@ class Displayable(Shown):
 
         Raises:
             ValueError: there is no such state.
-            TypeError: a state was asked of a worker or job, or the store can't be read at once.
+            TypeError: a state was asked of a worker or job.
+            ReadTimeoutError: the store did not answer within 10 seconds.
         """
         return _renderers().frame_of(self, state)
 
@@ -104,21 +97,3 @@ def bundle_of(subject: object) -> dict[str, Any]:
 def rows_of(frame: DataFrame) -> list[dict[Any, Any]]:
     """The rows of a DataFrame as plain dicts: see ``Queue.add_frame``."""
     return _renderers().rows_of(frame)
-
-
-def describe_queue(store: StoreInterface, name: str) -> str:
-    """A queue's jobs and pauses in a few words, such as ``"12 waiting, 4 active, paused"``.
-
-    A store that can't be read without waiting is named instead.
-    """
-    counts = getattr(store, "counts", None)
-    if counts is None:
-        return f"in a {type(store).__name__}"
-    parts = [f"{count} {state}" for state, count in counts(name).items() if count] or ["no jobs"]
-    paused = store.paused_names(name)  # type: ignore[attr-defined]  # goes with counts
-    if ALL_NAMES in paused:
-        return ", ".join([*parts, "paused"])
-    names = sorted(paused)
-    parts += [f"{shown(name)} paused" for name in names[:_MOST_NAMES]]
-    parts += [f"{len(names) - _MOST_NAMES:,} more names paused"] * (len(names) > _MOST_NAMES)
-    return ", ".join(parts)

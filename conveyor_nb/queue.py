@@ -26,7 +26,7 @@ from conveyor_nb.core.options import (
 )
 from conveyor_nb.core.text import inline, shown
 from conveyor_nb.core.worker_options import DecoratorKeywords, WorkerOptions
-from conveyor_nb.display import Displayable, describe_queue
+from conveyor_nb.display import Displayable
 from conveyor_nb.observable import JobObservable
 from conveyor_nb.queue_parts.adding import Adding
 from conveyor_nb.queue_parts.looking import Looking
@@ -34,6 +34,7 @@ from conveyor_nb.queue_parts.maintaining import Maintaining
 from conveyor_nb.registry import HandlerFunction, install_handler
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.stores.events import EventBus, EventHandler, EventStream
+from conveyor_nb.stores.reads import describe_queue
 
 __all__ = ["Queue"]
 

@@ -7,11 +7,20 @@ import concurrent.futures
 import contextvars
 from collections.abc import Callable, Coroutine
 from threading import get_ident
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple, cast
 
 from conveyor_nb.clocks.clock import REAL_TIME
 
-__all__ = ["LOOK", "Flag", "block_on", "call_on", "run_on", "runs_here"]
+__all__ = [
+    "LOOK",
+    "Flag",
+    "WouldWaitError",
+    "at_once",
+    "block_on",
+    "call_on",
+    "run_on",
+    "runs_here",
+]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -79,6 +88,24 @@ async def run_on(loop: asyncio.AbstractEventLoop, make: Callable[[], Coroutine[A
         there.cancel()
         raise
     return await there
+
+
+class WouldWaitError(Exception):
+    """A coroutine that was to get to its end at once would have to wait; it was closed."""
+
+
+def at_once(work: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns, if it gets there without ever waiting.
+
+    Raises:
+        WouldWaitError: it would have to wait. What it has begun by then stays half done.
+    """
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return cast("T", done.value)
+    work.close()
+    raise WouldWaitError
 
 
 def block_on(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:

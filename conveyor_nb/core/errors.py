@@ -27,6 +27,7 @@ __all__ = [
     "MetricsDisabledError",
     "PayloadError",
     "QueueClosedError",
+    "ReadTimeoutError",
     "Retry",
     "RetryRefusedError",
     "ScheduleReplacedWarning",
@@ -265,6 +266,19 @@ class UnreadablePayloadError(ConveyorError):
         )
         self.what = what
         self.job_id = job_id
+
+
+class ReadTimeoutError(ConveyorError, TimeoutError):
+    """A plain call, which can't await a store, was not answered by it in time.
+
+    The loop stands still during such a call. A store that needs that loop can't answer then.
+    """
+
+    def __init__(self, store_kind: str, limit: float, instead: str = "") -> None:
+        advice = f"; {instead}" if instead else ""
+        super().__init__(f"a {fit(store_kind)} did not answer within {limit:g} s{advice}")
+        self.store_kind = store_kind
+        self.limit = limit
 
 
 class PayloadError(ConveyorError, TypeError):

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame
 
+from conveyor_nb.core.errors import ReadTimeoutError
 from conveyor_nb.core.freezing import Unreadable
 from conveyor_nb.core.model import (
     AttemptRecord,
@@ -34,7 +35,10 @@ from conveyor_nb.job import Job
 from conveyor_nb.lists import JobList
 from conveyor_nb.notebook.cells import payload_cells, presentable, read_all
 from conveyor_nb.notebook.reads import jobs_of
-from conveyor_nb.worker import live_workers
+from conveyor_nb.queue import Queue
+from conveyor_nb.stores import StoreInterface
+from conveyor_nb.stores.reads import read_now
+from conveyor_nb.worker import Worker, live_workers
 
 __all__ = [
     "DataFrame",
@@ -58,6 +62,11 @@ _NUMBER = np.dtype("float64")
 _FLAG = np.dtype("bool")
 _OBJECT = np.dtype("object")
 _PAYLOAD = "payload"
+
+_PATIENCE = 10.0
+"""For how many seconds a plain ``to_frame()`` waits for a store."""
+
+_INSTEAD = "use jobs_frame(await store.list_jobs(queue_name)), which waits and lets the loop go on"
 
 Column = tuple[str, Callable[[Any], Any], Any]
 """A column's name, how to get its value from a record, and its dtype.
@@ -277,10 +286,26 @@ def frame_of(subject: object, state: str | None = None) -> DataFrame:
                 f"the frame of a job has its attempts, so state={shown(state)} has no use"
             )
         return attempts_frame([subject])
-    wanted = to_state(state)
-    if isinstance(subject, JobList):
-        return jobs_frame(job for job in subject if wanted in (None, job.state))
-    return jobs_frame(jobs_of(subject, wanted))
+    return jobs_frame(_jobs_at_hand(subject, to_state(state)))
+
+
+def _jobs_at_hand(subject: object, state: JobState | None) -> Iterable[JobData | Job]:
+    match subject:
+        case Queue() | StoreInterface():
+            store = subject.store if isinstance(subject, Queue) else subject
+            try:
+                return read_now(store, lambda reads: jobs_of(reads, subject, state), _PATIENCE)
+            except ReadTimeoutError as error:
+                raise ReadTimeoutError(error.store_kind, error.limit, _INSTEAD) from None
+        case JobList():
+            return (job for job in subject if state in (None, job.state))
+        case Worker() if state is None:
+            return subject.running
+        case Worker():
+            raise TypeError(
+                f"the jobs a worker runs are all active, so state={shown(state)} has no use"
+            )
+    raise TypeError(f"a {type(subject).__name__} has no jobs to show")
 
 
 # -- building -------------------------------------------------------------------------------

@@ -38,13 +38,14 @@ from conveyor_nb.notebook.panel.job_detail import (
     result_text,
 )
 from conveyor_nb.notebook.panel.job_table import page_bounds
-from conveyor_nb.notebook.reads import ReadableStore
+from conveyor_nb.notebook.reads import QueueLine, queue_lines
 from conveyor_nb.notebook.shell.terminal import is_terminal
 from conveyor_nb.queue import Queue
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.stores.reads import Reads, counts_in_words, read_now, why_unread
 from conveyor_nb.worker import Worker
 
-__all__ = ["mimebundle", "static_html"]
+__all__ = ["mimebundle", "queues_html", "static_html"]
 
 _TEXT = "max-height:24em; overflow:auto"
 
@@ -119,32 +120,58 @@ def _can_be_live() -> bool:
 
 
 def _queue_html(queue: Queue) -> str:
-    store = queue.store
-    if queue.closed or not isinstance(store, ReadableStore):
+    if queue.closed:
         return tag("pre", repr(queue))
-    counts = store.counts(queue.name)
-    paused = store.paused_names(queue.name)
-    start, end, newest_first = page_bounds(None, 0, total := sum(counts.values()))
-    jobs = store.snapshot(queue.name, None, start, end)
-    if newest_first:
-        jobs.reverse()
+
+    async def look(
+        reads: Reads,
+    ) -> tuple[Mapping[JobState, int], frozenset[str], list[JobData]]:
+        counts = await reads.get_job_counts(queue.name)
+        paused = await reads.get_paused_job_names(queue.name)
+        start, end, newest_first = page_bounds(None, 0, sum(counts.values()))
+        jobs = await reads.list_jobs(queue.name, None, start, end)
+        return counts, paused, jobs[::-1] if newest_first else jobs
+
+    try:
+        counts, paused, jobs = read_now(queue.store, look)
+    except Exception as error:  # whatever a store raises: the display says so
+        return _page("Queue", queue.name, [], _note(_unread(queue.store, error)))
+    total = sum(counts.values())
     more = f"the newest {len(jobs)} of {total:,} jobs" if total > len(jobs) else ""
     return _page("Queue", queue.name, [_counts(counts, paused)], _jobs_table(jobs), _note(more))
 
 
 def _store_html(store: StoreInterface) -> str:
-    if not isinstance(store, ReadableStore):
-        return tag("pre", repr(store))
+    try:
+        lines = read_now(store, queue_lines)
+    except Exception as error:  # likewise
+        return _page("Store", type(store).__name__, [], _note(_unread(store, error)))
+    return queues_html(store, lines)
+
+
+def queues_html(store: StoreInterface, lines: Iterable[QueueLine]) -> str:
+    """A store with its queues."""
     states = list(JobState)
+    rows = [
+        [
+            line.name,
+            *(f"{line.counts[state]:,}" for state in states),
+            f"{len(line.workers)}",
+            "paused" if ALL_NAMES in line.paused else "",
+        ]
+        for line in lines
+    ]
     head = ["queue", *map(str, states), "workers", ""]
-    rows = []
-    for name in store.queue_names():
-        counts = store.counts(name)
-        workers = len(store.workers(name))
-        paused = "paused" if ALL_NAMES in store.paused_names(name) else ""
-        rows.append([name, *(f"{counts[state]:,}" for state in states), f"{workers}", paused])
-    content = table(head, rows) if rows else _note("no queues yet")
-    return _page("Store", type(store).__name__, [], content)
+    return _page(
+        "Store",
+        type(store).__name__,
+        [],
+        table(head, rows) if rows else _note("no queues yet"),
+    )
+
+
+def _unread(store: StoreInterface, error: Exception) -> str:
+    return f"its store, a {type(store).__name__}, {why_unread(error)}"
 
 
 def _worker_html(worker: Worker) -> str:
@@ -204,7 +231,7 @@ def _page(kind: str, name: str, beside: Iterable[Markup], *parts: str) -> str:
 
 
 def _counts(counts: Mapping[JobState, int], paused: frozenset[str]) -> Markup:
-    told = [f"{count:,} {state}" for state, count in counts.items() if count] or ["no jobs"]
+    told = counts_in_words(counts)
     if ALL_NAMES in paused:
         told.append("paused")
     elif paused:

@@ -10,11 +10,13 @@ from __future__ import annotations
 from conveyor_nb.core.text import shown
 from conveyor_nb.stores.interface import EventCallback, StoreInterface
 from conveyor_nb.stores.memory.store import MemoryStore
+from conveyor_nb.stores.reads import SynchronousReads
 
 __all__ = [
     "EventCallback",
     "MemoryStore",
     "StoreInterface",
+    "SynchronousReads",
     "check_store",
     "default_store",
     "set_default_store",

@@ -8,7 +8,8 @@ conformance suite.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -33,13 +34,15 @@ from conveyor_nb.core.model import (
     StoreEvent,
     WorkerInfo,
 )
+from conveyor_nb.display import Displayable
 from conveyor_nb.stores.capabilities import ALL_CAPABILITIES, Capability
 from conveyor_nb.stores.events import EventCallback, EventStream
+from conveyor_nb.stores.reads import Reads, describe_store
 
 __all__ = ["EventCallback", "StoreInterface"]
 
 
-class StoreInterface(ABC):
+class StoreInterface(Displayable, ABC):
     """What every store promises. All methods are coroutines but for (un)subscribing.
 
     Jobs go in and come out as copies: nobody changes a store by changing what he holds.
@@ -55,6 +58,9 @@ class StoreInterface(ABC):
 
     It raises ``UnsupportedError``, or for a payload ``PayloadError``, and stores nothing.
     """
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {describe_store(self)}>"
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -81,6 +87,16 @@ class StoreInterface(ABC):
         traceback: TracebackType | None,
     ) -> None:
         await self.disconnect()
+
+    @asynccontextmanager
+    async def reader(self) -> AsyncIterator[Reads]:
+        """What displays ask on a loop of another thread, as plain calls can't await the store.
+
+        It is the store itself, which any thread's loop may use. One whose connection belongs to
+        a loop opens another here, and closes it in the end. A store that answers without waiting
+        declares ``SynchronousReads``, and is never asked so.
+        """
+        yield self
 
     # -- jobs in ------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ from conveyor_nb.frames import attempts_frame, events_frame, results_frame, sche
 from conveyor_nb.notebook.commands.magic_output import status_text
 from conveyor_nb.notebook.listings import events_listing, jobs_listing, workers_listing
 from conveyor_nb.notebook.panel.queue_panel import panel_of
+from conveyor_nb.notebook.reads import queue_lines
 
 pytestmark = pytest.mark.asyncio
 
@@ -149,7 +150,8 @@ async def test_names(store: MemoryStore, hostile: str, check_shown: Check) -> No
     (scheduler,) = await queue.get_job_schedulers()
     check_shown(repr(scheduler), most=2_000)
     check_shown(repr(FlowJob(name, name)), most=1_000)
-    check_shown(status_text(store, {name: worker}, [name]), most=20_000, lines=True)
+    lines = await queue_lines(store, [name])
+    check_shown(status_text(lines, {name: worker}), most=20_000, lines=True)
     check_shown(repr(workers_listing(await store.list_workers())), lines=True)
     check_shown(str(JobNotFoundError(name, name)), most=1_000)
     waiting = asyncio.ensure_future(job.wait_until_finished(timeout="1s"))

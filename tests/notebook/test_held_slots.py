@@ -17,6 +17,7 @@ from conveyor_nb.notebook.panel.job_detail import job_facts
 from conveyor_nb.notebook.panel.job_table import job_row
 from conveyor_nb.notebook.panel.queue_panel import panel_of
 from conveyor_nb.notebook.panel.workers_panel import worker_rows
+from conveyor_nb.notebook.reads import queue_lines
 
 pytestmark = pytest.mark.asyncio
 
@@ -70,7 +71,7 @@ async def test_displays_of_the_worker(held: SimpleNamespace) -> None:
     assert text in held.worker._repr_mimebundle_()["text/html"]
     frame = workers_frame(await held.store.list_workers())
     assert frame[["slots_in_use", "slots_held"]].to_numpy().tolist() == [[2, 2]]
-    status = status_text(held.store, {"emails": held.worker}, ["emails"])
+    status = status_text(await queue_lines(held.store, ["emails"]), {"emails": held.worker})
     assert "2 of 3, 2 held" in status
     [row] = await worker_rows(held.store, "emails")
     assert (row["busy"], row["held"], row["concurrency"]) == (2, 2, 3)

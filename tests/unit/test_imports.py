@@ -35,11 +35,12 @@ BELOW_NOTEBOOK = "core clocks seam stores memory jobs context running people dis
 ROOMS = {
     "core": Room("core core.*", "core"),
     "clocks": Room("clocks clocks.*", "core clocks"),
+    "display": Room("display", ""),
     "seam": Room(
-        "stores.interface stores.capabilities stores.events stores.subscriptions",
-        "core clocks seam",
+        "stores.interface stores.capabilities stores.events stores.reads stores.subscriptions",
+        "core clocks display seam",
     ),
-    "memory": Room("stores.memory stores.memory.*", "core clocks seam memory display"),
+    "memory": Room("stores.memory stores.memory.*", "core clocks seam memory"),
     # The package `stores` is the door to the concrete ones: the engine asks it for the default.
     "stores": Room("stores", "core clocks seam memory"),
     "context": Room("context context.*", "core clocks seam context"),
@@ -52,7 +53,6 @@ ROOMS = {
         "queue flow worker registry",
         "core clocks seam stores jobs context running queue_parts people display",
     ),
-    "display": Room("display", "core", "seam"),
     "public": Room(
         "__init__", "core clocks seam stores jobs context running people display", "notebook"
     ),

@@ -19,11 +19,12 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from types import CodeType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from IPython.core.interactiveshell import InteractiveShell
 
 from conveyor_nb.clocks.clock import undisturbed
+from conveyor_nb.clocks.loops import WouldWaitError, at_once
 from conveyor_nb.notebook.commands.command_line import Mistake
 
 __all__ = [
@@ -76,11 +77,9 @@ def finish(work: Coroutine[Any, Any, T]) -> T:
     """
     try:
         with undisturbed():
-            work.send(None)
-    except StopIteration as done:
-        return cast("T", done.value)
-    work.close()
-    raise Mistake(CAN_NOT_WAIT)
+            return at_once(work)
+    except WouldWaitError:
+        raise Mistake(CAN_NOT_WAIT) from None
 
 
 def require_loop() -> None:

@@ -17,14 +17,17 @@ from conveyor_nb.core.model import JobState
 from conveyor_nb.notebook.commands.command_line import Mistake, quoted, split
 from conveyor_nb.notebook.commands.commands import Argument, suggestions
 from conveyor_nb.notebook.commands.magics import COMMANDS, WORKER_ARGUMENTS
-from conveyor_nb.notebook.reads import ReadableStore
 from conveyor_nb.notebook.shell.session import Session
+from conveyor_nb.stores.reads import Reads, read_now
 
 __all__ = ["Completion"]
 
 _LINE = re.compile(r"(?:^|=)\s*(?P<magic>%conveyor|%%worker)\s+(?P<typed>.*)$")
 _MOST_JOBS = 200
 """So many of the newest jobs are looked at for ids and names."""
+
+_LIMIT = 0.5
+"""For how many seconds Tab waits for a store."""
 
 
 class Completion:
@@ -89,7 +92,7 @@ class Completion:
         session = self._session
         match argument.completes:
             case "queues":
-                return session.queue_names()
+                return session.queue_names_now(_LIMIT)
             case "workers":
                 return session.workers()
             case "states":
@@ -105,20 +108,22 @@ class Completion:
             case "job names":
                 return self._jobs(before[:1], "name")
             case "jobs":
-                return self._jobs(session.queue_names(), "id")
+                return self._jobs(session.queue_names_now(_LIMIT), "id")
             case _:
                 return []
 
     def _jobs(self, queue_names: list[str], field: str) -> set[str]:
-        store = self._session.store
-        if not isinstance(store, ReadableStore):
+        async def look(reads: Reads) -> set[str]:
+            found = set()
+            for name in queue_names:
+                jobs = await reads.list_jobs(name, None, 0, _MOST_JOBS, newest_first=True)
+                found |= {getattr(job, field) for job in jobs}
+            return found
+
+        try:
+            return read_now(self._session.store, look, _LIMIT)
+        except Exception:  # whatever a store raises: there is nothing to offer
             return set()
-        found = set()
-        for name in queue_names:
-            total = sum(store.counts(name).values())
-            for job in store.snapshot(name, None, max(0, total - _MOST_JOBS)):
-                found.add(getattr(job, field))
-        return found
 
 
 def _split_last(typed: str) -> tuple[list[str], str]:

@@ -43,7 +43,7 @@ async def workers(session: Session, args: Namespace) -> Answer:
     """Give the workers of a queue, or of all, as a DataFrame."""
     from conveyor_nb.notebook.frames import workers_frame
 
-    name = None if args.queue is None else session.queue(args.queue).name
+    name = None if args.queue is None else (await session.queue(args.queue)).name
     found = await session.store.list_workers(name)
     known = {one.id for one in found}
     stopped = [
@@ -112,7 +112,7 @@ async def events(session: Session, args: Namespace) -> Answer:
     last = 20 if args.last is None else args.last
     if last < 1:
         raise Mistake(f"--last is how many events, 1 or more, not {last}")
-    name = None if args.queue is None else session.queue(args.queue).name
+    name = None if args.queue is None else (await session.queue(args.queue)).name
     found = [one for one in tuple(session.events) if name in (None, one.queue_name)]
     return Answer(events_listing(found[-last:]), events_frame(found[-last:]))
 

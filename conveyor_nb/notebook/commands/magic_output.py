@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from conveyor_nb.clocks.clock import Clock, ScaledClock
@@ -12,7 +12,8 @@ from conveyor_nb.core.model import ALL_NAMES, JobState, WorkerStatus
 from conveyor_nb.core.text import fit
 from conveyor_nb.notebook.commands.command_line import quoted
 from conveyor_nb.notebook.listings import MOST_ROWS, Listing, aligned
-from conveyor_nb.notebook.reads import readable
+from conveyor_nb.notebook.markup import as_page
+from conveyor_nb.notebook.reads import QueueLine
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.worker import Worker
 
@@ -62,17 +63,21 @@ class Answer(NamedTuple):
 class Overview:
     """A store with its queues and workers: the store's own display, and a text that says more."""
 
-    def __init__(self, store: StoreInterface, workers: Mapping[str, Worker]) -> None:
+    def __init__(
+        self, store: StoreInterface, workers: Mapping[str, Worker], lines: Sequence[QueueLine]
+    ) -> None:
         self._store = store
-        self._workers = workers
+        self._lines = lines
+        self._text = status_text(lines, workers)
 
     def __repr__(self) -> str:
-        return status_text(self._store, self._workers, readable(self._store).queue_names())
+        return self._text
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        from conveyor_nb.notebook.render import mimebundle
+        from conveyor_nb.notebook.render import queues_html
 
-        return {**mimebundle(self._store), "text/plain": repr(self)}
+        page = as_page(queues_html(self._store, self._lines))
+        return {"text/plain": self._text, "text/html": page}
 
 
 def counted(number: int, noun: str) -> str:
@@ -104,50 +109,43 @@ def pace(clock: Clock) -> str:
             return "time is real"
 
 
-def status_text(
-    store: StoreInterface, workers: Mapping[str, Worker], queue_names: Iterable[str]
-) -> str:
+def status_text(lines: Sequence[QueueLine], workers: Mapping[str, Worker]) -> str:
     """Queues with their counts, and workers with what they do, as aligned text."""
-    queue_names = list(queue_names)
-    if not queue_names:
+    if not lines:
         return 'no queues yet; add a job: %conveyor add emails send {"to": "ada@example.org"}'
-    view = readable(store)
-    counts = {name: view.counts(name) for name in queue_names}
-    in_flows = any(one[JobState.WAITING_CHILDREN] for one in counts.values())
+    in_flows = any(line.counts[JobState.WAITING_CHILDREN] for line in lines)
     states = [state for state in JobState if in_flows or state is not JobState.WAITING_CHILDREN]
     rows = [["queue", *map(str, states), ""]]
-    for name, count in counts.items():
-        told = [f"{count[state]:,}" for state in states]
-        rows.append([name, *told, _paused(view.paused_names(name))])
-    lines = aligned(rows)
-    served = {worker.queue_name for worker in workers.values()}
-    mine = {name: one for name, one in workers.items() if one.queue_name in queue_names}
+    for line in lines:
+        told = [f"{line.counts[state]:,}" for state in states]
+        rows.append([line.name, *told, _paused(line.paused)])
+    text = aligned(rows)
+    names = [line.name for line in lines]
+    mine = {name: one for name, one in workers.items() if one.queue_name in names}
     if mine:
-        lines.append("")
-        lines += aligned([["worker", "queue", "status", "runs"], *map(_worker_row, mine.items())])
-    served |= {info.queue_name for info in view.workers()}
-    if idle := [name for name in queue_names if name not in served]:
-        lines += [""]
-        lines += [
+        text.append("")
+        text += aligned([["worker", "queue", "status", "runs"], *map(_worker_row, mine.items())])
+    served = {worker.queue_name for worker in mine.values()}
+    if idle := [line.name for line in lines if not line.workers and line.name not in served]:
+        text += [""]
+        text += [
             f"nobody works on {name}; write a handler: %%worker {quoted(name)}" for name in idle
         ]
-    return "\n".join(lines)
+    return "\n".join(text)
 
 
-def queues_frame(store: StoreInterface) -> DataFrame:
+def queues_frame(lines: Sequence[QueueLine]) -> DataFrame:
     """One row for each queue: its jobs by state, whether it is paused, and its workers."""
     from conveyor_nb.notebook.frames import DataFrame
 
-    view = readable(store)
-    names = view.queue_names()
     columns: dict[str, list[Any]] = {
-        str(state): [view.counts(name)[state] for name in names] for state in JobState
+        str(state): [line.counts[state] for line in lines] for state in JobState
     }
-    columns["paused"] = [_paused(view.paused_names(name)) for name in names]
-    columns["workers"] = [len(view.workers(name)) for name in names]
+    columns["paused"] = [_paused(line.paused) for line in lines]
+    columns["workers"] = [len(line.workers) for line in lines]
     frame = DataFrame(columns).astype({name: "int64" for name in columns if name != "paused"})
-    frame.index = frame.index.astype("str") if not names else frame.index
-    return frame.set_axis(names, axis="index").rename_axis(index="queue")
+    frame.index = frame.index.astype("str") if not lines else frame.index
+    return frame.set_axis([line.name for line in lines], axis="index").rename_axis(index="queue")
 
 
 def queues_listing(frame: DataFrame) -> Listing:

@@ -16,7 +16,14 @@ from conveyor_nb.core.errors import ConveyorError
 from conveyor_nb.core.handlers import ALL_OTHERS
 from conveyor_nb.core.text import fit, one_line, shown
 from conveyor_nb.core.worker_options import GroupLimits, WorkerKeywords
-from conveyor_nb.notebook.commands.awaiting import GIVE, INSTALL, SHOW, finish, require_loop
+from conveyor_nb.notebook.commands.awaiting import (
+    CAN_NOT_WAIT,
+    GIVE,
+    INSTALL,
+    SHOW,
+    finish,
+    require_loop,
+)
 from conveyor_nb.notebook.commands.cell_handler import compile_handler
 from conveyor_nb.notebook.commands.command_line import (
     Mistake,
@@ -41,9 +48,9 @@ from conveyor_nb.notebook.commands.kernel_commands import KERNEL_COMMANDS
 from conveyor_nb.notebook.commands.known_workers import called, others_at_work, stop_line
 from conveyor_nb.notebook.commands.magic_output import Answer, Said, counted
 from conveyor_nb.notebook.commands.queue_commands import QUEUE_COMMANDS, show_overview
-from conveyor_nb.notebook.reads import ReadableStore
 from conveyor_nb.notebook.shell.session import Session
 from conveyor_nb.registry import install_worker, named_workers
+from conveyor_nb.stores.reads import SynchronousReads
 from conveyor_nb.worker import Worker
 
 __all__ = ["COMMANDS", "NAME", "WORKER_ARGUMENTS", "Magics", "help_text"]
@@ -200,7 +207,7 @@ class Magics:
             words = split(line)
             if help_wanted := _help_for(words):
                 return Answer.saying(help_wanted)
-            run, args = _read(words, self._session)
+            run, args = await _read(words, self._session)
             if settle:
                 await self._session.settle()
             answer = await run(self._session, args)
@@ -208,10 +215,7 @@ class Magics:
                 if answer.rest is not None:  # an interrupt ends the wait, and not the rest
                     await asyncio.shield(answer.rest)
                 await self._session.settle()
-        except (Mistake, ConveyorError, ValueError, TypeError) as error:
-            is_ours = isinstance(error, ConveyorError) or not isinstance(error, TypeError)
-            if not is_ours and isinstance(self._session.store, ReadableStore):
-                raise  # else it says that this store can't be read without waiting
+        except (Mistake, ConveyorError, ValueError) as error:
             _tell(f"%conveyor {name}" if name in COMMANDS else "%conveyor", error)
             return None
         return answer
@@ -223,6 +227,8 @@ class Magics:
             if name in COMMANDS and COMMANDS[name].waits:
                 self._session.spawn(self._show(line))
                 return None
+            if not (_help_for(line.split()) or self._answers_at_once()):
+                raise Mistake(CAN_NOT_WAIT)  # before anything has begun
             answer = finish(self._run(line, settle=False))
         except Mistake as error:
             _tell("%conveyor", error)
@@ -230,6 +236,9 @@ class Magics:
         if answer is None:
             return None
         return answer.shown if answer.value is None else answer.value
+
+    def _answers_at_once(self) -> bool:
+        return isinstance(self._session.store, SynchronousReads)
 
     # -- %%worker -----------------------------------------------------------------------------
 
@@ -296,11 +305,11 @@ def _first_word(line: str) -> str:
     return line.split(maxsplit=1)[0] if line.strip() else ""
 
 
-def _read(words: list[str], session: Session) -> tuple[Runner, Namespace]:
+async def _read(words: list[str], session: Session) -> tuple[Runner, Namespace]:
     """What a line asks for."""
     if not words:
         return show_overview, Namespace()
-    found = _find(words[0], session)
+    found = await _find(words[0], session)
     typed = _expanded(words[1:], found.arguments, session)
     return found.run, parse(found.parser, typed, found.arguments, example=found.example)
 
@@ -316,10 +325,10 @@ def _expanded(words: list[str], arguments: tuple[Argument, ...], session: Sessio
     ]
 
 
-def _find(name: str, session: Session) -> Command:
+async def _find(name: str, session: Session) -> Command:
     if name in COMMANDS:
         return COMMANDS[name]
-    if (queue := word(name)) in session.queue_names():
+    if (queue := word(name)) in await session.queue_names():
         raise Mistake(f"what about queue {shown(queue)}? For instance: %conveyor watch {name}")
     hint = near(name, COMMANDS) if name.isprintable() else ""
     if "did you" not in hint:

@@ -38,10 +38,11 @@ from conveyor_nb.notebook.commands.magic_output import (
     status_text,
 )
 from conveyor_nb.notebook.listings import jobs_listing
-from conveyor_nb.notebook.reads import jobs_of
+from conveyor_nb.notebook.reads import jobs_of, queue_lines
 from conveyor_nb.notebook.shell.session import Session
 from conveyor_nb.notebook.shell.terminal import is_terminal
 from conveyor_nb.queue import Queue
+from conveyor_nb.stores.reads import counts_in_words
 
 __all__ = ["QUEUE_COMMANDS", "show_overview"]
 
@@ -57,16 +58,16 @@ JOB_NAME = Argument(
 
 async def show_overview(session: Session, _: Namespace) -> Answer:
     """All queues of the default store."""
-    overview = Overview(session.store, session.workers())
-    return Answer(overview, session.store)
+    lines = await queue_lines(session.reads)
+    return Answer(Overview(session.store, session.workers(), lines), session.store)
 
 
 @command(QUEUE_COMMANDS, QUEUE, example="%conveyor watch emails")
 async def watch(session: Session, args: Namespace) -> Answer:
     """Show a queue's live panel; in a terminal, how it is now."""
-    queue = session.queue(args.queue)
+    queue = await session.queue(args.queue)
     if is_terminal(session.shell):
-        now = status_text(session.store, session.workers(), [queue.name])
+        now = status_text(await queue_lines(session.reads, [queue.name]), session.workers())
         return Answer.saying(f"{now}\n\nthe live panel needs a notebook", queue)
     return Answer(queue, queue)
 
@@ -74,14 +75,17 @@ async def watch(session: Session, args: Namespace) -> Answer:
 @command(QUEUE_COMMANDS, ANY_QUEUE, example="%conveyor status emails")
 async def status(session: Session, args: Namespace) -> Answer:
     """Say how many jobs are in which state, and what the workers do."""
-    names = session.queue_names() if args.queue is None else [session.queue(args.queue).name]
-    return Answer.saying(status_text(session.store, session.workers(), names))
+    names = await session.queue_names()
+    if args.queue is not None:
+        names = [(await session.queue(args.queue)).name]
+    lines = await queue_lines(session.reads, names)
+    return Answer.saying(status_text(lines, session.workers()))
 
 
 @command(QUEUE_COMMANDS, example="%conveyor queues")
 async def queues(session: Session, _: Namespace) -> Answer:
     """Show the queues; `x = %conveyor queues` gives them as a DataFrame."""
-    frame = queues_frame(session.store)
+    frame = queues_frame(await queue_lines(session.reads))
     return Answer(queues_listing(frame), frame)
 
 
@@ -90,8 +94,8 @@ async def jobs(session: Session, args: Namespace) -> Answer:
     """Show the jobs of a queue, or of all; `x = %conveyor jobs` gives them as a DataFrame."""
     from conveyor_nb.notebook.frames import jobs_frame
 
-    subject = session.store if args.queue is None else session.queue(args.queue)
-    found = jobs_of(subject, args.state)
+    subject = session.store if args.queue is None else await session.queue(args.queue)
+    found = await jobs_of(session.reads, subject, args.state)
     newest = args.state not in (JobState.WAITING, JobState.DELAYED)
     hint = "; x = %conveyor jobs gives them all"
     return Answer(jobs_listing(found, newest=newest, hint=hint), jobs_frame(found))
@@ -152,7 +156,7 @@ async def job(session: Session, args: Namespace) -> Answer:
 async def add(session: Session, args: Namespace) -> Answer:
     """Add a job to a queue."""
     payload = None if args.payload is None else payload_of(args.payload, session.variables)
-    new = _told_if_new(args.queue, session.queue_names())
+    new = _told_if_new(args.queue, await session.queue_names())
     with _told_plainly("add"):
         added = await session.any_queue(args.queue).add(args.name, payload, **_job_options(args))
     when = f", due {added.delay_until:%Y-%m-%d %H:%M:%S} UTC" if added.delay_until else ""
@@ -162,7 +166,7 @@ async def add(session: Session, args: Namespace) -> Answer:
 @command(QUEUE_COMMANDS, QUEUE, JOB_NAME, example="%conveyor pause emails")
 async def pause(session: Session, args: Namespace) -> Answer:
     """Start no more jobs of a queue; those that run finish."""
-    queue = session.queue(args.queue)
+    queue = await session.queue(args.queue)
     await queue.pause(args.job_name)
     return Answer.saying(f"{_which(args)} is paused until %conveyor resume {_typed(args)}")
 
@@ -170,7 +174,7 @@ async def pause(session: Session, args: Namespace) -> Answer:
 @command(QUEUE_COMMANDS, QUEUE, JOB_NAME, example="%conveyor resume emails")
 async def resume(session: Session, args: Namespace) -> Answer:
     """Start the jobs of a queue again."""
-    queue = session.queue(args.queue)
+    queue = await session.queue(args.queue)
     if not await _is_paused(queue, args.job_name):
         return Answer.saying(f"{_which(args)} was not paused")
     await queue.resume(args.job_name)
@@ -187,7 +191,7 @@ async def resume(session: Session, args: Namespace) -> Answer:
 async def retry(session: Session, args: Namespace) -> Answer:
     """Run the failed jobs of a queue again, with all their attempts."""
     state = args.state or JobState.FAILED
-    queue = session.queue(args.queue)
+    queue = await session.queue(args.queue)
     count = await queue.retry_jobs(state)
     refused = await queue.count(state)
     left = f"; {counted(refused, 'job')} can't be: job.retry() says why" if refused else ""
@@ -209,14 +213,14 @@ async def retry(session: Session, args: Namespace) -> Answer:
 @command(QUEUE_COMMANDS, QUEUE, example="%conveyor promote emails")
 async def promote(session: Session, args: Namespace) -> Answer:
     """Let the delayed jobs of a queue run now."""
-    count = await session.queue(args.queue).promote_jobs()
+    count = await (await session.queue(args.queue)).promote_jobs()
     return Answer.saying(f"{args.queue}: {counted(count, 'delayed job')} to run now", count)
 
 
 @command(QUEUE_COMMANDS, QUEUE, example="%conveyor drain emails")
 async def drain(session: Session, args: Namespace) -> Answer:
     """Remove all jobs of a queue that wait: for their turn, their time or their children."""
-    count = await session.queue(args.queue).drain()
+    count = await (await session.queue(args.queue)).drain()
     return Answer.saying(f"{args.queue}: {counted(count, 'job')} removed", count)
 
 
@@ -232,7 +236,7 @@ async def clean(session: Session, args: Namespace) -> Answer:
     state = args.state or JobState.COMPLETED
     if state is JobState.ACTIVE:
         raise Mistake("an active job can't be cleaned away; there are the other states")
-    count = await session.queue(args.queue).clean(state, args.grace or 0)
+    count = await (await session.queue(args.queue)).clean(state, args.grace or 0)
     return Answer.saying(f"{args.queue}: {counted(count, f'{state} job')} removed", count)
 
 
@@ -248,7 +252,7 @@ async def wait(session: Session, args: Namespace) -> Answer:
 
     Jobs that are delayed, also for a retry, and not yet due are not waited for.
     """
-    queue = session.queue(args.queue)
+    queue = await session.queue(args.queue)
     await session.settle()
     await _check_that_it_ends(session, queue)
     try:
@@ -327,7 +331,7 @@ def _typed(args: Namespace) -> str:
 
 async def _counts(queue: Queue) -> str:
     counts = await queue.get_job_counts()
-    return ", ".join(f"{n:,} {state}" for state, n in counts.items() if n) or "no jobs"
+    return ", ".join(counts_in_words(counts))
 
 
 async def _check_that_it_ends(session: Session, queue: Queue) -> None:

@@ -17,7 +17,7 @@ import anywidget
 import traitlets
 from IPython.core.getipython import get_ipython
 
-from conveyor_nb.clocks.loops import call_on
+from conveyor_nb.clocks.loops import WouldWaitError, at_once, call_on
 from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.core.errors import FAULTS, ConveyorError, JobNotFoundError
 from conveyor_nb.core.model import EventType, StoreEvent
@@ -29,8 +29,8 @@ from conveyor_nb.notebook.panel.modules import bundle
 from conveyor_nb.notebook.panel.page_messages import Message, read_message
 from conveyor_nb.notebook.panel.queue_view import QueueView, sendable
 from conveyor_nb.notebook.panel.workers_panel import act_on_worker
-from conveyor_nb.notebook.reads import at_once
 from conveyor_nb.queue import Queue
+from conveyor_nb.stores.reads import SynchronousReads
 
 __all__ = ["Panel", "close_panels", "panel_of"]
 
@@ -74,7 +74,7 @@ class Panel(anywidget.AnyWidget):
         self._notices = 0
         self._has_warned = False
         self.was_live = False
-        super().__init__(**at_once(self._view.read()) or {})
+        super().__init__(**_first_parts(self._view))
         self.on_msg(lambda _, message, __: self.receive(message))
         _panels.append(self)
 
@@ -232,6 +232,16 @@ _JOB_ACTIONS: Mapping[str, Callable[[Job], Awaitable[None]]] = {
     "cancel": Job.cancel,
     "remove": Job.remove,
 }
+
+
+def _first_parts(view: QueueView) -> dict[str, Any]:
+    """What a panel shows before any page has asked: nothing, if the store takes time."""
+    if not isinstance(view.queue.store, SynchronousReads):
+        return {}
+    try:
+        return at_once(view.read())
+    except WouldWaitError:  # a long step is under way
+        return {}
 
 
 async def _now(function: Callable[[Any], None], value: object) -> None:

@@ -30,10 +30,10 @@ from conveyor_nb.notebook.commands.known_workers import (
     known_workers,
     take_workers_by_hand,
 )
-from conveyor_nb.notebook.reads import ReadableStore
 from conveyor_nb.queue import Queue
 from conveyor_nb.registry import take_named_workers
 from conveyor_nb.stores import MemoryStore, StoreInterface, default_store, set_default_store
+from conveyor_nb.stores.reads import Reads, read_now, reads_of
 from conveyor_nb.worker import Worker, holding_workers, live_workers
 
 __all__ = ["KEPT_EVENTS", "Session", "finish_closing", "wait_for_closing"]
@@ -78,14 +78,26 @@ class Session:
         variables: dict[str, Any] = self.shell.user_ns
         return variables
 
-    def queue_names(self) -> list[str]:
+    @property
+    def reads(self) -> Reads:
+        """What a command asks of the store in order to show it."""
+        return reads_of(self.store)
+
+    async def queue_names(self) -> list[str]:
         """The queues of the store: those with jobs or workers, and those a variable holds."""
+        return sorted({*self._queues_here(), *await self.reads.list_queues()})
+
+    def queue_names_now(self, limit: float) -> list[str]:
+        """The same, as far as the store tells its own within so many seconds."""
+        names = self._queues_here()
+        with contextlib.suppress(Exception):  # whatever a store raises: Tab offers the others
+            names |= set(read_now(self.store, lambda reads: reads.list_queues(), limit))
+        return sorted(names)
+
+    def _queues_here(self) -> set[str]:
         store = self.store
         names = {one.name for one in self.variables.values() if _is_queue_of(one, store)}
-        names |= {worker.queue_name for worker in self.workers().values()}
-        if isinstance(store, ReadableStore):
-            names |= set(store.queue_names())
-        return sorted(names)
+        return names | {worker.queue_name for worker in self.workers().values()}
 
     def queue_variables(self) -> list[str]:
         """The variables of the notebook that hold a queue of the store."""
@@ -95,13 +107,13 @@ class Session:
             name for name, one in variables if name[0] != "_" and _is_queue_of(one, store)
         )
 
-    def queue(self, name: str) -> Queue:
+    async def queue(self, name: str) -> Queue:
         """A queue of the store.
 
         Raises:
             Mistake: nobody has heard of it.
         """
-        known = self.queue_names()
+        known = await self.queue_names()
         if name in known:
             return self.any_queue(name)
         if elsewhere := self._store_elsewhere(name):

@@ -31,11 +31,12 @@ from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.stores.memory.metrics import Metrics
 from conveyor_nb.stores.memory.slices import Slices, Step, StoreLock, in_slices, in_turn, sliced
 from conveyor_nb.stores.memory.state import MemoryState
+from conveyor_nb.stores.reads import SynchronousReads
 
 __all__ = ["MemoryReads", "scheduler_out"]
 
 
-class MemoryReads(StoreInterface):
+class MemoryReads(StoreInterface, SynchronousReads):
     """The look-ups of a store in memory, over its state."""
 
     _state: MemoryState

@@ -41,7 +41,6 @@ from conveyor_nb.core.model import (
     to_state,
 )
 from conveyor_nb.core.text import shown
-from conveyor_nb.display import Displayable
 from conveyor_nb.stores.interface import EventCallback
 from conveyor_nb.stores.memory.bulk import MemoryBulk
 from conveyor_nb.stores.memory.queue_index import QueueIndex
@@ -74,7 +73,7 @@ _UPDATES: Mapping[str, Callable[[Any], actions.Action]] = {
 }
 
 
-class MemoryStore(Displayable, MemoryBulk):
+class MemoryStore(MemoryBulk):
     """Keeps jobs in memory, for as long as the process lives.
 
     Args:
@@ -123,12 +122,6 @@ class MemoryStore(Displayable, MemoryBulk):
         self._acquire, self._release = self._lock.acquire, self._lock.release
         self._slices = Slices(self.clock, self._lock, self._flush)
         self._expiry_timer = Timer(self.clock, self._remove_expired)
-
-    def __repr__(self) -> str:
-        with self._lock:
-            queues = self._state.queues.values()
-            jobs = sum(queue.count(None) for queue in queues)
-            return f"<MemoryStore: {jobs} jobs in {len(queues)} queues>"
 
     # -- life ---------------------------------------------------------------------------------
 

@@ -1,0 +1,316 @@
+"""What is shown of a store that can't be read without waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+from pandas.testing import assert_frame_equal
+
+from conveyor_nb import Job, MemoryStore, Queue, ReadTimeoutError, VirtualClock, Worker
+from conveyor_nb.notebook import render
+from conveyor_nb.notebook.panel.queue_panel import close_panels, panel_of
+from conveyor_nb.stores import reads
+from conveyor_nb.stores.reads import Reads, SynchronousReads
+from tests.far_store import FarStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .conftest import Kernel
+
+
+@pytest_asyncio.fixture
+async def near() -> AsyncIterator[MemoryStore]:
+    """A store in memory with jobs in several states, two queues, and a pause."""
+
+    async def send(job: Job) -> str:
+        if job.name == "bad":
+            raise ConnectionError("no answer")
+        return "sent"
+
+    async with MemoryStore(clock=VirtualClock(), ids="sequential") as store:
+        emails, images = Queue("emails", store=store), Queue("images", store=store)
+        await emails.add("send", {"to": "ada"})
+        await emails.add("bad")
+        async with Worker("emails", send, store=store) as worker:
+            await worker.run_until_idle()
+        await emails.add("send", {"to": "bob"}, delay="1h")
+        await images.add("resize")
+        await images.pause()
+        await emails.pause("send")
+        yield store
+
+
+@pytest.fixture
+def far(near: MemoryStore) -> FarStore:
+    return FarStore(near)
+
+
+@pytest.mark.asyncio
+async def test_a_store_in_memory_is_read_without_a_thread(
+    near: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reads, "Thread", None)
+    assert isinstance(near, SynchronousReads)
+    assert repr(near) == "<MemoryStore: 4 jobs in 2 queues>"
+    assert len(near.to_frame()) == 4
+    assert "resize" in Queue("images", store=near)._repr_mimebundle_()["text/html"]
+
+
+@pytest.mark.asyncio
+async def test_what_is_shown_is_the_same_for_a_store_that_takes_time(
+    near: MemoryStore, far: FarStore
+) -> None:
+    assert not isinstance(far, SynchronousReads)
+    threads = threading.active_count()
+    for name in ("emails", "images", "none"):
+        here, there = Queue(name, store=near), Queue(name, store=far)
+        assert repr(there) == repr(here)
+        assert there._repr_mimebundle_() == here._repr_mimebundle_()
+        assert_frame_equal(there.to_frame(), here.to_frame())
+        assert_frame_equal(there.to_frame("failed"), here.to_frame("failed"))
+    assert repr(far) == "<FarStore: 4 jobs in 2 queues>"
+    assert_frame_equal(far.to_frame(), near.to_frame())
+    page = near._repr_mimebundle_()["text/html"]
+    assert far._repr_mimebundle_()["text/html"] == page.replace("MemoryStore", "FarStore")
+    assert threading.active_count() == threads, "who was asked is gone"
+
+
+@pytest.fixture
+def in_kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(render, "_can_be_live", lambda: True)
+    yield
+    close_panels()
+
+
+@pytest.mark.asyncio
+@pytest.mark.usefixtures("in_kernel")
+async def test_a_panel_reads_by_awaiting_alone(
+    near: MemoryStore, far: FarStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = panel_of(Queue("emails", store=near)), panel_of(Queue("emails", store=far))
+    assert here.head["name"] == "emails"
+    assert there.head == {}, "nothing is there before it was awaited"
+    monkeypatch.setattr(reads, "Thread", None)
+    for panel in (here, there):
+        panel._view.open("emails-2")
+    assert await there._view.read() == await here._view.read()
+    await there._send_frame(1)
+    assert there.head == here.head
+
+
+# -- stores that don't answer ------------------------------------------------------------------
+
+
+class NeedsItsLoop(FarStore):
+    """Answers only when the loop it was made on has had a turn."""
+
+    def __init__(self, near: MemoryStore) -> None:
+        super().__init__(near)
+        self._loop = asyncio.get_running_loop()
+
+    async def get_job_counts(self, queue_name: str) -> Any:
+        ask = self.near.get_job_counts(queue_name)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(ask, self._loop))
+
+    async def list_queues(self) -> Any:
+        await self.get_job_counts("emails")
+        return await super().list_queues()
+
+    async def list_jobs(self, *given: Any, **options: Any) -> Any:
+        await self.get_job_counts("emails")
+        return await super().list_jobs(*given, **options)
+
+
+@pytest.mark.asyncio
+async def test_a_store_that_needs_the_loop_which_stands_still_is_given_up(
+    near: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reads, "GLANCE", 0.02)
+    monkeypatch.setattr("conveyor_nb.notebook.frames._PATIENCE", 0.02)
+    store = NeedsItsLoop(near)
+    queue = Queue("emails", store=store)
+    told = "did not answer within 0.02 s"
+    assert repr(queue) == f"<Queue emails: in a NeedsItsLoop that {told}>"
+    monkeypatch.setattr(reads, "_BRIEFLY", 0.02)
+    assert repr(store) == f"<NeedsItsLoop: {told}>"
+    assert f"its store, a NeedsItsLoop, {told}" in queue._repr_mimebundle_()["text/html"]
+    with pytest.raises(ReadTimeoutError, match=f"a NeedsItsLoop {told}; .*await"):
+        queue.to_frame()
+    assert (await queue.get_job_counts())["failed"] == 1, "on its loop it answers"
+
+
+class Stuck(FarStore):
+    """Blocks the thread that asks it, and hears of no cancelling."""
+
+    def __init__(self, near: MemoryStore) -> None:
+        super().__init__(near)
+        self.released = threading.Event()
+        self.asked = 0
+
+    async def get_job_counts(self, queue_name: str) -> Any:
+        self.asked += 1
+        self.released.wait()
+        return await super().get_job_counts(queue_name)
+
+
+@pytest.mark.asyncio
+async def test_only_one_thread_at_a_time_waits_for_a_store_that_is_stuck(
+    near: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reads, "GLANCE", 0.02)
+    store = Stuck(near)
+    queues = [Queue(name, store=store) for name in ("emails", "images", "others")]
+    texts = {repr(queue).partition(": ")[2] for queue in queues}
+    assert len(texts) == 2, "the first look is given its time, the others are not even begun"
+    assert all(text.startswith("in a Stuck that did not answer") for text in texts)
+    assert store.asked == 1
+    store.released.set()
+    waiting = [one for one in threading.enumerate() if one.name == "reader of a Stuck"]
+    for thread in waiting:
+        thread.join()
+    monkeypatch.setattr(reads, "_BRIEFLY", 60)
+    assert repr(queues[1]) == "<Queue images: 1 waiting, paused>"
+
+
+@pytest.mark.asyncio
+async def test_a_store_that_lets_one_wait_in_vain_is_waited_for_briefly_after_that(
+    near: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reads, "GLANCE", 0.02)
+    monkeypatch.setattr(reads, "_BRIEFLY", 0.01)
+    queue = Queue("emails", store=NeedsItsLoop(near))
+    limits = [repr(queue).rpartition("within ")[2] for _ in range(3)]
+    assert limits == ["0.02 s>", "0.01 s>", "0.01 s>"]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError("no route"), "can't be read now: OSError: no route"),
+        (TimeoutError("its own"), "can't be read now: TimeoutError: its own"),
+        (SystemExit(3), "can't be read now: RuntimeError: the read ended by SystemExit(3)"),
+        (asyncio.CancelledError(), "can't be read now: RuntimeError: the read ended by "),
+    ],
+)
+@pytest.mark.asyncio
+async def test_a_store_that_raises_is_shown_to(
+    far: FarStore, error: BaseException, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise error
+
+    for name in ("get_job_counts", "list_queues", "list_jobs"):
+        monkeypatch.setattr(far, name, fail)
+    queue = Queue("emails", store=far)
+    for one in (queue, far):
+        assert told in repr(one)
+        assert "can&#x27;t be read now" in one._repr_mimebundle_()["text/html"]
+        with pytest.raises((OSError, RuntimeError)):
+            one.to_frame()
+
+
+@pytest.mark.asyncio
+async def test_a_store_may_open_a_connection_for_the_loop_that_asks(
+    near: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[object] = []
+
+    class Connected(FarStore):
+        @asynccontextmanager
+        async def reader(self) -> AsyncIterator[Reads]:
+            loop = asyncio.get_running_loop()
+            used.append(loop is not main)
+            try:
+                yield self.near
+            finally:
+                used.append("closed")
+
+    main = asyncio.get_running_loop()
+    queue = Queue("images", store=Connected(near))
+    assert repr(queue) == "<Queue images: 1 waiting, paused>"
+    assert used == [True, "closed"]
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(near, "get_job_counts", never)
+    monkeypatch.setattr(reads, "GLANCE", 0.02)
+    assert "did not answer" in repr(queue)
+    for thread in [one for one in threading.enumerate() if one.name.startswith("reader of a")]:
+        thread.join()
+    assert used == [True, "closed"] * 2, "also when it was given up"
+
+
+# -- in a kernel -------------------------------------------------------------------------------
+
+SETUP = """
+import sys
+sys.path.insert(0, {checkout!r})
+from tests.far_store import FarStore
+from conveyor_nb import *
+set_default_store(FarStore(MemoryStore(clock=VirtualClock(), ids="sequential")))
+"""
+
+
+@pytest.fixture
+def far_kernel(kernel: Kernel, checkout: Path) -> Iterator[Kernel]:
+    """A kernel whose default store takes time to answer."""
+    kernel.do(SETUP.format(checkout=str(checkout)))
+    yield kernel
+    kernel.do("set_default_store(None)")
+
+
+def test_every_command_works_over_a_store_that_takes_time(far_kernel: Kernel) -> None:
+    do = far_kernel.do
+    assert do("%conveyor add emails send {}").out == (
+        "emails (a new queue): job emails-1 is waiting\n"
+    )
+    do("%conveyor add emails send {} --delay 1h\n%conveyor add images resize {}")
+    assert "nobody works on images" in do("%conveyor status").out
+    assert "images" in do("%conveyor").text
+    assert "images" not in do("%conveyor status emails").out
+    assert do("found = %conveyor queues\nlist(found.waiting)").text == "[1, 1]"
+    assert do("found = %conveyor jobs\nlist(found.index)").text == (
+        "['emails-1', 'emails-2', 'images-1']"
+    )
+    assert "emails-2" in do("%conveyor jobs emails --state delayed").text
+    assert "delayed" in do("%conveyor job emails-2").text
+    assert do("%conveyor watch emails").text == "<Queue emails: 1 waiting, 1 delayed>"
+    assert "is paused" in do("%conveyor pause emails").out
+    assert "goes on" in do("%conveyor resume emails").out
+    do("%%worker emails\nreturn 'sent'")
+    assert "nothing to do now" in do("%conveyor wait emails").out
+    assert (
+        "there is no queue 'emials'; did you mean" in far_kernel.run("%conveyor drain emials").err
+    )
+    assert "emails" in do("%conveyor workers").text
+    assert "1 job removed" in do("%conveyor drain images").out
+
+
+def test_tab_offers_what_a_store_that_takes_time_tells(far_kernel: Kernel) -> None:
+    far_kernel.do("%conveyor add emails send {}")
+    assert "%conveyor pause emails" in far_kernel.complete("%conveyor pause em")
+    assert "%conveyor job emails-1" in far_kernel.complete("%conveyor job em")
+
+
+def test_a_line_that_can_not_be_awaited_begins_nothing(far_kernel: Kernel) -> None:
+    far_kernel.do("queue = Queue('emails')\ndef add():\n    %conveyor add emails send {}\n")
+    assert "this has to wait; put the line at the top of a cell" in far_kernel.run("add()").err
+    assert far_kernel.value("await queue.count()") == 0
+    line = "(lambda: get_ipython().run_line_magic('conveyor', '-h'))()"
+    assert "Show all queues" in far_kernel.do(line).text, "what asks no store needs no waiting"
+
+
+def test_a_display_in_a_kernel_is_a_plain_call(far_kernel: Kernel) -> None:
+    far_kernel.do("queue = Queue('emails')\nawait queue.add('send')")
+    ran = far_kernel.do("queue")
+    assert ran.text == "<Queue emails: 1 waiting>"
+    assert "emails-1" in ran.shown[-1]["text/html"]
+    assert far_kernel.do("queue.store.to_frame().index[0]").text == "'emails-1'"

@@ -21,7 +21,6 @@ from conveyor_nb.core.text import shown
 
 __all__ = [
     "REAL_TIME",
-    "SLICE",
     "Callback",
     "Clock",
     "ScaledClock",
@@ -39,9 +38,6 @@ Callback = Callable[[], object]
 
 _LONG_TURN = 0.005
 """For how many real seconds, in a turn of the loop, those who work on and on may keep it."""
-
-SLICE = 256
-"""How many small things who does very many of them does from one look at the clock to the next."""
 
 _FASTEST = 1e6
 """A clock that goes faster comes to the end of all dates; one as much slower stands still."""

@@ -9,7 +9,7 @@ this says what follows for its family.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -19,11 +19,12 @@ from conveyor_nb.core.errors import RetryRefusedError
 from conveyor_nb.core.lifecycle import Change, move
 from conveyor_nb.core.model import EventType, JobData, JobState
 from conveyor_nb.core.options import ChildFailurePolicy
+from conveyor_nb.core.rows import Key
 
 __all__ = [
+    "MOST_NAMES",
     "REMOVED",
     "FamilyCheck",
-    "Key",
     "awaits_failed_children",
     "child_restarted",
     "child_settled",
@@ -34,10 +35,8 @@ __all__ = [
 REMOVED = "it was removed"
 """Why a child failed that was removed before it had settled."""
 
-_MOST_NAMES = 5
-
-Key = tuple[str, str]
-"""Queue name and job id."""
+MOST_NAMES = 5
+"""So many children are named where there may be very many."""
 
 
 # -- what children do to their parents ------------------------------------------------------
@@ -73,18 +72,19 @@ def child_settled(
     return move(parent, JobState.WAITING, updates, {})
 
 
-def child_restarted(parent: JobData, pending: int, awaited: Collection[Key]) -> Change:
+def child_restarted(parent: JobData, pending: int, named: Iterable[Key], awaited: int) -> Change:
     """Decide what a settled child that starts afresh changes in its parent.
 
     Args:
         parent: the parent as it is.
         pending: how many children the parent has to wait for now.
-        awaited: those of them that have failed and not been retried.
+        named: the first of those among them that have failed and not been retried.
+        awaited: how many of these there are.
     """
     updates: dict[str, Any] = {"pending_children_count": pending}
     if parent.state is JobState.WAITING_CHILDREN:
         if not parent.attempts_made and parent.failed_reason is not None:
-            updates["failed_reason"] = _waits_for(awaited)
+            updates["failed_reason"] = _waits_for(named, awaited)
         return Change(updates)
     if parent.state in (JobState.WAITING, JobState.DELAYED):
         updates["delay_until"] = None
@@ -126,7 +126,7 @@ def retried(
             f"its child {gone[1]!r} failed and is gone, so it would wait for that for ever; "
             "add the flow anew",
         )
-    reason = _waits_for(failed)
+    reason = _waits_for(failed, len(failed))
     updates = change.updates | {
         "state": JobState.WAITING_CHILDREN,
         "pending_children_count": pending,
@@ -136,13 +136,13 @@ def retried(
     return Change(updates, ((EventType.WAITING_CHILDREN, told),))
 
 
-def _waits_for(failed: Collection[Key]) -> str | None:
+def _waits_for(failed: Iterable[Key], count: int) -> str | None:
     """What a retried parent says of the failed children that it waits for."""
-    if not failed:
+    if not count:
         return None
-    named = ", ".join(repr(job_id) for _, job_id in islice(failed, _MOST_NAMES))
-    more = f" and {len(failed) - _MOST_NAMES:,} more" if len(failed) > _MOST_NAMES else ""
-    children = "child" if len(failed) == 1 else "children"
+    named = ", ".join(repr(job_id) for _, job_id in islice(failed, MOST_NAMES))
+    more = f" and {count - MOST_NAMES:,} more" if count > MOST_NAMES else ""
+    children = "child" if count == 1 else "children"
     return (
         f"waits for failed {children} {named}{more}: retry them, "
         "or this job with retry(children=True)"
@@ -190,7 +190,7 @@ class FamilyCheck:
         if not len(children) == len(job.children_ids) == job.pending_children_count:
             raise ValueError(
                 f"job {job.id!r} has {job.pending_children_count} pending children, and these are "
-                f"{job.children_ids[:_MOST_NAMES]!r}; a new parent waits for each of its children"
+                f"{job.children_ids[:MOST_NAMES]!r}; a new parent waits for each of its children"
             )
         if children:
             self._missing[key] = children

@@ -149,7 +149,11 @@ class Rows(Protocol):
         """
 
     def change(self, job: JobData, values: Mapping[str, Any]) -> JobData:
-        """Give some fields of a row new values; returns the row after. ``job`` is it before."""
+        """Give some fields of a row new values; returns the row after. ``job`` is it before.
+
+        A job that becomes active has started: its group has had its turn, and rate limits count
+        it, at its ``processed_at``.
+        """
 
     def remove(self, job: JobData) -> None:
         """Remove a row, and all rows of its children. ``job`` is it before."""
@@ -166,7 +170,10 @@ class Rows(Protocol):
         """The children of a parent whose row says that they failed, in the order of the flow."""
 
     def awaited_children(self, parent: Key, most: int) -> tuple[Sequence[Key], int]:
-        """The first ``most`` children that are ``awaited``, and how many there are in all."""
+        """The first ``most`` children that are ``awaited``, and how many there are in all.
+
+        In the order of the flow.
+        """
 
     # -- schedulers ---------------------------------------------------------------------------
 
@@ -225,6 +232,15 @@ class Rows(Protocol):
     def due(self, queue_name: str, now: datetime) -> Sequence[JobData]:
         """The delayed jobs whose time has come, the earliest first."""
 
+    def next_due(self, queue_name: str) -> datetime | None:
+        """When the next delayed job falls due."""
+
+    def has_waiting(self, queue_name: str) -> bool:
+        """Whether a job is waiting, be it of a paused name."""
+
+    def next_opening(self, queue_name: str) -> datetime | None:
+        """When the first of the groups that a rate limit holds back may be served again."""
+
     def active_count(self, queue_name: str) -> int:
         """How many jobs are active."""
 
@@ -236,9 +252,6 @@ class Rows(Protocol):
 
     def next_in_turn(self, queue_name: str, options: FetchOptions, now: datetime) -> JobData | None:
         """The waiting job whose turn it is, by paused names, groups, priority and place."""
-
-    def note_start(self, job: JobData, now: datetime) -> None:
-        """A job has become active: its group has had its turn, the rate limits count it."""
 
     # -- workers ------------------------------------------------------------------------------
 

@@ -27,9 +27,10 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
-from conveyor_nb.clocks.clock import SLICE, checkpoint
+from conveyor_nb.clocks.clock import checkpoint
 from conveyor_nb.core.actions import Cancel, Complete
 from conveyor_nb.core.model import JobData, JobScheduler, Lock, WorkerInfo, WorkerStatus
+from conveyor_nb.core.slicing import SLICE
 
 MANY = 4 * SLICE
 LONG: BulkJob = {"name": "send", "data": {"to": "ada"}}

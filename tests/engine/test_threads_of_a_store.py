@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from conveyor_nb import JobState, MemoryStore, Queue, StoreEvent, VirtualClock
-from conveyor_nb.clocks.clock import SLICE, checkpoint
+from conveyor_nb.clocks.clock import checkpoint
+from conveyor_nb.core.slicing import SLICE
 
 MANY = 4 * SLICE
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conveyor_nb import MemoryStore, Queue
-from conveyor_nb.clocks.clock import SLICE
+from conveyor_nb.core.slicing import SLICE
 from conveyor_nb.notebook.commands.awaiting import finish
 from conveyor_nb.notebook.commands.command_line import Mistake
 

@@ -137,7 +137,7 @@ def test_a_parent_waits_for_a_child_that_starts_afresh_unless_it_has_begun(
     state: JobState,
 ) -> None:
     parent = job_in(state)
-    change = child_restarted(parent, 1, ())
+    change = child_restarted(parent, 1, (), 0)
     moved = after(parent, change)
     goes_back = state in (WAITING, DELAYED)
     assert moved.state is (CHILDREN if goes_back else state)

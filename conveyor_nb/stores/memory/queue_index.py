@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from msgspec.structs import replace
 from sortedcontainers import SortedList
 
 from conveyor_nb.core.lifecycle import SETTLED
 from conveyor_nb.core.model import JobData, JobState
+from conveyor_nb.core.rows import HeldKey, held_key
 from conveyor_nb.stores.memory.limits import SlidingWindow
 from conveyor_nb.stores.memory.waiting import WaitingIndex
 
-__all__ = ["HeldKey", "QueueIndex", "held_key"]
-
-HeldKey = str | tuple[str, str]
-"""What an unfinished job keeps others from having: a key, or a job name and the payload's hash."""
-
-
-def held_key(job: JobData) -> HeldKey | None:
-    """What a job holds while it is unfinished, if it has a deduplication key."""
-    key = job.deduplication_key
-    if key is None:
-        return None
-    rule = job.opts.deduplication
-    return (job.name, key) if rule is not None and rule.hash else key
-
+__all__ = ["QueueIndex"]
 
 _PLACING_FIELDS = frozenset({"delay_until", "priority"})
 """A change of one of these, as of the state, moves a job to another place in the indexes."""
@@ -79,12 +66,11 @@ class QueueIndex:
         if job.deduplication_key is not None:
             self._release_key(job)
 
-    def change(self, job: JobData, updates: Mapping[str, Any]) -> JobData:
-        """Replace a job by one with new values, at the place that follows from them."""
-        changed = replace(job, **updates)
+    def replace(self, job: JobData, changed: JobData, values: Mapping[str, Any]) -> None:
+        """Replace a job by one with new ``values``, at the place that follows from them."""
         self.jobs[job.id] = changed
-        if "state" in updates or (
-            job.state is not JobState.ACTIVE and not _PLACING_FIELDS.isdisjoint(updates)
+        if "state" in values or (
+            job.state is not JobState.ACTIVE and not _PLACING_FIELDS.isdisjoint(values)
         ):
             self._unindex(job)
             self._index(changed)
@@ -92,18 +78,11 @@ class QueueIndex:
                 self.waiting.give_back(job.group_id)
             if job.deduplication_key is not None:
                 self._pass_key(job, changed)
-        return changed
 
-    def holder_of(self, key: HeldKey | None, now: datetime) -> JobData | None:
-        """The unfinished job that holds a deduplication key and is younger than its ttl."""
-        job_id = self._holders.get(key) if key is not None else None
-        if job_id is None:
-            return None
-        job = self.jobs[job_id]
-        ttl = job.opts.deduplication.ttl if job.opts.deduplication else None
-        if ttl is None or job.created_at + timedelta(seconds=ttl) > now:
-            return job
-        return None
+    def holders(self, key: HeldKey) -> tuple[JobData, ...]:
+        """The unfinished job that came to hold a deduplication key last, whatever its ttl."""
+        job_id = self._holders.get(key)
+        return () if job_id is None else (self.jobs[job_id],)
 
     def count(self, state: JobState | None) -> int:
         """How many jobs are in a state, or in all."""

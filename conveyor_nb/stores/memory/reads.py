@@ -11,7 +11,6 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from conveyor_nb.clocks.clock import SLICE
 from conveyor_nb.core.checks import check_choice, check_flag, check_positions, to_instant
 from conveyor_nb.core.errors import MetricsDisabledError, UnreadablePayloadError
 from conveyor_nb.core.freezing import Unreadable, peek, thaw_for
@@ -26,10 +25,13 @@ from conveyor_nb.core.model import (
     to_state,
 )
 from conveyor_nb.core.payload_search import contains_text, to_needle
+from conveyor_nb.core.slicing import SLICE, Step, sliced
+from conveyor_nb.core.steps.deduplication import holder_of
+from conveyor_nb.core.steps.families import child_of
 from conveyor_nb.core.text import shown
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.stores.memory.metrics import Metrics
-from conveyor_nb.stores.memory.slices import Slices, Step, StoreLock, in_slices, in_turn, sliced
+from conveyor_nb.stores.memory.slices import Slices, StoreLock, in_slices, in_turn
 from conveyor_nb.stores.memory.state import MemoryState
 from conveyor_nb.stores.reads import SynchronousReads
 
@@ -63,7 +65,7 @@ class MemoryReads(StoreInterface, SynchronousReads):
         self, queue_name: str, key: str, name: str | None = None
     ) -> JobData | None:
         held = key if name is None else (name, key)
-        return self._state.look(queue_name).holder_of(held, self.clock.now())
+        return holder_of(self._state, queue_name, held, self.clock.now())
 
     @in_turn
     def list_jobs(
@@ -282,16 +284,16 @@ class MemoryReads(StoreInterface, SynchronousReads):
         if parent is None:
             return []
         keys = self._state.families.children((queue_name, parent_id))
-        found = (self._state.child_of(parent, key) for key in keys)
+        found = (child_of(self._state, parent, key) for key in keys)
         return [job for job in found if job is not None]
 
     @in_turn
     def get_children_values(self, queue_name: str, parent_id: str) -> dict[str, Any]:
         children = self._state.families.children((queue_name, parent_id))
         return {
-            child_id: thaw_for(child_id, "returnvalue", outcome.returnvalue)
-            for (_, child_id), outcome in children.items()
-            if outcome is not None and outcome.why is None
+            child_id: thaw_for(child_id, "returnvalue", child.returnvalue)
+            for (_, child_id), child in children.items()
+            if child.settled and child.why is None
         }
 
     @in_slices
@@ -303,12 +305,11 @@ class MemoryReads(StoreInterface, SynchronousReads):
 
     @in_turn
     def get_job_schedulers(self, queue_name: str) -> list[JobScheduler]:
-        schedulers = self._state.schedulers.values()
-        return [scheduler_out(one) for one in schedulers if one.queue_name == queue_name]
+        return [scheduler_out(one) for one in self._state.schedulers(queue_name)]
 
     @in_turn
     def get_job_scheduler(self, queue_name: str, scheduler_id: str) -> JobScheduler | None:
-        found = self._state.schedulers.get((queue_name, scheduler_id))
+        found = self._state.scheduler(queue_name, scheduler_id)
         return None if found is None else scheduler_out(found)
 
     @in_turn

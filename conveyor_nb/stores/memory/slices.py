@@ -8,36 +8,22 @@ waits on the loop of another thread helps it to its end, since that loop may sta
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from functools import wraps
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
-from conveyor_nb.clocks.clock import SLICE, Clock, checkpoint
+from conveyor_nb.clocks.clock import Clock, checkpoint
 from conveyor_nb.clocks.loops import Flag
+from conveyor_nb.core.slicing import Step
 
-__all__ = ["Slices", "Step", "StoreLock", "in_slices", "in_turn", "sliced"]
+__all__ = ["Slices", "StoreLock", "in_slices", "in_turn"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
 StoreLock = AbstractContextManager[Any]
 """What a store is changed and read under; whoever has it may take it again."""
-
-Step = Generator[None, None, T]
-"""A step that may be interrupted wherever it yields; what it returns is its result.
-
-It yields after each whole slice of its items, so that one of fewer never waits.
-"""
-
-
-def sliced(items: Sequence[T]) -> Generator[Sequence[T], None, None]:
-    """The items by the slice.
-
-    >>> [len(each) for each in sliced(range(600))]
-    [256, 256, 88]
-    """
-    return (items[start : start + SLICE] for start in range(0, len(items), SLICE))
 
 
 class Slices:

@@ -7,28 +7,22 @@ jobs are done in slices, and are the only thing that the others ever wait for.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple
 
-from conveyor_nb.clocks.clock import SLICE, Clock, SystemClock
+from conveyor_nb.clocks.clock import Clock, SystemClock
 from conveyor_nb.clocks.timer import Timer
-from conveyor_nb.core import actions, lifecycle
+from conveyor_nb.core.actions import Action
 from conveyor_nb.core.checks import (
     MOST,
-    check_choice,
     check_count,
     check_flag,
     check_logger,
-    check_number,
-    check_percent,
 )
-from conveyor_nb.core.errors import InvalidJobStateError
 from conveyor_nb.core.model import (
-    EventType,
     Fetched,
     FetchOptions,
     JobData,
@@ -37,40 +31,26 @@ from conveyor_nb.core.model import (
     Lock,
     StoreEvent,
     WorkerInfo,
-    WorkerStatus,
-    to_state,
 )
+from conveyor_nb.core.steps import changing, schedulers, serving
+from conveyor_nb.core.steps.many import remove_expired
+from conveyor_nb.core.steps.saving import save
+from conveyor_nb.core.steps.serving import fetch
 from conveyor_nb.core.text import shown
 from conveyor_nb.stores.interface import EventCallback
 from conveyor_nb.stores.memory.bulk import MemoryBulk
-from conveyor_nb.stores.memory.queue_index import QueueIndex
 from conveyor_nb.stores.memory.reads import scheduler_out
-from conveyor_nb.stores.memory.schedulers import (
-    pause_scheduler,
-    remove_scheduler,
-    resume_scheduler,
-    save_scheduler,
-)
 from conveyor_nb.stores.memory.slices import Slices, in_turn
 from conveyor_nb.stores.memory.state import MemoryState
 from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback, Subscriptions
 
 __all__ = ["MemoryStore"]
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
 _NO_OPTIONS = FetchOptions()
 _NOTHING = Fetched()
-_WORKER_EVENTS = {
-    WorkerStatus.RUNNING: EventType.WORKER_STARTED,
-    WorkerStatus.PAUSED: EventType.WORKER_PAUSED,
-    WorkerStatus.CLOSING: EventType.WORKER_PAUSED,  # it takes no more jobs
-    WorkerStatus.STOPPED: EventType.WORKER_CLOSED,
-    WorkerStatus.CLOSED: EventType.WORKER_CLOSED,
-}
-_UPDATES: Mapping[str, Callable[[Any], actions.Action]] = {
-    "data": actions.UpdateData,
-    "progress": lambda value: actions.SetProgress(check_percent(value)),
-    "priority": lambda value: actions.ChangePriority(check_number(value, what="priority")),
-}
 
 
 class MemoryStore(MemoryBulk):
@@ -150,7 +130,7 @@ class MemoryStore(MemoryBulk):
             self._acquire()  # this and the next two do as in_turn does, without its cost
             try:
                 if self._slices.under_way is None:
-                    saved = self._state.save_one(job, self.clock.now())
+                    saved = save(self._state, job, self.clock.now())
                     self._flush()
                     return saved
             finally:
@@ -159,31 +139,29 @@ class MemoryStore(MemoryBulk):
 
     @in_turn
     def notify_child_completed(self, queue_name: str, child_id: str) -> bool:
-        return self._tell_parent(queue_name, child_id, JobState.COMPLETED)
+        return self._step(changing.tell_of_child, queue_name, child_id, JobState.COMPLETED)
 
     @in_turn
     def fail_parent_on_child_failure(self, queue_name: str, child_id: str) -> bool:
-        return self._tell_parent(queue_name, child_id, JobState.FAILED)
+        return self._step(changing.tell_of_child, queue_name, child_id, JobState.FAILED)
 
     # -- schedulers ---------------------------------------------------------------------------
 
     @in_turn
     def upsert_job_scheduler(self, scheduler: JobScheduler) -> JobScheduler:
-        saved = save_scheduler(self._state, scheduler, self.clock.now())
-        self._flush()
-        return scheduler_out(saved)
+        return scheduler_out(self._step(schedulers.save_scheduler, scheduler))
 
     @in_turn
     def pause_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
-        return self._with_scheduler(queue_name, scheduler_id, pause_scheduler)
+        return self._step(schedulers.pause_scheduler, queue_name, scheduler_id)
 
     @in_turn
     def resume_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
-        return self._with_scheduler(queue_name, scheduler_id, resume_scheduler)
+        return self._step(schedulers.resume_scheduler, queue_name, scheduler_id)
 
     @in_turn
     def remove_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
-        return self._with_scheduler(queue_name, scheduler_id, remove_scheduler)
+        return self._step(schedulers.remove_scheduler, queue_name, scheduler_id)
 
     # -- work ---------------------------------------------------------------------------------
 
@@ -212,33 +190,24 @@ class MemoryStore(MemoryBulk):
                 elif index.next_due is not None and index.next_due <= now:
                     first = self.promote_delayed_jobs(queue_name)
                 else:
-                    taken: list[JobData] = []
-                    while len(taken) < limit and _may_start(index, options, now):
-                        job_id = index.waiting.next_id(options, now)
-                        if job_id is None:
-                            break
-                        job = index.jobs[job_id]
-                        change = lifecycle.take(job, worker_id, lock_duration, now)
-                        taken.append(self._state.commit(job, change, now))
-                    if not taken:
-                        return Fetched(next_at=_next_fetch_at(index, options, now))
+                    fetched = fetch(
+                        self._state, queue_name, worker_id, lock_duration, options, limit, now
+                    )
                     self._flush()
-                    return Fetched(taken)
+                    return fetched
             finally:
                 self._release()
             await first
 
     async def apply(
-        self, queue_name: str, job_id: str, action: actions.Action, *, lock: Lock | None = None
+        self, queue_name: str, job_id: str, action: Action, *, lock: Lock | None = None
     ) -> JobData:
         while True:
             self._acquire()
             try:
                 if self._slices.under_way is None:
-                    job = self._state.find(queue_name, job_id)
                     now = self.clock.now()
-                    change = self._state.decide(job, action, lock, now)
-                    changed = self._state.commit(job, change, now)
+                    changed = changing.apply(self._state, queue_name, job_id, action, lock, now)
                     self._flush()
                     return changed
             finally:
@@ -254,63 +223,27 @@ class MemoryStore(MemoryBulk):
         *,
         expected_state: JobState | str | None = None,
     ) -> JobData:
-        if not isinstance(changes, Mapping):
-            raise TypeError(f"changes must be a mapping, not {shown(changes)}")
-        if unknown := changes.keys() - _UPDATES.keys():
-            raise ValueError(
-                f"update_job changes {', '.join(_UPDATES)}, not {shown(sorted(unknown)[0])}; "
-                "the state of a job is changed by apply"
-            )
-        expected = to_state(expected_state)
-        job = self._state.find(queue_name, job_id)
-        if expected is not None and job.state is not expected:
-            raise InvalidJobStateError(job_id, job.state, [expected])
-        now = self.clock.now()
-        wanted = [_UPDATES[name](value) for name, value in changes.items()]
-        decided = [self._state.decide(job, action, None, now) for action in wanted]
-        for change in decided:
-            job = self._state.commit(job, change, now)
-        self._flush()
-        return job
+        return self._step(changing.update, queue_name, job_id, changes, expected_state)
 
     @in_turn
     def remove_job(self, queue_name: str, job_id: str) -> bool:
-        job = self._state.look(queue_name).jobs.get(job_id)
-        if job is not None:
-            now = self.clock.now()
-            self._state.remove(queue_name, job_id, now)
-            self._state.follow_up(now)
-            self._flush()
-        return job is not None
+        return self._step(changing.remove_job, queue_name, job_id)
 
     # -- paused names -------------------------------------------------------------------------
 
     @in_turn
     def pause_job_name(self, queue_name: str, name: str) -> None:
-        waiting = self._state.queue(queue_name).waiting
-        if name not in waiting.paused_names:
-            waiting.pause(name)
-            self._tell_queue(EventType.PAUSED, queue_name, job_name=name)
+        self._step(serving.pause_name, queue_name, name)
 
     @in_turn
     def resume_job_name(self, queue_name: str, name: str) -> None:
-        waiting = self._state.look(queue_name).waiting
-        if name in waiting.paused_names:
-            waiting.resume(name)
-            self._tell_queue(EventType.RESUMED, queue_name, job_name=name)
+        self._step(serving.resume_name, queue_name, name)
 
     # -- workers ------------------------------------------------------------------------------
 
     @in_turn
     def save_worker(self, worker: WorkerInfo) -> None:
-        status = check_choice(WorkerStatus, worker.status, what="worker status")
-        if status in (WorkerStatus.CLOSED, WorkerStatus.STOPPED):
-            self._state.forget_worker(worker)
-        else:
-            self._state.queue(worker.queue_name)
-            self._state.workers[worker.id] = dataclasses.replace(worker, status=status)
-        kind = _WORKER_EVENTS[status]
-        self._tell_queue(kind, worker.queue_name, worker_id=worker.id, name=worker.name)
+        self._step(serving.save_worker, worker)
 
     # -- events -------------------------------------------------------------------------------
 
@@ -344,29 +277,11 @@ class MemoryStore(MemoryBulk):
             followed=self._subscriptions.of_jobs,
         )
 
-    def _tell_parent(self, queue_name: str, child_id: str, state: JobState) -> bool:
-        child = self._state.find(queue_name, child_id)
-        if child.state is not state:
-            raise InvalidJobStateError(child_id, child.state, [state])
-        told = self._state.tell_parent(child, self.clock.now())
+    def _step(self, step: Callable[[MemoryState, *Ts, datetime], T], *args: *Ts) -> T:
+        """Take a step, now, and publish what it noted."""
+        result = step(self._state, *args, self.clock.now())
         self._flush()
-        return told
-
-    def _with_scheduler(
-        self,
-        queue_name: str,
-        scheduler_id: str,
-        step: Callable[[MemoryState, JobScheduler, datetime], None],
-    ) -> bool:
-        scheduler = self._state.schedulers.get((queue_name, scheduler_id))
-        if scheduler is not None:
-            step(self._state, scheduler, self.clock.now())
-            self._flush()
-        return scheduler is not None
-
-    def _tell_queue(self, kind: EventType, queue_name: str, **data: object) -> None:
-        self._state.note(kind, queue_name, None, self.clock.now(), **data)
-        self._flush()
+        return result
 
     def _flush(self) -> None:
         """Publish what the step noted, now that the whole of it can be seen."""
@@ -384,31 +299,7 @@ class MemoryStore(MemoryBulk):
     def _remove_expired(self) -> None:
         """Remove what has been kept long enough; of much of it a part, as the timer fires again."""
         with self._lock:
-            retention, now = self._state.retention, self.clock.now()
             if self._slices.under_way is None:
-                for queue_name, job_id in retention.expired(now, SLICE):
-                    self._state.remove(queue_name, job_id, now)
-                self._state.follow_up(now)
-            retention.has_changed = True  # it rang, perhaps a little early
+                remove_expired(self._state, self.clock.now())
+            self._state.retention.has_changed = True  # it rang, perhaps a little early
             self._flush()
-
-
-def _may_start(index: QueueIndex, options: FetchOptions, now: datetime) -> bool:
-    """Whether the limits that hold for the whole queue let one more job start."""
-    if options.limiter is None and options.max_global_concurrency is None:
-        return True
-    most = options.max_global_concurrency
-    if most is not None and len(index.active) >= most:
-        return False
-    opens = index.starts.opens_at(options.limiter) if options.limiter else None
-    return opens is None or opens <= now
-
-
-def _next_fetch_at(index: QueueIndex, options: FetchOptions, now: datetime) -> datetime | None:
-    """When there may be a job to fetch, if there is none now and nothing else happens."""
-    instants = [index.next_due]
-    if index.waiting:
-        instants.append(index.waiting.next_opening())
-        if options.limiter is not None:
-            instants.append(index.starts.opens_at(options.limiter))
-    return min((one for one in instants if one is not None and one > now), default=None)

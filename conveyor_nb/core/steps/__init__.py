@@ -1,0 +1,18 @@
+"""The steps of a store: every rule of what happens to jobs that touches more than one of them.
+
+A step is one atomic call of a store, as a plain function over its rows, see ``core.rows``. What a
+single job may do and become is in ``lifecycle``, what children do to their parents in
+``flow_rules``, when a schedule runs in ``schedule``; here these meet the rows. Where to look:
+
+- what follows when a job settles or is removed, and in which order: ``following``;
+- what makes a parent wait, and for whom: ``families`` (and ``flow_rules``);
+- what a retry resets: ``lifecycle``; what may refuse it: ``changing.decide``, ``families``;
+- what is kept of settled jobs, and for how long: ``retention``;
+- which job stands for a duplicate: ``deduplication``; how jobs are added: ``saving``;
+- when the next run of a schedule is created: ``planning``; how a schedule changes: ``schedulers``;
+- which job a worker gets, if any: ``serving``;
+- what drain, clean, obliterate and the retrying of many do: ``many``.
+
+Each imports only those before it in this order: ``writing``, ``deduplication``, ``families``,
+``planning``, ``retention``, ``following``, ``changing``, and then the others.
+"""

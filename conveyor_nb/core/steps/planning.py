@@ -1,0 +1,60 @@
+"""The runs of a scheduler: how one is created, and the one after it when it has ended."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from conveyor_nb.core import schedule
+from conveyor_nb.core.model import JobData, JobScheduler
+from conveyor_nb.core.rows import Rows
+from conveyor_nb.core.steps.writing import admit
+
+__all__ = ["keep", "plan_next_run", "plan_run"]
+
+
+def keep(rows: Rows, scheduler: JobScheduler) -> JobScheduler:
+    """Keep a scheduler as it is now; returns it."""
+    rows.put_scheduler(scheduler)
+    return scheduler
+
+
+def plan_run(
+    rows: Rows, scheduler: JobScheduler, planned: datetime | None, now: datetime
+) -> JobScheduler:
+    """Create a run of a scheduler, if one is planned; keep and return the scheduler."""
+    limit = scheduler.repeat.limit
+    if planned is None or (limit is not None and scheduler.runs >= limit):
+        return keep(rows, replace(scheduler, next_run=None, pending_job_id=None))
+    job = JobData(
+        id=rows.new_id(scheduler.queue_name),
+        name=scheduler.name,
+        queue_name=scheduler.queue_name,
+        opts=scheduler.opts,
+        group_id=scheduler.opts.group.id if scheduler.opts.group else None,
+        scheduler_id=scheduler.id,
+        planned_at=planned,
+    )
+    admit(rows, job, job.id, scheduler.data, now)
+    return keep(
+        rows,
+        replace(scheduler, runs=scheduler.runs + 1, next_run=planned, pending_job_id=job.id),
+    )
+
+
+def plan_next_run(rows: Rows, job: JobData, now: datetime) -> None:
+    """Create the run after this one, if the job is its schedule's latest."""
+    if job.scheduler_id is None:
+        return
+    scheduler = rows.scheduler(job.queue_name, job.scheduler_id)
+    if scheduler is None or scheduler.pending_job_id != job.id:
+        return
+    assert job.planned_at is not None, "every run of a scheduler is planned"
+    scheduler = replace(scheduler, last_run=job.planned_at)
+    planned = None
+    if not scheduler.paused:
+        # one that never started, as it was taken away, stands for what was due by now
+        started = job.attempt_logs[0].started_at if job.attempt_logs else now
+        planned = schedule.next_run(scheduler.repeat, job.planned_at, now, scheduler.runs, started)
+    plan_run(rows, scheduler, planned, now)

@@ -1,0 +1,104 @@
+"""The steps of workers: a job is taken, names are paused, workers come and go."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+
+from conveyor_nb.core import lifecycle
+from conveyor_nb.core.checks import check_choice
+from conveyor_nb.core.model import (
+    EventType,
+    Fetched,
+    FetchOptions,
+    JobData,
+    WorkerInfo,
+    WorkerStatus,
+)
+from conveyor_nb.core.rows import Rows
+from conveyor_nb.core.steps.writing import note, write
+
+__all__ = ["fetch", "pause_name", "resume_name", "save_worker"]
+
+
+def fetch(
+    rows: Rows,
+    queue_name: str,
+    worker_id: str,
+    lock_duration: float,
+    options: FetchOptions,
+    limit: int,
+    now: datetime,
+) -> Fetched:
+    """Make the next jobs in order of service active; see ``StoreInterface.fetch_jobs``.
+
+    The delayed jobs that are due are to be promoted before.
+    """
+    has_limits = options.limiter is not None or options.max_global_concurrency is not None
+    taken: list[JobData] = []
+    while len(taken) < limit:
+        if has_limits and not _may_start(rows, queue_name, options, now):
+            break
+        job = rows.next_in_turn(queue_name, options, now)
+        if job is None:
+            break
+        change = lifecycle.take(job, worker_id, lock_duration, now)
+        taken.append(write(rows, job, change, now))
+    if taken:
+        return Fetched(taken)
+    return Fetched(next_at=_next_fetch_at(rows, queue_name, options, now))
+
+
+def _may_start(rows: Rows, queue_name: str, options: FetchOptions, now: datetime) -> bool:
+    """Whether the limits that hold for the whole queue let one more job start."""
+    most = options.max_global_concurrency
+    if most is not None and rows.active_count(queue_name) >= most:
+        return False
+    opens = rows.opens_at(queue_name, options.limiter) if options.limiter else None
+    return opens is None or opens <= now
+
+
+def _next_fetch_at(
+    rows: Rows, queue_name: str, options: FetchOptions, now: datetime
+) -> datetime | None:
+    """When there may be a job to fetch, if there is none now and nothing else happens."""
+    instants = [rows.next_due(queue_name)]
+    if rows.has_waiting(queue_name):
+        instants.append(rows.next_opening(queue_name))
+        if options.limiter is not None:
+            instants.append(rows.opens_at(queue_name, options.limiter))
+    return min((one for one in instants if one is not None and one > now), default=None)
+
+
+def pause_name(rows: Rows, queue_name: str, name: str, now: datetime) -> None:
+    """Start no more jobs of a name; ``ALL_NAMES`` pauses the queue."""
+    if name not in rows.paused_names(queue_name):
+        rows.pause(queue_name, name)
+        note(rows, EventType.PAUSED, queue_name, None, now, job_name=name)
+
+
+def resume_name(rows: Rows, queue_name: str, name: str, now: datetime) -> None:
+    """Undo :func:`pause_name` for this name."""
+    if name in rows.paused_names(queue_name):
+        rows.resume(queue_name, name)
+        note(rows, EventType.RESUMED, queue_name, None, now, job_name=name)
+
+
+_WORKER_EVENTS = {
+    WorkerStatus.RUNNING: EventType.WORKER_STARTED,
+    WorkerStatus.PAUSED: EventType.WORKER_PAUSED,
+    WorkerStatus.CLOSING: EventType.WORKER_PAUSED,  # it takes no more jobs
+    WorkerStatus.STOPPED: EventType.WORKER_CLOSED,
+    WorkerStatus.CLOSED: EventType.WORKER_CLOSED,
+}
+
+
+def save_worker(rows: Rows, worker: WorkerInfo, now: datetime) -> None:
+    """Note a worker, or its new status; one that has stopped or closed is listed no more."""
+    status = check_choice(WorkerStatus, worker.status, what="worker status")
+    if status in (WorkerStatus.CLOSED, WorkerStatus.STOPPED):
+        rows.remove_worker(worker)
+    else:
+        rows.put_worker(dataclasses.replace(worker, status=status))
+    about = {"worker_id": worker.id, "name": worker.name}
+    note(rows, _WORKER_EVENTS[status], worker.queue_name, None, now, **about)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Unpack
 
@@ -332,8 +332,8 @@ class FlowJob:
                 raise TypeError("the options of a FlowJob are given by name or as opts, not both")
             opts = JobOptions(**options)
         given = {"name": name, "queue_name": queue_name, "data": data, "opts": opts}
-        for field, value in given.items():
-            object.__setattr__(self, field, value)
+        for key, value in given.items():
+            object.__setattr__(self, key, value)
         object.__setattr__(self, "children", children)
 
     def __repr__(self) -> str:  # a flow may be any number of levels deep
@@ -428,6 +428,8 @@ class WorkerInfo:
     concurrency: int
     status: WorkerStatus
     started_at: datetime
+    last_seen: datetime | None = field(default=None, compare=False)
+    """When it last showed that it is there, by the store's clock. The store notes it."""
 
     def __repr__(self) -> str:
         doing = f"{self.status}, {self.concurrency} at a time"

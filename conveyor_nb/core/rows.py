@@ -258,5 +258,8 @@ class Rows(Protocol):
     def put_worker(self, worker: WorkerInfo) -> None:
         """Keep a worker, in place of what was known of it. Its queue is listed from then on."""
 
+    def see_worker(self, worker_id: str, now: datetime) -> None:
+        """Keep that a worker was seen now; of one that is not known, nothing."""
+
     def remove_worker(self, worker: WorkerInfo) -> None:
         """Keep nothing of a worker."""

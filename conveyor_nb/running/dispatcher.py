@@ -116,6 +116,7 @@ class Dispatcher:
         self._locks = LockKeeper(
             store,
             queue_name,
+            worker_id,
             lock_duration=self._lock_duration,
             stalled_interval=options.stalled_interval,
             running=self.slots.locked_jobs,
@@ -202,9 +203,13 @@ class Dispatcher:
     async def run(self) -> None:
         """Stay until it is neither to stay on nor has anything left to report."""
         self._locks.watch()
+        self._locks.show()
         self._context = contextvars.copy_context()
-        with self._owning():
-            await self._run()
+        try:
+            with self._owning():
+                await self._run()
+        finally:
+            self._locks.hide()
 
     async def _run(self) -> None:
         try:
@@ -522,5 +527,6 @@ class Dispatcher:
             await self._faults.publish(error, job.id)
 
     def _lose(self, job: Job) -> None:
-        self.slots.stop(job.id, Verdict.LOST)
-        self._chores.spawn(self._faults.publish(LostLockError(job.id, self._worker_id), job.id))
+        if self.slots.stop(job.id, Verdict.LOST):  # else its report will tell
+            error = LostLockError(job.id, self._worker_id)
+            self._chores.spawn(self._faults.publish(error, job.id))

@@ -75,7 +75,6 @@ class Execution:
         "_captured",
         "_clock",
         "_gave",
-        "_is_over",
         "_on_overrun",
         "_retry_on",
         "_runner",
@@ -84,6 +83,7 @@ class Execution:
         "_verdicts",
         "_was_patient",
         "_was_told",
+        "is_over",
         "jobs",
         "reporting",
     )
@@ -99,6 +99,8 @@ class Execution:
         on_overrun: Callable[[Execution], object],
     ) -> None:
         self.jobs = jobs
+        self.is_over = False
+        """Whether its handler has returned."""
         self.reporting: asyncio.Lock | None = None
         """Held by whoever reports on a run that goes on; ``None``: it ends when it is told to."""
         self._background: Background | None = None
@@ -113,7 +115,6 @@ class Execution:
         self._verdicts: dict[str, Verdict] = {}
         self._task: asyncio.Task[Any] | None = None
         self._gave: Any = None
-        self._is_over = False
         self._timers: tuple[TimerHandle, ...] = ()
 
     async def run(self, task: asyncio.Task[Any]) -> bool:
@@ -140,7 +141,7 @@ class Execution:
             if asyncio.current_task(task.get_loop()) is not task:
                 raise  # it was not the handler: the task itself is thrown away, unfinished
             self._gave = Raised(error)
-        self._is_over = True
+        self.is_over = True
         for timer in self._timers:
             timer.cancel()
         self._timers = ()
@@ -154,7 +155,7 @@ class Execution:
 
     def stop(self, job: Job, verdict: Verdict) -> None:
         """Stop the run of a job: the handler is cancelled when none of its jobs is left."""
-        if self._is_over or self._verdicts.get(job.id, 0) >= verdict:
+        if self.is_over or self._verdicts.get(job.id, 0) >= verdict:
             return
         self._verdicts[job.id] = verdict
         end = self._end_of(job, None)
@@ -183,21 +184,21 @@ class Execution:
         """Put back what its handler was kept from finishing: its task was thrown away."""
         gave = self._gave
         was_interrupted = type(gave) is Raised and isinstance(gave.error, _INTERRUPTED)
-        if was_interrupted or not self._is_over:
+        if was_interrupted or not self.is_over:
             for job in self.jobs:
                 self._verdicts.setdefault(job.id, Verdict.LEFT)
 
     def lose_patience(self) -> bool:
         """Take it that the handler does not stop, though it was told to; ``False``: it did."""
-        if not self._is_over:
+        if not self.is_over:
             self._was_patient = True
             self._overrun()
-        return not self._is_over
+        return not self.is_over
 
     def overruns(self) -> list[tuple[Job, Fail | Release]]:
         """The jobs whose run was told to stop and goes on, and how each of them is to end."""
         may_still_stop = self._was_told and not self._was_patient
-        if (self._is_over or may_still_stop) and not self.is_in_thread:
+        if (self.is_over or may_still_stop) and not self.is_in_thread:
             return []
         ends = [(job, self._end_of(job, None)) for job in self.jobs]
         return [(job, end) for job, end in ends if end is not None]

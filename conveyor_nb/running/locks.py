@@ -17,9 +17,9 @@ from typing import Any
 from weakref import WeakSet
 
 from conveyor_nb.clocks.clock import TimerHandle
-from conveyor_nb.core.actions import Action, ExtendLock, Hold, Stall
+from conveyor_nb.core.actions import Action, Hold, Stall
 from conveyor_nb.core.errors import JobNotFoundError, LostLockError
-from conveyor_nb.core.model import StoreEvent
+from conveyor_nb.core.model import Lock, StoreEvent
 from conveyor_nb.job import Job
 from conveyor_nb.running.execution import Execution
 from conveyor_nb.stores import StoreInterface
@@ -37,10 +37,12 @@ _keepers_lock = threading.Lock()
 class LockKeeper:
     """Renews a worker's locks at half their duration, and looks for stalled jobs of its queue.
 
-    Both timers run only while there is something for them to do.
+    Both timers run only while there is something for them to do. A store that does not see by
+    itself that a worker is there is told so from time to time.
 
     Args:
         store, queue_name: where the jobs are.
+        worker_id: whose locks they are.
         lock_duration: seconds that a lock holds.
         stalled_interval: seconds between looks for stalled jobs.
         running: gives the jobs that the worker holds the locks of now.
@@ -52,6 +54,7 @@ class LockKeeper:
         self,
         store: StoreInterface,
         queue_name: str,
+        worker_id: str,
         *,
         lock_duration: float,
         stalled_interval: float,
@@ -61,6 +64,7 @@ class LockKeeper:
     ) -> None:
         self._store = store
         self._queue_name = queue_name
+        self._worker_id = worker_id
         self._lock_duration = lock_duration
         self._stalled_interval = stalled_interval
         self._running = running
@@ -68,6 +72,7 @@ class LockKeeper:
         self._spawn = spawn
         self._renewal: TimerHandle | None = None
         self._watch: TimerHandle | None = None
+        self._beat: TimerHandle | None = None
         self._watches = True
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -95,9 +100,24 @@ class LockKeeper:
         if self._watch is not None:
             self._watch.cancel()
 
+    def show(self) -> None:
+        """Let the store see from time to time that the worker is there, if it asks for that."""
+        often = self._store.idle_beat
+        if often is not None:
+            self._beat = self._store.clock.call_later(
+                often, lambda: self._spawn(self._show_now(often))
+            )
+
+    def hide(self) -> None:
+        """Stop that."""
+        if self._beat is not None:
+            self._beat.cancel()
+            self._beat = None
+
     def close(self) -> None:
-        """Stop both."""
+        """Stop all of it."""
         self.stop_watching()
+        self.hide()
         self._closed = True
         with _keepers_lock:
             _keepers.discard(self)
@@ -106,21 +126,31 @@ class LockKeeper:
 
     async def _renew(self) -> None:
         try:
-            await self._renew_now()
+            if any(True for _ in self._running()):
+                await self._renew_now()
         finally:  # whatever the store's fault was, it is asked again
             self._renewal = None
             if any(True for _ in self._running()):
                 self.keep()
 
     async def _renew_now(self) -> None:
-        for job in list(self._running()):
-            assert job.lock is not None, "a running job has a lock"
-            try:
-                await self._store.extend_lock(
-                    self._queue_name, job.id, job.lock, self._lock_duration
-                )
-            except (LostLockError, JobNotFoundError):
-                self._on_lost(job)
+        held = list(self._running())
+        lost = await self._store.renew_locks(
+            self._queue_name, self._worker_id, _attempts(held), self._lock_duration
+        )
+        if lost:  # some of them may have ended before the answer came
+            for job in [job for job in self._running() if job.id in lost]:
+                if any(job is one for one in held):
+                    self._on_lost(job)
+
+    async def _show_now(self, often: float) -> None:
+        beat = self._beat
+        try:
+            if self._renewal is None or self._lock_duration / 2 > often:
+                await self._renew_now()
+        finally:  # as above
+            if self._beat is beat:
+                self.show()
 
     async def _look(self) -> None:
         go_on = True
@@ -168,10 +198,20 @@ async def see_out(execution: Execution, store: StoreInterface, lock_duration: fl
     for job, end in execution.overruns():
         await _tell(job, Hold(end))
     while not await execution.wait_for_thread(store.clock, lock_duration / 2):
-        for job in execution.locked_jobs():
-            await _tell(job, ExtendLock(lock_duration))
+        if held := execution.locked_jobs():
+            worker_id = _lock_of(held[0]).worker_id
+            await store.renew_locks(held[0].queue_name, worker_id, _attempts(held), lock_duration)
     for job, action in execution.outcomes():
         await _tell(job, action)
+
+
+def _attempts(held: Iterable[Job]) -> dict[str, int]:
+    return {job.id: _lock_of(job).attempt for job in held}
+
+
+def _lock_of(job: Job) -> Lock:
+    assert job.lock is not None, "it is at work"
+    return job.lock
 
 
 async def _tell(job: Job, action: Action) -> None:

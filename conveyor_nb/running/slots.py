@@ -126,10 +126,12 @@ class Slots:
             if self._by_job.get(job.id) is execution:
                 del self._by_job[job.id]
 
-    def stop(self, job_id: str, verdict: Verdict) -> None:
-        """Stop the run of a job, if it is being run here."""
+    def stop(self, job_id: str, verdict: Verdict) -> bool:
+        """Stop the run of a job; returns whether there is one that is not over."""
         execution = self._by_job.get(job_id)
-        if execution is not None:
-            for job in execution.jobs:
-                if job.id == job_id:
-                    execution.stop(job, verdict)
+        if execution is None or execution.is_over:
+            return False
+        for job in execution.jobs:
+            if job.id == job_id:
+                execution.stop(job, verdict)
+        return True

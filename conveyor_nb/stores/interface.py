@@ -59,6 +59,12 @@ class StoreInterface(Displayable, ABC):
     It raises ``UnsupportedError``, or for a payload ``PayloadError``, and stores nothing.
     """
 
+    idle_beat: float | None = 30.0
+    """So often, in seconds, an idle worker calls :meth:`renew_locks` to show that it is there.
+
+    ``None``: it need not, as the store sees its workers by itself.
+    """
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {describe_store(self)}>"
 
@@ -388,6 +394,23 @@ class StoreInterface(Displayable, ABC):
             PayloadError: a payload or result in the action can't be copied.
         """
 
+    @abstractmethod
+    async def renew_locks(
+        self, queue_name: str, worker_id: str, attempts: Mapping[str, int], lock_duration: float
+    ) -> list[str]:
+        """Renew the locks that a worker holds, and note that it is there, in one step.
+
+        Args:
+            queue_name: the queue.
+            worker_id: the worker.
+            attempts: which attempt of each job it is at work on, by job id; an idle worker has
+                none, and is seen all the same.
+            lock_duration: seconds that each lock holds from now on.
+
+        Returns:
+            The ids of the jobs whose lock it does not hold any more, or that are gone.
+        """
+
     async def extend_lock(
         self, queue_name: str, job_id: str, lock: Lock, lock_duration: float
     ) -> JobData:
@@ -512,7 +535,10 @@ class StoreInterface(Displayable, ABC):
 
     @abstractmethod
     async def list_workers(self, queue_name: str | None = None) -> list[WorkerInfo]:
-        """The workers that were saved and have not closed, in order of start."""
+        """The workers that were saved and have not closed, in order of start.
+
+        ``last_seen`` tells one that has vanished: when it was saved, or renewed its locks, last.
+        """
 
     # -- events -------------------------------------------------------------------------------
 

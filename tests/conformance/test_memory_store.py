@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 import pytest_asyncio
 
 from conveyor_nb import Backoff, JobState, MemoryStore, StoreEvent, SystemClock, VirtualClock
-from conveyor_nb.core.model import ALL_NAMES
+from conveyor_nb.core.model import ALL_NAMES, WorkerInfo, WorkerStatus
 from conveyor_nb.testing.events import EventLog, capture_events
 from conveyor_nb.testing.steps import (
     QUEUE,
@@ -383,6 +384,25 @@ async def test_a_page_near_the_end_is_like_any_other(
     await store.save_bulk([new_job(job_id) for job_id in ids])
     page = store.snapshot(QUEUE, None, start, start + length)
     assert [job.id for job in page] == ids[start : start + length]
+
+
+# -- workers ----------------------------------------------------------------------------------
+
+
+def test_a_worker_is_seen_for_as_long_as_its_loop_is_there(clock: VirtualClock) -> None:
+    store = MemoryStore(clock=clock)
+    worker = WorkerInfo("w1", "w", QUEUE, 1, WorkerStatus.RUNNING, clock.now())
+
+    async def save_and_wait() -> datetime:
+        await store.save_worker(worker)
+        await clock.advance(10)
+        [seen] = await store.list_workers()
+        assert seen.last_seen == clock.now()
+        return clock.now()
+
+    until = asyncio.run(save_and_wait())
+    asyncio.run(clock.advance(10))
+    assert [one.last_seen for one in store.workers()] == [until]
 
 
 # -- payloads ---------------------------------------------------------------------------------

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from conveyor_nb import Batch, Job, JobState, Limiter, MemoryStore, Queue, VirtualClock, Worker
+from conveyor_nb import (
+    Batch,
+    Job,
+    JobState,
+    Limiter,
+    MemoryStore,
+    Queue,
+    StoreEvent,
+    VirtualClock,
+    Worker,
+)
 from conveyor_nb.clocks.clock import checkpoint
+from conveyor_nb.core.actions import Release
+from conveyor_nb.core.model import Lock, WorkerInfo
 
 pytestmark = pytest.mark.asyncio
 
@@ -22,8 +35,13 @@ class DistantStore(MemoryStore):
     """Looks at once, and answers later; what is changed meanwhile the answer does not know."""
 
     distance = 1
-    fetches = 0
-    """How often it was asked for jobs."""
+    idle_beat = 30.0
+    fetches = renewals = 0
+    """How often it was asked for jobs, and to renew locks."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.renewing = asyncio.Event()
 
     async def _travel(self) -> None:
         for _ in range(self.distance):
@@ -41,6 +59,17 @@ class DistantStore(MemoryStore):
         fetched = await super().fetch_jobs(*given, **options)
         await self._travel()
         return fetched
+
+    async def renew_locks(self, *given: Any, **options: Any) -> Any:
+        self.renewals += 1
+        self.renewing.set()
+        for _ in range(5):  # what is asked later overtakes it, and is answered later
+            await self._travel()
+        return await super().renew_locks(*given, **options)
+
+    async def save_worker(self, worker: WorkerInfo) -> None:
+        await super().save_worker(worker)
+        self._homes.clear()  # it does not see the loops of others
 
     async def apply(self, *given: Any, **options: Any) -> Any:
         await self._travel()
@@ -154,3 +183,97 @@ async def test_a_handler_that_is_stopped_while_its_report_is_under_way(
         await clock.settle()
         assert (await second.refresh()).state is JobState.COMPLETED
         assert (await first.refresh()).state in (JobState.COMPLETED, JobState.FAILED)
+
+
+async def test_the_locks_of_a_worker_are_renewed_in_one_call(
+    store: DistantStore, queue: Queue, clock: VirtualClock
+) -> None:
+    async def send(job: Job) -> None:
+        await job.sleep("25s")
+
+    async with Worker("emails", send, store=store, concurrency=20, lock_duration=20):
+        jobs = await queue.add_bulk([{"name": "send"}] * 20)
+        await clock.advance("24s")
+        assert store.renewals == 2
+        assert {(await job.refresh()).lock_until for job in jobs} == {
+            clock.now() + timedelta(seconds=16)
+        }
+        await clock.advance("1s")
+        assert await queue.count("completed") == 20
+        await clock.advance("4s")
+        assert store.renewals == 2, "there is no lock any more"
+
+
+async def test_a_job_that_ends_as_its_lock_is_renewed_has_lost_nothing(
+    store: DistantStore, queue: Queue, clock: VirtualClock
+) -> None:
+    errors: list[StoreEvent] = []
+    queue.on("error", errors.append)
+
+    async def send(job: Job) -> None:
+        if job.attempts_made:
+            for _ in range(20):
+                await checkpoint()
+            return
+        await store.renewing.wait()
+        for _ in range(job.data):
+            await checkpoint()
+        raise ConnectionError("no answer")
+
+    async with Worker("emails", send, store=store, lock_duration=20):
+        for turns in range(12):
+            store.renewing.clear()
+            job = await queue.add("send", turns, attempts=2)
+            await clock.advance("10s")
+            assert store.renewing.is_set()
+            assert (await job.refresh()).state is JobState.COMPLETED
+            assert [attempt.attempt for attempt in job.attempt_logs] == [1, 2]
+    assert errors == []
+
+
+async def test_a_lock_that_was_lost_stops_its_run_alone(
+    store: DistantStore, queue: Queue, clock: VirtualClock
+) -> None:
+    ended: list[str] = []
+    errors: list[StoreEvent] = []
+    queue.on("error", errors.append)
+
+    async def send(job: Job) -> None:
+        try:
+            await job.sleep("1m")
+        finally:
+            ended.append(job.id)
+
+    async with Worker("emails", send, store=store, concurrency=3, lock_duration=20):
+        first, second, third = await queue.add_bulk([{"name": "send"}] * 3)
+        await clock.settle()
+        await queue.pause()
+        data = await second.refresh()
+        assert data.locked_by is not None
+        await store.apply("emails", second.id, Release(), lock=Lock(data.locked_by, 1))
+        await clock.advance("15s")
+        assert ended == [second.id]
+        assert [event.job_id for event in errors] == [second.id]
+        await clock.advance("1m")
+        assert sorted(ended) == [first.id, second.id, third.id]
+        assert await queue.count("completed") == 2
+        assert await queue.count("waiting") == 1
+
+
+async def test_an_idle_worker_shows_that_it_is_there(
+    store: DistantStore, queue: Queue, clock: VirtualClock
+) -> None:
+    async def seen() -> list[datetime | None]:
+        return [one.last_seen for one in await store.list_workers()]
+
+    worker = Worker("emails", print, store=store)
+    await clock.advance("65s")
+    assert await seen() == [clock.now() - timedelta(seconds=5)]
+    worker.pause()
+    await clock.advance("60s")
+    assert await seen() == [clock.now() - timedelta(seconds=5)]
+    renewals = store.renewals
+    assert renewals == 4
+    await worker.close()
+    await clock.advance("10m")
+    assert store.renewals == renewals

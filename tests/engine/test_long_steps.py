@@ -215,7 +215,7 @@ STEPS_OF_THE_STORE = [
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 ARGUMENTS: dict[str, Any] = {
     "action": Cancel(),
-    "after": NOW,
+    "attempts": {"emails-1": 1},
     "changes": {"data": 1},
     "child_id": "emails-1",
     "fields": {"to": "ada"},

@@ -402,9 +402,9 @@ class Unsteady(MemoryStore):
         self.faults = 2
         self.broken = broken
 
-    async def extend_lock(self, *args: Any, **options: Any) -> JobData:
-        self._fail("extend_lock")
-        return await super().extend_lock(*args, **options)
+    async def renew_locks(self, *args: Any, **options: Any) -> list[str]:
+        self._fail("renew_locks")
+        return await super().renew_locks(*args, **options)
 
     async def get_stalled_jobs(self, queue_name: str) -> list[JobData]:
         self._fail("get_stalled_jobs")
@@ -416,7 +416,7 @@ class Unsteady(MemoryStore):
             raise OSError("no route")
 
 
-@pytest.mark.parametrize("broken", ["extend_lock", "get_stalled_jobs"])
+@pytest.mark.parametrize("broken", ["renew_locks", "get_stalled_jobs"])
 @pytest.mark.asyncio
 async def test_a_fault_meanwhile_is_told_once_and_locks_are_looked_after_again(
     broken: str, clock: VirtualClock, caplog: pytest.LogCaptureFixture

@@ -57,9 +57,9 @@ def test_a_cell_that_blocks_for_longer_than_many_locks_renews_each_once(kernel: 
     kernel.do(
         "class Watched(MemoryStore):\n"
         "    renewals = 0\n"
-        "    async def extend_lock(self, *args):\n"
-        "        self.renewals += 1\n"
-        "        return await super().extend_lock(*args)\n"
+        "    async def renew_locks(self, *args):\n"
+        "        self.renewals += len(args[2])\n"
+        "        return await super().renew_locks(*args)\n"
         "set_default_store(Watched(ids='sequential'))\n"
         "events = []\n"
         "default_store().subscribe('emails', events.append)\n"

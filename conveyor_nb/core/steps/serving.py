@@ -1,24 +1,29 @@
-"""The steps of workers: a job is taken, names are paused, workers come and go."""
+"""The steps of workers: jobs are taken, locks renewed, names paused, workers come and go."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import datetime
 
 from conveyor_nb.core import lifecycle
+from conveyor_nb.core.actions import ExtendLock
 from conveyor_nb.core.checks import check_choice
+from conveyor_nb.core.errors import JobNotFoundError, LostLockError
 from conveyor_nb.core.model import (
     EventType,
     Fetched,
     FetchOptions,
     JobData,
+    Lock,
     WorkerInfo,
     WorkerStatus,
 )
 from conveyor_nb.core.rows import Rows
+from conveyor_nb.core.steps.changing import apply
 from conveyor_nb.core.steps.writing import note, write
 
-__all__ = ["fetch", "pause_name", "resume_name", "save_worker"]
+__all__ = ["fetch", "pause_name", "renew_locks", "resume_name", "save_worker"]
 
 
 def fetch(
@@ -70,6 +75,26 @@ def _next_fetch_at(
     return min((one for one in instants if one is not None and one > now), default=None)
 
 
+def renew_locks(
+    rows: Rows,
+    queue_name: str,
+    worker_id: str,
+    attempts: Mapping[str, int],
+    lock_duration: float,
+    now: datetime,
+) -> list[str]:
+    """Renew the locks of a worker, who is seen so; see ``StoreInterface.renew_locks``."""
+    lost: list[str] = []
+    for job_id, attempt in attempts.items():
+        lock = Lock(worker_id, attempt)
+        try:
+            apply(rows, queue_name, job_id, ExtendLock(lock_duration), lock, now)
+        except (JobNotFoundError, LostLockError):
+            lost.append(job_id)
+    rows.see_worker(worker_id, now)
+    return lost
+
+
 def pause_name(rows: Rows, queue_name: str, name: str, now: datetime) -> None:
     """Start no more jobs of a name; ``ALL_NAMES`` pauses the queue."""
     if name not in rows.paused_names(queue_name):
@@ -99,6 +124,6 @@ def save_worker(rows: Rows, worker: WorkerInfo, now: datetime) -> None:
     if status in (WorkerStatus.CLOSED, WorkerStatus.STOPPED):
         rows.remove_worker(worker)
     else:
-        rows.put_worker(dataclasses.replace(worker, status=status))
+        rows.put_worker(dataclasses.replace(worker, status=status, last_seen=now))
     about = {"worker_id": worker.id, "name": worker.name}
     note(rows, _WORKER_EVENTS[status], worker.queue_name, None, now, **about)

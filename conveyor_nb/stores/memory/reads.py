@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
+from weakref import ref
 
 from msgspec.structs import replace
 
@@ -44,6 +46,8 @@ class MemoryReads(StoreInterface, SynchronousReads):
     _state: MemoryState
     _slices: Slices
     _lock: StoreLock
+    _homes: dict[str, ref[asyncio.AbstractEventLoop]]
+    """The loops of the workers: one that is blocked is there, one that is closed is not."""
 
     # -- look-ups -----------------------------------------------------------------------------
 
@@ -141,6 +145,10 @@ class MemoryReads(StoreInterface, SynchronousReads):
     def workers(self, queue_name: str | None = None) -> list[WorkerInfo]:
         """What :meth:`list_workers` gives, without waiting."""
         with self._lock:
+            now = self.clock.now()
+            for worker_id, home in self._homes.items():
+                if (loop := home()) is not None and not loop.is_closed():
+                    self._state.see_worker(worker_id, now)
             workers = self._state.workers.values()
             return [one for one in workers if queue_name in (None, one.queue_name)]
 

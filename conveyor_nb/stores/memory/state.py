@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import uuid
 from collections.abc import Collection, Mapping, Sequence
@@ -254,6 +255,11 @@ class MemoryState:
         """Keep a worker."""
         self.queue(worker.queue_name)
         self.workers[worker.id] = worker
+
+    def see_worker(self, worker_id: str, now: datetime) -> None:
+        """Keep that a worker was seen now."""
+        if (worker := self.workers.get(worker_id)) is not None:
+            self.workers[worker_id] = dataclasses.replace(worker, last_seen=now)
 
     def remove_worker(self, worker: WorkerInfo) -> None:
         """Keep nothing of a worker that is closed, but for a while the next number of its name."""

@@ -7,8 +7,10 @@ jobs are done in slices, and are the only thing that the others ever wait for.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
 from typing import Any, TypeVar, TypeVarTuple
@@ -75,6 +77,9 @@ class MemoryStore(MemoryBulk):
     ('emails-1', 1)
     """
 
+    idle_beat: float | None = None
+    """It sees that a worker is there by its event loop, which it does not wake for that."""
+
     def __init__(
         self,
         *,
@@ -98,6 +103,7 @@ class MemoryStore(MemoryBulk):
         self._collects_metrics = check_flag(metrics, what="metrics")
         self._subscriptions = Subscriptions(check_logger(logger), on_event_handler_error)
         self._state = self._empty_state()
+        self._homes = {}
         self._lock = threading.RLock()
         self._acquire, self._release = self._lock.acquire, self._lock.release
         self._slices = Slices(self.clock, self._lock, self._flush)
@@ -112,6 +118,7 @@ class MemoryStore(MemoryBulk):
     def disconnect(self) -> None:
         """Forget every job, counter, paused name, worker and subscriber."""
         self._state = self._empty_state()
+        self._homes.clear()
         self._expiry_timer.cancel()
         self._subscriptions.disconnect(self.clock.now())
 
@@ -199,6 +206,12 @@ class MemoryStore(MemoryBulk):
                 self._release()
             await first
 
+    @in_turn
+    def renew_locks(
+        self, queue_name: str, worker_id: str, attempts: Mapping[str, int], lock_duration: float
+    ) -> list[str]:
+        return self._step(serving.renew_locks, queue_name, worker_id, attempts, lock_duration)
+
     async def apply(
         self, queue_name: str, job_id: str, action: Action, *, lock: Lock | None = None
     ) -> JobData:
@@ -244,6 +257,10 @@ class MemoryStore(MemoryBulk):
     @in_turn
     def save_worker(self, worker: WorkerInfo) -> None:
         self._step(serving.save_worker, worker)
+        if worker.id not in self._state.workers:  # it is gone
+            self._homes.pop(worker.id, None)
+        elif (loop := asyncio._get_running_loop()) is not None:
+            self._homes[worker.id] = weakref.ref(loop)
 
     # -- events -------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ from conveyor_nb.testing.steps import (
     LOCK_DURATION,
     QUEUE,
     add,
+    add_all,
     apply,
     complete,
     get,
@@ -234,6 +235,56 @@ class LockingTests(StoreTests):
         let_go = await apply(store, job, LetGo())
         assert (let_go.state, let_go.locked_by) == (JobState.FAILED, None)
         assert (await store.apply(QUEUE, "a", Retry())).state is JobState.WAITING
+
+    async def test_the_locks_of_a_worker_are_renewed_together(
+        self, store: StoreInterface, clock: VirtualClock
+    ) -> None:
+        await add_all(store, "a", "b", "c")
+        held = {job.id: lock_of(job).attempt for job in [await take(store), await take(store)]}
+        other = await take(store, "w2")
+        await clock.advance(LOCK_DURATION / 2)
+        async with capture_events(store, None) as events:
+            assert await store.renew_locks(QUEUE, "w1", held, LOCK_DURATION) == []
+        assert events == []
+        until = clock.now() + timedelta(seconds=LOCK_DURATION)
+        assert [(await get(store, one)).lock_until for one in held] == [until, until]
+        assert await get(store, other.id) == other
+        await clock.advance(LOCK_DURATION / 2)
+        assert await store.get_stalled_jobs(QUEUE) == [other]
+
+    async def test_renewing_locks_tells_which_are_lost(
+        self, store: StoreInterface, clock: VirtualClock
+    ) -> None:
+        await add_all(store, *"abcdef", attempts=2)
+        jobs = [await take(store) for _ in range(5)]
+        other = await take(store, "w2")
+        mine, stalled, again, done, gone = jobs
+        await stall(store, clock, again)
+        again = await take(store)
+        assert lock_of(again) == Lock("w1", 2)
+        await stall(store, clock, stalled)
+        await complete(store, done)
+        await store.remove_job(QUEUE, gone.id)
+        before = [await get(store, job.id) for job in (stalled, again, done, other)]
+        held = {job.id: 1 for job in (*jobs, other)} | {"never": 1}
+        lost = await store.renew_locks(QUEUE, "w1", held, LOCK_DURATION)
+        assert sorted(lost) == ["b", "c", "d", "e", "f", "never"]
+        until = clock.now() + timedelta(seconds=LOCK_DURATION)
+        assert (await get(store, mine.id)).lock_until == until
+        assert [await get(store, job.id) for job in (stalled, again, done, other)] == before
+
+    async def test_the_lock_of_a_job_that_ended_before_its_run_is_renewed(
+        self, store: StoreInterface, clock: VirtualClock
+    ) -> None:
+        job = await in_state(store, JobState.ACTIVE)
+        await apply(store, job, Hold(Fail("late", final=True)))
+        await clock.advance(LOCK_DURATION / 2)
+        assert await store.renew_locks(QUEUE, "w1", {"a": 1}, LOCK_DURATION) == []
+        await clock.advance(LOCK_DURATION / 2)
+        with pytest.raises(RetryRefusedError):
+            await store.apply(QUEUE, "a", Retry())
+        await apply(store, job, LetGo())
+        assert await store.renew_locks(QUEUE, "w1", {"a": 1}, LOCK_DURATION) == ["a"]
 
     async def test_a_run_whose_worker_is_gone_holds_its_job_no_longer_than_its_lock(
         self, store: StoreInterface, clock: VirtualClock

@@ -311,6 +311,27 @@ class LookingTests(StoreTests):
         assert await store.list_workers() == []
         assert events.types == ["worker:closed"]
 
+    async def test_it_is_told_when_a_worker_was_last_seen(
+        self, store: StoreInterface, clock: VirtualClock
+    ) -> None:
+        worker = WorkerInfo("w1", "w", QUEUE, 1, WorkerStatus.RUNNING, clock.now())
+        await store.save_worker(worker)
+        await store.save_worker(replace(worker, id="w2"))
+        began = clock.now()
+        assert [one.last_seen for one in await store.list_workers()] == [began, began]
+        await clock.advance(10)
+        async with capture_events(store, None) as events:
+            assert await store.renew_locks(QUEUE, "w1", {}, 30) == []
+        assert events == []
+        first, second = await store.list_workers()
+        assert first.last_seen == clock.now()
+        if store.idle_beat is not None:  # else it may see it by itself
+            assert second.last_seen == began
+
+    async def test_nobody_is_listed_for_being_seen(self, store: StoreInterface) -> None:
+        assert await store.renew_locks(QUEUE, "w1", {}, 30) == []
+        assert await store.list_workers() == []
+
     async def test_the_life_of_a_worker_is_told(
         self, store: StoreInterface, clock: VirtualClock
     ) -> None:

@@ -7,7 +7,7 @@ displayed, so the engine also runs where there is no notebook library.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ class Renderers(NamedTuple):
 
     frame_of: Callable[[object, str | None], DataFrame]
     """What something holds as a DataFrame, or what of it is in a state."""
+
+    frame_of_async: Callable[[object, str | None], Coroutine[Any, Any, DataFrame]]
+    """The same, in turns with the loop's other tasks."""
 
     rows_of: Callable[[DataFrame], list[dict[Any, Any]]]
     """The rows of a DataFrame as plain dicts."""
@@ -87,6 +90,22 @@ class Displayable(Shown):
             ReadTimeoutError: the store did not answer within 10 seconds.
         """
         return _renderers().frame_of(self, state)
+
+    async def to_frame_async(self, state: str | None = None) -> DataFrame:
+        """What :meth:`to_frame` gives, while workers, panels and all else of the loop go on.
+
+        For very many jobs, and for a store that takes its time: there is no limit to that.
+
+        >>> import asyncio
+        >>> from conveyor_nb import MemoryStore, Queue
+        >>> async def main():
+        ...     queue = Queue("emails", store=MemoryStore(ids="sequential"))
+        ...     await queue.add("send", {"to": "ada@example.org"})
+        ...     return await queue.to_frame_async("waiting")
+        >>> asyncio.run(main()).loc["emails-1", "data"]
+        {'to': 'ada@example.org'}
+        """
+        return await _renderers().frame_of_async(self, state)
 
 
 def bundle_of(subject: object) -> dict[str, Any]:

@@ -22,9 +22,15 @@ def _bundle_of(subject: object) -> dict[str, Any]:
 
 
 def _frame_of(subject: object, state: str | None) -> DataFrame:
-    from conveyor_nb.notebook.frames import frame_of
+    from conveyor_nb.notebook.to_frame import frame_of
 
     return frame_of(subject, state)
+
+
+async def _frame_of_async(subject: object, state: str | None) -> DataFrame:
+    from conveyor_nb.notebook.to_frame import frame_of_async
+
+    return await frame_of_async(subject, state)
 
 
 def _rows_of(frame: DataFrame) -> list[dict[Any, Any]]:
@@ -33,5 +39,5 @@ def _rows_of(frame: DataFrame) -> list[dict[Any, Any]]:
     return payloads_of(frame)
 
 
-RENDERERS = Renderers(_bundle_of, _frame_of, _rows_of)
+RENDERERS = Renderers(_bundle_of, _frame_of, _frame_of_async, _rows_of)
 hand_over(RENDERERS)

@@ -75,6 +75,7 @@ async def test_what_is_shown_is_the_same_for_a_store_that_takes_time(
         assert there._repr_mimebundle_() == here._repr_mimebundle_()
         assert_frame_equal(there.to_frame(), here.to_frame())
         assert_frame_equal(there.to_frame("failed"), here.to_frame("failed"))
+        assert_frame_equal(await there.to_frame_async(), here.to_frame())
     assert repr(far) == "<FarStore: 4 jobs in 2 queues>"
     assert_frame_equal(far.to_frame(), near.to_frame())
     page = near._repr_mimebundle_()["text/html"]
@@ -133,7 +134,7 @@ async def test_a_store_that_needs_the_loop_which_stands_still_is_given_up(
     near: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reads, "GLANCE", 0.02)
-    monkeypatch.setattr("conveyor_nb.notebook.frames._PATIENCE", 0.02)
+    monkeypatch.setattr("conveyor_nb.notebook.to_frame._PATIENCE", 0.02)
     store = NeedsItsLoop(near)
     queue = Queue("emails", store=store)
     told = "did not answer within 0.02 s"
@@ -141,9 +142,9 @@ async def test_a_store_that_needs_the_loop_which_stands_still_is_given_up(
     monkeypatch.setattr(reads, "_BRIEFLY", 0.02)
     assert repr(store) == f"<NeedsItsLoop: {told}>"
     assert f"its store, a NeedsItsLoop, {told}" in queue._repr_mimebundle_()["text/html"]
-    with pytest.raises(ReadTimeoutError, match=f"a NeedsItsLoop {told}; .*await"):
+    with pytest.raises(ReadTimeoutError, match=f"a NeedsItsLoop {told}; .*to_frame_async"):
         queue.to_frame()
-    assert (await queue.get_job_counts())["failed"] == 1, "on its loop it answers"
+    assert len(await queue.to_frame_async()) == 3, "on its loop it answers"
 
 
 class Stuck(FarStore):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from pandas.testing import assert_frame_equal
 
 from conveyor_nb import (
     Group,
@@ -19,9 +21,11 @@ from conveyor_nb import (
     MemoryStore,
     Queue,
     Repeat,
+    SystemClock,
     VirtualClock,
     Worker,
 )
+from conveyor_nb.clocks.clock import checkpoint
 from conveyor_nb.core.model import (
     AttemptRecord,
     AttemptStatus,
@@ -33,6 +37,7 @@ from conveyor_nb.core.model import (
     WorkerInfo,
     WorkerStatus,
 )
+from conveyor_nb.core.slicing import SLICE
 from conveyor_nb.notebook.frames import (
     attempts_frame,
     events_frame,
@@ -171,6 +176,67 @@ async def test_a_queue_a_store_a_worker_and_a_job_have_frames() -> None:
     resized = await images.get_job("images-1")
     assert resized is not None
     assert list(resized.to_frame()["status"]) == ["completed"]
+
+
+@pytest.mark.asyncio
+async def test_an_async_frame_is_the_same() -> None:
+    store = MemoryStore(clock=(clock := VirtualClock()), ids="sequential")
+    emails, images = Queue("emails", store=store), Queue("images", store=store)
+
+    async def send(job: Job) -> dict[str, int]:
+        if job.name == "slow":
+            await job.sleep("1h")
+        return {"size": 1}
+
+    await emails.add_bulk({"name": "send", "data": {"n": n}} for n in range(2 * SLICE + 1))
+    await emails.add("send", {"at": object}, delay="1h", priority=2)
+    async with Worker("emails", send, store=store) as worker:
+        await worker.run_until_idle()
+    await images.add("slow")
+    async with Worker("images", send, store=store) as worker:
+        await clock.settle()
+        subjects = (
+            emails,
+            images,
+            store,
+            worker,
+            *await images.get_jobs(),
+            await emails.get_jobs(end=None),
+        )
+        for subject in subjects:
+            assert len(subject.to_frame()) > 0
+            assert_frame_equal(await subject.to_frame_async(), subject.to_frame())
+        for subject in (emails, store, await emails.get_jobs(end=None)):
+            expected = subject.to_frame("delayed")
+            assert len(expected) == 1
+            assert_frame_equal(await subject.to_frame_async("delayed"), expected)
+        with pytest.raises(TypeError, match="all active"):
+            await worker.to_frame_async("failed")
+        await clock.advance("1h")
+
+
+@pytest.mark.asyncio
+async def test_others_have_their_turns_while_an_async_frame_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queue = Queue("emails", store=MemoryStore())
+    slices = 4
+    await queue.add_bulk({"name": "send"} for _ in range(slices * SLICE))
+    monkeypatch.setattr(SystemClock, "overdue", lambda _: True)
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await checkpoint()
+            turns += 1
+
+    counting = asyncio.create_task(count_turns())
+    frame = await queue.to_frame_async()
+    counting.cancel()
+    assert len(frame) == slices * SLICE
+    read = len(frame.columns) - len(["wait_time", "processing_time"])
+    assert turns >= read * slices, "no more than a slice of one column in a turn"
 
 
 def test_what_is_asked_wrongly_is_told() -> None:

@@ -202,7 +202,7 @@ class Rows(Protocol):
         Args:
             queue_name: the queue.
             state: the state; ``None``: all of them.
-            since: only those that had settled by then, or, if they have not, were created.
+            since: only those whose ``entered_at``, see ``retention``, is no later.
         """
 
     def surplus(self, queue_name: str, state: JobState, most: int) -> Sequence[JobData]:

@@ -1,4 +1,4 @@
-"""The index of waiting jobs against a model that sorts a list each time."""
+"""The index of waiting jobs against the plain rule, which sorts a list each time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.internal.conjecture import engine
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from conveyor_nb.core.durations import to_seconds
 from conveyor_nb.core.model import ALL_NAMES, FetchOptions, JobData
 from conveyor_nb.core.options import JobOptions
+from conveyor_nb.core.turns import GroupTurn, in_turn, next_opening, place_of
 from conveyor_nb.core.worker_options import GroupLimits, Limiter
 from conveyor_nb.stores.memory.waiting import WaitingIndex
 
@@ -43,38 +43,23 @@ class WaitingMachine(RuleBasedStateMachine):
     def limit(self, cap: int | None, limiter: Limiter | None) -> None:
         self.limits = GroupLimits(cap, limiter)
 
-    # -- the model ----------------------------------------------------------------------------
+    # -- the rule -----------------------------------------------------------------------------
 
-    def _opens_at(self, group: str | None) -> datetime:
-        """When the rate limit lets one more job of a group start."""
-        limiter = self.limits.limiter
-        starts = [instant for one, instant in self.starts if one == group]
-        if limiter is None or group is None or len(starts) < limiter.max:
-            return self.now
-        return starts[-limiter.max] + timedelta(seconds=to_seconds(limiter.duration))
+    def _groups(self) -> dict[str | None, GroupTurn]:
+        busy = Counter(job.group_id for job in self.active)
+        return {
+            group: GroupTurn(
+                order=self.seen.index(group),
+                served=self.served.get(group, 0),
+                active=busy[group],
+                starts=tuple(instant for one, instant in self.starts if one == group),
+            )
+            for group in self.seen
+        }
 
-    def _offered(self) -> list[JobData]:
-        """The jobs that nothing but a rate limit holds back."""
-        busy = Counter(job.group_id for job in self.active if job.group_id is not None)
-        cap = self.limits.concurrency
-        return [
-            job
-            for job in self.waiting
-            if not {job.name, ALL_NAMES} & self.paused
-            and (cap is None or job.group_id is None or busy[job.group_id] < cap)
-        ]
-
-    def _next(self, *, lifo: bool) -> str | None:
-        offered = [job for job in self._offered() if self._opens_at(job.group_id) <= self.now]
-        if not offered:
-            return None
-        groups = {job.group_id for job in offered}
-        group = min(groups, key=lambda one: (self.served.get(one, 0), self.seen.index(one)))
-        line = [job for job in offered if job.group_id == group]
-        if lifo:
-            best = min(job.priority for job in line)
-            return max((one for one in line if one.priority == best), key=lambda o: o.sequence).id
-        return min(line, key=_order).id
+    def _line(self, options: FetchOptions) -> list[str]:
+        groups, paused = self._groups(), self.paused
+        return [job.id for job in in_turn(self.waiting, groups, paused, options, self.now)]
 
     # -- steps --------------------------------------------------------------------------------
 
@@ -118,13 +103,16 @@ class WaitingMachine(RuleBasedStateMachine):
 
     @rule(lifo=st.booleans(), rounds=st.integers(1, 6), take=st.sampled_from([True, True, False]))
     def serve(self, lifo: bool, rounds: int, take: bool) -> None:
+        options = FetchOptions(lifo=lifo, group=self.limits)
+        line = self._line(options)
         for _ in range(rounds):
-            found = self.index.next_id(FetchOptions(lifo=lifo, group=self.limits), self.now)
-            assert found == self._next(lifo=lifo)
+            found = self.index.next_id(options, self.now)
+            assert found == (line[0] if line else None)
             if found is None:
-                self._check_next_opening()
+                self._check_next_opening(options)
             elif take:
                 self._take(found)
+                assert line.pop(0) == found
 
     def _take(self, job_id: str) -> None:
         [job] = [one for one in self.waiting if one.id == job_id]
@@ -135,13 +123,13 @@ class WaitingMachine(RuleBasedStateMachine):
         self.index.remove(job)
         self.index.note_start(job.group_id, self.now)
 
-    def _check_next_opening(self) -> None:
+    def _check_next_opening(self, options: FetchOptions) -> None:
         """A worker that was given nothing is told to look again, and not too late."""
         told = self.index.next_opening()
-        openings = [self._opens_at(job.group_id) for job in self._offered()]
-        if openings:
+        opening = next_opening(self.waiting, self._groups(), self.paused, options, self.now)
+        if opening is not None:
             assert told is not None
-            assert self.now < told <= min(openings)
+            assert self.now < told <= opening
 
     @precondition(lambda self: self.active)
     @rule(data=st.data(), again=st.booleans())
@@ -171,7 +159,7 @@ class WaitingMachine(RuleBasedStateMachine):
 
     @invariant()
     def all_that_waits_is_listed_in_order(self) -> None:
-        assert list(self.index) == [job.id for job in sorted(self.waiting, key=_order)]
+        assert list(self.index) == [job.id for job in sorted(self.waiting, key=place_of)]
         assert len(self.index) == len(self.waiting)
 
     @invariant()
@@ -194,10 +182,6 @@ class WaitingMachine(RuleBasedStateMachine):
         for group in GROUPS:
             assert self.index.count_in_group(group) == waiting[group]
             assert self.index.active_in_group(group) == active[group]
-
-
-def _order(job: JobData) -> tuple[float, int]:
-    return (job.priority, -job.sequence if job.opts.lifo else job.sequence)
 
 
 # See tests/conformance/conftest.py.

@@ -10,7 +10,7 @@ from conveyor_nb.core.lifecycle import SETTLED
 from conveyor_nb.core.model import JobData, JobState
 from conveyor_nb.core.rows import Rows
 
-__all__ = ["expires_at", "is_kept_by_count", "keep_of", "too_many"]
+__all__ = ["entered_at", "expires_at", "is_kept_by_count", "keep_of", "too_many"]
 
 
 def keep_of(job: JobData) -> bool | Keep:
@@ -27,6 +27,12 @@ def expires_at(job: JobData) -> datetime | None:
     settled_at = job.completed_at if job.state is JobState.COMPLETED else job.failed_at
     assert settled_at is not None
     return settled_at + timedelta(seconds=keep.age)
+
+
+def entered_at(job: JobData) -> datetime:
+    """Since when a job is what it is, for who cleans up: it settled, or else was created."""
+    settled_at = job.completed_at if job.state is JobState.COMPLETED else job.failed_at
+    return settled_at if settled_at is not None and job.state in SETTLED else job.created_at
 
 
 def is_kept_by_count(job: JobData) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from datetime import datetime, timedelta
 
+from conveyor_nb.core.turns import opens_at
 from conveyor_nb.core.worker_options import Limiter
 
 __all__ = ["SlidingWindow"]
@@ -26,13 +27,10 @@ class SlidingWindow:
     def opens_at(self, limiter: Limiter) -> datetime | None:
         """When one more may start, by the limiter; ``None``: at any time."""
         self.is_asked_for = True
-        duration = timedelta(seconds=limiter.duration)
-        self._longest = max(self._longest, duration)
+        self._longest = max(self._longest, timedelta(seconds=limiter.duration))
         if limiter.max > (self._starts.maxlen or 0):
             self._starts = deque(self._starts, maxlen=limiter.max)
-        if len(self._starts) < limiter.max:
-            return None
-        return self._starts[-limiter.max] + duration
+        return opens_at(self._starts, limiter)
 
     def note_start(self, now: datetime) -> None:
         """Note that a job started."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import Any
 
 from sortedcontainers import SortedList
@@ -13,6 +13,7 @@ from sortedcontainers import SortedList
 from conveyor_nb.core.lifecycle import SETTLED
 from conveyor_nb.core.model import JobData, JobState
 from conveyor_nb.core.rows import HeldKey, held_key
+from conveyor_nb.core.steps.retention import entered_at
 from conveyor_nb.stores.memory.limits import SlidingWindow
 from conveyor_nb.stores.memory.waiting import WaitingIndex
 
@@ -125,7 +126,6 @@ class QueueIndex:
 
     def since(self, state: JobState, instant: datetime) -> list[JobData]:
         """The jobs that settled at ``instant`` or before; others: were created."""
-        entered_at = _ENTERED_AT.get(state, attrgetter("created_at"))
         return [job for job in self.page(state, 0, None) if entered_at(job) <= instant]
 
     def _index(self, job: JobData) -> None:
@@ -179,13 +179,6 @@ class QueueIndex:
 def _due_key(job: JobData) -> tuple[datetime, int, str]:
     assert job.delay_until is not None
     return (job.delay_until, job.sequence, job.id)
-
-
-_ENTERED_AT: Mapping[JobState, Callable[[JobData], datetime]] = {
-    JobState.COMPLETED: attrgetter("completed_at"),
-    JobState.FAILED: attrgetter("failed_at"),
-}
-"""When a job came to its state, for those states that it is told of."""
 
 
 def _page_of(ids: dict[str, Any], start: int, end: int | None) -> list[str]:

@@ -23,19 +23,11 @@ from operator import itemgetter
 from sortedcontainers import SortedList
 
 from conveyor_nb.core.model import ALL_NAMES, FetchOptions, JobData
+from conveyor_nb.core.turns import Place, place_of
 from conveyor_nb.core.worker_options import GroupLimits
 from conveyor_nb.stores.memory.limits import SlidingWindow
 
-__all__ = ["Place", "WaitingIndex", "place_of"]
-
-Place = tuple[float, int, str]
-"""Priority, signed insertion counter (negative for a ``lifo`` job), job id."""
-
-
-def place_of(job: JobData) -> Place:
-    """Where a waiting job stands in order of service."""
-    return (job.priority, -job.sequence if job.opts.lifo else job.sequence, job.id)
-
+__all__ = ["WaitingIndex"]
 
 _MOST_REMEMBERED = 256
 """Of so many groups that are over it is known when they were served."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Self
 
-from conveyor_nb.clocks.clock import checkpoint, resolve
-from conveyor_nb.clocks.loops import call_on
+from conveyor_nb.clocks.clock import checkpoint
 from conveyor_nb.context.causes import failure_of
 from conveyor_nb.context.deadlocks import refuse_vain_stand, refuse_vain_wait
 from conveyor_nb.context.runs import current_run
@@ -22,12 +20,13 @@ from conveyor_nb.core.errors import JobCancelledError, JobFailedError, JobNotFou
 from conveyor_nb.core.freezing import freeze, thaw
 from conveyor_nb.core.lifecycle import CANCELLED, SETTLED
 from conveyor_nb.core.locks import still_at_work
-from conveyor_nb.core.model import AttemptRecord, EventType, JobData, JobState, Lock, StoreEvent
+from conveyor_nb.core.model import AttemptRecord, JobData, JobState, Lock
 from conveyor_nb.core.options import JobOptions
 from conveyor_nb.core.text import inline, one_line, shown
 from conveyor_nb.display import Displayable
-from conveyor_nb.observable import JobObservable, as_told
+from conveyor_nb.observable import JobObservable
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.stores.following import GONE, JobEnd, JobFollower, as_told
 
 __all__ = ["Job"]
 
@@ -342,49 +341,35 @@ class Job(Displayable):
             if self._store.clock.overdue():  # whoever waits for many that have settled
                 await checkpoint()
             return _result(self._data, self._store, self._data.cancelled_at is not None)
-        loop = asyncio.get_running_loop()
-        settled: asyncio.Future[StoreEvent] = loop.create_future()
-        if found is not None and (run := current_run()) is not None:
-            await refuse_vain_wait(run, found, self._store)
-            if timeout is None:
-                await refuse_vain_stand(run, found, self._store, settled)
+        with JobFollower(self._store, self.queue_name, self.id) as follower:
+            if found is not None and (run := current_run()) is not None:
+                await refuse_vain_wait(run, found, self._store)
+                if timeout is None:
+                    await refuse_vain_stand(run, found, self._store, follower.end)
+            end = await follower.wait(timeout)
+        if end is None:
+            state = (await self.refresh()).state
+            raise TimeoutError(
+                f"job {shown(self.id)} has not finished within {timeout:g}s: it is {state}"
+            )
+        return await self.take_end(end)
 
-        def notice(event: StoreEvent) -> None:
-            if event.type in _END_EVENTS and not settled.done():
-                call_on(loop, resolve, settled, event)
-
-        self._store.subscribe(self.queue_name, notice, job_id=self.id)
-        try:
-            if not settled.done() and (await self.refresh()).state in SETTLED:  # meanwhile
-                return _result(self._data, self._store, self._data.cancelled_at is not None)
-            if timeout is None:
-                await settled
-            elif not await self._store.clock.wait(settled, timeout):
-                if (await self.refresh()).state in SETTLED:  # at the last moment
-                    return _result(self._data, self._store, self._data.cancelled_at is not None)
-                raise TimeoutError(
-                    f"job {shown(self.id)} has not finished within {timeout:g}s: it is {self.state}"
-                )
-        finally:
-            self._store.unsubscribe(self.queue_name, notice, job_id=self.id)
-            settled.cancel()  # if it is not done: nobody waits any more
-        return await self.take_end(settled.result())
-
-    async def take_end(self, event: StoreEvent) -> Any:
-        """Show the job as it is after the event of its end, and return or raise what that tells.
+    async def take_end(self, end: JobEnd) -> Any:
+        """Show the job as it is after its end, and return or raise what that tells.
 
         One that is gone, such as by ``remove_on_complete``, is shown as it ended.
         """
-        if event.type in _GONE:
+        event = end.event
+        if event.type in GONE:
             gone = JobNotFoundError(self.id, self.queue_name)
             if why := event.data.get("reason"):
                 gone.add_note(f"It was removed: {why}")
             raise gone
-        found = await self._store.get_job(self.queue_name, self.id)
-        end = as_told(found or self._data, event)
-        self._show(found or end)
+        found = end.record or await self._store.get_job(self.queue_name, self.id)
+        ended = as_told(found or self._data, event)
+        self._show(found or ended)
         cancelled = event.data.get("cancelled", False)
-        return _result(end, self._store, cancelled, known=found is not None)
+        return _result(ended, self._store, cancelled, known=found is not None)
 
     def lose_lock(self) -> None:
         """Let the lock that this object has be none any more.
@@ -434,9 +419,6 @@ JobObservable.job_of = Job
 
 _NO_ATTEMPT = 0
 """They count from 1."""
-
-_GONE = (EventType.REMOVED, EventType.DISCONNECTED)
-_END_EVENTS = frozenset({EventType.COMPLETED, EventType.FAILED, *_GONE})
 
 
 def _result(job: JobData, store: StoreInterface, cancelled: bool, *, known: bool = True) -> Any:

@@ -8,18 +8,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 from weakref import ref
 
-from msgspec.structs import replace
-
-from conveyor_nb.clocks.loops import call_on
+from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.core.cell_reruns import current_origin, replace_earlier
-from conveyor_nb.core.freezing import freeze
-from conveyor_nb.core.lifecycle import SETTLED
-from conveyor_nb.core.model import EventType, JobData, JobState, StoreEvent
+from conveyor_nb.core.model import EventType, JobData, StoreEvent
 from conveyor_nb.core.text import shown
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.stores.events import EventBus
+from conveyor_nb.stores.following import GONE, JOB_ENDS, JobEnd, JobFollower, as_told
 
-__all__ = ["JobObservable", "as_told"]
+__all__ = ["JobObservable"]
 
 _FOLLOWED = (
     EventType.ACTIVE,
@@ -28,8 +25,6 @@ _FOLLOWED = (
     EventType.FAILED,
     EventType.REMOVED,
 )
-_ENDS = frozenset({EventType.COMPLETED, EventType.FAILED, EventType.REMOVED})
-_STATES = frozenset(JobState)
 
 Unsubscribe = Callable[[], None]
 Observer = Callable[..., Awaitable[None] | None]
@@ -162,11 +157,11 @@ class JobObservable:
     def _hear(self, event: StoreEvent) -> None:
         if event.type == EventType.DISCONNECTED:
             self.dispose()
-            return
-        for follower in tuple(self._followers):
-            follower.hear(event)
-        if event.type in _ENDS:
+        elif event.type in JOB_ENDS:
             self._has_ended = True
+            for follower in tuple(self._followers):
+                if follower.is_lost:
+                    self._followers.remove(follower)
             self._leave(None)
 
     def _leave(self, follower: _Follower | None) -> None:
@@ -203,55 +198,59 @@ class _Follower:
         self._known = known
         self._observers = observers
         self._on_leave = on_leave
-        self._loop = asyncio.get_running_loop()
         self._early: list[StoreEvent] | None = []
         """What is heard before the job was looked at."""
         self._bus = EventBus(_FOLLOWED, logger)
         for kind in ("active", "progress", "completed", "failed"):
             self._bus.on(kind, self._tell)
-        self._look = self._loop.create_task(self._catch_up())
+        self._job = JobFollower(store, known.queue_name, known.id, self._take)
+        self._job.end.add_done_callback(self._note_end)
+        self._tasks = BackgroundTasks()
+        self._tasks.spawn(self._catch_up())
 
-    def hear(self, event: StoreEvent) -> None:
-        """Take note of an event, on whatever thread."""
-        if not call_on(self._loop, self._take, event):
-            self._on_leave(self)
+    @property
+    def is_lost(self) -> bool:
+        """Whether its loop is closed, where it would call back."""
+        return self._job.end.get_loop().is_closed()
 
     def close(self) -> None:
         """Call nobody back any more, and stop what is at work."""
         self._is_closed = True
         self._bus.close()
-        call_on(self._loop, self._look.cancel)
+        self._job.close()
+        self._tasks.cancel()
         self._on_leave(self)
 
     def _take(self, event: StoreEvent) -> None:
-        if self.has_ended or self._is_closed:
-            return
         if self._early is not None:
             self._early.append(event)
-            return
-        self._known = as_told(self._known, event)
-        if event.type in _ENDS:
-            self.has_ended = True
-            self._look = self._loop.create_task(self._end(event))
-        else:
+        elif not self._is_closed:
+            self._known = as_told(self._known, event)
             self._bus.emit(event)
 
     async def _catch_up(self) -> None:
         """Look at the job, and tell of an end that was missed."""
-        found = await self._store.get_job(self._known.queue_name, self._known.id)
+        found = await self._job.look()
         early, self._early = self._early or [], None
         self._known = found or self._known
         for event in early:
             self._take(event)
-        if not self.has_ended and (found is None or found.state in SETTLED):
-            self.has_ended = True
-            await self._end(_end_of(found, self._store) if found else None)
+        if self._job.end.done():
+            self._note_end(self._job.end)
 
-    async def _end(self, event: StoreEvent | None) -> None:
-        if event is not None and event.type != EventType.REMOVED:
-            found = await self._store.get_job(self._known.queue_name, self._known.id)
+    def _note_end(self, end: asyncio.Future[JobEnd]) -> None:
+        if end.cancelled() or self._early is not None or self.has_ended:
+            return
+        self.has_ended = True
+        self._tasks.spawn(self._finish(end.result()))
+
+    async def _finish(self, end: JobEnd) -> None:
+        """Tell of the job's end."""
+        if end.event.type not in GONE:
+            self._known = as_told(self._known, end.event)
+            found = end.record or await self._store.get_job(self._known.queue_name, self._known.id)
             self._known = found or self._known
-            self._bus.emit(event)
+            self._bus.emit(end.event)
         self._leave_when_idle()
 
     def _leave_when_idle(self, _: object = None) -> None:
@@ -280,26 +279,3 @@ class _Follower:
 
 _TOLD = {"progress": "progress", "failed": "reason"}
 """What an observer is told beside the job, by its key in the event's data."""
-
-
-def as_told(job: JobData, event: StoreEvent) -> JobData:
-    """A job as it is after an event of it, as far as that tells."""
-    data, name = event.data, event.type.partition(":")[2]
-    updates: dict[str, Any] = {"state": JobState(name)} if name in _STATES else {}
-    if event.type == EventType.PROGRESS:
-        updates["progress"] = data["progress"]
-    elif event.type == EventType.COMPLETED and "returnvalue" in data:
-        updates["returnvalue"] = freeze(data.get("returnvalue"), "returnvalue")
-    elif event.type == EventType.FAILED:
-        updates["failed_reason"] = data.get("reason")
-    return replace(job, **updates)
-
-
-def _end_of(job: JobData, store: StoreInterface) -> StoreEvent:
-    """The event that told of a settled job's end."""
-    data = {
-        "reason": job.failed_reason,
-        "cancelled": job.cancelled_at is not None,
-    }
-    kind = EventType.COMPLETED if job.state is JobState.COMPLETED else EventType.FAILED
-    return StoreEvent(kind, job.queue_name, job.id, data, store.clock.now())

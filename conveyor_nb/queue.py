@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import logging
@@ -11,15 +10,13 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 from weakref import WeakSet, ref
 
-from conveyor_nb.clocks.clock import resolve
-from conveyor_nb.clocks.loops import call_on
 from conveyor_nb.context.deadlocks import refuse_vain_join
 from conveyor_nb.context.runs import current_run
 from conveyor_nb.core.checks import check_text, reject_unknown
 from conveyor_nb.core.declaring import spelled_out
 from conveyor_nb.core.durations import Duration, to_seconds
 from conveyor_nb.core.handlers import check_handler
-from conveyor_nb.core.model import EventType, JobState, StoreEvent
+from conveyor_nb.core.model import EventType, JobState
 from conveyor_nb.core.options import (
     JobOptions,
     SharedKeywords,
@@ -34,6 +31,7 @@ from conveyor_nb.queue_parts.maintaining import Maintaining
 from conveyor_nb.registry import HandlerFunction, install_handler
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.stores.events import EventBus, EventHandler, EventStream
+from conveyor_nb.stores.following import QueueChanges
 from conveyor_nb.stores.reads import describe_queue
 
 __all__ = ["Queue"]
@@ -100,28 +98,18 @@ class Queue(Displayable, Adding, Looking, Maintaining):
             refuse_vain_join(run, self.name, self.store)
         if timeout is not None:
             timeout = to_seconds(timeout, what="timeout")
-        loop = asyncio.get_running_loop()
-        idle: asyncio.Future[bool] = loop.create_future()
-
-        def check(event: StoreEvent) -> None:
-            if event.type in _MAY_END_WORK and not idle.done():
-                call_on(loop, resolve, idle, event.type == EventType.DISCONNECTED)
-
-        self.store.subscribe(self.name, check)
-        try:
-            began = self.store.clock.now()
+        began = self.store.clock.now()
+        with QueueChanges(self.store, self.name, _MAY_END_WORK) as changes:
             while await self._has_work():
                 left = None
                 if timeout is not None:
                     spent = (self.store.clock.now() - began).total_seconds()
                     left = max(0.0, timeout - spent)
-                if not await self.store.clock.wait(idle, left):
+                change = await changes.next(left)
+                if change is None:
                     raise TimeoutError(f"{self!r} still has work after {timeout:g}s")
-                if idle.result():  # all work is gone, and of new one nobody would be told here
-                    return
-                idle = loop.create_future()
-        finally:
-            self.store.unsubscribe(self.name, check)
+                if change.type == EventType.DISCONNECTED:
+                    return  # all work is gone, and of new one nobody would be told here
 
     async def _has_work(self) -> bool:
         counts = await self.store.get_job_counts(self.name)
@@ -276,6 +264,5 @@ _MAY_END_WORK = frozenset(
         EventType.REMOVED,
         EventType.CANCELLED,
         EventType.DRAINED,
-        EventType.DISCONNECTED,
     }
 )

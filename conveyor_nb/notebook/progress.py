@@ -5,25 +5,21 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import deque
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Self
 
 from tqdm.auto import tqdm
 
-from conveyor_nb.clocks.loops import call_on
 from conveyor_nb.context.deadlocks import refuse_vain_wait
 from conveyor_nb.context.runs import current_run
 from conveyor_nb.core.errors import ConveyorError
-from conveyor_nb.core.lifecycle import SETTLED
-from conveyor_nb.core.model import EventType, StoreEvent
+from conveyor_nb.core.model import EventType
 from conveyor_nb.core.text import shown
 from conveyor_nb.job import Job
 from conveyor_nb.notebook.panel.repaint import Repainter
-from conveyor_nb.stores import StoreInterface
+from conveyor_nb.stores.following import JobEnd, JobFollower
 
 __all__ = ["Progress", "progress"]
-
-_ENDS = frozenset({EventType.COMPLETED, EventType.FAILED, EventType.REMOVED})
 
 _Key = tuple[int, str, str]
 """Which job: its store, its queue and its id."""
@@ -124,14 +120,14 @@ class _Watch:
         for job in jobs:
             if not isinstance(job, Job):
                 raise TypeError(f"progress takes jobs, as queue.add returns them, not {shown(job)}")
-            self._pending.setdefault(_key(job.store, job.queue_name, job.id), []).append(job)
-        self._ended: deque[tuple[Job, StoreEvent | None]] = deque()
+            self._pending.setdefault(_key(job), []).append(job)
+        self._ended: deque[tuple[Job, JobEnd]] = deque()
         self._wake = asyncio.Event()
         self._bar_options = {"unit": "job", "total": sum(map(len, self._pending.values())), **bar}
         self._bar: _Bar | None = None
         self._failed = 0
         self._repainter: Repainter | None = None
-        self._unsubscribe: list[functools.partial[None]] = []
+        self._followers: list[JobFollower] = []
 
     async def next(self) -> _End:
         """Wait for the next job's end; ``StopAsyncIteration`` after the last."""
@@ -143,17 +139,17 @@ class _Watch:
                     raise StopAsyncIteration
                 self._wake.clear()
                 await self._wake.wait()
-            job, event = self._ended.popleft()
-            return await _end(job, job.take_end(event) if event else job.wait_until_finished())
+            job, end = self._ended.popleft()
+            return await _result(job, end)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         """Close the bar, and take no more events."""
-        for unsubscribe in self._unsubscribe:
-            unsubscribe()
-        self._unsubscribe.clear()
+        for follower in self._followers:
+            follower.close()
+        self._followers.clear()
         if self._repainter is not None:
             self._repainter.cancel()
             self._repainter = None
@@ -164,55 +160,38 @@ class _Watch:
         """Show the bar and follow the jobs, then look which have ended before that."""
         self._bar = _Bar(**self._bar_options)
         self._repainter = Repainter(self._bar.refresh)
-        loop = asyncio.get_running_loop()  # a store calls from whichever thread it is used on
         jobs = [same[0] for same in self._pending.values()]
         for job in jobs:  # one by one, as only who follows a job is told its result
-            hear = functools.partial(self._hear_on, loop, job.store)
-            job.store.subscribe(job.queue_name, hear, job_id=job.id)
-            self._unsubscribe.append(
-                functools.partial(job.store.unsubscribe, job.queue_name, hear, job_id=job.id)
-            )
-        for job in jobs:
-            data = await job.store.get_job(job.queue_name, job.id)
+            follower = JobFollower(job.store, job.queue_name, job.id)
+            follower.end.add_done_callback(functools.partial(self._note, _key(job)))
+            self._followers.append(follower)
+        for job, follower in zip(jobs, tuple(self._followers), strict=True):
+            data = await follower.look()
             if data is not None and (run := current_run()) is not None:
                 await refuse_vain_wait(run, data, job.store)
-            if data is None or data.state in SETTLED:
-                failed = data is None or data.failed_at is not None
-                self._note(_key(job.store, job.queue_name, job.id), None, failed=failed)
 
-    def _hear_on(
-        self, loop: asyncio.AbstractEventLoop, store: StoreInterface, event: StoreEvent
-    ) -> None:
-        call_on(loop, self._hear, store, event)
-
-    def _hear(self, store: StoreInterface, event: StoreEvent) -> None:
-        if event.type == EventType.DISCONNECTED:
-            for key in [key for key in self._pending if key[0] == id(store)]:
-                self._note(key, None, failed=True)
+    def _note(self, key: _Key, told: asyncio.Future[JobEnd]) -> None:
+        if told.cancelled():
             return
-        if event.type in _ENDS and event.job_id is not None:
-            key = _key(store, event.queue_name, event.job_id)
-            self._note(key, event, failed=event.type != EventType.COMPLETED)
-
-    def _note(self, key: _Key, event: StoreEvent | None, *, failed: bool) -> None:
+        end = told.result()
         jobs = self._pending.pop(key, ())
         if not jobs or self._bar is None or self._repainter is None:
             return
-        self._ended.extend((job, event) for job in jobs)
+        self._ended.extend((job, end) for job in jobs)
         self._wake.set()
         self._bar.n += len(jobs)
-        if failed:
+        if end.event.type != EventType.COMPLETED:
             self._failed += len(jobs)
             self._bar.set_postfix({"failed": self._failed}, refresh=False)
         self._repainter.request()
 
 
-def _key(store: StoreInterface, queue_name: str, job_id: str) -> _Key:
-    return id(store), queue_name, job_id
+def _key(job: Job) -> _Key:
+    return id(job.store), job.queue_name, job.id
 
 
-async def _end(job: Job, result: Awaitable[Any]) -> _End:
+async def _result(job: Job, end: JobEnd) -> _End:
     try:
-        return _End(job, await result, None)
+        return _End(job, await job.take_end(end), None)
     except ConveyorError as error:
         return _End(job, None, error)

@@ -23,7 +23,7 @@ from conveyor_nb.notebook.shell.screen import Screen
 
 __all__ = ["JobOutput"]
 
-_ENDS = (Complete, Fail, Release, MoveToDelayed)
+_ENDS_OF_A_RUN = (Complete, Fail, Release, MoveToDelayed)
 _MOST_SHOWN = 100
 """So many things that may still change are looked at when a run ends."""
 
@@ -136,7 +136,7 @@ class JobOutput:
             return
 
     def _take(self, action: Action | None) -> list[str]:
-        ends = isinstance(action, _ENDS)
+        ends = isinstance(action, _ENDS_OF_A_RUN)
         texts = self._read_shown() if ends else []
         with self._writing:
             for text in filter(None, texts):

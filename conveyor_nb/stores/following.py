@@ -1,0 +1,200 @@
+"""Following a job to its end, or a queue, on one's own loop: subscribe first, then look.
+
+So nothing that happens in between is missed. This is the one way for all who wait for a job or a
+queue, and for all who follow one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple, Self
+
+from msgspec.structs import replace
+
+from conveyor_nb.clocks.clock import resolve
+from conveyor_nb.clocks.loops import call_on
+from conveyor_nb.core.freezing import freeze
+from conveyor_nb.core.lifecycle import SETTLED
+from conveyor_nb.core.model import EventType, JobData, JobState, StoreEvent
+from conveyor_nb.stores.interface import StoreInterface
+
+__all__ = ["GONE", "JOB_ENDS", "JobEnd", "JobFollower", "QueueChanges", "as_told"]
+
+GONE = frozenset({EventType.REMOVED, EventType.DISCONNECTED})
+"""The events after which a job, or all of its store, is there no more."""
+
+JOB_ENDS = GONE | {EventType.COMPLETED, EventType.FAILED}
+"""The events after which nothing more is to be expected of a job."""
+
+_STATES = frozenset(JobState)
+
+
+class JobEnd(NamedTuple):
+    """How a job ended, for one who waited for that.
+
+    Args:
+        event: what told of it; its data may have the result, see ``StoreInterface.subscribe``.
+        record: the job, if it was found to have ended; else it is still to be read.
+    """
+
+    event: StoreEvent
+    record: JobData | None = None
+
+
+class _Listener(ABC):
+    """Takes events of a queue, or of one of its jobs, on the loop where it is made.
+
+    Args:
+        store, queue_name, job_id: whose events.
+        kinds: of these types; ``None``: of all.
+    """
+
+    def __init__(
+        self,
+        store: StoreInterface,
+        queue_name: str,
+        kinds: Collection[str] | None,
+        job_id: str | None = None,
+    ) -> None:
+        self._store = store
+        self._queue_name = queue_name
+        self._job_id = job_id
+        self._kinds = kinds
+        self._is_open = True
+        self._loop = asyncio.get_running_loop()
+        store.subscribe(queue_name, self._hear, job_id=job_id)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take no more events; may be called on any thread, and again."""
+        if self._is_open:
+            self._is_open = False
+            self._store.unsubscribe(self._queue_name, self._hear, job_id=self._job_id)
+
+    def _hear(self, event: StoreEvent) -> None:
+        of_interest = self._kinds is None or event.type in self._kinds
+        if of_interest and not call_on(self._loop, self._take, event):
+            self.close()  # the loop is gone, and whoever waited with it
+
+    @abstractmethod
+    def _take(self, event: StoreEvent) -> None:
+        """Take note of an event, on the loop."""
+
+
+class JobFollower(_Listener):
+    """Follows one job to its end.
+
+    Args:
+        store, queue_name, job_id: the job.
+        tell: called with each event of it before the end.
+
+    >>> from conveyor_nb import MemoryStore, Queue
+    >>> async def main():
+    ...     store = MemoryStore()
+    ...     job = await Queue("emails", store=store).add("send")
+    ...     with JobFollower(store, "emails", job.id) as follower:
+    ...         await job.cancel()
+    ...         return str((await follower.wait()).event.type)
+    >>> asyncio.run(main())
+    'job:failed'
+    """
+
+    def __init__(
+        self,
+        store: StoreInterface,
+        queue_name: str,
+        job_id: str,
+        tell: Callable[[StoreEvent], object] | None = None,
+    ) -> None:
+        self.end: asyncio.Future[JobEnd] = asyncio.get_running_loop().create_future()
+        """Done when the job has ended; cancelled when it is followed no more."""
+        self._tell = tell
+        self._id = job_id
+        super().__init__(store, queue_name, JOB_ENDS if tell is None else None, job_id)
+
+    async def wait(self, timeout: float | None = None) -> JobEnd | None:
+        """Wait for the end, for so many seconds on the store's clock; ``None``: it took longer."""
+        await self.look()
+        if timeout is None:
+            return await self.end
+        if not await self._store.clock.wait(self.end, timeout):
+            await self.look()  # it may be at the last moment
+        return self.end.result() if self.end.done() else None
+
+    async def look(self) -> JobData | None:
+        """Read the job; if it has settled or is gone, and nobody has told of that, it has ended."""
+        record = await self._store.get_job(self._queue_name, self._id)
+        if record is None or record.state in SETTLED:
+            self._end(JobEnd(self._event_of(record), record))
+        return record
+
+    def close(self) -> None:
+        """Follow it no more."""
+        super().close()
+        if not self.end.done():
+            call_on(self._loop, self.end.cancel)
+
+    def _take(self, event: StoreEvent) -> None:
+        if event.type in JOB_ENDS:
+            self._end(JobEnd(event))
+        elif self._tell is not None and not self.end.done():
+            self._tell(event)
+
+    def _end(self, end: JobEnd) -> None:
+        resolve(self.end, end)
+        super().close()
+
+    def _event_of(self, record: JobData | None) -> StoreEvent:
+        """The event that was missed."""
+        kind, data = EventType.REMOVED, dict[str, Any]()
+        if record is not None:
+            completed = record.state is JobState.COMPLETED
+            kind = EventType.COMPLETED if completed else EventType.FAILED
+            cancelled = record.cancelled_at is not None
+            data = {"reason": record.failed_reason, "cancelled": cancelled}
+        now = self._store.clock.now()
+        return StoreEvent(kind, self._queue_name, self._id, data, now)
+
+
+class QueueChanges(_Listener):
+    """Notices changes in a queue, for one who looks after each whether it is the one he waits for.
+
+    Args:
+        store, queue_name: the queue.
+        kinds: the types of event that may be it; that the store is disconnected always is.
+    """
+
+    def __init__(self, store: StoreInterface, queue_name: str, kinds: Collection[str]) -> None:
+        self._change: asyncio.Future[StoreEvent] = asyncio.get_running_loop().create_future()
+        super().__init__(store, queue_name, {*kinds, EventType.DISCONNECTED})
+
+    async def next(self, timeout: float | None = None) -> StoreEvent | None:
+        """The first change since the one before; ``None``: there was none for so many seconds."""
+        if not await self._store.clock.wait(self._change, timeout):
+            return None
+        change = self._change.result()
+        self._change = self._loop.create_future()
+        return change
+
+    def _take(self, event: StoreEvent) -> None:
+        resolve(self._change, event)
+
+
+def as_told(job: JobData, event: StoreEvent) -> JobData:
+    """A job as it is after an event of it, as far as that tells."""
+    data, name = event.data, event.type.partition(":")[2]
+    updates: dict[str, Any] = {"state": JobState(name)} if name in _STATES else {}
+    if event.type == EventType.PROGRESS:
+        updates["progress"] = data["progress"]
+    elif event.type == EventType.COMPLETED and "returnvalue" in data:
+        updates["returnvalue"] = freeze(data.get("returnvalue"), "returnvalue")
+    elif event.type == EventType.FAILED:
+        updates["failed_reason"] = data.get("reason")
+    return replace(job, **updates)

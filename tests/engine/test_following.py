@@ -1,0 +1,194 @@
+"""Following a job or a queue: the one way of all who wait; nothing is missed, nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from conveyor_nb import Job, JobState, MemoryStore, Queue, StoreEvent, VirtualClock, Worker
+from conveyor_nb.core import freezing
+from conveyor_nb.stores.following import JobFollower, QueueChanges
+
+Start = Callable[..., Worker]
+
+
+async def work(job: Job) -> Any:
+    """Does what the job's name says."""
+    if job.name == "fail":
+        raise ValueError("bad address")
+    return job.data
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "data"),
+    [
+        ("send", "job:completed", {"reason": None, "cancelled": False}),
+        ("fail", "job:failed", {"reason": "ValueError: bad address", "cancelled": False}),
+        ("cancel", "job:failed", {"reason": "cancelled", "cancelled": True}),
+    ],
+)
+@pytest.mark.asyncio
+async def test_an_end_that_was_missed_is_found_in_the_record(
+    name: str, kind: str, data: dict[str, Any], queue: Queue, clock: VirtualClock, start: Start
+) -> None:
+    job = await queue.add(name, "value")
+    if name == "cancel":
+        await job.cancel()
+    start(work)
+    await clock.settle()
+    with JobFollower(queue.store, queue.name, job.id) as follower:
+        end = await follower.wait()
+
+    assert end is not None
+    assert end.record is not None
+    assert (end.event.type, end.event.data, end.record.id) == (kind, data, job.id)
+
+
+@pytest.mark.asyncio
+async def test_a_job_that_is_gone_has_ended(queue: Queue) -> None:
+    with JobFollower(queue.store, queue.name, "emails-9") as follower:
+        end = await follower.wait()
+
+    assert end is not None
+    assert (end.event.type, end.record) == ("job:removed", None)
+
+
+@pytest.mark.asyncio
+async def test_what_happens_before_the_end_is_told_in_order_and_nothing_after_it(
+    queue: Queue, clock: VirtualClock, start: Start
+) -> None:
+    async def count(job: Job) -> None:
+        for percent in (10, 90):
+            await job.update_progress(percent)
+
+    told: list[str] = []
+    job = await queue.add("send")
+    follower = JobFollower(queue.store, queue.name, job.id, lambda event: told.append(event.type))
+    start(count)
+    await clock.settle()
+    await job.retry()
+    await clock.settle()
+
+    assert told == ["job:active", "job:progress", "job:progress"]
+    assert follower.end.result().event.type == "job:completed"
+
+
+@pytest.mark.parametrize("way", ["end", "close", "disconnect", "lost loop"])
+@pytest.mark.asyncio
+async def test_who_follows_no_more_leaves_no_subscription(
+    way: str, queue: Queue, store: MemoryStore, clock: VirtualClock, start: Start
+) -> None:
+    job = await queue.add("send")
+    before = len(store._subscriptions)
+
+    async def follow() -> JobFollower:
+        return JobFollower(store, queue.name, job.id)
+
+    if way == "lost loop":
+        thread = threading.Thread(target=lambda: asyncio.run(follow()))
+        thread.start()
+        await asyncio.to_thread(thread.join)
+    else:
+        follower = await follow()
+    assert len(store._subscriptions) == before + 1
+    match way:
+        case "close":
+            await asyncio.to_thread(follower.close)
+            await clock.settle()
+            assert follower.end.cancelled()
+        case "disconnect":
+            await store.disconnect()
+            await clock.settle()
+            assert follower.end.result().event.type == "store:disconnected"
+        case _:
+            await job.cancel()
+
+    assert len(store._subscriptions) == (0 if way == "disconnect" else before)
+
+
+@pytest.mark.asyncio
+async def test_changes_between_two_looks_are_one_and_none_is_missed(
+    queue: Queue, clock: VirtualClock
+) -> None:
+    with QueueChanges(queue.store, queue.name, {"job:waiting"}) as changes:
+        for name in ("one", "two"):
+            await queue.add(name)
+        change = await changes.next()
+        assert change is not None
+        assert change.data["name"] == "one"
+        waiting = asyncio.ensure_future(changes.next(timeout=5))
+        await queue.pause()
+        await clock.advance(5)
+        assert await waiting is None, "that is of another kind"
+        await queue.add("three")
+        assert await changes.next() is not None
+
+
+@pytest.mark.asyncio
+async def test_thousands_who_wait_hear_of_their_own_jobs_alone(
+    queue: Queue, clock: VirtualClock, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: Counter[str | None] = Counter()
+    hear = JobFollower._hear
+
+    def count(self: JobFollower, event: StoreEvent) -> None:
+        heard[event.job_id] += 1
+        hear(self, event)
+
+    monkeypatch.setattr(JobFollower, "_hear", count)
+    jobs = await queue.add_bulk({"name": "send", "data": n} for n in range(2_000))
+    waits = [asyncio.ensure_future(job.wait_until_finished()) for job in jobs]
+    await clock.settle()
+    start(work, concurrency=10)
+
+    assert await asyncio.gather(*waits) == list(range(2_000))
+    assert set(heard.values()) == {2}, "that it is active, and that it has completed"
+
+
+@pytest.mark.parametrize("way", ["wait", "wait, gone", "wait late", "observe", "observe, gone"])
+@pytest.mark.asyncio
+async def test_a_result_is_copied_once_on_its_way_in_and_once_on_its_way_out(
+    way: str, queue: Queue, clock: VirtualClock, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies: Counter[str] = Counter()
+
+    class Counting:
+        HIGHEST_PROTOCOL, STACK_GLOBAL = pickle.HIGHEST_PROTOCOL, pickle.STACK_GLOBAL
+
+        @staticmethod
+        def dumps(*arguments: Any) -> bytes:
+            copies["in"] += 1
+            return pickle.dumps(*arguments)
+
+        @staticmethod
+        def loads(packed: bytes) -> Any:
+            copies["out"] += 1
+            return pickle.loads(packed)
+
+    async def send(job: Job) -> Any:
+        return {"to": ["ada"]}
+
+    job = await queue.add("send", remove_on_complete=way.endswith("gone"))
+    monkeypatch.setattr(freezing, "pickle", Counting)
+    results: list[Any] = []
+    if way.startswith("observe"):
+        job.observe().subscribe(on_completed=lambda job, result: results.append(result))
+    elif way != "wait late":
+        waiting = asyncio.ensure_future(job.wait_until_finished())
+    await clock.settle()
+    start(send)
+    await clock.settle()
+    if way == "wait late":
+        results.append(await job.wait_until_finished())
+    elif way.startswith("wait"):
+        results.append(await waiting)
+
+    assert results == [{"to": ["ada"]}]
+    assert copies == {"in": 1, "out": 1}
+    assert way.endswith("gone") or (await job.refresh()).state is JobState.COMPLETED

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from conveyor_nb.core.checks import check_name
+from conveyor_nb.core.ids import placeholder
 from conveyor_nb.core.model import FlowJob, JobData
 from conveyor_nb.core.new_jobs import new_job, to_options
 from conveyor_nb.core.options import JobOptions
@@ -73,7 +74,7 @@ class FlowProducer:
         Raises:
             TypeError, ValueError: a bad job anywhere in the tree, or an id that is taken.
         """
-        planned = _plan(flow, self.store)
+        planned = _plan(flow)
         saved = await self.store.save_flow([job for job, _ in planned])
         nodes = [FlowNode(Job(data, self.store), []) for data in saved]
         for node, (_, parent) in zip(nodes, planned, strict=True):
@@ -82,7 +83,7 @@ class FlowProducer:
         return nodes[0]
 
 
-def _plan(flow: FlowJob, store: StoreInterface) -> list[tuple[JobData, int | None]]:
+def _plan(flow: FlowJob) -> list[tuple[JobData, int | None]]:
     """The jobs of a flow, parents before children, each with its parent's position.
 
     A loop, not a recursion: a flow may be any number of levels deep.
@@ -93,7 +94,7 @@ def _plan(flow: FlowJob, store: StoreInterface) -> list[tuple[JobData, int | Non
     todo: list[tuple[FlowJob, int | None]] = [(flow, None)]
     while todo:
         node, parent = todo.pop()
-        job = _build(node, store)
+        job = _build(node, len(built))
         if parent is not None:
             _link(built[parent], job, children[parent])
         todo += [(child, len(built)) for child in reversed(node.children)]
@@ -124,7 +125,7 @@ def _in_family(job: JobData, parent: JobData | None, children: Collection[str]) 
     )
 
 
-def _build(node: FlowJob, store: StoreInterface) -> JobData:
+def _build(node: FlowJob, number: int) -> JobData:
     if not isinstance(node, FlowJob):
         raise TypeError(f"a flow is made of FlowJob(name, queue_name, ...), not {shown(node)}")
     try:
@@ -140,4 +141,4 @@ def _build(node: FlowJob, store: StoreInterface) -> JobData:
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"flow job {shown(node.name)}: {error}") from error
-    return job if job.id else replace(job, id=store.new_job_id(job.queue_name))
+    return job if job.id else replace(job, id=placeholder(number))

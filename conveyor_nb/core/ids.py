@@ -1,4 +1,9 @@
-"""The ids of jobs: random ones, or numbers for each name."""
+"""The ids of jobs: random ones, or numbers for each name.
+
+A job gets its id in the step that saves it, so that two who add jobs at once never make the same.
+The jobs of a flow are linked by their ids before that: those that are to get one have a placeholder
+until then.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,25 @@ import itertools
 import os
 from collections import OrderedDict
 
-__all__ = ["Numbers", "random_id"]
+__all__ = ["Numbers", "is_placeholder", "placeholder", "random_id", "random_worker_id"]
+
+_MARK = "\0"
+"""No id of a job has a control character."""
+
+
+def placeholder(number: int) -> str:
+    """What stands for the id that a job of a flow is to get; another one for each ``number``.
+
+    >>> is_placeholder(placeholder(1)), is_placeholder("emails-1")
+    (True, False)
+    """
+    return f"{_MARK}{number}"
+
+
+def is_placeholder(job_id: str) -> bool:
+    """Whether an id is to be replaced in the step that saves its job."""
+    return job_id.startswith(_MARK)
+
 
 _IDS_AT_ONCE = 64
 """For how many ids the system is asked for random bytes: each time is a system call."""
@@ -26,6 +49,11 @@ def random_id() -> str:
         _spare.extend(more)
     variant = _VARIANTS[digits[16]]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+def random_worker_id(name: str) -> str:
+    """An id for a worker of a name, by chance its own."""
+    return f"{name}-{random_id()[:8]}"
 
 
 _MOST_NAMES_OVER = 256

@@ -21,6 +21,7 @@ from conveyor_nb.core.actions import (
     ExtendLock,
     Release,
 )
+from conveyor_nb.core.ids import random_worker_id
 from conveyor_nb.core.model import (
     Fetched,
     FetchOptions,
@@ -106,13 +107,9 @@ class StoreInterface(Displayable, ABC):
 
     # -- jobs in ------------------------------------------------------------------------------
 
-    @abstractmethod
-    def new_job_id(self, queue_name: str) -> str:
-        """An id that no job of the queue has."""
-
-    @abstractmethod
     def new_worker_id(self, name: str) -> str:
         """An id that no worker has, for one that is called ``name``."""
+        return random_worker_id(name)
 
     @abstractmethod
     async def save_job(self, job: JobData) -> JobData:
@@ -134,6 +131,9 @@ class StoreInterface(Displayable, ABC):
     @abstractmethod
     async def save_flow(self, jobs: Sequence[JobData]) -> list[JobData]:
         """Add the jobs of a flow, all or none: parents before their children, linked by ids.
+
+        One that is to get its id in this step has a ``core.ids.placeholder`` until then, which
+        its parent and its children know it by.
 
         Raises:
             ValueError: an id is taken, a family is not whole, or a job has a deduplication key;

@@ -26,6 +26,7 @@ __all__ = [
     "get",
     "ids_in",
     "in_state",
+    "likely_id",
     "lock_of",
     "new_job",
     "next_id",
@@ -84,6 +85,14 @@ async def state_of(store: StoreInterface, job_id: str) -> JobState | None:
 async def ids_in(store: StoreInterface, state: JobState | None = None) -> list[str]:
     """The ids of the jobs in a state, as the store lists them."""
     return [job.id for job in await store.list_jobs(QUEUE, state)]
+
+
+async def likely_id(store: StoreInterface) -> str:
+    """The id that the next job may well get, if ids are numbers; else any that is free."""
+    saved = await add(store)
+    await store.remove_job(QUEUE, saved.id)
+    head, _, number = saved.id.rpartition("-")
+    return f"{head}-{int(number) + 1}" if number.isdecimal() else f"{saved.id}+1"
 
 
 def fetch_options(

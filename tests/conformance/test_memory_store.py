@@ -17,7 +17,19 @@ import pandas as pd
 import pytest
 import pytest_asyncio
 
-from conveyor_nb import Backoff, JobState, MemoryStore, StoreEvent, SystemClock, VirtualClock
+from conveyor_nb import (
+    Backoff,
+    FlowJob,
+    FlowProducer,
+    Group,
+    GroupFullError,
+    JobState,
+    MemoryStore,
+    PayloadError,
+    StoreEvent,
+    SystemClock,
+    VirtualClock,
+)
 from conveyor_nb.core.model import ALL_NAMES, WorkerInfo, WorkerStatus
 from conveyor_nb.testing.events import EventLog, capture_events
 from conveyor_nb.testing.steps import (
@@ -108,22 +120,35 @@ async def test_a_batch_may_give_the_id_that_would_be_next(
     assert sorted(await served(store)) == ["emails-1", "emails-2"]
 
 
-def test_ids_are_random_uuids() -> None:
-    store = MemoryStore()
-    ids = {store.new_job_id("emails") for _ in range(1_000)}
+@pytest.mark.asyncio
+async def test_a_flow_that_is_refused_uses_up_no_number(store: MemoryStore) -> None:
+    flow = FlowProducer(store=store)
+    with pytest.raises(PayloadError):
+        await flow.add(FlowJob("top", "a", children=[FlowJob("low", "a", lambda: None)]))
+    lows = [FlowJob("low", "a", group=Group("g", max_size=1)) for _ in range(2)]
+    with pytest.raises(GroupFullError):
+        await flow.add(FlowJob("top", "a", children=lows))
+    node = await flow.add(FlowJob("top", "a", children=[FlowJob("low", "a", job_id="a-1")]))
+    assert node.job.id == "a-2"
+    assert [child.job.id for child in node.children] == ["a-1"]
+
+
+@pytest.mark.asyncio
+async def test_ids_are_random_uuids() -> None:
+    saved = await MemoryStore().save_bulk([new_job() for _ in range(1_000)])
+    ids = {job.id for job in saved}
     assert len(ids) == 1_000
     assert all(str(parsed := UUID(one)) == one and parsed.version == 4 for one in ids)
 
 
 FORK = """
 import os
-from conveyor_nb import MemoryStore
+from conveyor_nb.core.ids import random_id
 
-store = MemoryStore()
-store.new_job_id("emails")  # random bytes for more of them are at hand now
+random_id()  # random bytes for more of them are at hand now
 if child := os.fork():
     os.waitpid(child, 0)  # one prints after the other
-print(store.new_job_id("emails"), flush=True)
+print(random_id(), flush=True)
 """
 
 

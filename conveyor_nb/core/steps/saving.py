@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from conveyor_nb.core.errors import GroupFullError
 from conveyor_nb.core.flow_rules import FamilyCheck, refuse_family
 from conveyor_nb.core.freezing import freeze
+from conveyor_nb.core.ids import is_placeholder
 from conveyor_nb.core.model import JobData
 from conveyor_nb.core.rows import PENDING, HeldKey, Key, Rows, held_key, key_of, parent_key_of
 from conveyor_nb.core.slicing import SLICE, Step, sliced
@@ -129,13 +130,16 @@ class _Batch:
 
 
 def save_flow(rows: Rows, jobs: Sequence[JobData], now: datetime) -> Step[list[JobData]]:
-    """Take in copies of the jobs of a flow, all or none; returns their rows."""
+    """Take in copies of the jobs of a flow, all or none; returns their rows.
+
+    Those with a placeholder get ids that no other job of the flow has.
+    """
     records: list[JobData] = []
     room: dict[Key, int] = {}
     family = FamilyCheck()
     for some in sliced(jobs):
         for job in some:
-            if rows.job(job.queue_name, job.id) is not None:
+            if not is_placeholder(job.id) and rows.job(job.queue_name, job.id) is not None:
                 raise ValueError(
                     f"a job {shown(job.id)} is in queue {shown(job.queue_name)} already; "
                     "the jobs of a flow need ids of their own"
@@ -148,12 +152,39 @@ def save_flow(rows: Rows, jobs: Sequence[JobData], now: datetime) -> Step[list[J
         if len(some) == SLICE:
             yield
     family.finish()
+    ids = yield from _new_ids(rows, records)
     saved: list[JobData] = []
     for some in sliced(records):
-        for job in some:
+        for record in some:
+            job = _with_ids(record, ids) if ids else record
             if (parent_key := parent_key_of(job)) is not None:
                 rows.put_child(parent_key, key_of(job), PENDING)
             saved.append(admit(rows, job, job.id, job.kept_data, now))
         if len(some) == SLICE:
             yield
     return saved
+
+
+def _new_ids(rows: Rows, jobs: Sequence[JobData]) -> Step[dict[str, str]]:
+    """The ids of those jobs of a flow that have a placeholder, by that."""
+    given = {job.id for job in jobs if not is_placeholder(job.id)}
+    ids: dict[str, str] = {}
+    for some in sliced(jobs) if len(given) < len(jobs) else ():
+        for job in some:
+            if is_placeholder(job.id):
+                ids[job.id] = rows.new_id(job.queue_name)
+                while ids[job.id] in given:
+                    ids[job.id] = rows.new_id(job.queue_name)
+        if len(some) == SLICE:
+            yield
+    return ids
+
+
+def _with_ids(job: JobData, ids: Mapping[str, str]) -> JobData:
+    """A job of a flow, with ids in place of placeholders, also those of its relatives."""
+    return replace(
+        job,
+        id=ids.get(job.id, job.id),
+        parent_id=None if job.parent_id is None else ids.get(job.parent_id, job.parent_id),
+        children_ids=tuple(ids.get(one, one) for one in job.children_ids),
+    )

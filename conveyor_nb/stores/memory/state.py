@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import uuid
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from msgspec.structs import replace
 
-from conveyor_nb.core.ids import Numbers, random_id
+from conveyor_nb.core.ids import Numbers, random_id, random_worker_id
 from conveyor_nb.core.model import (
     FetchOptions,
     JobData,
@@ -77,7 +76,7 @@ class MemoryState:
     def new_worker_id(self, name: str) -> str:
         """An id that no worker has."""
         if not self._sequential_ids:
-            return f"{name}-{uuid.uuid4().hex[:8]}"
+            return random_worker_id(name)
         return f"{name}-worker-{next(self._worker_numbers.of(name))}"
 
     def record(self, job: JobData, now: datetime) -> None:

@@ -124,10 +124,6 @@ class MemoryStore(MemoryBulk):
 
     # -- jobs in ------------------------------------------------------------------------------
 
-    def new_job_id(self, queue_name: str) -> str:
-        with self._lock:
-            return self._state.new_id(queue_name)
-
     def new_worker_id(self, name: str) -> str:
         with self._lock:
             return self._state.new_worker_id(name)

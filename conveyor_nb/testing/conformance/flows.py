@@ -16,12 +16,13 @@ from conveyor_nb.core.errors import (
     JobNotFoundError,
     PayloadError,
 )
+from conveyor_nb.core.ids import is_placeholder, placeholder
 from conveyor_nb.core.model import JobData, JobState
 from conveyor_nb.core.options import Group
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import EventLog, capture_events
-from conveyor_nb.testing.steps import LOCK_DURATION, QUEUE, complete, fail, new_job
+from conveyor_nb.testing.steps import LOCK_DURATION, QUEUE, complete, fail, likely_id, new_job
 
 __all__ = [
     "CHILDREN",
@@ -148,6 +149,35 @@ class FlowTests(StoreTests):
         assert (saved[0].pending_children_count, saved[0].children_ids) == (2, ("a", "b"))
         assert {(job.parent_queue_name, job.parent_id) for job in saved[1:]} == {(QUEUE, "p")}
         assert saved == (await store.list_jobs(QUEUE)) + (await store.list_jobs(CHILDREN))
+
+    async def test_jobs_get_their_ids_in_the_step_that_saves_the_flow(
+        self, store: StoreInterface
+    ) -> None:
+        top, middle, leaf, own = (placeholder(0), placeholder(1), placeholder(2), "own")
+        jobs = family(new_job(top), family(child(middle), new_job(leaf), child(own)), new_job("x"))
+        async with capture_events(store, None) as events:
+            saved = await store.save_flow(jobs)
+        ids = [job.id for job in saved]
+        assert not any(map(is_placeholder, ids))
+        assert ids[3:] == ["own", "x"]
+        assert [event.job_id for event in events if event.job_id] == ids
+        assert [job.parent_id for job in saved] == [None, ids[0], ids[1], ids[1], ids[0]]
+        assert [job.children_ids for job in saved[:2]] == [(ids[1], "x"), (ids[2], "own")]
+        for job in saved:
+            assert await store.get_job(job.queue_name, job.id) == job
+        for queue in (QUEUE, CHILDREN, QUEUE):
+            while taken := await store.fetch_next_job(queue, "w1", LOCK_DURATION):
+                await complete(store, taken)
+        assert set((await states(store)).values()) == {JobState.COMPLETED}
+
+    async def test_a_given_id_wins_over_one_that_is_made_for_the_flow(
+        self, store: StoreInterface
+    ) -> None:
+        likely = await likely_id(store)
+        jobs = family(new_job(placeholder(0)), new_job(placeholder(1)), child(likely))
+        saved = await store.save_flow(jobs)
+        assert len({job.id for job in saved}) == 3
+        assert saved[2].id == likely
 
     async def test_a_flow_without_children_is_a_job(self, store: StoreInterface) -> None:
         await store.save_flow([new_job("p")])

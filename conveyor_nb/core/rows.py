@@ -163,6 +163,9 @@ class Rows(Protocol):
     def child(self, parent: Key, child: Key) -> ChildRow | None:
         """What a parent knows of a child; ``None``: it has no such child, or is gone."""
 
+    def children(self, parent: Key) -> Mapping[Key, ChildRow]:
+        """What a parent knows of all its children, in the order of the flow; for who looks."""
+
     def put_child(self, parent: Key, child: Key, row: ChildRow) -> None:
         """Keep what a parent knows of a child. New ones are listed after all others."""
 

@@ -11,7 +11,8 @@ single job may do and become is in ``lifecycle``, what children do to their pare
 - which job stands for a duplicate: ``deduplication``; how jobs are added: ``saving``;
 - when the next run of a schedule is created: ``planning``; how a schedule changes: ``schedulers``;
 - which job a worker gets, if any: ``serving``;
-- what drain, clean, obliterate and the retrying of many do: ``many``.
+- what drain, clean, obliterate and the retrying of many do: ``many``;
+- what is asked of the same rows, and changes nothing: ``looking``.
 
 Each imports only those before it in this order: ``writing``, ``deduplication``, ``families``,
 ``planning``, ``retention``, ``following``, ``changing``, and then the others.

@@ -11,11 +11,9 @@ from operator import attrgetter
 from typing import Any
 from weakref import ref
 
-from msgspec.structs import replace
-
 from conveyor_nb.core.checks import check_choice, check_flag, check_positions, to_instant
-from conveyor_nb.core.errors import MetricsDisabledError, UnreadablePayloadError
-from conveyor_nb.core.freezing import Unreadable, peek, thaw_for
+from conveyor_nb.core.errors import MetricsDisabledError
+from conveyor_nb.core.freezing import Unreadable, peek
 from conveyor_nb.core.model import (
     JobData,
     JobPage,
@@ -28,8 +26,7 @@ from conveyor_nb.core.model import (
 )
 from conveyor_nb.core.payload_search import contains_text, to_needle
 from conveyor_nb.core.slicing import SLICE, Step, sliced
-from conveyor_nb.core.steps.deduplication import holder_of
-from conveyor_nb.core.steps.families import child_of
+from conveyor_nb.core.steps import looking
 from conveyor_nb.core.text import shown
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.stores.memory.metrics import Metrics
@@ -37,7 +34,7 @@ from conveyor_nb.stores.memory.slices import Slices, StoreLock, in_slices, in_tu
 from conveyor_nb.stores.memory.state import MemoryState
 from conveyor_nb.stores.reads import SynchronousReads
 
-__all__ = ["MemoryReads", "scheduler_out"]
+__all__ = ["MemoryReads"]
 
 
 class MemoryReads(StoreInterface, SynchronousReads):
@@ -68,8 +65,7 @@ class MemoryReads(StoreInterface, SynchronousReads):
     def find_by_deduplication_key(
         self, queue_name: str, key: str, name: str | None = None
     ) -> JobData | None:
-        held = key if name is None else (name, key)
-        return holder_of(self._state, queue_name, held, self.clock.now())
+        return looking.find_by_key(self._state, queue_name, key, name, self.clock.now())
 
     @in_turn
     def list_jobs(
@@ -288,21 +284,11 @@ class MemoryReads(StoreInterface, SynchronousReads):
 
     @in_turn
     def get_children_jobs(self, queue_name: str, parent_id: str) -> list[JobData]:
-        parent = self._state.look(queue_name).jobs.get(parent_id)
-        if parent is None:
-            return []
-        keys = self._state.families.children((queue_name, parent_id))
-        found = (child_of(self._state, parent, key) for key in keys)
-        return [job for job in found if job is not None]
+        return looking.children_jobs(self._state, queue_name, parent_id)
 
     @in_turn
     def get_children_values(self, queue_name: str, parent_id: str) -> dict[str, Any]:
-        children = self._state.families.children((queue_name, parent_id))
-        return {
-            child_id: thaw_for(child_id, "returnvalue", child.returnvalue)
-            for (_, child_id), child in children.items()
-            if child.settled and child.why is None
-        }
+        return looking.children_values(self._state, queue_name, parent_id)
 
     @in_slices
     def list_flow_parents(self, queue_name: str | None = None) -> Step[list[JobData]]:
@@ -313,12 +299,11 @@ class MemoryReads(StoreInterface, SynchronousReads):
 
     @in_turn
     def get_job_schedulers(self, queue_name: str) -> list[JobScheduler]:
-        return [scheduler_out(one) for one in self._state.schedulers(queue_name)]
+        return looking.schedulers_of(self._state, queue_name)
 
     @in_turn
     def get_job_scheduler(self, queue_name: str, scheduler_id: str) -> JobScheduler | None:
-        found = self._state.scheduler(queue_name, scheduler_id)
-        return None if found is None else scheduler_out(found)
+        return looking.scheduler_of(self._state, queue_name, scheduler_id)
 
     @in_turn
     def get_next_delayed_timestamp(self, queue_name: str) -> datetime | None:
@@ -326,9 +311,7 @@ class MemoryReads(StoreInterface, SynchronousReads):
 
     @in_turn
     def get_stalled_jobs(self, queue_name: str) -> list[JobData]:
-        now = self.clock.now()
-        active = self._state.look(queue_name).page(JobState.ACTIVE, 0, None)
-        return [job for job in active if job.lock_until and job.lock_until <= now]
+        return looking.stalled_jobs(self._state, queue_name, self.clock.now())
 
     @in_turn
     def get_paused_job_names(self, queue_name: str) -> frozenset[str]:
@@ -341,15 +324,6 @@ class MemoryReads(StoreInterface, SynchronousReads):
 
 def _instant(value: datetime | None, what: str) -> datetime | None:
     return None if value is None else to_instant(value, what=what)
-
-
-def scheduler_out(scheduler: JobScheduler) -> JobScheduler:
-    """A scheduler as it leaves the store, with a payload of its own."""
-    try:
-        data = thaw_for(scheduler.id, "data", scheduler.data)
-    except UnreadablePayloadError as error:
-        data = Unreadable(error)  # one scheduler must not hide the others
-    return replace(scheduler, data=data)
 
 
 def _contains(job: JobData, needle: str) -> bool:

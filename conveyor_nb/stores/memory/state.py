@@ -133,6 +133,10 @@ class MemoryState:
         """What a parent knows of a child."""
         return self.families.children(parent).get(child)
 
+    def children(self, parent: Key) -> Mapping[Key, ChildRow]:
+        """What a parent knows of all its children."""
+        return self.families.children(parent)
+
     def put_child(self, parent: Key, child: Key, row: ChildRow) -> None:
         """Keep what a parent knows of a child."""
         self.families.put(parent, child, row)

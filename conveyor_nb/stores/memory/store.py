@@ -35,13 +35,13 @@ from conveyor_nb.core.model import (
     WorkerInfo,
 )
 from conveyor_nb.core.steps import changing, schedulers, serving
+from conveyor_nb.core.steps.looking import scheduler_out
 from conveyor_nb.core.steps.many import remove_expired
 from conveyor_nb.core.steps.saving import save
 from conveyor_nb.core.steps.serving import fetch
 from conveyor_nb.core.text import shown
 from conveyor_nb.stores.interface import EventCallback
 from conveyor_nb.stores.memory.bulk import MemoryBulk
-from conveyor_nb.stores.memory.reads import scheduler_out
 from conveyor_nb.stores.memory.slices import Slices, in_turn
 from conveyor_nb.stores.memory.state import MemoryState
 from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback, Subscriptions

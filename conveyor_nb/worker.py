@@ -27,6 +27,7 @@ from conveyor_nb.core.worker_options import WorkerKeywords, WorkerOptions
 from conveyor_nb.display import Displayable
 from conveyor_nb.job import Job
 from conveyor_nb.running.dispatcher import Dispatcher
+from conveyor_nb.running.execution import Verdict
 from conveyor_nb.running.lifespan import Lifespan
 from conveyor_nb.running.phase import Change
 from conveyor_nb.stores import StoreInterface, check_store
@@ -287,7 +288,7 @@ class Worker(Displayable):
         self._refuse_own_handler("it can't step on meanwhile")
         if (loop := self._loop_elsewhere()) is not None:
             return await run_on(loop, self.run_once)
-        if not await self._dispatcher.open():
+        if not await self._dispatcher.resources.open():
             return None
         # in a task of its own, so that an interrupted cell does not leave a job half reported
         return await self._steps.see_through(self._step())
@@ -298,7 +299,7 @@ class Worker(Displayable):
         self._refuse_own_handler("it can't become idle meanwhile")
         if (loop := self._loop_elsewhere()) is not None:
             return await run_on(loop, self.run_until_idle)
-        if not await self._dispatcher.open():
+        if not await self._dispatcher.resources.open():
             return 0
         slots = self._dispatcher.slots
         before = slots.ended_count
@@ -387,7 +388,7 @@ class Worker(Displayable):
 
     async def __aenter__(self) -> Self:
         try:
-            await self._dispatcher.open()
+            await self._dispatcher.resources.open()
         except BaseException:
             await self.close(timeout=0)
             raise
@@ -405,7 +406,7 @@ class Worker(Displayable):
 
     async def _dispatch(self) -> None:
         try:
-            is_open = await self._dispatcher.open()
+            is_open = await self._dispatcher.resources.open()
         except RuntimeError as error:
             self._fault = f"its lifespan raised {error_line(error.__cause__ or error)}"
             raise
@@ -442,15 +443,15 @@ class Worker(Displayable):
         here = asyncio.get_running_loop()
         pending = [task for task in (self._run, *self._steps) if task and task.get_loop() is here]
         if self._dispatcher.loop not in (None, here):
-            await self._dispatcher.put_back()
+            await self._dispatcher.overruns.put_back()
         over: asyncio.Future[Any] = asyncio.gather(*pending, return_exceptions=True)
-        self._dispatcher.call_off()
+        self._dispatcher.resources.call_off()
         try:
             await asyncio.wait({over, self._hurry}, return_when=asyncio.FIRST_COMPLETED)
             if not over.done():
-                self._dispatcher.stop_handlers()
+                self._dispatcher.slots.stop_all(Verdict.RELEASED)
                 if not await wait(over, _LAST_WORDS):
-                    await self._dispatcher.abandon()
+                    await self._dispatcher.overruns.abandon()
                     await wait(over, _LAST_WORDS)
         except GeneratorExit:  # it is thrown away with its loop, and can wait for nothing
             raise
@@ -511,7 +512,7 @@ class Worker(Displayable):
 
         For the end of the process, which ends them too.
         """
-        await self._dispatcher.let_go()
+        await self._dispatcher.overruns.let_go()
 
     def _note_last(self) -> None:
         """It is closed, and its last handler has returned."""

@@ -1,46 +1,40 @@
 """The engine room of a worker: takes jobs into free slots, and reports what came of them.
 
 Each slot is a task that takes a job, runs the handler, reports, and takes the next, until none is
-left; the store's events and a timer start such tasks. Locks are looked after by ``locks``.
+left; the store's events and a timer start such tasks. Locks are looked after by ``locks``, outcomes
+that a store does not take by ``reporting``, handlers that don't stop by ``overruns``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable, Iterator
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
 from threading import get_ident
 from typing import Any
 
 from conveyor_nb.clocks.clock import checkpoint
 from conveyor_nb.clocks.loops import call_on
 from conveyor_nb.clocks.timer import Timer
-from conveyor_nb.core.actions import Action, LetGo, Release
-from conveyor_nb.core.errors import JobNotFoundError, LostLockError, PayloadError
+from conveyor_nb.core.errors import FAULTS, LostLockError
 from conveyor_nb.core.handlers import Handler, Handlers
 from conveyor_nb.core.model import EventType, FetchOptions, JobData, Lock, StoreEvent
 from conveyor_nb.core.worker_options import WorkerOptions
 from conveyor_nb.job import Job
-from conveyor_nb.running.execution import LOOP_ENDED, Execution, Verdict, failed
+from conveyor_nb.running.execution import Execution, Verdict
 from conveyor_nb.running.faults import Chores, FaultReporter
-from conveyor_nb.running.lifespan import Lifespan, ResourceRunner
+from conveyor_nb.running.lifespan import Lifespan, Resources
 from conveyor_nb.running.locks import LockKeeper
 from conveyor_nb.running.overruns import Overruns
+from conveyor_nb.running.owners import Owners
 from conveyor_nb.running.phase import Phase
+from conveyor_nb.running.reporting import OutcomeReporter
 from conveyor_nb.running.runners import runner_for
 from conveyor_nb.running.slots import Slots
 from conveyor_nb.stores import StoreInterface
 
 __all__ = ["Dispatcher"]
-
-_ERROR_PAUSE = timedelta(seconds=1)
-"""The time between tries when the store itself fails."""
-
-_NOT_KEPT = (LostLockError, JobNotFoundError, PayloadError, SystemExit, KeyboardInterrupt)
-"""What reporting an outcome raises: the job is not ours, or its result is of a class that does."""
 
 
 class Dispatcher:
@@ -83,10 +77,6 @@ class Dispatcher:
         self._store = store
         self._queue_name = queue_name
         self._worker_id = worker_id
-        self._runner = runner_for(handler, options, store.clock, name=worker_id)
-        self._lifespan = lifespan
-        if lifespan is not None:
-            self._runner = ResourceRunner(self._runner, lifespan)
         self._is_batch = options.batch is not None
         self._most = options.batch.size if options.batch else 1
         self._captures = options.capture
@@ -99,20 +89,22 @@ class Dispatcher:
         self._on_turn = on_turn
         self._on_loop_gone = on_loop_gone
         self._on_disconnect = on_disconnect
-        self._is_thrown_away = False
-        self._owners: set[asyncio.Task[Any]] = set()
+        self._owners = Owners()
         self._on_end = on_end
         self._runs = False
         self._news = 0
         self._context = contextvars.copy_context()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
-        self._again = asyncio.Event()
         self._stepping = asyncio.Lock()
         self._timer = Timer(store.clock, self.wake)
-        self._retry = Timer(store.clock, self.wake)
         self._faults = FaultReporter(store, queue_name, worker_id, logger)
+        self._outcomes = OutcomeReporter(store.clock, options.retry_on, self._faults, self.wake)
         self._chores = Chores(self._faults)
+        self.resources = Resources(lifespan, self._faults)
+        self._runner = self.resources.given_to(
+            runner_for(handler, options, store.clock, name=worker_id)
+        )
         self._locks = LockKeeper(
             store,
             queue_name,
@@ -123,18 +115,18 @@ class Dispatcher:
             on_lost=self._lose,
             spawn=self._chores.spawn,
         )
-        self._overruns = Overruns(
+        self.overruns = Overruns(
             self.slots,
             store,
             queue_name,
             worker_id,
             lock_duration=options.lock_duration,
-            report=self._report,
+            report=self._outcomes.report,
             spawn=self._chores.spawn,
             on_left=self._wake.set,
             logger=logger,
         )
-        self._note_overrun = self._overruns.note
+        self._note_overrun = self.overruns.note
         self._reactions = self._reactions_to_events(options)
 
     # -- being told ---------------------------------------------------------------------------
@@ -143,7 +135,7 @@ class Dispatcher:
         """Do what the worker's phase asks for, from now on."""
         self.phase = phase
         if phase is Phase.CLOSED:
-            self._overruns.let_threads_go()
+            self.overruns.let_threads_go()
             self._end_if_done()
         else:
             self.wake()
@@ -156,7 +148,7 @@ class Dispatcher:
     def _look_again(self) -> None:
         self._idle.clear()
         self._wake.set()
-        self._again.set()
+        self._outcomes.try_again()
         self._open_slot(all_of_them=True)
 
     def resize(self, size: int) -> None:
@@ -205,8 +197,9 @@ class Dispatcher:
         self._locks.watch()
         self._locks.show()
         self._context = contextvars.copy_context()
+        self.loop = asyncio.get_running_loop()
         try:
-            with self._owning():
+            with self._owners.joined():
                 await self._run()
         finally:
             self._locks.hide()
@@ -219,7 +212,7 @@ class Dispatcher:
                     await self._on_turn()
                     self._faults.all_is_well("status")
                 except Exception as error:  # the store's fault; go on when it can
-                    await self._pause_after("status", error)
+                    await self._outcomes.pause_after("status", error)
                 else:
                     self._begin()
                 if not self.slots.busy:
@@ -229,36 +222,6 @@ class Dispatcher:
                 await self._wake.wait()
         finally:
             self._runs = False
-
-    async def open(self) -> bool:
-        """Open the lifespan, if there is one; ``False``: it was closed before it was open.
-
-        Raises:
-            RuntimeError: it could not be opened.
-        """
-        if self._lifespan is None:
-            return True
-        try:
-            return await self._lifespan.open()
-        except RuntimeError as error:
-            await self._faults.publish(error, None)
-            raise
-
-    def call_off(self) -> None:
-        """Do not wait for a lifespan that is not open yet."""
-        if self._lifespan is not None:
-            self._lifespan.call_off()
-
-    async def _close_lifespan(self) -> None:
-        if self._lifespan is None:
-            return
-        try:
-            await self._lifespan.close()
-        except Exception as error:  # it is a person's
-            self._logger.error(
-                "worker %s: its lifespan raised as it was closed", self._worker_id, exc_info=error
-            )
-            await self._faults.publish(error, None)
 
     def _begin(self) -> None:
         if not self._runs:
@@ -272,7 +235,8 @@ class Dispatcher:
 
     async def step(self) -> Job | None:
         """Take and run exactly one job, now or when a slot is free; ``None``: there is none."""
-        with self._owning():
+        self.loop = asyncio.get_running_loop()
+        with self._owners.joined():
             return await self._step_once()
 
     async def _step_once(self) -> Job | None:
@@ -288,23 +252,11 @@ class Dispatcher:
             holder.result()
         return taken[0] if taken else None
 
-    def stop_handlers(self) -> None:
-        """Cancel what runs, to be put back."""
-        for execution in self.slots.executions:
-            execution.stop_all(Verdict.RELEASED)
-
-    async def abandon(self) -> None:
-        """Wait no more for handlers that did not stop when they were told to."""
-        for execution in await self._overruns.abandon():
-            for job in execution.jobs:
-                with contextlib.suppress(LostLockError, JobNotFoundError):  # it is not ours
-                    await job.apply(Release())
-
     async def close(self) -> None:
         """Let go of timers, tasks, threads and processes; but not of jobs that are still held."""
         self._locks.stop_watching()
         self._timer.cancel()
-        self._retry.cancel()
+        self._outcomes.close()
         if self.loop in (None, asyncio.get_running_loop()):  # else they went with their loop
             holders = [one for one in self.slots.holders if not self.slots.is_left_alone(one)]
             for holder in holders:
@@ -315,57 +267,20 @@ class Dispatcher:
         for execution in self.slots.executions:  # a loop that is thrown away says nothing of it
             execution.task._log_destroy_pending = False  # type: ignore[attr-defined]
         if not self.slots.holders:
-            await self._close_lifespan()
-            self._lifespan = None
-
-    async def let_go(self) -> None:
-        """Let go of the jobs that handlers in threads still hold, as the process ends."""
-        self._overruns.give_up(is_closed=True)
-        held = [one.task for one in self.slots.executions if one.is_in_thread]
-        await asyncio.gather(*held, return_exceptions=True)
+            await self.resources.close()
 
     def _end_with_store(self) -> None:
         """Its jobs are gone, and new ones may come to have their ids."""
-        for execution in self.slots.executions:
-            execution.stop_all(Verdict.LOST)
-        self._overruns.give_up(is_closed=self.phase is Phase.CLOSED)
+        self.slots.stop_all(Verdict.LOST)
+        self.overruns.give_up(is_closed=self.phase is Phase.CLOSED)
         self._on_disconnect()
 
     def _end_if_done(self) -> None:
         if self.phase is Phase.CLOSED and not self.slots.holders:
             self._locks.close()
-            if self._lifespan is not None:  # the last handler may have used what it gave
-                self._chores.spawn(self._close_lifespan())
+            if self.resources.are_given:  # the last handler may have used them
+                self._chores.spawn(self.resources.close())
             self._on_end()
-
-    async def put_back(self) -> None:
-        """Put back the jobs that were left when the loop was closed; for use on another one."""
-        for execution in self.slots.executions:
-            if execution.is_in_thread:
-                self._overruns.outlive(execution)
-                continue
-            for job in execution.jobs:
-                with contextlib.suppress(LostLockError, JobNotFoundError):  # it is not ours
-                    await job.apply(Release(LOOP_ENDED))
-
-    @contextlib.contextmanager
-    def _owning(self) -> Iterator[None]:
-        """Notes that the task which does so is cancelled, as a loop does with all at its end."""
-        self.loop = asyncio.get_running_loop()
-        self._is_thrown_away = False
-        owner = asyncio.current_task()
-        assert owner is not None
-        self._owners.add(owner)
-        try:
-            yield
-        except asyncio.CancelledError:
-            self._is_thrown_away = True
-            raise
-        finally:
-            self._owners.discard(owner)
-
-    def _is_being_thrown_away(self) -> bool:
-        return self._is_thrown_away or any(owner.cancelling() for owner in self._owners)
 
     # -- slots --------------------------------------------------------------------------------
 
@@ -430,7 +345,7 @@ class Dispatcher:
                 if self._store.clock.overdue():
                     await checkpoint()
         except Exception as error:  # the store's fault; go on when it can
-            await self._pause_after("work", error)
+            await self._outcomes.pause_after("work", error)
         finally:
             self._leave_slot(holder)
         if not goes_on:
@@ -464,67 +379,21 @@ class Dispatcher:
             is_as_before = await execution.run(holder)
             if not is_as_before and execution.is_in_thread:
                 # its task was cancelled, which a thread does not notice
-                self._overruns.outlive(execution)
+                self.overruns.outlive(execution)
                 return False
-            if not is_as_before and self._is_being_thrown_away():
+            if not is_as_before and self._owners.are_thrown_away:
                 execution.put_back()
             if execution.reporting is not None:
-                await self._overruns.finish(holder, execution)
+                await self.overruns.finish(holder, execution)
                 return False
             for job, action in execution.outcomes():
                 try:
-                    try:
-                        await job.apply(action)  # as _settle does, without its cost
-                    except _NOT_KEPT as error:
-                        await self._settle_otherwise(job, action, error)
-                except Exception as error:
-                    if not keep_trying:
-                        raise
-                    await self._settle_later(job, action, error)
+                    await job.apply(action)  # as the reporter does, without its cost
+                except FAULTS as error:
+                    await self._outcomes.report_refused(job, action, error, keep_trying=keep_trying)
         finally:
             self.slots.end(holder, execution)
         return is_as_before
-
-    # -- reporting ----------------------------------------------------------------------------
-
-    async def _report(self, job: Job, action: Action) -> None:
-        """Report, as soon as the store can keep it."""
-        try:
-            await self._settle(job, action)
-        except Exception as error:
-            await self._settle_later(job, action, error)
-
-    async def _settle_later(self, job: Job, action: Action, error: Exception) -> None:
-        """Report an outcome, however long it takes until the store can keep it."""
-        while True:
-            self._again.clear()
-            await self._pause_after("report", error)
-            await self._again.wait()
-            try:
-                await self._settle(job, action)
-            except Exception as again:  # the store's fault; go on when it can
-                error = again
-            else:
-                self._faults.all_is_well("report")
-                return
-
-    async def _pause_after(self, where: str, error: Exception) -> None:
-        """Report a fault, and wake up when it is time to try again."""
-        await self._faults.report(where, error)
-        self._retry.set(self._store.clock.now() + _ERROR_PAUSE)
-
-    async def _settle(self, job: Job, action: Action) -> None:
-        try:
-            await job.apply(action)
-        except _NOT_KEPT as error:
-            await self._settle_otherwise(job, action, error)
-
-    async def _settle_otherwise(self, job: Job, action: Action, error: BaseException) -> None:
-        """Report an outcome that can't be kept as it is, or is of a job that is not ours."""
-        if not isinstance(error, (LostLockError, JobNotFoundError)):
-            await self._settle(job, failed(job, error, self._retry_on))
-        elif not isinstance(action, LetGo):  # of a job that is gone there is nothing to let go
-            await self._faults.publish(error, job.id)
 
     def _lose(self, job: Job) -> None:
         if self.slots.stop(job.id, Verdict.LOST):  # else its report will tell

@@ -44,6 +44,13 @@ class FaultReporter:
         except Exception as again:  # then the log must do
             self._logger.error("worker %s: no event either", self._worker_id, exc_info=again)
 
+    async def report_closing(self, error: Exception) -> None:
+        """Tell of what a person's lifespan raised as it was closed."""
+        self._logger.error(
+            "worker %s: its lifespan raised as it was closed", self._worker_id, exc_info=error
+        )
+        await self.publish(error, None)
+
     def all_is_well(self, where: str) -> None:
         """Note that what failed there works again."""
         self.told.pop(where, None)

@@ -10,9 +10,10 @@ from typing import Any
 
 from conveyor_nb.clocks.clock import REAL_TIME, resolve
 from conveyor_nb.core.text import error_line, shown
+from conveyor_nb.running.faults import FaultReporter
 from conveyor_nb.running.runner import Argument, Background, Runner
 
-__all__ = ["Lifespan", "ResourceRunner"]
+__all__ = ["Lifespan", "Resources"]
 
 _PATIENCE = 10.0
 """For how many real seconds a worker that closes waits for its lifespan to do so."""
@@ -112,7 +113,58 @@ class Lifespan:
             self._on_end(error)
 
 
-class ResourceRunner(Runner):
+class Resources:
+    """What the jobs of a worker have at hand; none, if it has no lifespan.
+
+    Args:
+        lifespan: gives them.
+        faults: told of what the lifespan raises.
+    """
+
+    def __init__(self, lifespan: Lifespan | None, faults: FaultReporter) -> None:
+        self._lifespan = lifespan
+        self._faults = faults
+
+    @property
+    def are_given(self) -> bool:
+        """Whether there are any, until they are closed."""
+        return self._lifespan is not None
+
+    def given_to(self, runner: Runner) -> Runner:
+        """A runner that lets each job have them, and calls the handler as another does."""
+        return runner if self._lifespan is None else _ResourceRunner(runner, self._lifespan)
+
+    async def open(self) -> bool:
+        """Open the lifespan; ``False``: it was closed before it was open.
+
+        Raises:
+            RuntimeError: it could not be opened.
+        """
+        if self._lifespan is None:
+            return True
+        try:
+            return await self._lifespan.open()
+        except RuntimeError as error:
+            await self._faults.publish(error, None)
+            raise
+
+    def call_off(self) -> None:
+        """Do not wait for a lifespan that is not open yet."""
+        if self._lifespan is not None:
+            self._lifespan.call_off()
+
+    async def close(self) -> None:
+        """Close the lifespan, once and for all; what it raises is told."""
+        lifespan, self._lifespan = self._lifespan, None
+        if lifespan is None:
+            return
+        try:
+            await lifespan.close()
+        except Exception as error:  # it is a person's
+            await self._faults.report_closing(error)
+
+
+class _ResourceRunner(Runner):
     """Lets each job have what a lifespan gave, and calls the handler as another runner does."""
 
     def __init__(self, runner: Runner, lifespan: Lifespan) -> None:

@@ -8,15 +8,17 @@ returned, so that it never runs twice at once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from threading import Thread
 from typing import Any
 
-from conveyor_nb.core.actions import Action, Hold
+from conveyor_nb.core.actions import Action, Hold, Release
+from conveyor_nb.core.errors import JobNotFoundError, LostLockError
 from conveyor_nb.core.model import EventType, JobState, StoreEvent
 from conveyor_nb.job import Job
-from conveyor_nb.running.execution import Execution, Verdict
+from conveyor_nb.running.execution import LOOP_ENDED, Execution, Verdict
 from conveyor_nb.running.locks import see_out
 from conveyor_nb.running.slots import Slots
 from conveyor_nb.stores import StoreInterface
@@ -81,12 +83,8 @@ class Overruns:
             event = StoreEvent(EventType.FREED, self._queue_name, job.id, data, now)
             await self._store.publish(event)
 
-    async def abandon(self) -> list[Execution]:
-        """Wait no more for those that were told to stop.
-
-        Returns:
-            Those that have stopped, and whose end the store could not keep.
-        """
+    async def abandon(self) -> None:
+        """Wait no more for those that were told to stop, and put their jobs back."""
         executions = self._slots.executions
         going_on = [execution for execution in executions if execution.lose_patience()]
         seeing = asyncio.gather(*map(self._see_to, going_on), return_exceptions=True)
@@ -95,7 +93,23 @@ class Overruns:
             await asyncio.gather(seeing, return_exceptions=True)
         for execution in going_on:
             self._leave_alone(execution)
-        return [execution for execution in executions if execution not in going_on]
+        for execution in executions:
+            if execution not in going_on:  # it has stopped, and the store could not keep its end
+                await _put_back(execution, Release())
+
+    async def put_back(self) -> None:
+        """Put back the jobs that were left when the loop was closed; for use on another one."""
+        for execution in self._slots.executions:
+            if execution.is_in_thread:
+                self.outlive(execution)
+            else:
+                await _put_back(execution, Release(LOOP_ENDED))
+
+    async def let_go(self) -> None:
+        """Let go of the jobs that handlers in threads still hold, as the process ends."""
+        self.give_up(is_closed=True)
+        held = [one.task for one in self._slots.executions if one.is_in_thread]
+        await asyncio.gather(*held, return_exceptions=True)
 
     def give_up(self, *, is_closed: bool) -> None:
         """Take it that there is nothing left that one of them could hold."""
@@ -144,3 +158,9 @@ class Overruns:
                     job.id,
                 )
         self._on_left()
+
+
+async def _put_back(execution: Execution, action: Release) -> None:
+    for job in execution.jobs:
+        with contextlib.suppress(LostLockError, JobNotFoundError):  # it is not ours
+            await job.apply(action)

@@ -126,6 +126,11 @@ class Slots:
             if self._by_job.get(job.id) is execution:
                 del self._by_job[job.id]
 
+    def stop_all(self, verdict: Verdict) -> None:
+        """Stop the run of every job."""
+        for execution in self.executions:
+            execution.stop_all(verdict)
+
     def stop(self, job_id: str, verdict: Verdict) -> bool:
         """Stop the run of a job; returns whether there is one that is not over."""
         execution = self._by_job.get(job_id)

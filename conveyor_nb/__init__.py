@@ -58,6 +58,7 @@ from conveyor_nb.worker import Worker
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from conveyor_nb.notebook.panel.widget import dashboard
     from conveyor_nb.notebook.progress import progress
 
 __version__ = "0.1.0"
@@ -112,6 +113,7 @@ __all__ = [
     "Worker",
     "WorkerKeywords",
     "current_job",
+    "dashboard",
     "default_store",
     "load_ipython_extension",
     "progress",
@@ -128,6 +130,10 @@ def __getattr__(name: str) -> Any:
         from conveyor_nb.notebook.progress import progress
 
         return progress
+    if name == "dashboard":  # likewise of anywidget
+        from conveyor_nb.notebook.panel.widget import dashboard
+
+        return dashboard
     if name == "frames":  # likewise of pandas
         return importlib.import_module("conveyor_nb.frames")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

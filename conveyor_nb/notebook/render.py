@@ -61,7 +61,7 @@ def mimebundle(subject: object) -> dict[str, Any]:
     text = _listing_of(subject) if isinstance(subject, (JobList, FlowNode)) else subject
     bundle: dict[str, Any] = {"text/plain": repr(text), "text/html": static_html(subject)}
     if isinstance(subject, Queue) and not subject.closed and _can_be_live():
-        from conveyor_nb.notebook.panel.queue_panel import (
+        from conveyor_nb.notebook.panel.widget import (
             panel_of,  # widgets only where one is shown
         )
 

@@ -69,7 +69,11 @@ def test_jobs_are_seen_to_wait_and_to_complete(open_notebook: OpenNotebook) -> N
     panel.get_by_test_id("cv-resume").click()
     expect(chip(panel, "completed", 6)).to_be_visible()
     expect(panel.get_by_test_id("cv-paused")).to_have_count(0)
+    panel.get_by_test_id("cv-tab-events").click()
     expect(panel.get_by_test_id("cv-events")).to_contain_text("emails-6")
+    expect(panel.get_by_test_id("cv-job").first).to_be_hidden()
+    panel.get_by_test_id("cv-tab-events").press("ArrowLeft")
+    expect(panel.get_by_test_id("cv-job").first).to_be_visible()
 
 
 def test_a_worker_is_stopped_and_started(open_notebook: OpenNotebook) -> None:
@@ -120,9 +124,42 @@ def test_what_a_job_carries_stays_text(open_notebook: OpenNotebook) -> None:
     panel.get_by_test_id("cv-job").click()
     expect(panel.get_by_test_id("cv-text-payload")).to_have_text(markup)
     expect(panel.get_by_test_id("cv-attempt-log")).to_contain_text(markup)
+    panel.get_by_test_id("cv-tab-events").click()
     expect(panel.get_by_test_id("cv-events")).to_contain_text(markup)
     expect(panel.locator("img")).to_have_count(0)
     assert notebook.page.evaluate("window.bitten") is None
+
+
+def test_all_queues_are_cards_and_a_click_opens_one(open_notebook: OpenNotebook) -> None:
+    made = "other = Queue('<b>images</b>', store=store)\n"
+    more = f"{made}await other.add('resize')\nawait other.pause()"
+    shown = "from conveyor_nb import dashboard\ndashboard(store)"
+    notebook = open_notebook(SETUP, ADD, more, shown, "dashboard(store, read_only=True)")
+    for cell in range(4):
+        notebook.run(cell)
+    panel = notebook.panel
+    cards = panel.get_by_test_id("cv-card")
+    expect(cards).to_have_count(2)
+    expect(cards.first).to_contain_text("<b>images</b>")
+    expect(cards.first).to_contain_text("Paused")
+    expect(cards.nth(1)).to_contain_text("1 worker, 2 slots")
+
+    cards.first.get_by_test_id("cv-card-open").click()
+    expect(panel.get_by_test_id("cv-title")).to_have_text("<b>images</b>")
+    panel.get_by_test_id("cv-resume").click()
+    expect(panel.get_by_test_id("cv-paused")).to_have_count(0)
+    panel.get_by_test_id("cv-back").click()
+    expect(cards).to_have_count(2)
+    expect(cards.first).not_to_contain_text("Paused")
+    notebook.run(1)
+    expect(cards.nth(1)).to_contain_text("6")
+
+    notebook.run(4)
+    looked_at = notebook.page.get_by_test_id("cv-panel").nth(1)
+    looked_at.get_by_test_id("cv-card-open").nth(1).click()
+    expect(looked_at.get_by_test_id("cv-read-only")).to_be_visible()
+    expect(looked_at.get_by_test_id("cv-job")).to_have_count(6)
+    expect(looked_at.get_by_test_id("cv-pause")).to_have_count(0)
 
 
 def test_a_busy_kernel_is_told_and_the_click_is_not_lost(open_notebook: OpenNotebook) -> None:

@@ -32,7 +32,8 @@ from conveyor_nb.core.model import EPOCH
 from conveyor_nb.frames import attempts_frame, events_frame, results_frame, schedulers_frame
 from conveyor_nb.notebook.commands.magic_output import status_text
 from conveyor_nb.notebook.listings import events_listing, jobs_listing, workers_listing
-from conveyor_nb.notebook.panel.queue_panel import panel_of
+from conveyor_nb.notebook.panel.queue_view import TABS, QueueView
+from conveyor_nb.notebook.panel.widget import panel_of
 from conveyor_nb.notebook.reads import queue_lines
 
 pytestmark = pytest.mark.asyncio
@@ -212,6 +213,17 @@ async def test_frames(store: MemoryStore, jobs: list[Job], hostile: str) -> None
         repr(frame).encode()
 
 
+async def read_all(queue: Queue, job_id: str) -> dict[str, Any]:
+    """All that a panel shows, tab by tab, with a job that is open."""
+    view = QueueView(queue)
+    await view.do("open", id=job_id)
+    parts: dict[str, Any] = {}
+    for tab in TABS:
+        await view.do("tab", tab=tab)
+        parts |= await view.read()
+    return parts
+
+
 async def test_the_panel(
     store: MemoryStore, jobs: list[Job], hostile: str, check_shown: Check, caplog: Any
 ) -> None:
@@ -228,8 +240,7 @@ async def test_the_panel(
         panel._on_event(StoreEvent("queue:error", "q", None, {"error": hostile}, EPOCH))
         panel._on_event(StoreEvent("job:progress", "q", job.id, {"progress": hostile}, EPOCH))
         panel._on_event(StoreEvent(hostile[:100], "q", job.id, {hostile: hostile}, EPOCH))
-        panel._view.open(job.id)
-        parts = await panel._view.read()
+        parts = await read_all(queue, job.id)
         text = json.dumps(parts, ensure_ascii=False)
         text.encode()
         assert len(text) < 300_000

@@ -22,7 +22,7 @@ from conveyor_nb import (
 )
 from conveyor_nb.frames import Unreadable, Unshown, jobs_frame, results_frame, schedulers_frame
 from conveyor_nb.notebook.listings import jobs_listing
-from conveyor_nb.notebook.panel.queue_panel import panel_of
+from conveyor_nb.notebook.panel.queue_view import QueueView
 
 pytestmark = pytest.mark.asyncio
 
@@ -144,12 +144,11 @@ async def test_one_that_can_not_be_read_names_itself_and_hides_no_other(
         assert "can&#x27;t be read: " in shown._repr_mimebundle_()["text/html"]
     assert "can't be read: " in repr(jobs_listing(jobs))
     assert "can't be read: " in repr(await store.get_job("q", bad.id))
-    panel = panel_of(queue)
-    panel._view.open(bad.id)
-    parts = await panel._view.read()
+    view = QueueView(queue)
+    await view.do("open", id=bad.id)
+    parts = await view.read()
     assert sum("can't be read: " in row["text"] for row in parts["jobs"]["rows"]) == 2
     assert sum("can't be read: " in text for _, text in parts["detail"]["texts"]) == 2
-    panel.close()
 
 
 @pytest.mark.parametrize("make", UNSHOWN, ids=range(len(UNSHOWN)))
@@ -176,7 +175,6 @@ async def test_one_that_can_not_be_shown_hides_no_other(
     cell = queue.to_frame().loc["q-1", "returnvalue"]
     assert type(cell.value if isinstance(cell, Unshown) else cell) is type(make())
     assert not (await store.search_by_payload("q", {"x": 1})).jobs
-    panel = panel_of(queue)
-    panel._view.open("q-1")
-    assert len((await panel._view.read())["jobs"]["rows"]) == 2
-    panel.close()
+    view = QueueView(queue)
+    await view.do("open", id="q-1")
+    assert len((await view.read())["jobs"]["rows"]) == 2

@@ -13,7 +13,7 @@ from conveyor_nb import FlowJob, FlowProducer, Job, MemoryStore, Queue, VirtualC
 from conveyor_nb.notebook import render
 from conveyor_nb.notebook.panel import feed
 from conveyor_nb.notebook.panel.feed import Feed
-from conveyor_nb.notebook.panel.queue_panel import close_panels, panel_of
+from conveyor_nb.notebook.panel.widget import close_panels, panel_of
 
 pytestmark = pytest.mark.asyncio
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 PRELUDE = """
 import asyncio, logging, os, sys
 from conveyor_nb import *
-from conveyor_nb.notebook.panel.queue_panel import panel_of
+from conveyor_nb.notebook.panel.widget import panel_of
 
 logging.getLogger("conveyor_nb").setLevel("CRITICAL")
 emails = Queue("emails")

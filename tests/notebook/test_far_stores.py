@@ -14,7 +14,9 @@ from pandas.testing import assert_frame_equal
 
 from conveyor_nb import Job, MemoryStore, Queue, ReadTimeoutError, VirtualClock, Worker
 from conveyor_nb.notebook import render
-from conveyor_nb.notebook.panel.queue_panel import close_panels, panel_of
+from conveyor_nb.notebook.panel.queue_view import TABS, QueueView
+from conveyor_nb.notebook.panel.queues_view import QueuesView
+from conveyor_nb.notebook.panel.widget import close_panels, panel_of
 from conveyor_nb.stores import reads
 from conveyor_nb.stores.reads import Reads, SynchronousReads
 from tests.far_store import FarStore
@@ -99,9 +101,14 @@ async def test_a_panel_reads_by_awaiting_alone(
     assert here.head["name"] == "emails"
     assert there.head == {}, "nothing is there before it was awaited"
     monkeypatch.setattr(reads, "Thread", None)
-    for panel in (here, there):
-        panel._view.open("emails-2")
-    assert await there._view.read() == await here._view.read()
+    views = [QueueView(Queue("emails", store=store)) for store in (near, far)]
+    for tab in TABS:
+        for view in views:
+            await view.do("open", id="emails-2")
+            await view.do("tab", tab=tab)
+        assert await views[0].read() == await views[1].read()
+    overviews = [await QueuesView(store).read() for store in (near, far)]
+    assert overviews[0]["queues"]["cards"] == overviews[1]["queues"]["cards"]
     await there._send_frame(1)
     assert there.head == here.head
 

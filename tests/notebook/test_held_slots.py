@@ -15,7 +15,7 @@ from conveyor_nb.notebook.commands.magic_output import status_text
 from conveyor_nb.notebook.frames import attempts_frame, workers_frame
 from conveyor_nb.notebook.panel.job_detail import job_facts
 from conveyor_nb.notebook.panel.job_table import job_row
-from conveyor_nb.notebook.panel.queue_panel import panel_of
+from conveyor_nb.notebook.panel.widget import panel_of
 from conveyor_nb.notebook.panel.workers_panel import worker_rows
 from conveyor_nb.notebook.reads import queue_lines
 

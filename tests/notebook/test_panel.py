@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from conveyor_nb import Job, JobData, MemoryStore, Queue, VirtualClock, Worker
+from conveyor_nb import Job, JobData, JobState, MemoryStore, Queue, VirtualClock, Worker
 from conveyor_nb.core.model import EPOCH, StoreEvent
-from conveyor_nb.notebook.panel import queue_panel
-from conveyor_nb.notebook.panel.event_log import KEPT
+from conveyor_nb.notebook.panel import widget
+from conveyor_nb.notebook.panel.event_log import KEPT, NewestEvents
 from conveyor_nb.notebook.panel.job_table import PAGE_SIZE
-from conveyor_nb.notebook.panel.queue_panel import Panel, panel_of
+from conveyor_nb.notebook.panel.widget import Panel, dashboard, panel_of
 
 pytestmark = pytest.mark.asyncio
 
@@ -50,8 +50,9 @@ class Page:
         panel.observe(self._take_frame, "frame")
 
     def _take_frame(self, change: dict[str, Any]) -> None:
-        kept = [] if self.panel.events["reset"] else self.events
-        self.events = [*self.panel.events["rows"], *kept][:KEPT]
+        if self.panel.tab == "events":
+            kept = [] if self.panel.events["reset"] else self.events
+            self.events = [*self.panel.events["rows"], *kept][:KEPT]
         if self.draws:
             self.panel.receive({"do": "drawn", "view": self.name, "frame": change["new"]})
         self._changed.set()
@@ -60,6 +61,11 @@ class Page:
         """Send a message as JupyterLab does: it arrives on another thread."""
         message = {"do": do, "view": self.name, "n": 1, **more}
         await asyncio.to_thread(self.panel.receive, message)
+
+    async def turn_to(self, tab: str) -> None:
+        """Open a tab."""
+        await self.say("tab", tab=tab)
+        await self.until(lambda: self.panel.tab == tab)
 
     async def until(self, shown: Callable[[], bool]) -> None:
         """Wait until a frame shows what is waited for."""
@@ -116,6 +122,7 @@ def count(panel: Panel, state: str) -> int:
 
 
 async def test_a_page_is_told_of_what_happens(queue: Queue, panel: Panel, page: Page) -> None:
+    await page.turn_to("events")
     await queue.add("send")
     await page.until(lambda: count(panel, "waiting") == 1)
     await queue.pause()
@@ -130,6 +137,7 @@ async def test_what_other_threads_do_is_shown_as_well(
     def add() -> None:
         asyncio.run(queue.add_bulk({"name": "send"} for _ in range(100)))
 
+    await page.turn_to("events")
     await asyncio.gather(*(asyncio.to_thread(add) for _ in range(3)))
     await page.until(lambda: count(panel, "waiting") == 300)
     await page.until(lambda: len(page.events) == KEPT)
@@ -143,8 +151,9 @@ async def test_a_burst_of_events_is_one_small_frame(
     await queue.add_bulk({"name": "send"} for _ in range(5_000))
     await page.until(lambda: count(panel, "waiting") == 5_000)
     assert panel.frame == 2
-    assert len(panel.events["rows"]) == KEPT
     assert store.most_listed == PAGE_SIZE
+    await page.turn_to("events")
+    assert len(panel.events["rows"]) == KEPT
 
 
 async def test_no_frame_is_sent_before_the_last_one_is_drawn(
@@ -182,6 +191,7 @@ async def test_the_newest_jobs_come_first_and_the_next_to_run(
 async def test_the_log_shows_one_type_and_everything_to_a_new_page(
     queue: Queue, panel: Panel, page: Page
 ) -> None:
+    await page.turn_to("events")
     await queue.pause()
     await queue.add_bulk({"name": "send"} for _ in range(2 * KEPT))
     await page.until(lambda: len(page.events) == KEPT)
@@ -398,17 +408,67 @@ async def test_pages_by_the_thousand_are_not_all_known_by_name(panel: Panel, pag
 async def test_panels_that_no_page_has_shown_do_not_pile_up(queue: Queue) -> None:
     for _ in range(100):
         panel_of(queue)
-    assert len(queue_panel._panels) < 90
-    queue_panel.close_panels()
+    assert len(widget._panels) < 90
+    widget.close_panels()
 
 
-async def test_events_are_kept_without_results_and_long_texts(queue: Queue, panel: Panel) -> None:
-    log = panel._view.log
+async def test_events_are_kept_without_results_and_long_texts() -> None:
+    log = NewestEvents()
     for _ in range(KEPT):
         data = {"name": "send", "line": "x" * 1_000_000, "returnvalue": "y" * 1_000_000}
         log.add(StoreEvent("job:log", "emails", "emails-1", data, EPOCH))
     kept = pickle.dumps([event.data for _, event in log._all])
     assert len(kept) < 500_000
+
+
+# -- all queues -----------------------------------------------------------------------------
+
+
+async def test_all_queues_of_a_store_are_shown_and_one_is_opened(
+    store: WatchedStore, queue: Queue
+) -> None:
+    panel = dashboard(store)
+    page = Page(panel)
+    await page.say("hello")
+    await page.until(lambda: panel.queues is not None)
+    assert panel.tab is None
+    await Queue("images", store=store).add("resize")
+    await page.until(lambda: [card["name"] for card in panel.queues["cards"]] == ["images"])
+    await page.say("queue", queue="images")
+    await page.until(lambda: panel.tab == "jobs")
+    assert panel.head["name"] == "images"
+    await page.say("pause")
+    await page.until(lambda: panel.head["paused"])
+    await page.say("queue", queue="")
+    await page.until(lambda: panel.tab is None)
+    await page.until(lambda: panel.queues["cards"][0]["paused"])
+    await page.say("queue", queue="imags")
+    await page.until(lambda: panel.notice is not None)
+    assert "this store has no queue 'imags'" in panel.notice["text"]
+    panel.close()
+
+
+async def test_what_is_only_to_be_looked_at_changes_nothing(
+    store: WatchedStore, queue: Queue
+) -> None:
+    job = await queue.add("send")
+    panel = dashboard(store, read_only=True)
+    page = Page(panel)
+    await page.say("hello")
+    await page.say("queue", queue="emails")
+    await page.until(lambda: panel.tab == "jobs")
+    await page.say("open", id=job.id)
+    await page.until(lambda: panel.detail is not None)
+    assert panel.detail["can"] == []
+    acts = "pause resume retry_failed promote_delayed retry_job remove_job stop_worker"
+    for do in acts.split():
+        panel.set_trait("notice", None)
+        await page.say(do, id=job.id)
+        await page.until(lambda: panel.notice is not None)
+        assert "only shown here" in panel.notice["text"]
+    assert await queue.get_job_counts() == {**dict.fromkeys(JobState, 0), JobState.WAITING: 1}
+    assert not await queue.is_paused()
+    panel.close()
 
 
 # -- what is left ---------------------------------------------------------------------------

@@ -283,7 +283,7 @@ def test_a_fault_of_the_engine_is_shown_once_and_it_goes_on(kernel: Kernel) -> N
         "        return await super().fetch_jobs(*args, **options)\n"
         "clock = VirtualClock()\n"
         "set_default_store(Flaky(ids='sequential', clock=clock))\n"
-        "from conveyor_nb.notebook.panel.queue_panel import panel_of\n"
+        "from conveyor_nb.notebook.panel.widget import panel_of\n"
         "panel = panel_of(Queue('emails'))\n"
         "panel.receive({'do': 'hello', 'view': 'page', 'n': 1})"
     )

@@ -6,7 +6,7 @@ import contextlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
@@ -14,8 +14,10 @@ from conveyor_nb.core.durations import format_seconds
 from conveyor_nb.core.locks import STILL_AT_WORK
 from conveyor_nb.core.model import EventType, JobState, StoreEvent
 from conveyor_nb.core.text import one_line
+from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
+from conveyor_nb.queue import Queue
 
-__all__ = ["NewestEvents", "event_text"]
+__all__ = ["EventsView", "NewestEvents", "event_text"]
 
 _MOST_TYPES = 50
 
@@ -68,6 +70,28 @@ class NewestEvents:
         reset, self._sent = self._sent == 0, self._count
         types = sorted({*map(str, self._of_type), self.type} - {""})
         return {"reset": reset, "type": self.type, "types": types, "rows": fresh}
+
+
+class EventsView(View):
+    """The event log of a queue's panel."""
+
+    part: ClassVar[str] = "events"
+
+    def __init__(self, queue: Queue, *, read_only: bool = False) -> None:
+        super().__init__(queue, read_only=read_only)
+        self._newest = NewestEvents()
+
+    async def read(self, glance: Glance) -> dict[str, Any]:
+        return self._newest.read()
+
+    def asks(self) -> Mapping[str, Action]:
+        return {"event_type": plainly(lambda message: self._newest.show(message.type))}
+
+    def note(self, event: StoreEvent) -> None:
+        self._newest.add(event)
+
+    def renew(self) -> None:
+        self._newest.resend()
 
 
 def _row(number: int, event: StoreEvent) -> dict[str, Any]:

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from conveyor_nb.core.freezing import peek
 from conveyor_nb.core.locks import still_at_work
 from conveyor_nb.core.model import JobData, JobState, to_state
 from conveyor_nb.core.text import one_line, shorten
 from conveyor_nb.job import Job
-from conveyor_nb.stores import StoreInterface
+from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
+from conveyor_nb.queue import Queue
 
-__all__ = ["PAGE_SIZE", "JobTable", "instant_of", "job_row", "outcome", "page_bounds", "tries"]
+__all__ = ["PAGE_SIZE", "JobsView", "instant_of", "job_row", "outcome", "page_bounds", "tries"]
 
 PAGE_SIZE = 10
 _IN_ORDER = frozenset({JobState.WAITING, JobState.DELAYED, JobState.WAITING_CHILDREN})
 """States whose jobs are shown in the order in which their turn comes; others: newest first."""
 
 
-class JobTable:
+class JobsView(View):
     """Which page of which state's jobs a panel shows."""
 
-    def __init__(self) -> None:
+    part: ClassVar[str] = "jobs"
+
+    def __init__(self, queue: Queue, *, read_only: bool = False) -> None:
+        super().__init__(queue, read_only=read_only)
         self.state: JobState | None = None
         self.page = 0
 
@@ -40,15 +44,19 @@ class JobTable:
         """Show another page, counted from 0; past the last one, the last."""
         self.page = max(0, page)
 
-    async def read(
-        self, store: StoreInterface, queue_name: str, counts: Mapping[JobState, int]
-    ) -> dict[str, Any]:
+    def asks(self) -> Mapping[str, Action]:
+        return {
+            "show": plainly(lambda message: self.show(message.state)),
+            "page": plainly(lambda message: self.turn_to(message.page)),
+        }
+
+    async def read(self, glance: Glance) -> dict[str, Any]:
         """The page as the front end draws it; never more than a page is asked of the store."""
-        total = sum(counts.values()) if self.state is None else counts[self.state]
+        total = glance.total if self.state is None else glance.counts[self.state]
         pages = max(1, -(-total // PAGE_SIZE))
         self.page = min(self.page, pages - 1)
         start, end, newest_first = page_bounds(self.state, self.page, total)
-        jobs = await store.list_jobs(queue_name, self.state, start, end)
+        jobs = await self.queue.store.list_jobs(self.queue.name, self.state, start, end)
         if newest_first:
             jobs.reverse()
         return {

@@ -31,6 +31,7 @@ class Message(Struct, frozen=True):
         page: which page of the table is to be shown, counted from 0.
         state: of which state, all if it is empty; likewise ``type``, of events.
         id: of which job; likewise ``worker``, by its name.
+        tab: which tab is to be shown; likewise ``queue``, all if it is empty.
     """
 
     do: Name
@@ -42,6 +43,8 @@ class Message(Struct, frozen=True):
     type: Name = ""
     id: Name = ""
     worker: Name = ""
+    tab: Name = ""
+    queue: Name = ""
 
 
 def read_message(content: object) -> Message:

@@ -1,81 +1,103 @@
-"""What a panel shows of one queue: read from its store, and nothing more than is shown."""
+"""What a panel shows of one queue: the parts of the tab that is open, and nothing more."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from conveyor_nb.clocks.clock import Clock, SystemClock
-from conveyor_nb.clocks.virtual import VirtualClock
-from conveyor_nb.core.model import ALL_NAMES, JobState
-from conveyor_nb.core.text import encodable
-from conveyor_nb.notebook.panel.event_log import NewestEvents
-from conveyor_nb.notebook.panel.job_detail import gone_detail, job_detail
-from conveyor_nb.notebook.panel.job_table import JobTable
-from conveyor_nb.notebook.panel.workers_panel import worker_rows
+from conveyor_nb.core.model import StoreEvent
+from conveyor_nb.core.text import encodable, shown
+from conveyor_nb.notebook.panel.event_log import EventsView
+from conveyor_nb.notebook.panel.head_view import HeadView
+from conveyor_nb.notebook.panel.job_table import JobsView
+from conveyor_nb.notebook.panel.job_view import JobView
+from conveyor_nb.notebook.panel.page_messages import Message
+from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
+from conveyor_nb.notebook.panel.workers_panel import WorkersView
 from conveyor_nb.queue import Queue
 
-__all__ = ["QueueView"]
+__all__ = ["TABS", "QueueView"]
+
+_ALWAYS: tuple[type[View], ...] = (HeadView, JobView)
+
+TABS: Mapping[str, tuple[type[View], ...]] = {
+    "jobs": (WorkersView, JobsView),
+    "events": (EventsView,),
+}
+"""The tabs of a queue, each with the parts that it shows beside those that are always there."""
 
 
 class QueueView:
-    """The table's page and filter, the open job and the event log of one queue's panel."""
+    """A queue as a panel shows it.
 
-    def __init__(self, queue: Queue) -> None:
+    Args:
+        queue: what is shown.
+        read_only: whether it is only to be looked at.
+    """
+
+    def __init__(self, queue: Queue, *, read_only: bool = False) -> None:
         self.queue = queue
-        self.table = JobTable()
-        self.log = NewestEvents()
-        self._open_id = ""
-        self._detail: dict[str, Any] | None = None
-
-    def open(self, job_id: str) -> None:
-        """Show a job with all its details; none if the id is empty."""
-        self._open_id = job_id
-        self._detail = None
+        self.tab = next(iter(TABS))
+        kinds = dict.fromkeys((*_ALWAYS, *(kind for tab in TABS.values() for kind in tab)))
+        self._views = {kind: kind(queue, read_only=read_only) for kind in kinds}
+        self._listening = [one for kind, one in self._views.items() if kind.note is not View.note]
+        self._asks: dict[str, Action] = {"tab": plainly(self._turn_to)}
+        self._acts: dict[str, Action] = {}
+        for view in self._views.values():
+            self._asks |= view.asks()
+            self._acts |= view.acts()
+        self.read_only = read_only
 
     async def read(self) -> dict[str, Any]:
-        """The parts of a frame, each as JSON-like values: ``head``, ``workers`` and so on."""
+        """The parts of a frame, each as JSON-like values: ``head``, ``jobs`` and so on."""
         store, name = self.queue.store, self.queue.name
-        counts = await store.get_job_counts(name)
-        paused = await store.get_paused_job_names(name)
-        parts = {
-            "head": _head(name, counts, paused, store.clock),
-            "workers": await worker_rows(store, name),
-            "jobs": await self.table.read(store, name, counts),
-            "detail": await self._read_detail(),
-            "events": self.log.read(),
-        }
-        return {part: sendable(value) for part, value in parts.items()}
+        paused = frozenset(await store.get_paused_job_names(name))
+        glance = Glance(await store.get_job_counts(name), paused)
+        parts: dict[str, Any] = {"tab": self.tab}
+        for kind in (*_ALWAYS, *TABS[self.tab]):
+            parts[kind.part] = sendable(await self._views[kind].read(glance))
+        return parts
 
-    async def _read_detail(self) -> dict[str, Any] | None:
-        if not self._open_id:
-            return None
-        job = await self.queue.store.get_job(self.queue.name, self._open_id)
-        if job is not None:
-            self._detail = job_detail(job)
-        elif self._detail is not None:
-            self._detail = gone_detail(self._detail)
-        return self._detail
+    def find(self, what: str) -> Action | None:
+        """What is done when a page asks for this; ``None``: nothing is known by that name.
 
+        Raises:
+            PermissionError: it would change a queue that is only to be looked at.
+        """
+        if what in self._acts and self.read_only:
+            raise PermissionError(
+                f"queue {shown(self.queue.name)} is only shown here, and {what!r} would change it"
+            )
+        return self._asks.get(what) or self._acts.get(what)
 
-def _head(
-    name: str, counts: Mapping[JobState, int], paused: frozenset[str], clock: Clock
-) -> dict[str, Any]:
-    return {
-        "name": name,
-        "paused": ALL_NAMES in paused,
-        "paused_names": sorted(paused - {ALL_NAMES}),
-        "counts": {str(state): count for state, count in counts.items()},
-        "now": clock.now().timestamp(),
-        "speed": _speed(clock),
-    }
+    async def do(self, what: str, **more: Any) -> None:
+        """Do what a page asks for: see :class:`Message`.
 
+        Raises:
+            ValueError: nothing is known by that name.
+            PermissionError: it would change a queue that is only to be looked at.
+        """
+        action = self.find(what)
+        if action is None:
+            raise ValueError(f"a panel does not know how to do {shown(what)}")
+        await action(Message(what, **more))
 
-def _speed(clock: Clock) -> float:
-    """How many of the clock's seconds pass in a real one: a page lets ages grow by itself."""
-    if isinstance(clock, VirtualClock):
-        return 0.0
-    return 1.0 if isinstance(clock, SystemClock) else float(getattr(clock, "speed", 1.0))
+    def note(self, event: StoreEvent) -> None:
+        """Take note of an event of the queue."""
+        for view in self._listening:
+            view.note(event)
+
+    def renew(self) -> None:
+        """A page has come that has seen nothing yet."""
+        for view in self._views.values():
+            view.renew()
+
+    def _turn_to(self, message: Message) -> None:
+        if message.tab not in TABS:
+            raise ValueError(f"a panel has no tab {shown(message.tab)}, but {', '.join(TABS)}")
+        self.tab = message.tab
+        for kind in TABS[self.tab]:
+            self._views[kind].renew()
 
 
 def sendable(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The live panel of a queue, as a widget: what its page asks for, and who does it.
+"""The live panel of a queue or of a store, as a widget: what its page asks for, and who does it.
 
 Python holds the state and the front end (``static/panel.js``) draws it. What is shown is read
 by ``queue_view``, when it goes to the page is decided by ``feed``.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +18,22 @@ from IPython.core.getipython import get_ipython
 
 from conveyor_nb.clocks.loops import WouldWaitError, at_once, call_on
 from conveyor_nb.clocks.tasks import BackgroundTasks
-from conveyor_nb.core.errors import FAULTS, ConveyorError, JobNotFoundError
+from conveyor_nb.core.checks import check_flag
+from conveyor_nb.core.errors import FAULTS, ConveyorError
 from conveyor_nb.core.model import EventType, StoreEvent
 from conveyor_nb.core.text import error_line, one_line, shown
-from conveyor_nb.job import Job
 from conveyor_nb.notebook.commands.command_line import Mistake
 from conveyor_nb.notebook.panel.feed import Feed
 from conveyor_nb.notebook.panel.modules import bundle
 from conveyor_nb.notebook.panel.page_messages import Message, read_message
 from conveyor_nb.notebook.panel.queue_view import QueueView, sendable
-from conveyor_nb.notebook.panel.workers_panel import act_on_worker
+from conveyor_nb.notebook.panel.queues_view import QueuesView
+from conveyor_nb.notebook.panel.view import Action
 from conveyor_nb.queue import Queue
+from conveyor_nb.stores import StoreInterface, check_store
 from conveyor_nb.stores.reads import SynchronousReads
 
-__all__ = ["Panel", "close_panels", "panel_of"]
+__all__ = ["Panel", "close_panels", "dashboard", "panel_of"]
 
 _STATIC = Path(__file__).parent / "static"
 _logger = logging.getLogger("conveyor_nb")
@@ -49,15 +50,22 @@ _panels: list[Panel] = []
 
 
 class Panel(anywidget.AnyWidget):
-    """Shows a queue live: its jobs, workers and events, with buttons to manage them.
+    """Shows a queue, or all queues of a store, live, with buttons to manage them.
 
-    It follows the queue only while a page shows it; ``close()`` ends it for good. Needs a running
+    It follows the store only while a page shows it; ``close()`` ends it for good. Needs a running
     loop, on whose thread all but :meth:`receive` is to be called.
+
+    Args:
+        store: whose queues are shown.
+        queue: the one queue that is shown, and no other; ``None``: all, as cards that open one.
+        read_only: show and change nothing.
     """
 
     _esm = bundle(_STATIC / "panel.js")
     _css = (_STATIC / "panel.css").read_text("utf-8")
 
+    queues = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
+    tab = traitlets.Unicode(allow_none=True, default_value=None).tag(sync=True)
     head = traitlets.Dict().tag(sync=True)
     workers: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     jobs = traitlets.Dict().tag(sync=True)
@@ -66,47 +74,68 @@ class Panel(anywidget.AnyWidget):
     notice = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
     frame = traitlets.Int(0).tag(sync=True)
 
-    def __init__(self, queue: Queue) -> None:
-        self._view = QueueView(queue)
+    def __init__(
+        self, store: StoreInterface, queue: Queue | None = None, *, read_only: bool = False
+    ) -> None:
+        self._store = store
+        self._read_only = read_only
+        self._overview = None if queue else QueuesView(store, read_only=read_only)
+        self._view = QueueView(queue, read_only=read_only) if queue else None
         self._feed = Feed(self._send_frame, self._on_live)
         self._loop = _loop_of_cells() or asyncio.get_running_loop()
         self._tasks = BackgroundTasks()
         self._notices = 0
         self._has_warned = False
         self.was_live = False
-        super().__init__(**_first_parts(self._view))
+        super().__init__(**self._first_parts())
         self.on_msg(lambda _, message, __: self.receive(message))
         _panels.append(self)
 
     def __repr__(self) -> str:
-        return f"<Panel of {self._view.queue!r}>"
+        return f"<Panel of {self._store if self._view is None else self._view.queue!r}>"
 
     @property
-    def queue(self) -> Queue:
-        """The queue that is shown."""
-        return self._view.queue
+    def queue(self) -> Queue | None:
+        """The queue that is shown; ``None``: all of them are."""
+        return self._view.queue if self._view else None
 
     @property
     def live(self) -> bool:
-        """Whether a page shows the panel, so that it follows the queue."""
+        """Whether a page shows the panel, so that it follows the store."""
         return self._feed.live
 
     def close(self) -> None:
-        """Let go of the queue and of the page; what was asked for before is still done."""
+        """Let go of the store and of the page; what was asked for before is still done."""
         call_on(self._loop, self._feed.stop)
         if self in _panels:
             _panels.remove(self)
         super().close()
 
-    # -- from the queue to the page -----------------------------------------------------------
+    # -- from the store to the page -----------------------------------------------------------
+
+    async def _read(self) -> dict[str, Any]:
+        """The parts of a frame: of a queue, or of all."""
+        if self._view is not None:
+            return await self._view.read()
+        assert self._overview is not None, "it shows all queues if it shows none"
+        return {"tab": None, **await self._overview.read()}
+
+    def _first_parts(self) -> dict[str, Any]:
+        """What is shown before any page has asked: nothing, if the store takes time."""
+        if not isinstance(self._store, SynchronousReads):
+            return {}
+        try:
+            return at_once(self._read())
+        except WouldWaitError:  # a long step is under way
+            return {}
 
     def _on_live(self, live: bool) -> None:
-        queue = self._view.queue
+        name = None if self._view is None or self._overview else self._view.queue.name
         if live:
             self.was_live = True
-            queue.store.subscribe(queue.name, self._on_event)
+            self._store.subscribe(name, self._on_event)
         else:
-            queue.store.unsubscribe(queue.name, self._on_event)
+            self._store.unsubscribe(name, self._on_event)
 
     def _on_event(self, event: StoreEvent) -> None:
         call_on(self._loop, self._note_event, event)  # it may come from any thread
@@ -114,7 +143,10 @@ class Panel(anywidget.AnyWidget):
     def _note_event(self, event: StoreEvent) -> None:
         if not self.live:
             return
-        self._view.log.add(event)
+        if self._view is not None and event.queue_name != self._view.queue.name:
+            return
+        if self._view is not None:
+            self._view.note(event)
         self._feed.touch()
         if event.type == EventType.ERROR and event.job_id is None:  # a fault of the engine itself
             self._notify(one_line(event.data.get("error"), _MOST_TEXT))
@@ -122,7 +154,7 @@ class Panel(anywidget.AnyWidget):
     async def _send_frame(self, number: int) -> None:
         parts: dict[str, Any] = {}
         try:
-            parts = await self._view.read()
+            parts = await self._read()
         except FAULTS as error:  # whatever a store raises: the page says so and stays alive
             self._complain(error)
         with self.hold_sync():
@@ -132,17 +164,17 @@ class Panel(anywidget.AnyWidget):
 
     def _complain(self, error: BaseException) -> None:
         """Say in one line of the panel what went wrong; the log gets what was not foreseen."""
-        if isinstance(error, (ConveyorError, Mistake)):
+        if isinstance(error, (ConveyorError, Mistake, PermissionError)):
             self._notify(one_line(str(error), _MOST_TEXT))
             return
         self._notify(error_line(error, _MOST_TEXT))
-        _logger.warning("the panel of %r failed", self._view.queue, exc_info=error)
+        _logger.warning("%r failed", self, exc_info=error)
 
     def _notify(self, text: str) -> None:
         self._notices += 1
         self.notice = sendable({"n": self._notices, "text": text})
 
-    # -- from the page to the queue -----------------------------------------------------------
+    # -- from the page to the store -----------------------------------------------------------
 
     def receive(self, content: object) -> None:
         """Take a message of a page, on any thread; what is none changes nothing.
@@ -174,19 +206,20 @@ class Panel(anywidget.AnyWidget):
             return
         self.send({"heard": message.n, "view": page})
         if is_news:
-            self._view.log.resend()
+            if self._view is not None:
+                self._view.renew()
             self._feed.welcome(page)
             return
         self._tasks.spawn(self._do(message))
 
     async def _do(self, message: Message) -> None:
-        action = self._find_action(message.do)
-        if action is None:
-            error = ValueError(f"a panel does not know how to do {shown(message.do)}")
-            self._warn_of_page(error)
-            self._notify(str(error))
-            return
         try:
+            action = self._find_action(message.do)
+            if action is None:
+                error = ValueError(f"a panel does not know how to do {shown(message.do)}")
+                self._warn_of_page(error)
+                self._notify(str(error))
+                return
             await action(message)
         except FAULTS as error:  # a person's click must be answered whatever it led to
             self._complain(error)
@@ -199,53 +232,21 @@ class Panel(anywidget.AnyWidget):
             self._has_warned = True
             _logger.warning("a page of %r: %s", self, error)
 
-    def _find_action(self, what: str) -> Callable[[Message], Awaitable[object]] | None:
+    def _find_action(self, what: str) -> Action | None:
         """What a message of this name does; ``None`` if none has it."""
-        view, queue = self._view, self._view.queue
-        actions: dict[str, Callable[[Message], Awaitable[object]]] = {
-            "pause": lambda _: queue.pause(),
-            "resume": lambda _: queue.resume(),
-            "retry_failed": lambda _: queue.retry_jobs(),
-            "promote_delayed": lambda _: queue.promote_jobs(),
-            "show": lambda message: _now(view.table.show, message.state),
-            "page": lambda message: _now(view.table.turn_to, message.page),
-            "open": lambda message: _now(view.open, message.id),
-            "event_type": lambda message: _now(view.log.show, message.type),
-        }
-        verb, _, kind = what.partition("_")
-        if kind == "job" and verb in _JOB_ACTIONS:
-            return lambda message: self._act_on_job(message.id, _JOB_ACTIONS[verb])
-        if kind == "worker" and verb in ("start", "stop", "pause", "resume"):
-            return lambda message: act_on_worker(queue.store, queue.name, message.worker, verb)
-        return actions.get(what)
+        if what == "queue" and self._overview is not None:
+            return self._open_queue
+        return self._view.find(what) if self._view is not None else None
 
-    async def _act_on_job(self, job_id: str, action: Callable[[Job], Awaitable[None]]) -> None:
-        job = await self._view.queue.get_job(job_id)
-        if job is None:
-            raise JobNotFoundError(job_id, self._view.queue.name)
-        await action(job)
-
-
-_JOB_ACTIONS: Mapping[str, Callable[[Job], Awaitable[None]]] = {
-    "retry": Job.retry,
-    "promote": Job.promote,
-    "cancel": Job.cancel,
-    "remove": Job.remove,
-}
-
-
-def _first_parts(view: QueueView) -> dict[str, Any]:
-    """What a panel shows before any page has asked: nothing, if the store takes time."""
-    if not isinstance(view.queue.store, SynchronousReads):
-        return {}
-    try:
-        return at_once(view.read())
-    except WouldWaitError:  # a long step is under way
-        return {}
-
-
-async def _now(function: Callable[[Any], None], value: object) -> None:
-    function(value)
+    async def _open_queue(self, message: Message) -> None:
+        """Show one of the queues, or all of them if the name is empty."""
+        assert self._overview is not None, "it shows all"
+        if not message.queue:
+            self._view = None
+            return
+        await self._overview.require(message.queue)
+        queue = Queue(message.queue, store=self._store)
+        self._view = QueueView(queue, read_only=self._read_only)
 
 
 def _loop_of_cells() -> asyncio.AbstractEventLoop | None:
@@ -264,12 +265,32 @@ def panel_of(queue: Queue) -> Panel:
 
     Needs a running loop, as there is one in a kernel.
     """
-    panel = Panel(queue)
+    panel = Panel(queue.store, queue)
+    _forget_some()
+    return panel
+
+
+def dashboard(store: StoreInterface | None = None, *, read_only: bool = False) -> Panel:
+    """A live panel of all queues of a store, each a card that opens it.
+
+    Args:
+        store: the store; the default one if not given.
+        read_only: show and change nothing.
+
+    Raises:
+        RuntimeError: no event loop is running, as there is one in a kernel.
+    """
+    panel = Panel(check_store(store), read_only=check_flag(read_only, what="read_only"))
+    _forget_some()
+    return panel
+
+
+def _forget_some() -> None:
+    """Close the panels that have been out of sight for longest."""
     asleep = [one for one in _panels if one.was_live and not one.live]
     unseen = [one for one in _panels if not one.was_live]
     for forgotten in (*asleep[:-_KEPT_ASLEEP], *unseen[:-_KEPT_UNSEEN]):
         forgotten.close()
-    return panel
 
 
 def close_panels() -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from conveyor_nb.core.errors import ConveyorError
 from conveyor_nb.core.model import WorkerInfo, WorkerStatus
 from conveyor_nb.core.text import shown
 from conveyor_nb.notebook.commands.known_workers import known_workers, start_worker, stop_worker
+from conveyor_nb.notebook.panel.view import Action, Glance, View
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.worker import Worker, live_workers
 
-__all__ = ["act_on_worker", "worker_rows"]
+__all__ = ["WorkersView", "act_on_worker", "worker_rows"]
 
 _ACTIONS: Mapping[str, list[str]] = {
     WorkerStatus.RUNNING: ["pause", "stop"],
@@ -20,6 +21,24 @@ _ACTIONS: Mapping[str, list[str]] = {
     WorkerStatus.STOPPED: ["start"],
     WorkerStatus.CLOSED: ["start"],
 }
+
+
+class WorkersView(View):
+    """The workers of a queue, with buttons to manage them."""
+
+    part: ClassVar[str] = "workers"
+
+    async def read(self, glance: Glance) -> list[dict[str, Any]]:
+        rows = await worker_rows(self.queue.store, self.queue.name)
+        return [row | {"can": []} for row in rows] if self.read_only else rows
+
+    def acts(self) -> Mapping[str, Action]:
+        verbs = ("start", "stop", "pause", "resume")
+        return {f"{verb}_worker": self._doing(verb) for verb in verbs}
+
+    def _doing(self, verb: str) -> Action:
+        queue = self.queue
+        return lambda message: act_on_worker(queue.store, queue.name, message.worker, verb)
 
 
 async def worker_rows(store: StoreInterface, queue_name: str) -> list[dict[str, Any]]:

@@ -220,9 +220,9 @@ class Session:
         The workers' names are free at once; their jobs go back to the queue as soon as their
         handlers have been cancelled, which the returned task waits for.
         """
-        queue_panel = sys.modules.get("conveyor_nb.notebook.panel.queue_panel")
-        if queue_panel is not None:  # else no panel was ever shown
-            queue_panel.close_panels()
+        widget = sys.modules.get("conveyor_nb.notebook.panel.widget")
+        if widget is not None:  # else no panel was ever shown
+            widget.close_panels()
         self._tasks.cancel()
         if self._watched is not None:
             self._watched.unsubscribe(None, self._keep)

@@ -1,16 +1,17 @@
-// The head of a queue's panel: its name, its state, and how many jobs are in which state.
+// The head of a panel: the queue's name and state, what there is to say, and the way back.
 
-import { LABELS, h, icon, memo, reconcile, setText } from "./elements.js";
+import { h, icon, memo, setText } from "./elements.js";
 
 /** @param {import("./panel.js").Page} page */
 export function makeHead(page) {
+  const back = page.link.button("‹ All queues", { do: "queue", queue: "" },
+    { kind: "cv-quiet-text", testid: "cv-back" });
   const title = h("h3", { class: "cv-title", "data-testid": "cv-title" });
   const badges = h("span", { class: "cv-badges" });
   const pauseSlot = h("span", {});
   const notice = h("p", { class: "cv-line cv-notice", role: "status", "data-testid": "cv-notice" });
-  const chips = h("div", { class: "cv-chips", role: "group", "aria-label": "Filter jobs by state" });
   const top = h("div", { class: "cv-head" },
-    title, badges, h("span", { class: "cv-gap" }), page.link.node, pauseSlot);
+    back, title, badges, h("span", { class: "cv-gap" }), page.link.node, pauseSlot);
   let dismissed = 0;
 
   function drawNotice() {
@@ -24,39 +25,40 @@ export function makeHead(page) {
     ]);
   }
 
-  function drawChips(counts, shown) {
-    const total = Object.values(counts).reduce((sum, n) => sum + n, 0);
-    reconcile(chips, Object.entries(LABELS), ([state]) => state,
-      ([state, label]) => h("button", {
-        type: "button", class: "cv-chip", title: state, "data-testid": `cv-chip-${state || "all"}`,
-        onclick: () => page.link.send({ do: "show", state }),
-      }, ...(state ? [icon(state)] : []), h("span", {}, label), h("b", {})),
-      (chip, [state]) => {
-        const count = state ? counts[state] : total;
-        setText(chip.lastChild, count.toLocaleString("en"));
-        chip.classList.toggle("cv-zero", !count);
-        chip.setAttribute("aria-pressed", String(state === shown));
-      });
+  function drawStore({ store, read_only: readOnly }) {
+    setText(title, "Queues");
+    page.root.setAttribute("aria-label", "Queues");
+    memo(badges, [store, readOnly], () => [
+      h("span", { class: "cv-badge", "data-testid": "cv-store" }, store), readOnly && lookOnly()]);
+    memo(pauseSlot, "", () => []);
+  }
+
+  const lookOnly = () => h("span", { class: "cv-badge", "data-testid": "cv-read-only" }, "read-only");
+
+  function drawQueue({ name, paused, paused_names: names, speed, now, read_only: readOnly }) {
+    setText(title, name);
+    page.root.setAttribute("aria-label", `Queue ${name}`);
+    memo(badges, [paused, names, speed, speed === 0 ? now : 0, readOnly], () => [
+      paused && h("span", { class: "cv-badge cv-warn", "data-testid": "cv-paused" },
+        icon("paused"), "Paused"),
+      ...names.map((job) => h("span", { class: "cv-badge cv-warn" }, icon("paused"), job)),
+      speed !== 1 && h("span", { class: "cv-badge", title: "The store's own clock" },
+        speed === 0 ? page.clock.text(now, true) : `clock ×${speed}`),
+      readOnly && lookOnly(),
+    ]);
+    memo(pauseSlot, [paused, readOnly], () => [paused
+      ? page.link.act("Resume queue", { do: "resume" }, { kind: "cv-primary" })
+      : page.link.act("Pause queue", { do: "pause" })]);
   }
 
   return {
-    nodes: [top, notice, chips],
+    nodes: [top, notice],
     draw() {
-      const { name, paused, paused_names: names, counts, speed, now } = page.part("head");
-      setText(title, name);
-      page.root.setAttribute("aria-label", `Queue ${name}`);
-      memo(badges, [paused, names, speed, speed === 0 ? now : 0], () => [
-        paused && h("span", { class: "cv-badge cv-warn", "data-testid": "cv-paused" },
-          icon("paused"), "Paused"),
-        ...names.map((job) => h("span", { class: "cv-badge cv-warn" }, icon("paused"), job)),
-        speed !== 1 && h("span", { class: "cv-badge", title: "The store's own clock" },
-          speed === 0 ? page.clock.text(now, true) : `clock ×${speed}`),
-      ]);
-      memo(pauseSlot, paused, () => paused
-        ? page.link.button("Resume queue", { do: "resume" }, { kind: "cv-primary" })
-        : page.link.button("Pause queue", { do: "pause" }));
+      const isOfAll = page.part("tab") === null;
+      back.hidden = isOfAll || page.part("queues") === null;
+      if (isOfAll) drawStore(page.part("queues"));
+      else drawQueue(page.part("head"));
       drawNotice();
-      drawChips(counts, page.part("jobs").state);
     },
   };
 }

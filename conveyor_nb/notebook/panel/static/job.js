@@ -16,7 +16,7 @@ export function makeJob(page) {
     icon(job.state), h("h4", {}, job.name), h("span", { class: "cv-id" }, job.id),
     h("span", { class: "cv-status" }, job.gone ? "Removed" : LABELS[job.state]),
     h("span", { class: "cv-gap" }),
-    ...job.can.map((what) => page.link.button(capital(what), { do: `${what}_job`, id: job.id },
+    ...job.can.map((what) => page.link.act(capital(what), { do: `${what}_job`, id: job.id },
       { testid: `cv-job-${what}`, confirm: what === "remove" ? "Remove for good?" : "" })),
     h("button", {
       type: "button", class: "cv-button cv-quiet", "aria-label": "Close the job",

@@ -74,8 +74,8 @@ export function makeJobs(page) {
       previous.disabled = page.link.isDead() || at === 0;
       next.disabled = page.link.isDead() || at >= pages - 1;
       memo(bulk, total ? state : "", (shown) => [
-        shown === "failed" && page.link.button("Retry all failed", { do: "retry_failed" }),
-        shown === "delayed" && page.link.button("Run all now", { do: "promote_delayed" })]);
+        shown === "failed" && page.link.act("Retry all failed", { do: "retry_failed" }),
+        shown === "delayed" && page.link.act("Run all now", { do: "promote_delayed" })]);
     },
   };
 }

@@ -18,6 +18,7 @@ const TEXTS = {
  * @property {HTMLElement} node says how it stands, if it does not just work
  * @property {(message: object, options?: {button?: HTMLElement | null, patience?: number}) => void} send
  * @property {(label: string, message: object | (() => object | null), options?: ButtonOptions) => HTMLElement} button
+ * @property {(...given: Parameters<Link["button"]>) => HTMLElement | null} act a button that changes the queue: none where it is only shown
  * @property {() => boolean} isDead
  * @property {(root: HTMLElement) => void} open tells the kernel that a page is there
  * @property {(frame: number) => void} drawn tells it which frame is on the page
@@ -36,9 +37,10 @@ const TEXTS = {
 /**
  * @param {any} model the widget's model
  * @param {HTMLElement} el where the widget is on the page
+ * @param {() => boolean} isReadOnly whether nothing is to be changed
  * @returns {Link}
  */
-export function makeLink(model, el) {
+export function makeLink(model, el, isReadOnly) {
   const view = Math.random().toString(36).slice(2);
   /** @type {Map<number, HTMLElement | null>} */
   const pending = new Map(); // number of a message without an answer -> its button
@@ -113,6 +115,7 @@ export function makeLink(model, el) {
 
   return {
     node, send, button,
+    act: (...given) => isReadOnly() ? null : button(...given),
     isDead: () => state === "dead",
     open(over) {
       root = over;

@@ -1,5 +1,5 @@
-// The front end of a queue's panel. Python holds the state and sends frames; the views draw their
-// parts of it and send back what was clicked. Whatever a job carries goes into the page as text.
+// The front end of a panel. Python holds the state and sends frames; the views draw their parts of
+// it and send back what was clicked. Whatever a job carries goes into the page as text.
 
 import { h, setText } from "./elements.js";
 import { makeEvents } from "./events.js";
@@ -7,6 +7,9 @@ import { makeHead } from "./head.js";
 import { makeJob } from "./job.js";
 import { makeJobs } from "./jobs.js";
 import { makeLink } from "./link.js";
+import { makeQueues } from "./queues.js";
+import { makeStates } from "./states.js";
+import { makeTabs } from "./tabs.js";
 import { storeClock } from "./time.js";
 import { makeWorkers } from "./workers.js";
 
@@ -24,7 +27,7 @@ import { makeWorkers } from "./workers.js";
 
 /** @returns {Page} */
 function makePage(model, el, root) {
-  const link = makeLink(model, el);
+  const link = makeLink(model, el, () => Boolean((model.get("head") ?? {}).read_only));
   const clock = storeClock(() => model.get("head"));
   let newlyOpened = null;
   return {
@@ -55,13 +58,26 @@ function render({ model, el }) {
     "data-lm-suppress-shortcuts": "true", // keys typed here are not for JupyterLab's commands
   });
   const page = makePage(model, el, root);
-  const views = [makeHead, makeWorkers, makeJobs, makeJob, makeEvents].map((make) => make(page));
-  root.append(...views.flatMap((view) => view.nodes));
+  const make = (...makers) => makers.map((maker) => maker(page));
+  const head = makeHead(page);
+  const queues = makeQueues(page);
+  const inQueue = [
+    makeTabs(page, { jobs: make(makeStates, makeWorkers, makeJobs), events: make(makeEvents) }),
+    makeJob(page), // whatever tab it was opened from
+  ];
+  const ofStore = h("div", {}, ...queues.nodes);
+  const ofQueue = h("div", {}, ...inQueue.flatMap((view) => view.nodes));
+  root.append(...head.nodes, ofStore, ofQueue);
 
   function paint() {
-    if (!page.part("head").counts) return; // a store that has to be waited for: the first frame is under way
+    const isOfAll = page.part("tab") === null;
+    // of a store that has to be waited for, the first frame is under way
+    if (isOfAll ? !page.part("queues")?.cards : !page.part("head").counts) return;
     page.clock.arrived();
-    for (const view of views) view.draw();
+    head.draw();
+    ofStore.hidden = !isOfAll;
+    ofQueue.hidden = isOfAll;
+    for (const view of isOfAll ? [queues] : inQueue) view.draw();
     page.link.drawn(page.part("frame"));
   }
 

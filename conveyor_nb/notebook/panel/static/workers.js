@@ -26,7 +26,7 @@ export function makeWorkers(page) {
         ...Array.from({ length: concurrency }, (_, i) => h("i", { class: i < busy ? "cv-on" : "" }))),
       h("span", { class: "cv-num" }, busy === null ? `${concurrency} slots` : `${busy} / ${concurrency} busy`),
       held > 0 && h("span", { class: "cv-num", "data-testid": "cv-worker-held", title: HELD }, `${held} held`)]);
-    memo(acts, can, () => can.map((what) => page.link.button(capital(what),
+    memo(acts, can, () => can.map((what) => page.link.act(capital(what),
       { do: `${what}_worker`, worker: key },
       { testid: `cv-worker-${what}`, aria: `${what} worker ${name}` })));
   }

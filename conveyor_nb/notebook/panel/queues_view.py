@@ -1,0 +1,60 @@
+"""What a panel shows of a store: its queues, each as a card that opens it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from conveyor_nb.core.model import ALL_NAMES, JobState
+from conveyor_nb.core.text import shown
+from conveyor_nb.notebook.panel.queue_view import sendable
+from conveyor_nb.stores import StoreInterface
+
+__all__ = ["QueuesView"]
+
+_MOST_CARDS = 200
+
+
+class QueuesView:
+    """The queues of a store.
+
+    Args:
+        store: what is shown.
+        read_only: whether it is only to be looked at.
+    """
+
+    def __init__(self, store: StoreInterface, *, read_only: bool = False) -> None:
+        self.store = store
+        self.read_only = read_only
+
+    async def read(self) -> dict[str, Any]:
+        """The cards, in the order of their names."""
+        names = await self.store.list_queues()
+        cards = [await self._card(name) for name in names[:_MOST_CARDS]]
+        told = {
+            "store": repr(self.store),
+            "cards": cards,
+            "more": len(names) - len(cards),
+            "read_only": self.read_only,
+        }
+        return {"queues": sendable(told)}
+
+    async def require(self, name: str) -> None:
+        """Check that there is such a queue.
+
+        Raises:
+            ValueError: there is none.
+        """
+        names = await self.store.list_queues()
+        if name not in names:
+            raise ValueError(f"this store has no queue {shown(name)}")
+
+    async def _card(self, name: str) -> dict[str, Any]:
+        counts = await self.store.get_job_counts(name)
+        workers = await self.store.list_workers(name)
+        return {
+            "name": name,
+            "counts": {str(state): counts[state] for state in JobState},
+            "paused": ALL_NAMES in await self.store.get_paused_job_names(name),
+            "workers": len(workers),
+            "slots": sum(worker.concurrency for worker in workers),
+        }

@@ -1,0 +1,41 @@
+// All queues of a store: a card for each, which opens it.
+
+import { LABELS, h, icon, memo, reconcile, setText } from "./elements.js";
+
+/** @param {import("./panel.js").Page} page */
+export function makeQueues(page) {
+  const cards = h("div", { class: "cv-cards", role: "list", "aria-label": "Queues", "data-testid": "cv-cards" });
+  const more = h("p", { class: "cv-empty", "data-testid": "cv-more-queues" });
+
+  const makeCard = ({ name }) => h("div", { class: "cv-card", role: "listitem", "data-testid": "cv-card" },
+    h("div", { class: "cv-card-head" },
+      page.link.button(name, { do: "queue", queue: name }, { kind: "cv-card-open", testid: "cv-card-open" }),
+      h("span", { class: "cv-card-state" })),
+    h("div", { class: "cv-card-bar", "aria-hidden": "true" }),
+    h("div", { class: "cv-card-counts" }),
+    h("div", { class: "cv-card-workers cv-muted" }));
+
+  function drawCard(card, { counts, paused, workers, slots }) {
+    const [head, bar, told, served] = card.children;
+    const present = Object.entries(counts).filter(([, count]) => count);
+    const total = present.reduce((sum, [, count]) => sum + count, 0);
+    memo(head.lastChild, paused, () => paused && h("span", { class: "cv-badge cv-warn" }, icon("paused"), "Paused"));
+    memo(bar, counts, () => present.map(([state, count]) =>
+      h("i", { class: `cv-part cv-is-${state}`, style: `flex-grow:${Math.max(count, total / 100)}` })));
+    memo(told, counts, () => present.length ? present.map(([state, count]) =>
+      h("span", { class: `cv-count cv-count-${state}`, title: LABELS[state] }, icon(state), count.toLocaleString("en")))
+      : [h("span", { class: "cv-muted" }, "no jobs")]);
+    setText(served, workers ? `${workers} ${workers === 1 ? "worker" : "workers"}, ${slots} slots` : "no worker");
+  }
+
+  return {
+    nodes: [cards, more],
+    draw() {
+      const { cards: all, more: left } = page.part("queues");
+      reconcile(cards, all, (card) => card.name, makeCard, drawCard);
+      more.hidden = all.length > 0 && !left;
+      setText(more, left ? `and ${left.toLocaleString("en")} more queues`
+        : "No queues yet. Make one with  Queue(\"emails\")");
+    },
+  };
+}

@@ -1,0 +1,48 @@
+// The tabs of a queue. Only the parts of the one that is open are read, sent and drawn.
+
+import { capital, h, reconcile } from "./elements.js";
+
+/**
+ * @param {import("./panel.js").Page} page
+ * @param {Record<string, View[]>} tabs the views of each tab
+ * @typedef {{nodes: HTMLElement[], draw: () => void}} View
+ */
+export function makeTabs(page, tabs) {
+  const names = Object.keys(tabs);
+  const bar = h("div", { class: "cv-tabs", role: "tablist", "aria-label": "Views", "data-testid": "cv-tabs" });
+  const own = Math.random().toString(36).slice(2);
+  const sheets = Object.fromEntries(names.map((name) => [name, h("div", {
+    role: "tabpanel", id: `${own}-${name}`, "aria-label": capital(name), hidden: true,
+    "data-testid": `cv-sheet-${name}`,
+  }, ...tabs[name].flatMap((view) => view.nodes))]));
+
+  const open = (name) => page.link.send({ do: "tab", tab: name });
+
+  const makeTab = (name) => h("button", {
+    type: "button", role: "tab", class: "cv-tab", "aria-controls": `${own}-${name}`,
+    "data-testid": `cv-tab-${name}`, onclick: () => open(name),
+  }, capital(name));
+
+  bar.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const at = [...bar.children].indexOf(document.activeElement);
+    const next = /** @type {HTMLElement} */ (bar.children[(at + step + names.length) % names.length]);
+    next.focus();
+    open(next.dataset.key);
+  });
+
+  return {
+    nodes: [bar, ...Object.values(sheets)],
+    draw() {
+      const shown = page.part("tab");
+      reconcile(bar, names, (name) => name, makeTab, (tab, name) => {
+        tab.setAttribute("aria-selected", String(name === shown));
+        tab.tabIndex = name === shown ? 0 : -1;
+      });
+      for (const name of names) sheets[name].hidden = name !== shown;
+      for (const view of tabs[shown] ?? []) view.draw();
+    },
+  };
+}

@@ -1,0 +1,81 @@
+"""What the parts of a panel have in common: each reads for the page, and does what it asks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from conveyor_nb.core.model import JobState, StoreEvent
+from conveyor_nb.notebook.panel.page_messages import Message
+from conveyor_nb.queue import Queue
+
+__all__ = ["Action", "Glance", "View", "plainly"]
+
+Action = Callable[[Message], Awaitable[object]]
+"""What is done when a page asks for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What several parts of a frame need to know of a queue: it is read once for all of them.
+
+    Args:
+        counts: how many jobs are in each state.
+        paused_names: the paused job names, ``ALL_NAMES`` for the whole queue.
+    """
+
+    counts: Mapping[JobState, int]
+    paused_names: frozenset[str]
+
+    @property
+    def total(self) -> int:
+        """How many jobs the queue has."""
+        return sum(self.counts.values())
+
+
+class View(ABC):
+    """One part of what a panel shows of a queue.
+
+    It reads by the store's async methods alone, so that any store can be shown, and never more
+    than the page shows.
+
+    Args:
+        queue: what is shown.
+        read_only: whether it is only to be looked at.
+    """
+
+    part: ClassVar[str]
+    """Under which name the page gets it."""
+
+    def __init__(self, queue: Queue, *, read_only: bool = False) -> None:
+        self.queue = queue
+        self.read_only = read_only
+
+    @abstractmethod
+    async def read(self, glance: Glance) -> Any:
+        """What the page is to show, as JSON-like values."""
+
+    def asks(self) -> Mapping[str, Action]:
+        """What a page may ask for that changes what it is shown, and nothing else."""
+        return {}
+
+    def acts(self) -> Mapping[str, Action]:
+        """What a page may do to the queue; refused where it is only to be looked at."""
+        return {}
+
+    def note(self, event: StoreEvent) -> None:  # noqa: B027  # most have no use for it
+        """Take note of an event of the queue; called for each, so it has to be quick."""
+
+    def renew(self) -> None:  # noqa: B027  # as above
+        """A page has come that has seen nothing of this yet."""
+
+
+def plainly(do: Callable[[Message], object]) -> Action:
+    """An action from a plain function."""
+
+    async def action(message: Message) -> None:
+        do(message)
+
+    return action

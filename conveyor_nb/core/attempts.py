@@ -33,7 +33,8 @@ def attempt_ended(
     record = AttemptRecord(
         last.attempt, last.worker_id, last.started_at, now, status, error, stacktrace, last.logs
     )
-    attempts = (*job.attempt_logs[:-1], record)
+    earlier = job.attempt_logs[:-1]
+    attempts = (*earlier, record) if earlier else (record,)
     return {"locked_by": None, "lock_until": None, "attempt_logs": attempts}
 
 

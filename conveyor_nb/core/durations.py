@@ -5,13 +5,14 @@ Everything behind the edge uses seconds as a float.
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import timedelta
 
 from conveyor_nb.core.plain_values import plain_number, plain_span
 from conveyor_nb.core.text import shown
 
-__all__ = ["Duration", "format_seconds", "to_delta", "to_seconds"]
+__all__ = ["Duration", "format_seconds", "span", "to_delta", "to_seconds"]
 
 Duration = float | timedelta | str
 """What every duration argument takes: seconds, a ``timedelta``, or text with a unit."""
@@ -82,6 +83,12 @@ def to_delta(value: Duration, *, what: str = "duration") -> timedelta:
     datetime.timedelta(seconds=7200)
     """
     return timedelta(seconds=to_seconds(value, what=what))
+
+
+@functools.lru_cache(maxsize=256)
+def span(seconds: float) -> timedelta:
+    """Seconds as a ``timedelta``: made once for each of the few that come again with every job."""
+    return timedelta(seconds=seconds)
 
 
 def format_seconds(seconds: float) -> str:

@@ -19,7 +19,7 @@ from conveyor_nb.core import actions
 from conveyor_nb.core.attempts import attempt_ended, attempt_failed, with_lines, with_room
 from conveyor_nb.core.backoff import retry_delay
 from conveyor_nb.core.bounds import MAX_LOG_LINE, MAX_REASON, cut
-from conveyor_nb.core.durations import format_seconds
+from conveyor_nb.core.durations import format_seconds, span
 from conveyor_nb.core.errors import FAULTS, InvalidJobStateError, RetryRefusedError
 from conveyor_nb.core.locks import STILL_AT_WORK, require_lock
 from conveyor_nb.core.model import AttemptRecord, AttemptStatus, EventType, JobData, JobState, Lock
@@ -88,7 +88,7 @@ def admit(job: JobData, now: datetime) -> Change:
     """Decide in which state a new job begins: it waits for children, for its time, or its turn."""
     until = job.planned_at
     if job.opts.delay:
-        until = now + timedelta(seconds=job.opts.delay)
+        until = now + span(job.opts.delay)
     state = JobState.WAITING
     if job.pending_children_count:
         state = JobState.WAITING_CHILDREN
@@ -107,14 +107,17 @@ def due(job: JobData) -> Change:
 
 def take(job: JobData, worker_id: str, lock_duration: float, now: datetime) -> Change:
     """Decide what a worker changes by taking a waiting job."""
-    attempts, attempt = job.attempt_logs, 1
-    if attempts:
-        attempts, attempt = with_room(attempts), attempts[-1].attempt + 1
+    if attempts := job.attempt_logs:
+        attempt = attempts[-1].attempt + 1
+        attempts = (*with_room(attempts), AttemptRecord(attempt, worker_id, now))
+    else:
+        attempt = 1
+        attempts = (AttemptRecord(attempt, worker_id, now),)
     updates = {
         "processed_at": now,
         "locked_by": worker_id,
-        "lock_until": now + timedelta(seconds=lock_duration),
-        "attempt_logs": (*attempts, AttemptRecord(attempt, worker_id, now)),
+        "lock_until": now + span(lock_duration),
+        "attempt_logs": attempts,
     }
     return move(job, JobState.ACTIVE, updates, {"worker_id": worker_id, "attempt": attempt})
 
@@ -148,8 +151,8 @@ def decide(
         has_ended = job.state is not JobState.ACTIVE
         require_lock(job, lock, ended_too=has_ended and isinstance(action, _ENDED_TOO))
     match action:
-        case actions.Complete(returnvalue):
-            return _complete(job, returnvalue, now)
+        case actions.Complete():
+            return _complete(job, action.returnvalue, now)
         case actions.Fail():
             return _fail(job, action, now, random)
         case actions.Release(reason):

@@ -20,7 +20,16 @@ from conveyor_nb.core.errors import JobCancelledError, JobFailedError, JobNotFou
 from conveyor_nb.core.freezing import freeze, thaw
 from conveyor_nb.core.lifecycle import CANCELLED, SETTLED
 from conveyor_nb.core.locks import still_at_work
-from conveyor_nb.core.model import AttemptRecord, JobData, JobState, Lock
+from conveyor_nb.core.model import (
+    ACTIVE,
+    COMPLETED,
+    FAILED,
+    WAITING_CHILDREN,
+    AttemptRecord,
+    JobData,
+    JobState,
+    Lock,
+)
 from conveyor_nb.core.options import JobOptions
 from conveyor_nb.core.text import inline, one_line, shown
 from conveyor_nb.display import Displayable
@@ -120,13 +129,13 @@ class Job(Displayable):
 
     def _summary(self) -> str:
         held = f"; {self.held}" if self.held else ""
-        if self.state is JobState.FAILED:
+        if self.state is FAILED:
             return f"failed, {one_line(self.failed_reason or '')}{held}"
-        if self.state is JobState.WAITING_CHILDREN and self.failed_reason is not None:
+        if self.state is WAITING_CHILDREN and self.failed_reason is not None:
             return f"waiting-children, {one_line(self.failed_reason)}"
-        if self.state is JobState.ACTIVE and self.held:
+        if self.state is ACTIVE and self.held:
             return f"active, {one_line(self.held)}"
-        if self.state is JobState.ACTIVE and self.progress:
+        if self.state is ACTIVE and self.progress:
             return f"active, {self.progress:g} %"
         return str(self.state)
 
@@ -135,17 +144,17 @@ class Job(Displayable):
     @condition
     async def is_completed(self) -> bool:
         """Read the job anew: is it completed?"""
-        return (await self.refresh()).state is JobState.COMPLETED
+        return (await self.refresh()).state is COMPLETED
 
     @condition
     async def is_failed(self) -> bool:
         """Read the job anew: did it fail for good?"""
-        return (await self.refresh()).state is JobState.FAILED
+        return (await self.refresh()).state is FAILED
 
     @condition
     async def is_active(self) -> bool:
         """Read the job anew: has a worker got it?"""
-        return (await self.refresh()).state is JobState.ACTIVE
+        return (await self.refresh()).state is ACTIVE
 
     @property
     def held(self) -> str | None:
@@ -430,7 +439,7 @@ def _result(job: JobData, store: StoreInterface, cancelled: bool, *, known: bool
         cancelled: whether it was cancelled.
         known: whether this is the record of its end, and not an older one.
     """
-    if job.state is JobState.COMPLETED:
+    if job.state is COMPLETED:
         return job.returnvalue
     about: dict[str, Any] = {"queue_name": job.queue_name, "attempts": job.opts.attempts}
     last_run = job.attempt_logs[-1] if known and job.attempt_logs else None

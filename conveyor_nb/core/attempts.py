@@ -14,7 +14,7 @@ from conveyor_nb.core.bounds import (
     cut,
     keep_newest,
 )
-from conveyor_nb.core.model import AttemptRecord, AttemptStatus, JobData, JobState
+from conveyor_nb.core.model import ACTIVE, AttemptRecord, AttemptStatus, JobData
 
 __all__ = ["attempt_ended", "attempt_failed", "with_lines", "with_room"]
 
@@ -27,7 +27,7 @@ def attempt_ended(
     stacktrace: str | None = None,
 ) -> dict[str, Any]:
     """What every end of an attempt changes: the lock is gone, the attempt's record is closed."""
-    if job.state is not JobState.ACTIVE:
+    if job.state is not ACTIVE:
         return {}
     last = job.attempt_logs[-1]
     record = AttemptRecord(

@@ -22,7 +22,20 @@ from conveyor_nb.core.bounds import MAX_LOG_LINE, MAX_REASON, cut
 from conveyor_nb.core.durations import format_seconds, span
 from conveyor_nb.core.errors import FAULTS, InvalidJobStateError, RetryRefusedError
 from conveyor_nb.core.locks import STILL_AT_WORK, require_lock
-from conveyor_nb.core.model import AttemptRecord, AttemptStatus, EventType, JobData, JobState, Lock
+from conveyor_nb.core.model import (
+    ACTIVE,
+    COMPLETED,
+    DELAYED,
+    FAILED,
+    WAITING,
+    WAITING_CHILDREN,
+    AttemptRecord,
+    AttemptStatus,
+    EventType,
+    JobData,
+    JobState,
+    Lock,
+)
 from conveyor_nb.core.text import error_line, shown
 
 __all__ = [
@@ -42,20 +55,16 @@ __all__ = [
 CANCELLED = "cancelled"
 """The ``failed_reason`` of a cancelled job."""
 
-UNSETTLED = frozenset(
-    {JobState.WAITING_CHILDREN, JobState.DELAYED, JobState.WAITING, JobState.ACTIVE}
-)
-SETTLED = frozenset({JobState.COMPLETED, JobState.FAILED})
+UNSETTLED = frozenset({WAITING_CHILDREN, DELAYED, WAITING, ACTIVE})
+SETTLED = frozenset({COMPLETED, FAILED})
 
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
-    JobState.WAITING_CHILDREN: frozenset({JobState.WAITING, JobState.FAILED}),
-    JobState.DELAYED: frozenset({JobState.WAITING, JobState.WAITING_CHILDREN, JobState.FAILED}),
-    JobState.WAITING: frozenset({JobState.ACTIVE, JobState.WAITING_CHILDREN, JobState.FAILED}),
-    JobState.ACTIVE: frozenset(
-        {JobState.COMPLETED, JobState.FAILED, JobState.DELAYED, JobState.WAITING}
-    ),
-    JobState.COMPLETED: frozenset({JobState.WAITING, JobState.WAITING_CHILDREN}),
-    JobState.FAILED: frozenset({JobState.WAITING, JobState.WAITING_CHILDREN}),
+    WAITING_CHILDREN: frozenset({WAITING, FAILED}),
+    DELAYED: frozenset({WAITING, WAITING_CHILDREN, FAILED}),
+    WAITING: frozenset({ACTIVE, WAITING_CHILDREN, FAILED}),
+    ACTIVE: frozenset({COMPLETED, FAILED, DELAYED, WAITING}),
+    COMPLETED: frozenset({WAITING, WAITING_CHILDREN}),
+    FAILED: frozenset({WAITING, WAITING_CHILDREN}),
 }
 """Every legal transition between states; removal is legal from each of them."""
 
@@ -89,12 +98,12 @@ def admit(job: JobData, now: datetime) -> Change:
     until = job.planned_at
     if job.opts.delay:
         until = now + span(job.opts.delay)
-    state = JobState.WAITING
+    state = WAITING
     if job.pending_children_count:
-        state = JobState.WAITING_CHILDREN
+        state = WAITING_CHILDREN
     elif until is not None and until > now:
-        state = JobState.DELAYED
-    if state is not JobState.DELAYED:
+        state = DELAYED
+    if state is not DELAYED:
         until = None
     updates = {"state": state, "created_at": now, "delay_until": until}
     return Change(updates, (_placed(job, state, None, until=until),))
@@ -102,7 +111,7 @@ def admit(job: JobData, now: datetime) -> Change:
 
 def due(job: JobData) -> Change:
     """Decide what a delayed job changes when its time has come."""
-    return move(job, JobState.WAITING, {"delay_until": None}, {})
+    return move(job, WAITING, {"delay_until": None}, {})
 
 
 def take(job: JobData, worker_id: str, lock_duration: float, now: datetime) -> Change:
@@ -119,7 +128,7 @@ def take(job: JobData, worker_id: str, lock_duration: float, now: datetime) -> C
         "lock_until": now + span(lock_duration),
         "attempt_logs": attempts,
     }
-    return move(job, JobState.ACTIVE, updates, {"worker_id": worker_id, "attempt": attempt})
+    return move(job, ACTIVE, updates, {"worker_id": worker_id, "attempt": attempt})
 
 
 # -- actions --------------------------------------------------------------------------------
@@ -148,7 +157,7 @@ def decide(
         LostLockError: the job's lock was needed or given, and ``lock`` is not it.
     """
     if lock is not None or isinstance(action, _OUTCOMES):
-        has_ended = job.state is not JobState.ACTIVE
+        has_ended = job.state is not ACTIVE
         require_lock(job, lock, ended_too=has_ended and isinstance(action, _ENDED_TOO))
     match action:
         case actions.Complete():
@@ -156,14 +165,14 @@ def decide(
         case actions.Fail():
             return _fail(job, action, now, random)
         case actions.Release(reason):
-            return _put_back(job, JobState.WAITING, reason, now)
+            return _put_back(job, WAITING, reason, now)
         case actions.Hold(end):
             return _hold(job, end, now)
         case actions.LetGo():
             _require_state(job, SETTLED)
             return Change({"locked_by": None, "lock_until": None})
         case actions.MoveToDelayed(until):
-            state = JobState.DELAYED if until > now else JobState.WAITING
+            state = DELAYED if until > now else WAITING
             return _put_back(job, state, f"moved to {until.isoformat()}", now, until)
         case actions.ExtendLock(duration):
             return Change({"lock_until": now + timedelta(seconds=duration)})
@@ -172,7 +181,7 @@ def decide(
         case actions.Cancel():
             return _cancel(job, now)
         case actions.Promote():
-            _require_state(job, {JobState.DELAYED})
+            _require_state(job, {DELAYED})
             return due(job)
         case actions.Retry():
             return _retry(job, now)
@@ -182,7 +191,7 @@ def decide(
         case actions.UpdateData(payload):
             return Change({"data": payload})
         case actions.ChangeDelay(delay):
-            _require_state(job, {JobState.DELAYED})
+            _require_state(job, {DELAYED})
             return _reposition(job, {"delay_until": now + timedelta(seconds=delay)})
         case actions.ChangePriority(priority):
             _require_state(job, UNSETTLED)
@@ -219,7 +228,7 @@ def _complete(job: JobData, returnvalue: Any, now: datetime) -> Change:
     updates["returnvalue"] = returnvalue
     updates["completed_at"] = now
     updates["failed_reason"] = None
-    return move(job, JobState.COMPLETED, updates, {"worker_id": job.locked_by})
+    return move(job, COMPLETED, updates, {"worker_id": job.locked_by})
 
 
 def _fail(
@@ -247,13 +256,13 @@ def _fail(
         reason = f"{reason} (no attempt is left: {why})"
     updates = attempt_failed(job, reason, stacktrace, now) | {"failed_at": now}
     data = {"worker_id": job.locked_by, "reason": reason, "cancelled": False}
-    return move(job, JobState.FAILED, updates, data)
+    return move(job, FAILED, updates, data)
 
 
 def _try_again(
     job: JobData, updates: dict[str, Any], reason: str, delay: float, now: datetime
 ) -> Change:
-    state = JobState.DELAYED if delay else JobState.WAITING
+    state = DELAYED if delay else WAITING
     if delay:
         updates["delay_until"] = now + timedelta(seconds=delay)
     retrying = {
@@ -269,7 +278,7 @@ def _try_again(
 
 def _stall(job: JobData, seen: datetime | None, now: datetime) -> Change:
     """Whoever says so may be late: a lock that was renewed or released is left alone."""
-    if job.state is not JobState.ACTIVE or job.lock_until is None or job.lock_until > now:
+    if job.state is not ACTIVE or job.lock_until is None or job.lock_until > now:
         return NOTHING
     if seen is not None and seen != job.lock_until:
         return NOTHING
@@ -315,7 +324,7 @@ def _put_back(
         return _end_cancelled(job, now)
     reason = cut(reason, MAX_REASON)
     updates = attempt_ended(job, now, AttemptStatus.FAILED, reason)
-    if state is JobState.DELAYED:
+    if state is DELAYED:
         updates["delay_until"] = until
     return move(job, state, updates, {"worker_id": job.locked_by, "reason": reason})
 
@@ -326,7 +335,7 @@ def _cancel(job: JobData, now: datetime) -> Change:
         return NOTHING
     data = {"name": job.name, "previous": job.state, "worker_id": job.locked_by}
     told: Event = (EventType.CANCELLED, data)
-    if job.state is JobState.ACTIVE:
+    if job.state is ACTIVE:
         return Change({"cancelled_at": now}, (told,))
     change = _end_cancelled(job, now)
     return Change({**change.updates, "cancelled_at": now}, (told, *change.events))
@@ -336,7 +345,7 @@ def _end_cancelled(job: JobData, now: datetime) -> Change:
     updates = attempt_ended(job, now, AttemptStatus.FAILED, CANCELLED)
     updates |= {"failed_at": now, "failed_reason": CANCELLED, "delay_until": None}
     data = {"worker_id": job.locked_by, "reason": CANCELLED, "cancelled": True}
-    return move(job, JobState.FAILED, updates, data)
+    return move(job, FAILED, updates, data)
 
 
 def _retry(job: JobData, now: datetime) -> Change:
@@ -346,7 +355,7 @@ def _retry(job: JobData, now: datetime) -> Change:
         why = f"{STILL_AT_WORK} in worker {shown(job.locked_by)}, though the job has ended; it can"
         raise RetryRefusedError(job.id, f"{why} be retried once that has returned")
     pending = job.pending_children_count
-    state = JobState.WAITING_CHILDREN if pending else JobState.WAITING
+    state = WAITING_CHILDREN if pending else WAITING
     return move(job, state, dict(STARTS_AFRESH), {})
 
 
@@ -369,7 +378,7 @@ STARTS_AFRESH: Mapping[str, Any] = {
 
 def _reposition(job: JobData, updates: dict[str, Any]) -> Change:
     """The job stays in its state; watchers are told that its place in it is another."""
-    if job.state is JobState.ACTIVE:
+    if job.state is ACTIVE:
         return Change(updates)
     event = _placed(job, job.state, job.state, until=updates.get("delay_until", job.delay_until))
     return Change(updates, (event,))
@@ -378,7 +387,7 @@ def _reposition(job: JobData, updates: dict[str, Any]) -> Change:
 def _log(job: JobData, lines: tuple[str, ...]) -> Change:
     lines = tuple(cut(line, MAX_LOG_LINE) for line in lines)
     updates: dict[str, Any] = {"logs": with_lines(job.logs, lines)}
-    if job.state is JobState.ACTIVE:
+    if job.state is ACTIVE:
         *earlier, last = job.attempt_logs
         updates["attempt_logs"] = (*earlier, replace(last, logs=with_lines(last.logs, lines)))
     about = {"name": job.name, "worker_id": job.locked_by}
@@ -409,14 +418,14 @@ def move(
         data["delay_until"] = until
     event = (STATE_EVENTS[state], data)
     events = (event,) if before is None else (before, event)
-    if job.pending_children_count and job.state is JobState.ACTIVE and state in _TO_BE_TAKEN:
-        back = updates | {"state": JobState.WAITING_CHILDREN, "delay_until": None}
+    if job.pending_children_count and job.state is ACTIVE and state in _TO_BE_TAKEN:
+        back = updates | {"state": WAITING_CHILDREN, "delay_until": None}
         told = {"name": job.name, "previous": state}
         return Change(back, (*events, (EventType.WAITING_CHILDREN, told)))
     return Change(updates, events)
 
 
-_TO_BE_TAKEN = frozenset({JobState.WAITING, JobState.DELAYED})
+_TO_BE_TAKEN = frozenset({WAITING, DELAYED})
 
 
 def _placed(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from conveyor_nb.core.errors import LostLockError
-from conveyor_nb.core.model import AttemptRecord, JobData, JobState, Lock
+from conveyor_nb.core.model import ACTIVE, AttemptRecord, JobData, JobState, Lock
 
 __all__ = ["STILL_AT_WORK", "require_lock", "still_at_work"]
 
@@ -29,7 +29,7 @@ def require_lock(job: JobData, lock: Lock | None, *, ended_too: bool = False) ->
     """
     held = (
         lock is not None
-        and (ended_too or job.state is JobState.ACTIVE)
+        and (ended_too or job.state is ACTIVE)
         and job.locked_by == lock.worker_id
         and job.attempt_logs[-1].attempt == lock.attempt
     )
@@ -43,4 +43,4 @@ def still_at_work(
     """What is to be said of a job whose run was told to stop and goes on; else ``None``."""
     if locked_by is None or not attempts:
         return None
-    return attempts[-1].error if state is JobState.ACTIVE else STILL_AT_WORK
+    return attempts[-1].error if state is ACTIVE else STILL_AT_WORK

@@ -21,7 +21,7 @@ from conveyor_nb.core.actions import Action, Complete, Fail, LetGo, Release
 from conveyor_nb.core.durations import format_seconds
 from conveyor_nb.core.errors import FAULTS
 from conveyor_nb.core.lifecycle import CANCELLED, SETTLED
-from conveyor_nb.core.model import JobState
+from conveyor_nb.core.model import ACTIVE
 from conveyor_nb.core.retry_policy import Retried, rule
 from conveyor_nb.job import Job
 from conveyor_nb.running.runner import Background, Raised, Runner
@@ -234,14 +234,14 @@ class Execution:
 
     def running_jobs(self) -> list[Job]:
         """The jobs that have not ended."""
-        return [job for job in self.locked_jobs() if job.state is JobState.ACTIVE]
+        return [job for job in self.locked_jobs() if job.state is ACTIVE]
 
     def outcomes(self) -> Sequence[tuple[Job, Action]]:
         """What came of each job that something is to be reported of."""
         gave = self._gave
         if not self._batch and not self._verdicts and type(gave) is not Raised:  # as it should be
             job = self.jobs[0]
-            return ((job, Complete(gave)),) if job.state is JobState.ACTIVE else ()
+            return ((job, Complete(gave)),) if job.state is ACTIVE else ()
         decided = [
             (job, self._outcome(job, result))
             for job, result in zip(self.jobs, self._results(), strict=True)
@@ -289,7 +289,7 @@ class Execution:
         error = result.error if type(result) is Raised else None
         if job.id in self._verdicts:
             return self._end_of(job, error)
-        if job.state is not JobState.ACTIVE:
+        if job.state is not ACTIVE:
             return None  # it was moved by the handler itself
         if error is None:
             return Complete(result)
@@ -297,7 +297,7 @@ class Execution:
 
     def _end_of(self, job: Job, error: BaseException | None) -> Fail | Release | None:
         """How a job ends whose run was stopped; ``None``: it wasn't, or the job is not ours."""
-        if job.state is not JobState.ACTIVE:
+        if job.state is not ACTIVE:
             return None
         match self._verdicts.get(job.id):
             case Verdict.CANCELLED:

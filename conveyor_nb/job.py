@@ -344,7 +344,7 @@ class Job(Displayable):
         """
         if timeout is not None:
             timeout = to_seconds(timeout, what="timeout")
-        found = await self._store.get_job(self.queue_name, self.id)
+        found = await self._store.get_job(self._data.queue_name, self._data.id)
         if found is not None and found.state in SETTLED:
             self._show(found)
             if self._store.clock.overdue():  # whoever waits for many that have settled
@@ -414,8 +414,9 @@ class Job(Displayable):
             return
         for prepare in self._preparations:
             await prepare(action)
+        known = self._data
         changed = await self._store.apply(
-            self.queue_name, self.id, action, lock=self._lock if fenced else None
+            known.queue_name, known.id, action, lock=self._lock if fenced else None
         )
         self._data = changed
         if self._copies:

@@ -32,7 +32,7 @@ class Machine:
 
     def clock(self) -> SystemClock:
         """The clock of a store on this machine."""
-        return SystemClock(lambda: self.wall.timestamp(), lambda: self.even)
+        return SystemClock(lambda: self.wall, lambda: self.even)
 
 
 class _Selector(selectors.DefaultSelector):

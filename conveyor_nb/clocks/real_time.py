@@ -11,7 +11,7 @@ import functools
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 __all__ = ["RealTime", "TimerHandle", "call_after"]
@@ -21,8 +21,6 @@ _BEAT = 1.0
 
 _JUMP = 0.5
 """The seconds by which two clocks are apart, from one beat to the next, if one has jumped."""
-
-_instant = datetime.fromtimestamp
 
 _CATCHING_UP = 0.9
 """How fast time goes on while the machine's clock, which was set back, is behind."""
@@ -43,13 +41,13 @@ class RealTime:
     time goes on a little slower until the machine's clock has caught up, an hour in ten.
 
     Args:
-        wall: the machine's clock, in seconds since 1970.
+        wall: the machine's clock, in UTC.
         monotonic: seconds that go on evenly whatever is done to that clock.
     """
 
     def __init__(
         self,
-        wall: Callable[[], float] = time.time,
+        wall: Callable[[], datetime] = functools.partial(datetime.now, UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._wall = wall
@@ -60,18 +58,17 @@ class RealTime:
 
     def now(self) -> datetime:
         """The current instant, in UTC: never one before one that was given already."""
-        # seconds are read, compared and made an instant faster than instants are compared
         now = self._wall()
         if now < self._latest:
             now = self._catching_up()
         self._latest = now
-        return _instant(now, UTC)
+        return now
 
-    def _catching_up(self) -> float:
-        """The seconds while the machine's clock is behind."""
+    def _catching_up(self) -> datetime:
+        """The current instant while the machine's clock is behind."""
         latest, passed = self._latest, self._monotonic()
         began, began_at = self._set_back_at
-        now = began + (passed - began_at) * _CATCHING_UP
+        now = began + timedelta(seconds=(passed - began_at) * _CATCHING_UP)
         if now < latest:  # it was set back since
             self._set_back_at = (latest, passed)
             return latest

@@ -123,8 +123,9 @@ class Slots:
         else:
             self.ended_count += len(execution.jobs)
         for job in execution.jobs:
-            if self._by_job.get(job.id) is execution:
-                del self._by_job[job.id]
+            job_id = job.id
+            if self._by_job.get(job_id) is execution:
+                del self._by_job[job_id]
 
     def stop_all(self, verdict: Verdict) -> None:
         """Stop the run of every job."""

@@ -22,6 +22,8 @@ _BEAT = 1.0
 _JUMP = 0.5
 """The seconds by which two clocks are apart, from one beat to the next, if one has jumped."""
 
+_utc_now = functools.partial(datetime.now, UTC)
+
 _CATCHING_UP = 0.9
 """How fast time goes on while the machine's clock, which was set back, is behind."""
 
@@ -47,7 +49,7 @@ class RealTime:
 
     def __init__(
         self,
-        wall: Callable[[], datetime] = functools.partial(datetime.now, UTC),
+        wall: Callable[[], datetime] = _utc_now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._wall = wall

@@ -45,7 +45,7 @@ def random_id() -> str:
         digits = _spare.pop()
     except IndexError:
         block = os.urandom(16 * _IDS_AT_ONCE).hex()
-        digits, *more = (block[at : at + 32] for at in range(0, len(block), 32))
+        digits, *more = [block[at : at + 32] for at in range(0, len(block), 32)]
         _spare.extend(more)
     variant = _VARIANTS[digits[16]]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from conveyor_nb.core import flow_rules
 from conveyor_nb.core.lifecycle import Change
-from conveyor_nb.core.model import JobData, JobState
+from conveyor_nb.core.model import COMPLETED, FAILED, JobData
 from conveyor_nb.core.rows import PENDING, ChildRow, Key, Rows, key_of, parent_key_of
 from conveyor_nb.core.steps.writing import write
 
@@ -57,9 +57,9 @@ def child_ended(
 
 def _outcome_of(job: JobData) -> ChildRow:
     """How a job settled; one that is removed before that counts as failed."""
-    if job.state is JobState.COMPLETED:
+    if job.state is COMPLETED:
         return ChildRow(True, None, job.kept_returnvalue)
-    failed = job.state is JobState.FAILED
+    failed = job.state is FAILED
     return ChildRow(True, (job.failed_reason or "") if failed else flow_rules.REMOVED)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from conveyor_nb.core.keep import Keep
 from conveyor_nb.core.lifecycle import SETTLED
-from conveyor_nb.core.model import JobData, JobState
+from conveyor_nb.core.model import COMPLETED, JobData
 from conveyor_nb.core.rows import Rows
 
 __all__ = ["entered_at", "expires_at", "is_kept_by_count", "keep_of", "too_many"]
@@ -16,7 +16,7 @@ __all__ = ["entered_at", "expires_at", "is_kept_by_count", "keep_of", "too_many"
 def keep_of(job: JobData) -> bool | Keep:
     """What a settled job's options say: ``True``: remove it; ``False``: keep it for ever."""
     opts = job.opts
-    return opts.remove_on_complete if job.state is JobState.COMPLETED else opts.remove_on_fail
+    return opts.remove_on_complete if job.state is COMPLETED else opts.remove_on_fail
 
 
 def expires_at(job: JobData) -> datetime | None:
@@ -24,7 +24,7 @@ def expires_at(job: JobData) -> datetime | None:
     keep = keep_of(job)
     if not isinstance(keep, Keep) or keep.age is None or job.state not in SETTLED:
         return None
-    settled_at = job.completed_at if job.state is JobState.COMPLETED else job.failed_at
+    settled_at = job.completed_at if job.state is COMPLETED else job.failed_at
     assert settled_at is not None
     return settled_at + timedelta(seconds=keep.age)
 

@@ -11,7 +11,16 @@ from typing import Any
 from sortedcontainers import SortedList
 
 from conveyor_nb.core.lifecycle import SETTLED
-from conveyor_nb.core.model import JobData, JobState
+from conveyor_nb.core.model import (
+    ACTIVE,
+    COMPLETED,
+    DELAYED,
+    FAILED,
+    WAITING,
+    WAITING_CHILDREN,
+    JobData,
+    JobState,
+)
 from conveyor_nb.core.rows import HeldKey, held_key
 from conveyor_nb.core.steps.retention import entered_at
 from conveyor_nb.stores.memory.limits import SlidingWindow
@@ -42,10 +51,10 @@ class QueueIndex:
         """When the next delayed job falls due."""
         # the other states are dicts: who came to a state first stands first in it
         self._in_order: dict[JobState, dict[str, None]] = {
-            JobState.ACTIVE: self.active,
-            JobState.WAITING_CHILDREN: {},
-            JobState.COMPLETED: {},
-            JobState.FAILED: {},
+            ACTIVE: self.active,
+            WAITING_CHILDREN: {},
+            COMPLETED: {},
+            FAILED: {},
         }
         # one job for each key is enough: another one takes a key only when the one before has
         # settled, or is too old to get it back
@@ -71,7 +80,7 @@ class QueueIndex:
         """Replace a job by one with new ``values``, at the place that follows from them."""
         self.jobs[job.id] = changed
         if "state" in values or (
-            job.state is not JobState.ACTIVE and not _PLACING_FIELDS.isdisjoint(values)
+            job.state is not ACTIVE and not _PLACING_FIELDS.isdisjoint(values)
         ):
             self._unindex(job)
             self._index(changed)
@@ -89,9 +98,9 @@ class QueueIndex:
         """How many jobs are in a state, or in all."""
         if state is None:
             return len(self.jobs)
-        if state is JobState.WAITING:
+        if state is WAITING:
             return len(self.waiting)
-        return len(self._delayed if state is JobState.DELAYED else self._in_order[state])
+        return len(self._delayed if state is DELAYED else self._in_order[state])
 
     def page(
         self,
@@ -105,15 +114,15 @@ class QueueIndex:
 
         With ``newest_first`` positions count from the other end.
         """
-        if newest_first and state is JobState.WAITING:
+        if newest_first and state is WAITING:
             ids: Iterable[str] = itertools.islice(reversed(self.waiting), start, end)
         elif newest_first:
             size = self.count(state)
             first = 0 if end is None else max(size - end, 0)
             return self.page(state, first, max(size - start, 0))[::-1]
-        elif state is JobState.WAITING:
+        elif state is WAITING:
             ids = itertools.islice(self.waiting, start, end)
-        elif state is JobState.DELAYED:
+        elif state is DELAYED:
             ids = map(itemgetter(-1), self._delayed[start:end])
         else:
             ids = _page_of(self.jobs if state is None else self._in_order[state], start, end)
@@ -130,14 +139,14 @@ class QueueIndex:
 
     def _index(self, job: JobData) -> None:
         state = job.state
-        if state is JobState.WAITING:
+        if state is WAITING:
             self.waiting.add(job)
-        elif state is JobState.DELAYED:
+        elif state is DELAYED:
             self._delayed.add(_due_key(job))
             self.next_due = self._delayed[0][0]
         else:
             self._in_order[state][job.id] = None
-            if state is JobState.ACTIVE:
+            if state is ACTIVE:
                 assert job.processed_at is not None
                 self.waiting.note_start(job.group_id, job.processed_at)
                 if self.starts.is_asked_for:
@@ -145,14 +154,14 @@ class QueueIndex:
 
     def _unindex(self, job: JobData) -> None:
         state = job.state
-        if state is JobState.WAITING:
+        if state is WAITING:
             self.waiting.remove(job)
-        elif state is JobState.DELAYED:
+        elif state is DELAYED:
             self._delayed.remove(_due_key(job))
             self.next_due = self._delayed[0][0] if self._delayed else None
         else:
             del self._in_order[state][job.id]
-            if state is JobState.ACTIVE:
+            if state is ACTIVE:
                 self.waiting.note_end(job.group_id)
 
     def _hold_key(self, job: JobData) -> None:

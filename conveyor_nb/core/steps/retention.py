@@ -31,7 +31,7 @@ def expires_at(job: JobData) -> datetime | None:
 
 def entered_at(job: JobData) -> datetime:
     """Since when a job is what it is, for who cleans up: it settled, or else was created."""
-    settled_at = job.completed_at if job.state is JobState.COMPLETED else job.failed_at
+    settled_at = job.completed_at if job.state is COMPLETED else job.failed_at
     return settled_at if settled_at is not None and job.state in SETTLED else job.created_at
 
 

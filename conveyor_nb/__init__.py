@@ -40,8 +40,10 @@ from conveyor_nb.core.errors import (
     Unrecoverable,
     UnsupportedError,
 )
+from conveyor_nb.core.flow_job import FlowJob
+from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.keep import Keep
-from conveyor_nb.core.model import FlowJob, JobData, JobScheduler, JobState, StoreEvent
+from conveyor_nb.core.model import JobData, JobState, StoreEvent
 from conveyor_nb.core.options import BulkJob, Deduplication, Group, JobKeywords, JobOptions
 from conveyor_nb.core.package_logger import bound_tracebacks
 from conveyor_nb.core.repeat import Repeat

@@ -21,8 +21,9 @@ from conveyor_nb.core.checks import check_flag, check_logger, check_name
 from conveyor_nb.core.declaring import spelled_out
 from conveyor_nb.core.durations import Duration, to_seconds
 from conveyor_nb.core.handlers import Handler, Handlers, check_handlers, shown_names
-from conveyor_nb.core.model import EventType, StoreEvent, WorkerInfo, WorkerStatus
+from conveyor_nb.core.model import EventType, StoreEvent
 from conveyor_nb.core.text import error_line, inline, shown
+from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 from conveyor_nb.core.worker_options import WorkerKeywords, WorkerOptions
 from conveyor_nb.display import Displayable
 from conveyor_nb.job import Job

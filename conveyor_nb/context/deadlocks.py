@@ -11,9 +11,10 @@ from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from conveyor_nb.context.runs import Run
-from conveyor_nb.core.model import JobData, JobState, WorkerStatus
+from conveyor_nb.core.model import JobData, JobState
 from conveyor_nb.core.options import JobOptions
 from conveyor_nb.core.text import shown
+from conveyor_nb.core.worker_info import WorkerStatus
 from conveyor_nb.stores.interface import StoreInterface
 
 __all__ = ["refuse_vain_close", "refuse_vain_join", "refuse_vain_stand", "refuse_vain_wait"]

@@ -1,23 +1,19 @@
-"""The data that queues, workers and stores pass to each other. No rule lives here."""
+"""The records of jobs, their attempts and events, as all pass them on. No rule lives here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple, Unpack
+from typing import Any, Final, NamedTuple
 
 import msgspec.structs
 from msgspec import Struct
 
-from conveyor_nb.core.checks import check_choice, reject_unknown
-from conveyor_nb.core.declaring import spelled_out
+from conveyor_nb.core.checks import check_choice
 from conveyor_nb.core.durations import format_seconds
 from conveyor_nb.core.freezing import peek, thaw_for
-from conveyor_nb.core.options import OPTION_NAMES, JobKeywords, JobOptions
-from conveyor_nb.core.repeat import Repeat
-from conveyor_nb.core.text import Word, inline, one_line, shown, shown_fields, shown_list
-from conveyor_nb.core.worker_options import GroupLimits, Limiter
+from conveyor_nb.core.options import JobOptions
+from conveyor_nb.core.text import Word, inline, one_line, shown_fields, shown_list
 
 __all__ = [
     "ACTIVE",
@@ -30,19 +26,11 @@ __all__ = [
     "AttemptRecord",
     "AttemptStatus",
     "EventType",
-    "FetchOptions",
-    "Fetched",
-    "FlowJob",
     "JobData",
     "JobPage",
-    "JobScheduler",
     "JobState",
     "Lock",
-    "MetricsPeriod",
-    "MetricsPoint",
     "StoreEvent",
-    "WorkerInfo",
-    "WorkerStatus",
     "to_state",
 ]
 
@@ -90,16 +78,6 @@ class AttemptStatus(Word):
 
     COMPLETED = "completed"
     FAILED = "failed"
-
-
-class WorkerStatus(Word):
-    """What a worker is doing."""
-
-    STOPPED = "stopped"
-    RUNNING = "running"
-    PAUSED = "paused"
-    CLOSING = "closing"
-    CLOSED = "closed"
 
 
 class EventType(Word):
@@ -285,113 +263,6 @@ def _is_set(name: str, value: object) -> bool:
     return name == "state" or value != _DEFAULTS.get(name)
 
 
-@dataclass(frozen=True, slots=True)
-class FetchOptions:
-    """What a worker asks of the next job it takes.
-
-    Args:
-        lifo: take the newest job of the best priority first.
-        limiter: the queue's rate limit.
-        max_global_concurrency: at most so many active jobs in the queue, over all workers.
-        group: limits for each group.
-    """
-
-    lifo: bool = False
-    limiter: Limiter | None = None
-    max_global_concurrency: int | None = None
-    group: GroupLimits | None = None
-
-
-class Fetched(Struct, frozen=True, gc=False):
-    """What a worker is given that asks for jobs: some, or when to ask again.
-
-    Args:
-        jobs: the jobs, active and locked by it, in order of service.
-        next_at: with no job: the first instant at which there may be one without any event
-            before that, as a delayed job falls due or a rate-limit window opens. ``None``: there
-            is no such instant.
-    """
-
-    jobs: Sequence[JobData] = ()
-    next_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, repr=False, init=False)
-class FlowJob:
-    """A node of a flow: a job, and the children that must settle before it runs.
-
-    Its options are keywords, as those of ``queue.add``, or all in ``opts``.
-
-    >>> FlowJob("sum", "sums", children=[FlowJob("number", "numbers", 1, attempts=2)])
-    FlowJob('sum', 'sums', 1 children)
-    """
-
-    name: str
-    queue_name: str
-    data: Any = None
-    opts: JobOptions | JobKeywords | None = None
-    children: tuple[FlowJob, ...] | list[FlowJob] = ()
-
-    @spelled_out()
-    def __init__(
-        self,
-        name: str,
-        queue_name: str,
-        data: Any = None,
-        opts: JobOptions | JobKeywords | None = None,
-        children: tuple[FlowJob, ...] | list[FlowJob] = (),
-        **options: Unpack[JobKeywords],
-    ) -> None:
-        if options:
-            reject_unknown(options, OPTION_NAMES | {"children", "opts"}, what="option of a FlowJob")
-            if opts is not None:
-                raise TypeError("the options of a FlowJob are given by name or as opts, not both")
-            opts = JobOptions(**options)
-        given = {"name": name, "queue_name": queue_name, "data": data, "opts": opts}
-        for key, value in given.items():
-            object.__setattr__(self, key, value)
-        object.__setattr__(self, "children", children)
-
-    def __repr__(self) -> str:  # a flow may be any number of levels deep
-        children = f"{len(self.children)} children"
-        return f"FlowJob({shown(self.name)}, {shown(self.queue_name)}, {children})"
-
-
-class JobScheduler(Struct, frozen=True):
-    """A repeating job: the template of its runs, and where its chain stands.
-
-    ``runs`` counts the runs that were planned; ``next_run`` is when the pending one is planned
-    for, and ``pending_job_id`` is its job; ``last_run`` is when the one before was planned for.
-    """
-
-    id: str
-    queue_name: str
-    repeat: Repeat
-    name: str
-    data: Any
-    opts: JobOptions
-    runs: int = 0
-    last_run: datetime | None = None
-    next_run: datetime | None = None
-    pending_job_id: str | None = None
-    paused: bool = False
-
-    def __repr__(self) -> str:
-        whose = f"{inline(self.id)} of {inline(self.queue_name)}: {shown(self.name)}"
-        state = "paused" if self.paused else "" if self.next_run else "no run to come"
-        due = f"next {self.next_run:%Y-%m-%d %H:%M:%S} UTC" if self.next_run else ""
-        told = [f"{whose} {self.rule}", f"{self.runs} planned", due, state]
-        return f"<JobScheduler {', '.join(part for part in told if part)}>"
-
-    @property
-    def rule(self) -> str:
-        """When it runs, in a few words."""
-        repeat = self.repeat
-        if repeat.every is not None:
-            return f"every {format_seconds(repeat.every)}"
-        return f"at {shown(repeat.cron)}{f' in {repeat.tz}' if repeat.tz else ''}"
-
-
 class JobPage(NamedTuple):
     """A page of what a search found, and how many jobs it found in all."""
 
@@ -400,53 +271,3 @@ class JobPage(NamedTuple):
 
     def __repr__(self) -> str:
         return f"JobPage(jobs={shown_list(self.jobs, len(self.jobs))}, total={self.total})"
-
-
-class MetricsPeriod(Word):
-    """How long one point of the metrics is."""
-
-    MINUTE = "minute"
-    HOUR = "hour"
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class MetricsPoint:
-    """How many jobs settled in a span of time, and how long they waited and took, in seconds.
-
-    Times are percentiles over the jobs that a worker took; ``None`` if there was none.
-    """
-
-    queue_name: str | None
-    start: datetime
-    end: datetime
-    completed: int
-    failed: int
-    processing_p50: float | None
-    processing_p95: float | None
-    waiting_p50: float | None
-    waiting_p95: float | None
-
-    def __repr__(self) -> str:
-        whose = "all queues" if self.queue_name is None else inline(self.queue_name)
-        span = f"{self.start:%Y-%m-%d %H:%M} to {self.end:%H:%M} UTC"
-        return (
-            f"<MetricsPoint of {whose}, {span}: {self.completed} completed, {self.failed} failed>"
-        )
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class WorkerInfo:
-    """A worker as the store lists it."""
-
-    id: str
-    name: str
-    queue_name: str
-    concurrency: int
-    status: WorkerStatus
-    started_at: datetime
-    last_seen: datetime | None = field(default=None, compare=False)
-    """When it last showed that it is there, by the store's clock. The store notes it."""
-
-    def __repr__(self) -> str:
-        doing = f"{self.status}, {self.concurrency} at a time"
-        return f"<WorkerInfo {inline(self.id)} of {inline(self.queue_name)}: {doing}>"

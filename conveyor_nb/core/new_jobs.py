@@ -7,7 +7,8 @@ from typing import Any
 
 from conveyor_nb.core.canonical_json import canonical_json, sha256_of
 from conveyor_nb.core.checks import MAX_NAME_LENGTH, check_name, reject_unknown
-from conveyor_nb.core.model import ALL_NAMES, JobData, JobScheduler
+from conveyor_nb.core.job_scheduler import JobScheduler
+from conveyor_nb.core.model import ALL_NAMES, JobData
 from conveyor_nb.core.options import OPTION_NAMES, JobOptions
 from conveyor_nb.core.repeat import Repeat
 from conveyor_nb.core.text import shown

@@ -27,14 +27,10 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from conveyor_nb.core.model import (
-    FetchOptions,
-    JobData,
-    JobScheduler,
-    JobState,
-    StoreEvent,
-    WorkerInfo,
-)
+from conveyor_nb.core.fetching import FetchOptions
+from conveyor_nb.core.job_scheduler import JobScheduler
+from conveyor_nb.core.model import JobData, JobState, StoreEvent
+from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.core.worker_options import Limiter
 
 __all__ = [

@@ -14,19 +14,12 @@ import pandas as pd
 from pandas import DataFrame
 
 from conveyor_nb.core.freezing import Unreadable
-from conveyor_nb.core.model import (
-    AttemptRecord,
-    AttemptStatus,
-    JobData,
-    JobScheduler,
-    JobState,
-    MetricsPoint,
-    StoreEvent,
-    WorkerInfo,
-    WorkerStatus,
-)
+from conveyor_nb.core.job_scheduler import JobScheduler
+from conveyor_nb.core.metrics import MetricsPoint
+from conveyor_nb.core.model import AttemptRecord, AttemptStatus, JobData, JobState, StoreEvent
 from conveyor_nb.core.slicing import Step
 from conveyor_nb.core.text import encodable
+from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 from conveyor_nb.job import Job
 from conveyor_nb.notebook.cells import presentable, read_all
 from conveyor_nb.notebook.columns import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from conveyor_nb.core.model import JobData, JobState, WorkerInfo
+from conveyor_nb.core.model import JobData, JobState
+from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.queue import Queue
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.stores.reads import Reads

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 from conveyor_nb.core.checks import check_text
 from conveyor_nb.core.declaring import part_of, spelled_out
 from conveyor_nb.core.errors import ScheduleReplacedWarning
-from conveyor_nb.core.model import JobScheduler
+from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.new_jobs import new_scheduler
 from conveyor_nb.core.options import JobOptions, RunKeywords
 from conveyor_nb.core.repeat import Repeat

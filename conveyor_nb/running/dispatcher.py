@@ -18,8 +18,9 @@ from conveyor_nb.clocks.clock import checkpoint
 from conveyor_nb.clocks.loops import call_on
 from conveyor_nb.clocks.timer import Timer
 from conveyor_nb.core.errors import FAULTS, LostLockError
+from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.handlers import Handler, Handlers
-from conveyor_nb.core.model import EventType, FetchOptions, JobData, Lock, StoreEvent
+from conveyor_nb.core.model import EventType, JobData, Lock, StoreEvent
 from conveyor_nb.core.worker_options import WorkerOptions
 from conveyor_nb.job import Job
 from conveyor_nb.running.execution import Execution, Verdict

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum, auto
 
-from conveyor_nb.core.model import WorkerStatus
+from conveyor_nb.core.worker_info import WorkerStatus
 
 __all__ = ["Change", "Phase"]
 

@@ -21,20 +21,12 @@ from conveyor_nb.core.actions import (
     ExtendLock,
     Release,
 )
+from conveyor_nb.core.fetching import Fetched, FetchOptions
 from conveyor_nb.core.ids import random_worker_id
-from conveyor_nb.core.model import (
-    Fetched,
-    FetchOptions,
-    JobData,
-    JobPage,
-    JobScheduler,
-    JobState,
-    Lock,
-    MetricsPeriod,
-    MetricsPoint,
-    StoreEvent,
-    WorkerInfo,
-)
+from conveyor_nb.core.job_scheduler import JobScheduler
+from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
+from conveyor_nb.core.model import JobData, JobPage, JobState, Lock, StoreEvent
+from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.display import Displayable
 from conveyor_nb.stores.capabilities import ALL_CAPABILITIES, Capability
 from conveyor_nb.stores.events import EventCallback, EventStream

@@ -22,8 +22,9 @@ from weakref import WeakKeyDictionary
 from conveyor_nb.clocks.clock import REAL_TIME
 from conveyor_nb.clocks.loops import at_once
 from conveyor_nb.core.errors import ReadTimeoutError
-from conveyor_nb.core.model import ALL_NAMES, JobData, JobState, WorkerInfo
+from conveyor_nb.core.model import ALL_NAMES, JobData, JobState
 from conveyor_nb.core.text import error_line, fit, shown
+from conveyor_nb.core.worker_info import WorkerInfo
 
 __all__ = [
     "GLANCE",

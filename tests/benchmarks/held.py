@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from conveyor_nb import BulkJob, Deduplication, Group, GroupLimits, JobState, MemoryStore, Queue
 from conveyor_nb.core.actions import Complete
-from conveyor_nb.core.model import FetchOptions, JobData, Lock
+from conveyor_nb.core.fetching import FetchOptions
+from conveyor_nb.core.model import JobData, Lock
 from tests.benchmarks.measuring import PAYLOAD
 
 __all__ = ["CONDITIONS", "OPS", "STEPS", "Held", "complete", "fill", "restore"]

@@ -30,7 +30,8 @@ from conveyor_nb import (
     SystemClock,
     VirtualClock,
 )
-from conveyor_nb.core.model import ALL_NAMES, WorkerInfo, WorkerStatus
+from conveyor_nb.core.model import ALL_NAMES
+from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 from conveyor_nb.testing.events import EventLog, capture_events
 from conveyor_nb.testing.steps import (
     QUEUE,

@@ -23,7 +23,8 @@ from conveyor_nb import (
 )
 from conveyor_nb.clocks.clock import checkpoint
 from conveyor_nb.core.actions import Release
-from conveyor_nb.core.model import Lock, WorkerInfo
+from conveyor_nb.core.model import Lock
+from conveyor_nb.core.worker_info import WorkerInfo
 
 pytestmark = pytest.mark.asyncio
 

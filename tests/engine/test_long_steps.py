@@ -29,8 +29,10 @@ from conveyor_nb import (
 )
 from conveyor_nb.clocks.clock import checkpoint
 from conveyor_nb.core.actions import Cancel, Complete
-from conveyor_nb.core.model import JobData, JobScheduler, Lock, WorkerInfo, WorkerStatus
+from conveyor_nb.core.job_scheduler import JobScheduler
+from conveyor_nb.core.model import JobData, Lock
 from conveyor_nb.core.slicing import SLICE
+from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 
 MANY = 4 * SLICE
 LONG: BulkJob = {"name": "send", "data": {"to": "ada"}}

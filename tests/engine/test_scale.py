@@ -22,7 +22,8 @@ from conveyor_nb import (
     VirtualClock,
 )
 from conveyor_nb.core.actions import Complete, Fail, Retry
-from conveyor_nb.core.model import FetchOptions, Lock
+from conveyor_nb.core.fetching import FetchOptions
+from conveyor_nb.core.model import Lock
 
 FEW, MANY = 100, 10_000
 

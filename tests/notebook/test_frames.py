@@ -26,18 +26,11 @@ from conveyor_nb import (
     Worker,
 )
 from conveyor_nb.clocks.clock import checkpoint
-from conveyor_nb.core.model import (
-    AttemptRecord,
-    AttemptStatus,
-    EventType,
-    JobData,
-    JobScheduler,
-    MetricsPoint,
-    StoreEvent,
-    WorkerInfo,
-    WorkerStatus,
-)
+from conveyor_nb.core.job_scheduler import JobScheduler
+from conveyor_nb.core.metrics import MetricsPoint
+from conveyor_nb.core.model import AttemptRecord, AttemptStatus, EventType, JobData, StoreEvent
 from conveyor_nb.core.slicing import SLICE
+from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 from conveyor_nb.notebook.frames import (
     attempts_frame,
     events_frame,

@@ -7,14 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from conveyor_nb.core.model import (
-    AttemptRecord,
-    AttemptStatus,
-    JobData,
-    JobState,
-    MetricsPeriod,
-    MetricsPoint,
-)
+from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
+from conveyor_nb.core.model import AttemptRecord, AttemptStatus, JobData, JobState
 from conveyor_nb.stores.memory.metrics import MOST_SAMPLES, Metrics
 
 NOON = datetime(2027, 1, 1, 12, tzinfo=UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conveyor_nb.core.model import WorkerStatus
+from conveyor_nb.core.worker_info import WorkerStatus
 from conveyor_nb.running.phase import Change, Phase
 
 TABLE = """

@@ -13,15 +13,11 @@ from msgspec.structs import replace
 
 from conveyor_nb import Deduplication, Group, JobData, JobOptions, Repeat
 from conveyor_nb.core.actions import Complete, Fail, Promote, Retry, UpdateData
-from conveyor_nb.core.model import (
-    FetchOptions,
-    JobScheduler,
-    JobState,
-    Lock,
-    WorkerInfo,
-    WorkerStatus,
-)
+from conveyor_nb.core.fetching import FetchOptions
+from conveyor_nb.core.job_scheduler import JobScheduler
+from conveyor_nb.core.model import JobState, Lock
 from conveyor_nb.core.steps import changing, many, saving, schedulers, serving
+from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 from conveyor_nb.stores.memory.state import MemoryState
 from conveyor_nb.testing.steps import new_job
 

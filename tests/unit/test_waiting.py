@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.internal.conjecture import engine
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from conveyor_nb.core.model import ALL_NAMES, FetchOptions, JobData
+from conveyor_nb.core.fetching import FetchOptions
+from conveyor_nb.core.model import ALL_NAMES, JobData
 from conveyor_nb.core.options import JobOptions
 from conveyor_nb.core.turns import GroupTurn, in_turn, next_opening, place_of
 from conveyor_nb.core.worker_options import GroupLimits, Limiter

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from conveyor_nb.core.errors import UnreadablePayloadError
 from conveyor_nb.core.freezing import Unreadable, thaw_for
-from conveyor_nb.core.model import JobData, JobScheduler, JobState
+from conveyor_nb.core.job_scheduler import JobScheduler
+from conveyor_nb.core.model import JobData, JobState
 from conveyor_nb.core.rows import Rows
 from conveyor_nb.core.steps.deduplication import holder_of
 from conveyor_nb.core.steps.families import child_of

@@ -7,7 +7,8 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from conveyor_nb.core import schedule
-from conveyor_nb.core.model import JobData, JobScheduler
+from conveyor_nb.core.job_scheduler import JobScheduler
+from conveyor_nb.core.model import JobData
 from conveyor_nb.core.rows import Rows
 from conveyor_nb.core.steps.writing import admit
 

@@ -10,8 +10,8 @@ from collections import Counter
 from weakref import WeakKeyDictionary
 
 from conveyor_nb.core.durations import Duration
-from conveyor_nb.core.model import WorkerStatus
 from conveyor_nb.core.text import shown
+from conveyor_nb.core.worker_info import WorkerStatus
 from conveyor_nb.notebook.commands.command_line import Mistake, near, quoted
 from conveyor_nb.registry import named_workers, restart_worker
 from conveyor_nb.stores import StoreInterface

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from conveyor_nb.clocks.clock import Clock, ScaledClock
 from conveyor_nb.clocks.virtual import VirtualClock
-from conveyor_nb.core.model import ALL_NAMES, JobState, WorkerStatus
+from conveyor_nb.core.model import ALL_NAMES, JobState
 from conveyor_nb.core.text import fit
+from conveyor_nb.core.worker_info import WorkerStatus
 from conveyor_nb.notebook.commands.command_line import quoted
 from conveyor_nb.notebook.listings import MOST_ROWS, Listing, aligned
 from conveyor_nb.notebook.markup import as_page

@@ -20,7 +20,7 @@ from weakref import WeakSet
 from IPython.core.async_helpers import get_asyncio_loop
 from IPython.core.interactiveshell import InteractiveShell
 
-from conveyor_nb.core.model import WorkerStatus
+from conveyor_nb.core.worker_info import WorkerStatus
 from conveyor_nb.notebook.commands.command_line import quoted
 from conveyor_nb.worker import Worker, live_workers
 

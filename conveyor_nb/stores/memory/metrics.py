@@ -9,7 +9,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from conveyor_nb.core.model import JobData, JobState, MetricsPeriod, MetricsPoint
+from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
+from conveyor_nb.core.model import JobData, JobState
 
 __all__ = ["MOST_SAMPLES", "Metrics"]
 

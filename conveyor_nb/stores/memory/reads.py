@@ -14,20 +14,14 @@ from weakref import ref
 from conveyor_nb.core.checks import check_choice, check_flag, check_positions, to_instant
 from conveyor_nb.core.errors import MetricsDisabledError
 from conveyor_nb.core.freezing import Unreadable, peek
-from conveyor_nb.core.model import (
-    JobData,
-    JobPage,
-    JobScheduler,
-    JobState,
-    MetricsPeriod,
-    MetricsPoint,
-    WorkerInfo,
-    to_state,
-)
+from conveyor_nb.core.job_scheduler import JobScheduler
+from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
+from conveyor_nb.core.model import JobData, JobPage, JobState, to_state
 from conveyor_nb.core.payload_search import contains_text, to_needle
 from conveyor_nb.core.slicing import SLICE, Step, sliced
 from conveyor_nb.core.steps import looking
 from conveyor_nb.core.text import shown
+from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.stores.memory.metrics import Metrics
 from conveyor_nb.stores.memory.slices import Slices, StoreLock, in_slices, in_turn

@@ -24,22 +24,16 @@ from conveyor_nb.core.checks import (
     check_flag,
     check_logger,
 )
-from conveyor_nb.core.model import (
-    Fetched,
-    FetchOptions,
-    JobData,
-    JobScheduler,
-    JobState,
-    Lock,
-    StoreEvent,
-    WorkerInfo,
-)
+from conveyor_nb.core.fetching import Fetched, FetchOptions
+from conveyor_nb.core.job_scheduler import JobScheduler
+from conveyor_nb.core.model import JobData, JobState, Lock, StoreEvent
 from conveyor_nb.core.steps import changing, schedulers, serving
 from conveyor_nb.core.steps.looking import scheduler_out
 from conveyor_nb.core.steps.many import remove_expired
 from conveyor_nb.core.steps.saving import save
 from conveyor_nb.core.steps.serving import fetch
 from conveyor_nb.core.text import shown
+from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.stores.interface import EventCallback
 from conveyor_nb.stores.memory.bulk import MemoryBulk
 from conveyor_nb.stores.memory.slices import Slices, in_turn

@@ -22,7 +22,8 @@ from operator import itemgetter
 
 from sortedcontainers import SortedList
 
-from conveyor_nb.core.model import ALL_NAMES, FetchOptions, JobData
+from conveyor_nb.core.fetching import FetchOptions
+from conveyor_nb.core.model import ALL_NAMES, JobData
 from conveyor_nb.core.turns import Place, place_of
 from conveyor_nb.core.worker_options import GroupLimits
 from conveyor_nb.stores.memory.limits import SlidingWindow

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from conveyor_nb.clocks.virtual import VirtualClock
-from conveyor_nb.core.model import Fetched, JobState
+from conveyor_nb.core.fetching import Fetched
+from conveyor_nb.core.model import JobState
 from conveyor_nb.core.options import Group
 from conveyor_nb.core.worker_options import Limiter
 from conveyor_nb.stores.interface import StoreInterface

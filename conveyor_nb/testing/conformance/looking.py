@@ -14,7 +14,8 @@ import pytest
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.actions import ChangePriority
 from conveyor_nb.core.errors import InvalidJobStateError
-from conveyor_nb.core.model import ALL_NAMES, JobState, WorkerInfo, WorkerStatus
+from conveyor_nb.core.model import ALL_NAMES, JobState
+from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.actions import Retry
 from conveyor_nb.core.errors import InvalidJobStateError
-from conveyor_nb.core.model import ALL_NAMES, JobScheduler, JobState
+from conveyor_nb.core.job_scheduler import JobScheduler
+from conveyor_nb.core.model import ALL_NAMES, JobState
 from conveyor_nb.core.options import JobOptions
 from conveyor_nb.core.repeat import Repeat
 from conveyor_nb.stores.interface import StoreInterface

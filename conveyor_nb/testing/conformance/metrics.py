@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.actions import Cancel
 from conveyor_nb.core.errors import MetricsDisabledError
-from conveyor_nb.core.model import MetricsPeriod, MetricsPoint
+from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.steps import QUEUE, add, complete, fail, new_job, take

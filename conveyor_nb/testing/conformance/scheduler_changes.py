@@ -11,7 +11,8 @@ import pytest
 
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.errors import InvalidJobStateError, PayloadError
-from conveyor_nb.core.model import JobScheduler, JobState
+from conveyor_nb.core.job_scheduler import JobScheduler
+from conveyor_nb.core.model import JobState
 from conveyor_nb.core.options import JobOptions
 from conveyor_nb.core.repeat import Repeat
 from conveyor_nb.stores.interface import StoreInterface

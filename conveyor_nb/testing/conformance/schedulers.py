@@ -14,8 +14,9 @@ import pytest
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.actions import Cancel, Fail, Promote, Retry
 from conveyor_nb.core.errors import PayloadError
+from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.keep import Keep
-from conveyor_nb.core.model import JobData, JobScheduler, JobState
+from conveyor_nb.core.model import JobData, JobState
 from conveyor_nb.core.options import JobOptions
 from conveyor_nb.core.repeat import Repeat
 from conveyor_nb.stores.interface import StoreInterface

@@ -12,7 +12,8 @@ import pytest
 
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.freezing import thaw
-from conveyor_nb.core.model import ALL_NAMES, EventType, StoreEvent, WorkerInfo, WorkerStatus
+from conveyor_nb.core.model import ALL_NAMES, EventType, StoreEvent
+from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import EventLog, all_told, capture_events

@@ -1,4 +1,4 @@
-"""The front end's modules as one text, as anywidget takes it.
+"""The front end's modules as one text, and its style sheets likewise, as anywidget takes them.
 
 They are plain ES modules, so that editors, a type checker and Node's test runner read them as they
 are. A page gets them one after the other in the order of their imports, without any build step.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-__all__ = ["bundle"]
+__all__ = ["bundle", "style_sheet"]
 
 _IMPORT = re.compile(r'^import \{(?P<names>[^}]*)\} from "\./(?P<file>[\w/.-]+\.js)";\n', re.M)
 _EXPORT = re.compile(r"^export (?=(?:async )?function\b|const\b|let\b|class\b)", re.M)
@@ -34,6 +34,12 @@ def bundle(entry: Path) -> str:
             if (owner := owners.setdefault(name, file)) != file:
                 raise ValueError(f"{file} and {owner} both have a {name} at their top level")
     return "\n".join(texts.values())
+
+
+def style_sheet(folder: Path) -> str:
+    """The style sheets of all views as one text: ``panel.css`` with what they share comes first."""
+    files = sorted(folder.glob("*.css"), key=lambda file: (file.name != "panel.css", file.name))
+    return "\n".join(file.read_text("utf-8") for file in files)
 
 
 def _collect(folder: Path, file: str, texts: dict[str, str]) -> None:

@@ -24,7 +24,7 @@ from conveyor_nb.core.model import EventType, StoreEvent
 from conveyor_nb.core.text import error_line, one_line, shown
 from conveyor_nb.notebook.commands.command_line import Mistake
 from conveyor_nb.notebook.panel.feed import Feed
-from conveyor_nb.notebook.panel.modules import bundle
+from conveyor_nb.notebook.panel.modules import bundle, style_sheet
 from conveyor_nb.notebook.panel.page_messages import Message, read_message
 from conveyor_nb.notebook.panel.queue_view import QueueView, sendable
 from conveyor_nb.notebook.panel.queues_view import QueuesView
@@ -62,7 +62,7 @@ class Panel(anywidget.AnyWidget):
     """
 
     _esm = bundle(_STATIC / "panel.js")
-    _css = (_STATIC / "panel.css").read_text("utf-8")
+    _css = style_sheet(_STATIC)
 
     queues = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
     tab = traitlets.Unicode(allow_none=True, default_value=None).tag(sync=True)

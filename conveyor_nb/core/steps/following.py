@@ -2,8 +2,8 @@
 
 When a job has settled, in this order: it is counted in the metrics, its parent is told, the next
 run of its schedule is planned, and what is not kept (any longer) is removed; a queue in which
-nothing waits and nothing is active is said to be drained. When a job was removed, its parent is
-told, and if it had not settled the next run of its schedule is planned.
+nothing waits and nothing is active is said to be drained. When a job was removed that had not
+settled, its parent is told, and the next run of its schedule is planned.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _follow_removals(
 ) -> None:
     for job, reason in removed:  # it grows
         _tell(rows, job, reason, now, settled, removed)
-        if job.scheduler_id is not None and job.state not in SETTLED:
+        if job.scheduler_id is not None:
             plan_next_run(rows, job, now)
     removed.clear()
 

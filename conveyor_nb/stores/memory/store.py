@@ -46,7 +46,6 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 _NO_OPTIONS = FetchOptions()
-_NOTHING = Fetched()
 
 
 class MemoryStore(MemoryBulk):
@@ -172,19 +171,15 @@ class MemoryStore(MemoryBulk):
         limit: int = 1,
     ) -> Fetched:
         options = options or _NO_OPTIONS
-        if limit < 1:
-            raise ValueError(f"limit must be 1 or more, not {shown(limit)}")
         while True:
             self._acquire()
             try:
-                index = self._state.queues.get(queue_name)
-                if index is None:
-                    return _NOTHING
-                now = self.clock.now()
+                index, now = self._state.queues.get(queue_name), self.clock.now()
+                due = None if index is None else index.next_due
                 first: Coroutine[Any, Any, object]
                 if self._slices.under_way is not None:
                     first = self._slices.all_over()
-                elif index.next_due is not None and index.next_due <= now:
+                elif due is not None and due <= now:
                     first = self.promote_delayed_jobs(queue_name)
                 else:
                     fetched = fetch(

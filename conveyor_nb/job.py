@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from operator import attrgetter
-from types import MappingProxyType
 from typing import Any, Self
 
 from conveyor_nb.clocks.clock import checkpoint
-from conveyor_nb.context.causes import failure_of
 from conveyor_nb.context.deadlocks import refuse_vain_stand, refuse_vain_wait
+from conveyor_nb.context.results import result_of
 from conveyor_nb.context.runs import current_run
 from conveyor_nb.core import actions
 from conveyor_nb.core.checks import check_flag, check_number, check_percent, to_instant
 from conveyor_nb.core.conditions import condition
 from conveyor_nb.core.durations import Duration, to_seconds
-from conveyor_nb.core.errors import JobCancelledError, JobFailedError, JobNotFoundError
-from conveyor_nb.core.freezing import freeze, thaw
-from conveyor_nb.core.lifecycle import CANCELLED, SETTLED
-from conveyor_nb.core.locks import still_at_work
+from conveyor_nb.core.errors import JobCancelledError, JobNotFoundError
+from conveyor_nb.core.lifecycle import SETTLED
 from conveyor_nb.core.model import (
     ACTIVE,
     COMPLETED,
     FAILED,
-    WAITING_CHILDREN,
-    AttemptRecord,
     JobData,
-    JobState,
     Lock,
 )
-from conveyor_nb.core.options import JobOptions
-from conveyor_nb.core.text import inline, one_line, shown
+from conveyor_nb.core.text import shown
 from conveyor_nb.display import Displayable
+from conveyor_nb.job_fields import JobFields
 from conveyor_nb.observable import JobObservable
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.stores.following import GONE, JobEnd, JobFollower, as_told
@@ -44,34 +37,7 @@ Preparation = Callable[[actions.Action], Awaitable[None]]
 """What is awaited before an action is applied to a job."""
 
 
-def _refusal(name: str) -> Callable[[Job, object], None]:
-    def refuse(job: Job, value: object) -> None:
-        raise AttributeError(
-            f"job.{name} is read-only; a job is changed by its methods, "
-            "for instance await job.update_data(...)"
-        )
-
-    return refuse
-
-
-def _field(name: str) -> Any:
-    """A read-only view of a field of the job's data."""
-    return property(attrgetter(f"_data.{name}"), _refusal(name))
-
-
-def _payload(name: str) -> Any:
-    """A read-only view of a payload: the same copy of it each time, made when it is first read."""
-
-    def read(job: Job) -> Any:
-        copies = job._copies
-        if name not in copies:
-            job._copies = copies = {**copies, name: getattr(job._data, name)}
-        return copies[name]
-
-    return property(read, _refusal(name))
-
-
-class Job(Displayable):
+class Job(Displayable, JobFields):
     """A job of a queue: what ``add`` returns, and what a handler gets.
 
     Its fields show the job as it was when it was fetched, changed by what this object did
@@ -80,40 +46,6 @@ class Job(Displayable):
     whose job was taken from it, ``LostLockError`` means that nothing was changed.
     """
 
-    id: str = _field("id")
-    name: str = _field("name")
-    queue_name: str = _field("queue_name")
-    data: Any = _payload("data")
-    state: JobState = _field("state")
-    attempts_made: int = _field("attempts_made")
-    progress: float = _field("progress")
-    returnvalue: Any = _payload("returnvalue")
-    failed_reason: str | None = _field("failed_reason")
-    opts: JobOptions = _field("opts")
-    priority: float = _field("priority")
-    deduplication_key: str | None = _field("deduplication_key")
-    logs: tuple[str, ...] = _field("logs")
-    stacktrace: tuple[str, ...] = _field("stacktrace")
-    created_at: datetime = _field("created_at")
-    processed_at: datetime | None = _field("processed_at")
-    completed_at: datetime | None = _field("completed_at")
-    failed_at: datetime | None = _field("failed_at")
-    delay_until: datetime | None = _field("delay_until")
-    lock_until: datetime | None = _field("lock_until")
-    locked_by: str | None = _field("locked_by")
-    parent_id: str | None = _field("parent_id")
-    parent_queue_name: str | None = _field("parent_queue_name")
-    pending_children_count: int = _field("pending_children_count")
-    cancelled_at: datetime | None = _field("cancelled_at")
-    group_id: str | None = _field("group_id")
-    discarded: bool = _field("discarded")
-    children_ids: tuple[str, ...] = _field("children_ids")
-    attempt_logs: tuple[AttemptRecord, ...] = _field("attempt_logs")
-    attempts_left_out: int = _field("attempts_left_out")
-    scheduler_id: str | None = _field("scheduler_id")
-    planned_at: datetime | None = _field("planned_at")
-
-    _copies: Mapping[str, Any] = MappingProxyType({})
     _stop_reason: str | None = None
     _is_mute = False
     _preparations: tuple[Preparation, ...] = ()
@@ -123,21 +55,6 @@ class Job(Displayable):
         self._data = data
         self._store = store
         self._lock = lock
-
-    def __repr__(self) -> str:
-        return f"<Job {inline(self.id)} {shown(self.name)}: {self._summary()}>"
-
-    def _summary(self) -> str:
-        held = f"; {self.held}" if self.held else ""
-        if self.state is FAILED:
-            return f"failed, {one_line(self.failed_reason or '')}{held}"
-        if self.state is WAITING_CHILDREN and self.failed_reason is not None:
-            return f"waiting-children, {one_line(self.failed_reason)}"
-        if self.state is ACTIVE and self.held:
-            return f"active, {one_line(self.held)}"
-        if self.state is ACTIVE and self.progress:
-            return f"active, {self.progress:g} %"
-        return str(self.state)
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -157,11 +74,6 @@ class Job(Displayable):
         return (await self.refresh()).state is ACTIVE
 
     @property
-    def held(self) -> str | None:
-        """Of a job that was to stop, and whose handler is still at work: why; else ``None``."""
-        return still_at_work(self.state, self.locked_by, self.attempt_logs)
-
-    @property
     def lock(self) -> Lock | None:
         """In a handler: proof that it holds the job."""
         return self._lock
@@ -171,15 +83,6 @@ class Job(Displayable):
         """The store that keeps the job."""
         return self._store
 
-    def to_dict(self) -> dict[str, Any]:
-        """The fields of the job by name.
-
-        ``opts`` is a ``JobOptions``, instants are datetimes; payload and result are copies.
-        """
-        fields = {name: getattr(self._data, name) for name in JobData.__struct_fields__}
-        # of the payload as this object shows it, which a handler may have worked in
-        return fields | {"data": thaw(freeze(self.data, "data"))}
-
     async def refresh(self) -> Self:
         """Read the job anew; raises ``JobNotFoundError`` if it is gone."""
         data = await self._store.get_job(self.queue_name, self.id)
@@ -187,10 +90,6 @@ class Job(Displayable):
             raise JobNotFoundError(self.id, self.queue_name)
         self._show(data)
         return self
-
-    def _show(self, data: JobData) -> None:
-        self._data = data
-        self._copies = {}
 
     # -- from within a handler ----------------------------------------------------------------
 
@@ -349,7 +248,7 @@ class Job(Displayable):
             self._show(found)
             if self._store.clock.overdue():  # whoever waits for many that have settled
                 await checkpoint()
-            return _result(self._data, self._store, self._data.cancelled_at is not None)
+            return result_of(self._data, self._store, self._data.cancelled_at is not None)
         with JobFollower(self._store, self.queue_name, self.id) as follower:
             if found is not None and (run := current_run()) is not None:
                 await refuse_vain_wait(run, found, self._store)
@@ -378,7 +277,7 @@ class Job(Displayable):
         ended = as_told(found or self._data, event)
         self._show(found or ended)
         cancelled = event.data.get("cancelled", False)
-        return _result(ended, self._store, cancelled, known=found is not None)
+        return result_of(ended, self._store, cancelled, known=found is not None)
 
     def lose_lock(self) -> None:
         """Let the lock that this object has be none any more.
@@ -429,31 +328,3 @@ JobObservable.job_of = Job
 
 _NO_ATTEMPT = 0
 """They count from 1."""
-
-
-def _result(job: JobData, store: StoreInterface, cancelled: bool, *, known: bool = True) -> Any:
-    """Return what a settled job returned, or raise what it failed of.
-
-    Args:
-        job: the job.
-        store: where it is, or was.
-        cancelled: whether it was cancelled.
-        known: whether this is the record of its end, and not an older one.
-    """
-    if job.state is COMPLETED:
-        return job.returnvalue
-    about: dict[str, Any] = {"queue_name": job.queue_name, "attempts": job.opts.attempts}
-    last_run = job.attempt_logs[-1] if known and job.attempt_logs else None
-    if last_run is not None:
-        about["traceback"] = last_run.stacktrace
-    if cancelled:
-        if known:
-            was_at_work = last_run is not None and last_run.error == CANCELLED
-            about["attempt"] = job.attempts_made + was_at_work
-        raise JobCancelledError(job.id, **about)
-    failure = failure_of(store, job.queue_name, job.id, job.failed_reason)
-    if known or failure is not None:
-        about["attempt"] = job.attempts_made if known else failure and failure.attempt
-    error = JobFailedError(job.id, job.failed_reason, **about)
-    error.__cause__ = failure and failure.error
-    raise error

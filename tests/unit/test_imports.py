@@ -45,7 +45,7 @@ ROOMS = {
     # The package `stores` is the door to the concrete ones: the engine asks it for the default.
     "stores": Room("stores", "core clocks seam memory"),
     "context": Room("context context.*", "core clocks seam context"),
-    "jobs": Room("job observable lists", "core clocks seam stores context jobs display"),
+    "jobs": Room("job job_fields observable lists", "core clocks seam stores context jobs display"),
     "running": Room("running running.*", "core clocks seam stores jobs context running"),
     "queue_parts": Room(
         "queue_parts queue_parts.*", "core clocks seam stores jobs display queue_parts"

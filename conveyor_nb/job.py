@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from conveyor_nb.clocks.clock import checkpoint
-from conveyor_nb.context.deadlocks import refuse_vain_stand, refuse_vain_wait
+from conveyor_nb.context.deadlocks import refuse_circular_wait, refuse_slot_deadlock
 from conveyor_nb.context.results import result_of
 from conveyor_nb.context.runs import current_run
 from conveyor_nb.core import actions
@@ -251,9 +251,9 @@ class Job(Displayable, JobFields):
             return result_of(self._data, self._store, self._data.cancelled_at is not None)
         with JobFollower(self._store, self.queue_name, self.id) as follower:
             if found is not None and (run := current_run()) is not None:
-                await refuse_vain_wait(run, found, self._store)
+                await refuse_circular_wait(run, found, self._store)
                 if timeout is None:
-                    await refuse_vain_stand(run, found, self._store, follower.end)
+                    await refuse_slot_deadlock(run, found, self._store, follower.end)
             end = await follower.wait(timeout)
         if end is None:
             state = (await self.refresh()).state

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 from weakref import WeakSet, ref
 
-from conveyor_nb.context.deadlocks import refuse_vain_join
+from conveyor_nb.context.deadlocks import refuse_circular_join
 from conveyor_nb.context.runs import current_run
 from conveyor_nb.core.checks import check_text, reject_unknown
 from conveyor_nb.core.declaring import spelled_out
@@ -95,7 +95,7 @@ class Queue(Displayable, Adding, Looking, Maintaining):
         """
         self._require_open()
         if (run := current_run()) is not None:
-            refuse_vain_join(run, self.name, self.store)
+            refuse_circular_join(run, self.name, self.store)
         if timeout is not None:
             timeout = to_seconds(timeout, what="timeout")
         began = self.store.clock.now()

@@ -15,7 +15,7 @@ from weakref import WeakSet, ref
 from conveyor_nb.clocks.clock import REAL_TIME, resolve
 from conveyor_nb.clocks.loops import LOOK, call_on, run_on
 from conveyor_nb.clocks.tasks import BackgroundTasks
-from conveyor_nb.context.deadlocks import refuse_vain_close
+from conveyor_nb.context.deadlocks import refuse_circular_close
 from conveyor_nb.context.runs import current_run
 from conveyor_nb.core.checks import check_flag, check_logger, check_name
 from conveyor_nb.core.declaring import spelled_out
@@ -570,7 +570,7 @@ class Worker(Displayable):
 
     def _refuse_own_handler(self, remedy: str) -> None:
         if (run := current_run()) is not None:
-            refuse_vain_close(run, self.name, self.running, remedy)
+            refuse_circular_close(run, self.name, self.running, remedy)
 
 
 def holding_workers() -> list[Worker]:

@@ -17,7 +17,12 @@ from conveyor_nb.core.text import shown
 from conveyor_nb.core.worker_info import WorkerStatus
 from conveyor_nb.stores.interface import StoreInterface
 
-__all__ = ["refuse_vain_close", "refuse_vain_join", "refuse_vain_stand", "refuse_vain_wait"]
+__all__ = [
+    "refuse_circular_close",
+    "refuse_circular_join",
+    "refuse_circular_wait",
+    "refuse_slot_deadlock",
+]
 
 
 class _OwnJob(Protocol):
@@ -37,7 +42,7 @@ def _at_work(run: Run, store: StoreInterface) -> list[_OwnJob]:
     return [job for job in run.jobs if job.store is store and job.state is JobState.ACTIVE]
 
 
-async def refuse_vain_wait(run: Run, target: JobData, store: StoreInterface) -> None:
+async def refuse_circular_wait(run: Run, target: JobData, store: StoreInterface) -> None:
     """Refuse to wait for the end of a job that can't end before the caller's own.
 
     Raises:
@@ -73,7 +78,7 @@ _lines: WeakKeyDictionary[StoreInterface, _Line] = WeakKeyDictionary()
 """By store: what runs wait for now that needs a slot itself, and the worker whose slot each has."""
 
 
-async def refuse_vain_stand(
+async def refuse_slot_deadlock(
     run: Run, target: JobData, store: StoreInterface, settled: asyncio.Future[Any]
 ) -> None:
     """Refuse to wait in a slot for a job that needs one, when all that there are wait like this.
@@ -115,7 +120,7 @@ def _held(line: _Line, worker_id: str) -> int:
     return len({id(run) for wait, (run, by) in waits if by == worker_id and not wait.done()})
 
 
-def refuse_vain_join(run: Run, queue_name: str, store: StoreInterface) -> None:
+def refuse_circular_join(run: Run, queue_name: str, store: StoreInterface) -> None:
     """Refuse to wait until a queue has no work left, for a caller that is some of it.
 
     Raises:
@@ -130,7 +135,9 @@ def refuse_vain_join(run: Run, queue_name: str, store: StoreInterface) -> None:
             )
 
 
-def refuse_vain_close(run: Run, worker_name: str, running: Collection[object], remedy: str) -> None:
+def refuse_circular_close(
+    run: Run, worker_name: str, running: Collection[object], remedy: str
+) -> None:
     """Refuse to wait until a worker has finished its jobs, for a caller that is one of them.
 
     Raises:

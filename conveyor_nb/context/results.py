@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from conveyor_nb.context.causes import failure_of
+from conveyor_nb.context.recent_failures import failure_of
 from conveyor_nb.core.errors import JobCancelledError, JobFailedError
 from conveyor_nb.core.lifecycle import CANCELLED
 from conveyor_nb.core.model import COMPLETED, JobData

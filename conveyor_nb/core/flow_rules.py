@@ -28,8 +28,8 @@ __all__ = [
     "awaits_failed_children",
     "child_restarted",
     "child_settled",
+    "parent_retried",
     "refuse_family",
-    "retried",
 ]
 
 REMOVED = "it was removed"
@@ -100,7 +100,7 @@ def awaits_failed_children(parent: JobData) -> bool:
     return parent.opts.fail_parent_on_child_failure is ChildFailurePolicy.FAIL
 
 
-def retried(
+def parent_retried(
     parent: JobData,
     change: Change,
     failed: Collection[Key],

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from conveyor_nb.core.errors import Retry, Unrecoverable
 from conveyor_nb.core.text import shown
 
-__all__ = ["Retried", "RetryOn", "Ruling", "check_retry_on", "rule"]
+__all__ = ["Retried", "RetryOn", "Ruling", "check_retry_on", "ruling_on"]
 
 RetryOn = type[BaseException] | Collection[type[BaseException]] | None
 """What a person says is to be retried: exception classes, or one; ``None``: all of them."""
@@ -31,12 +31,13 @@ class Ruling(NamedTuple):
     asked: bool = False
 
 
-def rule(error: BaseException, retry_on: Retried) -> Ruling:
+def ruling_on(error: BaseException, retry_on: Retried) -> Ruling:
     """Decide it. Of a group of exceptions each has its say, and it takes one to end the job.
 
-    >>> rule(ConnectionError(), retry_on=(OSError,))
+    >>> ruling_on(ConnectionError(), retry_on=(OSError,))
     Ruling(final=False, delay=None, asked=False)
-    >>> rule(ExceptionGroup("both", [ConnectionError(), KeyError()]), retry_on=(OSError,)).final
+    >>> both = ExceptionGroup("both", [ConnectionError(), KeyError()])
+    >>> ruling_on(both, retry_on=(OSError,)).final
     True
     """
     single = list(_leaves(error))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 
 from tqdm.auto import tqdm
 
-from conveyor_nb.context.deadlocks import refuse_vain_wait
+from conveyor_nb.context.deadlocks import refuse_circular_wait
 from conveyor_nb.context.runs import current_run
 from conveyor_nb.core.errors import ConveyorError
 from conveyor_nb.core.model import EventType
@@ -168,7 +168,7 @@ class _Watch:
         for job, follower in zip(jobs, tuple(self._followers), strict=True):
             data = await follower.look()
             if data is not None and (run := current_run()) is not None:
-                await refuse_vain_wait(run, data, job.store)
+                await refuse_circular_wait(run, data, job.store)
 
     def _note(self, key: _Key, told: asyncio.Future[JobEnd]) -> None:
         if told.cancelled():

@@ -15,14 +15,14 @@ from enum import IntEnum
 from typing import Any
 
 from conveyor_nb.clocks.clock import Callback, Clock, TimerHandle, checkpoint
-from conveyor_nb.context.causes import keep_failure
+from conveyor_nb.context.recent_failures import keep_failure
 from conveyor_nb.context.runs import Run, enter_run
 from conveyor_nb.core.actions import Action, Complete, Fail, LetGo, Release
 from conveyor_nb.core.durations import format_seconds
 from conveyor_nb.core.errors import FAULTS
 from conveyor_nb.core.lifecycle import CANCELLED, SETTLED
 from conveyor_nb.core.model import ACTIVE
-from conveyor_nb.core.retry_policy import Retried, rule
+from conveyor_nb.core.retry_policy import Retried, ruling_on
 from conveyor_nb.job import Job
 from conveyor_nb.running.runner import Background, Raised, Runner
 from conveyor_nb.running.tracebacks import (
@@ -310,7 +310,7 @@ class Execution:
                 assert job.opts.timeout is not None
                 limit = format_seconds(job.opts.timeout)
                 stacktrace = format_traceback(error) if error else None
-                final = rule(TimeoutError(), self._retry_on).final
+                final = ruling_on(TimeoutError(), self._retry_on).final
                 return Fail(f"timed out after {limit}", stacktrace, final)
         return None
 
@@ -321,7 +321,7 @@ def failed(job: Job, error: BaseException, retry_on: Retried) -> Fail:
     if isinstance(error, RemoteError):
         ruling = error.ruling
     else:
-        ruling = rule(error, retry_on)
+        ruling = ruling_on(error, retry_on)
         attempt = job.attempts_made + 1
         keep_failure(job.store, job.queue_name, job.id, reason=reason, attempt=attempt, error=error)
     return Fail(reason, format_traceback(error), *ruling)

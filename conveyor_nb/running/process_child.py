@@ -16,7 +16,7 @@ from typing import Any
 
 from conveyor_nb.core.durations import Duration
 from conveyor_nb.core.errors import JobCancelledError
-from conveyor_nb.core.retry_policy import Retried, rule
+from conveyor_nb.core.retry_policy import Retried, ruling_on
 from conveyor_nb.core.text import inline, shown
 from conveyor_nb.running.process_group import call_at_end_of, end_own_group
 from conveyor_nb.running.process_pickle import pack_result, unpack
@@ -130,7 +130,7 @@ def _call(parent: _Parent, packed_handler: bytes, packed: bytes) -> tuple[Any, .
             ]
         return "done", pack_result(value), type(value).__qualname__
     except BaseException as error:  # KeyboardInterrupt and SystemExit fail a job like others
-        return "failed", describe(error), format_traceback(error), rule(error, retry_on)
+        return "failed", describe(error), format_traceback(error), ruling_on(error, retry_on)
 
 
 class _Parent:

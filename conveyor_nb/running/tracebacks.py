@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from conveyor_nb.core import handlers
-from conveyor_nb.core.retry_policy import Retried, Ruling, rule
+from conveyor_nb.core.retry_policy import Retried, Ruling, ruling_on
 
 __all__ = ["ProcessEndedError", "RemoteError", "describe", "format_traceback"]
 
@@ -34,7 +34,7 @@ class RemoteError(Exception):
     @classmethod
     def of(cls, error: BaseException, retry_on: Retried) -> RemoteError:
         """What another process is to be told of an exception."""
-        return cls(describe(error), format_traceback(error), rule(error, retry_on))
+        return cls(describe(error), format_traceback(error), ruling_on(error, retry_on))
 
 
 class ProcessEndedError(RemoteError):

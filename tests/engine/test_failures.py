@@ -27,7 +27,7 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
-from conveyor_nb.context.causes import KEPT
+from conveyor_nb.context.recent_failures import KEPT
 
 Start = Callable[..., Worker]
 

@@ -77,7 +77,7 @@ def to_retry(rows: Rows, job: JobData, change: Change) -> Change:
     gone = next((key for key in failed if child_of(rows, job, key) is None), None)
     _, awaited = rows.awaited_children(key_of(job), 0)
     pending = job.pending_children_count + len(failed) - awaited
-    return flow_rules.retried(job, change, failed, pending=pending, gone=gone)
+    return flow_rules.parent_retried(job, change, failed, pending=pending, gone=gone)
 
 
 def restarted(rows: Rows, job: JobData, now: datetime) -> None:

@@ -12,9 +12,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 from weakref import WeakSet, ref
 
-from conveyor_nb.clocks.clock import REAL_TIME, resolve
-from conveyor_nb.clocks.loops import LOOK, call_on, run_on
-from conveyor_nb.clocks.tasks import BackgroundTasks
+from conveyor_nb.clocks.loops import run_on
 from conveyor_nb.context.deadlocks import refuse_circular_close
 from conveyor_nb.context.runs import current_run
 from conveyor_nb.core.checks import check_flag, check_logger, check_name
@@ -22,28 +20,19 @@ from conveyor_nb.core.declaring import spelled_out
 from conveyor_nb.core.durations import Duration, to_seconds
 from conveyor_nb.core.handlers import Handler, Handlers, check_handlers, shown_names
 from conveyor_nb.core.model import EventType, StoreEvent
-from conveyor_nb.core.text import error_line, inline, shown
+from conveyor_nb.core.text import inline, shown
 from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 from conveyor_nb.core.worker_options import WorkerKeywords, WorkerOptions
 from conveyor_nb.display import Displayable
 from conveyor_nb.job import Job
-from conveyor_nb.running.dispatcher import Dispatcher
-from conveyor_nb.running.execution import Verdict
-from conveyor_nb.running.lifespan import Lifespan
+from conveyor_nb.running.life import Life, require_loop
 from conveyor_nb.running.phase import Change
 from conveyor_nb.stores import StoreInterface, check_store
 from conveyor_nb.stores.events import EventBus, EventHandler
 
 __all__ = ["Handler", "Worker", "holding_workers", "live_workers"]
 
-_LAST_WORDS = 1.0
-"""Seconds that handlers have to clean up, once ``close`` has cancelled them."""
-
-
-_GONE = (WorkerStatus.STOPPED, WorkerStatus.CLOSED)
-
-_live: WeakSet[Worker] = WeakSet()
-_holding: WeakSet[Worker] = WeakSet()
+_known: WeakSet[Worker] = WeakSet()
 
 
 class Worker(Displayable):
@@ -123,34 +112,15 @@ class Worker(Displayable):
                 "names in it; it can look at the name of each: job.name"
             )
         if check_flag(auto_start, what="auto_start"):
-            _require_loop("a worker starts at once", "pass auto_start=False and call start()")
+            require_loop("a worker starts at once", "pass auto_start=False and call start()")
         self.name = self.options.name or self.queue_name
         self.id = self.store.new_worker_id(self.name)
         self.version: int | None = None
         """Of a worker known by name: which handler under that name it has, from 1."""
         self._logger = check_logger(logger)
         self._bus = EventBus(EventType, self._logger, owner=(ref(self.store), self.name, "worker"))
-        self._dispatcher = Dispatcher(
-            self.store,
-            self.queue_name,
-            self.id,
-            self.handler,
-            self.options,
-            logger=self._logger,
-            on_turn=self._announce,
-            on_loop_gone=self._note_loop_gone,
-            on_disconnect=self._note_disconnected,
-            on_end=self._note_last,
-            lifespan=self._new_lifespan(),
-        )
-        self._run: asyncio.Task[None] | None = None
-        self._steps = BackgroundTasks()
-        self._closing: concurrent.futures.Future[None] | None = None
-        self._hurry: asyncio.Future[None]
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._shutting_down: asyncio.Task[None] | None = None
-        self._fault: str | None = None
-        self._announced = (WorkerStatus.STOPPED, self.options.concurrency)
+        self._life = Life(self, self._logger, self._stop_telling)
+        _known.add(self)
         if auto_start:
             self.start()
 
@@ -168,22 +138,22 @@ class Worker(Displayable):
     @property
     def status(self) -> WorkerStatus:
         """What the worker is doing."""
-        return self._dispatcher.phase.status
+        return self._life.status
 
     @property
     def fault(self) -> str | None:
         """What has stopped the worker, in short, if it was not told to stop."""
-        return self._fault if self.status is WorkerStatus.STOPPED else None
+        return self._life.fault
 
     @property
     def running(self) -> list[Job]:
         """The jobs that its handler is at work on, but for those that have ended already."""
-        return list(self._dispatcher.slots.jobs())
+        return list(self._life.dispatcher.slots.jobs())
 
     @property
     def slots_in_use(self) -> int:
         """How many of its slots are in use: a batch takes one."""
-        return len(self._dispatcher.slots.executions)
+        return len(self._life.dispatcher.slots.executions)
 
     @property
     def slots_held(self) -> int:
@@ -191,17 +161,17 @@ class Worker(Displayable):
 
         A plain handler's thread can't be stopped, and an async handler may catch its cancellation.
         """
-        return self._dispatcher.slots.held
+        return self._life.dispatcher.slots.held
 
     @property
     def slots_summary(self) -> str:
         """Both in words: ``"2 of 2 slots in use, 1 held by a handler that did not stop"``."""
-        return str(self._dispatcher.slots)
+        return str(self._life.dispatcher.slots)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The loop that it runs in, if it was ever started."""
-        return self._loop
+        return self._life.loop
 
     @property
     def concurrency(self) -> int:
@@ -213,9 +183,9 @@ class Worker(Displayable):
 
     @concurrency.setter
     def concurrency(self, value: int) -> None:
-        self._require_open()
+        self._life.require_open()
         self.options = replace(self.options, concurrency=value)
-        self._dispatcher.resize(self.options.concurrency)
+        self._life.dispatcher.resize(self.options.concurrency)
 
     def on(self, name: str, handler: EventHandler | None = None) -> Any:
         """Call ``handler(event)`` for each event of this name about this worker or its jobs.
@@ -242,37 +212,17 @@ class Worker(Displayable):
             RuntimeError: the worker was closed, there is no running event loop, or the one that
                 it was started on is closed.
         """
-        self._start(Change.START)
-
-    def _start(self, change: Change) -> None:
-        self._require_open()
-        if self._loop is None:
-            self._loop = _require_loop(
-                "a worker runs in an event loop", "await it inside an async function"
-            )
-        _live.add(self)
-        self._fault = None
-        self._note(change)
-        self._listen()
-        call_on(self._loop, self._run_on)
-
-    def _run_on(self) -> None:
-        """Let its task run, if it doesn't."""
-        if self._run is None or self._run.done():
-            self._run = asyncio.get_running_loop().create_task(
-                self._dispatch(), name=f"conveyor_nb worker {self.id}"
-            )
-            self._run.add_done_callback(self._note_end)
+        self._life.start()
 
     def pause(self) -> None:
         """Take no more jobs until :meth:`resume`; running ones finish."""
-        self._require_open()
-        self._note(Change.PAUSE)
+        self._life.require_open()
+        self._life.note(Change.PAUSE)
 
     def resume(self) -> None:
         """Take jobs again."""
-        self._require_open()
-        self._note(Change.RESUME)
+        self._life.require_open()
+        self._life.note(Change.RESUME)
 
     async def run_once(self) -> Job | None:
         """Take and process exactly one job, and return it as it is after; ``None``: none is due.
@@ -280,7 +230,7 @@ class Worker(Displayable):
         Raises:
             RuntimeError: the worker is running; this is for one that is paused or not started.
         """
-        self._require_open()
+        self._life.require_open()
         if self.status is WorkerStatus.RUNNING:
             raise RuntimeError(
                 f"worker {shown(self.name)} is running by itself; run_once is for a worker that is "
@@ -289,30 +239,15 @@ class Worker(Displayable):
         self._refuse_own_handler("it can't step on meanwhile")
         if (loop := self._loop_elsewhere()) is not None:
             return await run_on(loop, self.run_once)
-        if not await self._dispatcher.resources.open():
-            return None
-        # in a task of its own, so that an interrupted cell does not leave a job half reported
-        return await self._steps.see_through(self._step())
+        return await self._life.step()
 
     async def run_until_idle(self) -> int:
         """Process jobs until none is running and none can start now; returns how many ended."""
-        self._require_open()
+        self._life.require_open()
         self._refuse_own_handler("it can't become idle meanwhile")
         if (loop := self._loop_elsewhere()) is not None:
             return await run_on(loop, self.run_until_idle)
-        if not await self._dispatcher.resources.open():
-            return 0
-        slots = self._dispatcher.slots
-        before = slots.ended_count
-        is_for_a_while = not self._dispatcher.phase.stays_on
-        if is_for_a_while:
-            self._start(Change.START_FOR_A_WHILE)
-        try:
-            await self._dispatcher.until_idle()
-        finally:
-            if is_for_a_while:
-                self._note(Change.END_OF_WHILE)
-        return slots.ended_count - before
+        return await self._life.until_idle()
 
     async def close(self, timeout: Duration | None = 30) -> None:
         """Take no more jobs, wait for those running, and stop.
@@ -331,16 +266,7 @@ class Worker(Displayable):
             timeout = to_seconds(timeout, what="timeout")
         if timeout != 0:
             self._refuse_own_handler("worker.retire() closes it as soon as they are done")
-        closed = self.retire()
-        closing = asyncio.wrap_future(closed)
-        home = self._hurry.get_loop()
-        if timeout is not None and not await self.store.clock.wait_in_real_time(closing, timeout):
-            call_on(home, resolve, self._hurry, None)
-        while not await REAL_TIME.wait(closing, LOOK):
-            if home.is_closed() and self._hurry.get_loop() is home:  # before it had closed there
-                self._hurry = asyncio.get_running_loop().create_future()
-                self._begin_to_close(closed)
-        await closing
+        await self._life.close(timeout)
 
     def retire(self) -> concurrent.futures.Future[None]:
         """Take no more jobs, and close when the running ones are done.
@@ -353,29 +279,7 @@ class Worker(Displayable):
         Raises:
             RuntimeError: there is no event loop to close it on.
         """
-        if self._closing is None:
-            loop = self._loop
-            if loop is None or not loop.is_running():
-                loop = _require_loop("a worker closes in an event loop", "await worker.close()")
-            self._hurry = loop.create_future()
-            self._closing = concurrent.futures.Future()
-            self._closing.set_running_or_notify_cancel()  # who waits for it can't call it off
-            self._note(Change.CLOSE)
-            call_on(loop, self._begin_to_close, self._closing)
-        return self._closing
-
-    def _begin_to_close(self, closed: concurrent.futures.Future[None]) -> None:
-        task = asyncio.get_running_loop().create_task(self._shut_down())
-        self._shutting_down = task
-
-        def tell(task: asyncio.Task[None]) -> None:
-            error = None if task.cancelled() else task.exception()
-            if error is None:
-                closed.set_result(None)
-            else:
-                closed.set_exception(error)
-
-        task.add_done_callback(tell)
+        return self._life.retire()
 
     def successor(self, handler: Handler | Handlers | None = None) -> Worker:
         """Start a new worker with the same options, and with another handler if one is given."""
@@ -389,7 +293,7 @@ class Worker(Displayable):
 
     async def __aenter__(self) -> Self:
         try:
-            await self._dispatcher.resources.open()
+            await self._life.dispatcher.resources.open()
         except BaseException:
             await self.close(timeout=0)
             raise
@@ -405,103 +309,9 @@ class Worker(Displayable):
 
     # -- within -------------------------------------------------------------------------------
 
-    async def _dispatch(self) -> None:
-        try:
-            is_open = await self._dispatcher.resources.open()
-        except RuntimeError as error:
-            self._fault = f"its lifespan raised {error_line(error.__cause__ or error)}"
-            raise
-        if is_open:
-            await self._dispatcher.run()
-        if self._closing is None:  # it was started for a while only
-            await self._announce()
-            self._stop_listening()
-
-    def _note_end(self, run: asyncio.Task[None]) -> None:
-        """Say so if the worker has stopped in any other way than it should."""
-        if run.cancelled():
-            self._note(Change.STOP)
-        elif (error := run.exception()) is not None:
-            self._note(Change.STOP)
-            self._fault = self._fault or error_line(error)
-            self._logger.error(
-                "worker %r has stopped: %s; worker.start() tries again",
-                self.name,
-                self._fault,
-                exc_info=error,
-            )
-
-    async def _step(self) -> Job | None:
-        self._listen()
-        try:
-            return await self._dispatcher.step()
-        finally:
-            if not self._dispatcher.phase.stays_on and len(self._steps) == 1:
-                self._stop_listening()
-
-    async def _shut_down(self) -> None:
-        wait = self.store.clock.wait_in_real_time
-        here = asyncio.get_running_loop()
-        pending = [task for task in (self._run, *self._steps) if task and task.get_loop() is here]
-        if self._dispatcher.loop not in (None, here):
-            await self._dispatcher.overruns.put_back()
-        over: asyncio.Future[Any] = asyncio.gather(*pending, return_exceptions=True)
-        self._dispatcher.resources.call_off()
-        try:
-            await asyncio.wait({over, self._hurry}, return_when=asyncio.FIRST_COMPLETED)
-            if not over.done():
-                self._dispatcher.slots.stop_all(Verdict.RELEASED)
-                if not await wait(over, _LAST_WORDS):
-                    await self._dispatcher.overruns.abandon()
-                    await wait(over, _LAST_WORDS)
-        except GeneratorExit:  # it is thrown away with its loop, and can wait for nothing
-            raise
-        except BaseException:
-            await self._finish(over)
-            raise
-        else:
-            await self._finish(over)
-
-    async def _finish(self, over: asyncio.Future[Any]) -> None:
-        """Let go of all that is left, and say that it is closed."""
-        over.cancel()
-        self._hurry.cancel()
-        await asyncio.gather(over, return_exceptions=True)
-        await self._dispatcher.close()
-        self._note(Change.CLOSED)
-        _live.discard(self)
-        if self._dispatcher.slots.holders:
-            _holding.add(self)
-        await self._announce()
-        self.store.unsubscribe(self.queue_name, self._tell)
-        self._bus.close()
-
-    def _note(self, change: Change) -> None:
-        """Take note of what happens to the worker, and let the dispatcher act on it."""
-        before = self._dispatcher.phase
-        if (phase := before.after(change)) is not before:
-            self._dispatcher.enter(phase)
-
-    def _listen(self) -> None:
-        self.store.subscribe(self.queue_name, self._dispatcher.hear)
-
-    def _stop_listening(self) -> None:
-        self.store.unsubscribe(self.queue_name, self._dispatcher.hear)
-
     def _tell(self, event: StoreEvent) -> None:
         if event.data.get("worker_id") == self.id:
             self._bus.emit(event)
-
-    async def _announce(self) -> None:
-        """Tell the store, and through it everybody, what the worker does now."""
-        news = (self.status, self.concurrency)
-        (status, _), (known_as, _) = news, self._announced
-        if news == self._announced:
-            return
-        if known_as in _GONE and status in (*_GONE, WorkerStatus.CLOSING):
-            return
-        self._announced = news
-        await self.store.save_worker(self.info())
 
     def info(self) -> WorkerInfo:
         """What a store is told of it, as it is now."""
@@ -513,60 +323,16 @@ class Worker(Displayable):
 
         For the end of the process, which ends them too.
         """
-        await self._dispatcher.overruns.let_go()
+        await self._life.dispatcher.overruns.let_go()
 
-    def _note_last(self) -> None:
-        """It is closed, and its last handler has returned."""
-        _holding.discard(self)
-        self._stop_listening()
-
-    def _note_loop_gone(self) -> None:
-        """Leave the queue to others: this worker can do nothing any more."""
-        self._stop_listening()
-        self._note(Change.STOP)
-        if asyncio._get_running_loop() is not None:
-            self.retire()
-
-    def _note_disconnected(self) -> None:
-        """Take no more jobs, as the store does not tell of them; :meth:`start` listens anew."""
-        self._note(Change.STOP)
+    def _stop_telling(self) -> None:
+        """It is closed: there is nothing more to tell."""
+        self.store.unsubscribe(self.queue_name, self._tell)
+        self._bus.close()
 
     def _loop_elsewhere(self) -> asyncio.AbstractEventLoop | None:
-        return None if self._loop is asyncio.get_running_loop() else self._loop
-
-    def _require_open(self) -> None:
-        if self._loop is not None and self._loop.is_closed():
-            raise RuntimeError(
-                f"worker {shown(self.name)} can't go on, as the event loop that it was started on "
-                "is closed; worker.successor() starts a new one like it on the loop of today"
-            )
-        if self._closing is not None:
-            raise RuntimeError(
-                f"worker {shown(self.name)} is closed; worker.successor() starts a new one like it"
-            )
-
-    def _new_lifespan(self) -> Lifespan | None:
-        make = self.options.lifespan
-        if make is None:
-            return None
-        if self.options.executor is not None:
-            raise ValueError(
-                "lifespan is for handlers in this process, which all have what it gives at hand; "
-                "with executor='process' let the handler open what it needs, or leave that away"
-            )
-        return Lifespan(make, self, self.name, self._note_lifespan_gone)
-
-    def _note_lifespan_gone(self, error: BaseException | None) -> None:
-        """Take no more jobs, as they would not have what they need."""
-        self._fault = "its lifespan has ended"
-        if error is not None:
-            self._fault += f": {error_line(error)}"
-        self._note(Change.STOP)
-        self._logger.error(
-            "worker %r takes no more jobs: its lifespan has ended; worker.start() opens a new one",
-            self.name,
-            exc_info=error,
-        )
+        loop = self._life.loop
+        return None if loop is asyncio.get_running_loop() else loop
 
     def _refuse_own_handler(self, remedy: str) -> None:
         if (run := current_run()) is not None:
@@ -575,22 +341,17 @@ class Worker(Displayable):
 
 def holding_workers() -> list[Worker]:
     """The workers that are closed, and whose handlers go on all the same."""
-    return list(_holding)
+    closed = [one for one in list(_known) if one.status is WorkerStatus.CLOSED]
+    return [one for one in closed if one._life.dispatcher.slots.holders]
 
 
 def live_workers() -> list[Worker]:
     """The workers that were started and are not closed yet, whoever made them."""
-    return list(_live)
+    started = [one for one in list(_known) if one.loop is not None]
+    return [one for one in started if one.status is not WorkerStatus.CLOSED]
 
 
 def _left_behind(process: int, name: str) -> None:
     """What of a worker goes along with its handler to another process: nothing."""
     if process == os.getpid():
         raise TypeError(f"worker {shown(name)} can't be copied")
-
-
-def _require_loop(what: str, remedy: str) -> asyncio.AbstractEventLoop:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        raise RuntimeError(f"{what} and there is no running event loop; {remedy}") from None

@@ -10,10 +10,11 @@ from typing import Any
 
 from conveyor_nb.clocks.clock import REAL_TIME, resolve
 from conveyor_nb.core.text import error_line, shown
+from conveyor_nb.core.worker_options import WorkerOptions
 from conveyor_nb.running.faults import FaultReporter
 from conveyor_nb.running.runner import Argument, Background, Runner
 
-__all__ = ["Lifespan", "Resources"]
+__all__ = ["Lifespan", "Resources", "lifespan_of"]
 
 _PATIENCE = 10.0
 """For how many real seconds a worker that closes waits for its lifespan to do so."""
@@ -111,6 +112,28 @@ class Lifespan:
         error = None if task.cancelled() else task.exception()
         if self._opened.done() and not self._leave.is_set() and not task.cancelled():
             self._on_end(error)
+
+
+def lifespan_of(
+    options: WorkerOptions,
+    worker: object,
+    name: str,
+    *,
+    on_end: Callable[[BaseException | None], None],
+) -> Lifespan | None:
+    """The lifespan that a worker's options ask for; arguments as those of :class:`Lifespan`.
+
+    Raises:
+        ValueError: its handlers run in other processes.
+    """
+    if options.lifespan is None:
+        return None
+    if options.executor is not None:
+        raise ValueError(
+            "lifespan is for handlers in this process, which all have what it gives at hand; "
+            "with executor='process' let the handler open what it needs, or leave that away"
+        )
+    return Lifespan(options.lifespan, worker, name, on_end)
 
 
 class Resources:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from conveyor_nb import Job, JobState, MemoryStore, Queue, StoreEvent, VirtualClock, Worker
+from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 
 Start = Callable[..., Worker]
 
@@ -357,3 +358,31 @@ async def test_nothing_is_left_after_close_and_disconnect() -> None:
         if thread.name.startswith("conveyor_nb"):
             thread.join()
     assert threading.active_count() == threads
+
+
+class UnsureStore(MemoryStore):
+    """Can't note that a worker is closed."""
+
+    async def save_worker(self, worker: WorkerInfo) -> None:
+        if worker.status is WorkerStatus.CLOSED:
+            raise OSError("disk full")
+        await super().save_worker(worker)
+
+
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.asyncio
+async def test_a_worker_that_does_not_close_as_it_should_is_told_of(
+    waits: bool, clock: VirtualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with UnsureStore(clock=clock) as store:
+        worker = Worker("emails", lambda job: None, store=store)
+        await clock.settle()
+        if waits:
+            with pytest.raises(OSError, match="disk full"):
+                await worker.close()
+        else:
+            worker.retire()
+            await clock.settle()
+
+    assert worker.status is WorkerStatus.CLOSED, "it takes no jobs all the same"
+    assert "worker 'emails' did not close as it should" in caplog.text

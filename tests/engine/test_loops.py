@@ -482,7 +482,7 @@ async def test_a_thread_whose_jobs_loop_ends_meanwhile_goes_on(queue: Queue) -> 
 async def test_a_worker_whose_loop_ends_as_it_closes_there_closes_here(
     queue: Queue, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("conveyor_nb.worker.LOOK", 0.001)
+    monkeypatch.setattr("conveyor_nb.running.closing.LOOK", 0.001)
     workers: list[Worker] = []
     begun = threading.Event()
     job = await queue.add("send")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import sys
 from collections import deque
 from collections.abc import Coroutine, Mapping
@@ -45,8 +44,6 @@ _LAST_SECONDS = 2.0
 """For how many seconds a kernel that ends waits for what is being closed."""
 
 _MOST_STOPS = 10
-
-_logger = logging.getLogger("conveyor_nb")
 
 
 class Session:
@@ -276,9 +273,6 @@ def _close(workers: list[Worker], loop: asyncio.AbstractEventLoop) -> asyncio.Ta
 
     async def close() -> None:
         closing = [worker.close(timeout=0) for worker in workers]
-        ends = await asyncio.gather(*closing, return_exceptions=True)
-        for worker, error in zip(workers, ends, strict=True):
-            if isinstance(error, Exception):
-                _logger.error("worker %r did not close as it should", worker.name, exc_info=error)
+        await asyncio.gather(*closing, return_exceptions=True)  # each tells what it raises
 
     return _closing.spawn(close(), loop=loop)

@@ -2,7 +2,8 @@
 
 The only place that knows which transition is legal (``TRANSITIONS``), what follows from an action
 or an outcome (``decide``), and what a retry resets (``STARTS_AFRESH``). Stores apply what is
-decided here; nothing here changes a job, reads a clock or waits.
+decided here; nothing here changes a job, reads a clock or waits. ``entering`` says where a job
+begins, and what a worker changes by taking it.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from conveyor_nb.core import actions
-from conveyor_nb.core.attempts import attempt_ended, attempt_failed, with_lines, with_room
+from conveyor_nb.core.attempts import attempt_ended, attempt_failed, with_lines
 from conveyor_nb.core.backoff import retry_delay
 from conveyor_nb.core.bounds import MAX_LOG_LINE, MAX_REASON, cut
-from conveyor_nb.core.durations import format_seconds, span
+from conveyor_nb.core.durations import format_seconds
 from conveyor_nb.core.errors import FAULTS, InvalidJobStateError, RetryRefusedError
 from conveyor_nb.core.locks import STILL_AT_WORK, require_lock
 from conveyor_nb.core.model import (
@@ -29,7 +30,6 @@ from conveyor_nb.core.model import (
     FAILED,
     WAITING,
     WAITING_CHILDREN,
-    AttemptRecord,
     AttemptStatus,
     EventType,
     JobData,
@@ -45,11 +45,10 @@ __all__ = [
     "UNSETTLED",
     "Change",
     "Event",
-    "admit",
     "decide",
     "due",
     "move",
-    "take",
+    "placed",
 ]
 
 CANCELLED = "cancelled"
@@ -88,50 +87,6 @@ class Change(Struct, frozen=True):
 
 
 NOTHING = Change({})
-
-
-# -- entering, falling due, being taken -----------------------------------------------------
-
-
-def admit(job: JobData, now: datetime) -> Change:
-    """Decide in which state a new job begins: it waits for children, for its time, or its turn."""
-    until = job.planned_at
-    if job.opts.delay:
-        until = now + span(job.opts.delay)
-    state = WAITING
-    if job.pending_children_count:
-        state = WAITING_CHILDREN
-    elif until is not None and until > now:
-        state = DELAYED
-    if state is not DELAYED:
-        until = None
-    updates = {"state": state, "created_at": now, "delay_until": until}
-    return Change(updates, (_placed(job, state, None, until=until),))
-
-
-def due(job: JobData) -> Change:
-    """Decide what a delayed job changes when its time has come."""
-    return move(job, WAITING, {"delay_until": None}, {})
-
-
-def take(job: JobData, worker_id: str, lock_duration: float, now: datetime) -> Change:
-    """Decide what a worker changes by taking a waiting job."""
-    if attempts := job.attempt_logs:
-        attempt = attempts[-1].attempt + 1
-        attempts = (*with_room(attempts), AttemptRecord(attempt, worker_id, now))
-    else:
-        attempt = 1
-        attempts = (AttemptRecord(attempt, worker_id, now),)
-    updates = {
-        "processed_at": now,
-        "locked_by": worker_id,
-        "lock_until": now + span(lock_duration),
-        "attempt_logs": attempts,
-    }
-    return move(job, ACTIVE, updates, {"worker_id": worker_id, "attempt": attempt})
-
-
-# -- actions --------------------------------------------------------------------------------
 
 
 def decide(
@@ -219,6 +174,11 @@ _OUTCOMES = (
 
 _ENDED_TOO = (actions.ExtendLock, actions.LetGo)
 """What is also for the holder of a job that has ended before its handler did, see ``Hold``."""
+
+
+def due(job: JobData) -> Change:
+    """Decide what a delayed job changes when its time has come."""
+    return move(job, WAITING, {"delay_until": None}, {})
 
 
 def _complete(job: JobData, returnvalue: Any, now: datetime) -> Change:
@@ -380,7 +340,7 @@ def _reposition(job: JobData, updates: dict[str, Any]) -> Change:
     """The job stays in its state; watchers are told that its place in it is another."""
     if job.state is ACTIVE:
         return Change(updates)
-    event = _placed(job, job.state, job.state, until=updates.get("delay_until", job.delay_until))
+    event = placed(job, job.state, job.state, until=updates.get("delay_until", job.delay_until))
     return Change(updates, (event,))
 
 
@@ -428,9 +388,10 @@ def move(
 _TO_BE_TAKEN = frozenset({WAITING, DELAYED})
 
 
-def _placed(
+def placed(
     job: JobData, state: JobState, previous: JobState | None, *, until: datetime | None
 ) -> Event:
+    """The event of a job that has come to a state, or to another place in it."""
     data: dict[str, Any] = {"name": job.name, "previous": previous}
     if until is not None:
         data["delay_until"] = until

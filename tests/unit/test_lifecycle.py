@@ -28,14 +28,8 @@ from conveyor_nb.core.bounds import (
     MAX_REASON,
     MAX_STACKTRACE,
 )
-from conveyor_nb.core.lifecycle import (
-    SETTLED,
-    TRANSITIONS,
-    UNSETTLED,
-    Change,
-    decide,
-    take,
-)
+from conveyor_nb.core.entering import take
+from conveyor_nb.core.lifecycle import SETTLED, TRANSITIONS, UNSETTLED, Change, decide
 from conveyor_nb.core.model import AttemptRecord, AttemptStatus, EventType, JobState, Lock
 
 NOW = datetime(2027, 1, 1, 12, tzinfo=UTC)

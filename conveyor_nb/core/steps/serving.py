@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from datetime import datetime
 
-from conveyor_nb.core import lifecycle
+from conveyor_nb.core import entering
 from conveyor_nb.core.actions import ExtendLock
 from conveyor_nb.core.checks import check_choice
 from conveyor_nb.core.errors import JobNotFoundError, LostLockError
@@ -44,7 +44,7 @@ def fetch(
         job = rows.next_in_turn(queue_name, options, now)
         if job is None:
             break
-        change = lifecycle.take(job, worker_id, lock_duration, now)
+        change = entering.take(job, worker_id, lock_duration, now)
         taken.append(write(rows, job, change, now))
     if taken:
         return Fetched(taken)

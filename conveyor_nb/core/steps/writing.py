@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from conveyor_nb.core import lifecycle
+from conveyor_nb.core import entering, lifecycle
 from conveyor_nb.core.errors import JobNotFoundError
 from conveyor_nb.core.model import EventType, JobData, StoreEvent
 from conveyor_nb.core.rows import Rows
@@ -33,7 +33,7 @@ def note(
 
 def admit(rows: Rows, job: JobData, job_id: str, data: Any, now: datetime) -> JobData:
     """Take in a new job with its id and its frozen payload; returns its row."""
-    change = lifecycle.admit(job, now)
+    change = entering.admit(job, now)
     values = change.updates
     values["id"] = job_id
     values["data"] = data

@@ -109,6 +109,20 @@ class KeepingTests(StoreTests):
         assert events.story == ["job:completed b", "job:removed c", "queue:drained"]
         assert await ids_in(store, JobState.COMPLETED) == ["a", "b"]
 
+    async def test_a_smaller_count_holds_for_those_that_settled_before(
+        self, store: StoreInterface
+    ) -> None:
+        await add_all(store, "a", "b", "c", remove_on_complete=Keep(count=5))
+        await add(store, "d", remove_on_complete=Keep(count=1))
+        jobs = [await take(store) for _ in range(4)]
+        for job in jobs[:3]:
+            await complete(store, job)
+        async with capture_events(store, QUEUE) as events:
+            await complete(store, jobs[3])
+        removed = [f"job:removed {job_id}" for job_id in "abc"]
+        assert events.story == ["job:completed d", *removed, "queue:drained"]
+        assert await ids_in(store) == ["d"]
+
     async def test_none_at_all_can_be_kept(self, store: StoreInterface) -> None:
         await add(store, "a", remove_on_complete=Keep(count=0))
         await complete(store, await take(store))

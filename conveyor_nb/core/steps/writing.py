@@ -47,7 +47,7 @@ def admit(rows: Rows, job: JobData, job_id: str, data: Any, now: datetime) -> Jo
 def write(rows: Rows, job: JobData, change: lifecycle.Change, now: datetime) -> JobData:
     """Make a decided change of one row; returns the row after. What follows is for others."""
     values = change.updates
-    changed = rows.change(job, values)
+    changed = rows.change(job, values) if values else job
     for kind, about in change.events:
         rows.outbox.append(StoreEvent(kind, job.queue_name, job.id, about, now))
     if rows.followed and (result := values.get("returnvalue")) is not None:

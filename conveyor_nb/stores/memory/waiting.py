@@ -26,15 +26,12 @@ from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.model import ALL_NAMES, JobData
 from conveyor_nb.core.turns import Place, place_of
 from conveyor_nb.core.worker_options import GroupLimits
-from conveyor_nb.stores.memory.limits import SlidingWindow
+from conveyor_nb.stores.memory.group import FEW, Group
 
 __all__ = ["WaitingIndex"]
 
 _MOST_REMEMBERED = 256
 """Of so many groups that are over it is known when they were served."""
-
-_FEW = 8
-"""Heaps with no more entries than this that don't hold are left alone."""
 
 
 class WaitingIndex:
@@ -44,7 +41,7 @@ class WaitingIndex:
         self.paused_names: set[str] = set()
         self.has_groups = False
         """Whether there are jobs of groups, so that those that are over are to be given back."""
-        self._groups: dict[str | None, _Group] = {}
+        self._groups: dict[str | None, Group] = {}
         self._orders = itertools.count()
         self._turns = itertools.count(1)
         self._remembered: OrderedDict[str | None, int] = OrderedDict()
@@ -52,13 +49,13 @@ class WaitingIndex:
         """The latest turn of those groups that are remembered no more: all others count as that."""
         # The groups that offer a job, by how many of their jobs are active: a cap on that rules
         # out whole shelves, and the top of each other shelf is its next in turn.
-        self._shelves: dict[int, list[tuple[int, int, _Group]]] = {}
+        self._shelves: dict[int, list[tuple[int, int, Group]]] = {}
         self._stale: Counter[int] = Counter()
         """How many entries of each shelf don't hold any more."""
-        self._held: list[tuple[datetime, int, _Group]] = []
-        self._idle: list[tuple[datetime, int, _Group]] = []
+        self._held: list[tuple[datetime, int, Group]] = []
+        self._idle: list[tuple[datetime, int, Group]] = []
         """Groups that are over, but whose rate limit still has to know of them, until when."""
-        self._only: _Group | None = None
+        self._only: Group | None = None
         """The jobs without a group, as long as there are no others: no limit holds for them."""
         self._count = 0
 
@@ -160,7 +157,7 @@ class WaitingIndex:
         """When the first of the groups that a rate limit held back may be served again."""
         return self._held[0][0] if self._held else None
 
-    def _next_group(self, limits: GroupLimits | None, now: datetime) -> _Group | None:
+    def _next_group(self, limits: GroupLimits | None, now: datetime) -> Group | None:
         while self._idle and self._idle[0][0] <= now:
             over = heapq.heappop(self._idle)[2]
             over.lingers = False
@@ -186,9 +183,9 @@ class WaitingIndex:
             heapq.heappush(self._held, (opens, group.order, group))
             self._shelve(group)
 
-    def _first_in_turn(self, cap: int | None) -> _Group | None:
+    def _first_in_turn(self, cap: int | None) -> Group | None:
         """The group that was served least recently of those with fewer active jobs than ``cap``."""
-        best: tuple[int, int, _Group] | None = None
+        best: tuple[int, int, Group] | None = None
         for active in list(self._shelves):
             if cap is not None and active >= cap:
                 continue
@@ -202,8 +199,8 @@ class WaitingIndex:
                 best = shelf[0]
         return best[2] if best else None
 
-    def _new_group(self, group_id: str | None) -> _Group:
-        group = _Group(group_id, next(self._orders), self.paused_names)
+    def _new_group(self, group_id: str | None) -> Group:
+        group = Group(group_id, next(self._orders), self.paused_names)
         group.served = self._remembered.pop(group_id, self._forgotten)
         self._groups[group_id] = group
         if self._only is not None:
@@ -239,7 +236,7 @@ class WaitingIndex:
                 if self._only is None:
                     self._shelve(group)
 
-    def _shelve(self, group: _Group) -> None:
+    def _shelve(self, group: Group) -> None:
         """Put a group where what it offers, how busy it is and its last turn say."""
         spot = None
         if not group.is_held and group.offers():
@@ -258,7 +255,7 @@ class WaitingIndex:
     def _tidy(self, active: int) -> None:
         """Drop what does not hold from a shelf of which it is most."""
         shelf = self._shelves[active]
-        if self._stale[active] <= len(shelf) // 2 + _FEW:
+        if self._stale[active] <= len(shelf) // 2 + FEW:
             return
         # a group may have come back to a spot that it had left
         held = {entry[1]: entry for entry in shelf if entry[2].spot == (active, entry[0])}
@@ -268,113 +265,3 @@ class WaitingIndex:
             heapq.heapify(self._shelves[active])
         else:
             del self._shelves[active]
-
-
-class _Group:
-    """The jobs of one group that wait, by name, and what its limits need to know."""
-
-    __slots__ = (
-        "active",
-        "heads",
-        "id",
-        "is_held",
-        "lanes",
-        "lingers",
-        "offered",
-        "order",
-        "paused_names",
-        "served",
-        "spot",
-        "window",
-    )
-
-    def __init__(self, group_id: str | None, order: int, paused_names: set[str]) -> None:
-        self.id = group_id
-        self.order = order
-        self.paused_names = paused_names
-        self.lanes: dict[str, deque[Place] | SortedList] = {}
-        self.heads: dict[str, Place] = {}
-        self.offered: list[tuple[Place, str]] = []
-        self.active = 0
-        self.served = 0
-        self.window = SlidingWindow()
-        self.is_held = False
-        self.lingers = False
-        """Whether it is among those that are over, but not for its rate limit."""
-        self.spot: tuple[int, int] | None = None
-
-    def is_over(self) -> bool:
-        """Whether nothing refers to it."""
-        return not (self.active or self.lanes or self.is_held or self.lingers)
-
-    def add(self, name: str, place: Place) -> None:
-        lane = self.lanes.get(name)
-        if lane is None:
-            self.lanes[name] = deque((place,))
-            self._lead(name, place)
-        elif isinstance(lane, deque) and place > lane[-1]:
-            lane.append(place)
-        else:
-            self._sorted(name).add(place)
-            if place < self.heads[name]:
-                self._lead(name, place)
-
-    def remove(self, name: str, place: Place) -> None:
-        lane = self.lanes[name]
-        if self.heads[name] != place:
-            self._sorted(name).remove(place)
-            return
-        if isinstance(lane, deque):
-            lane.popleft()
-        else:
-            lane.pop(0)
-        if not lane:
-            del self.lanes[name], self.heads[name]
-        elif self.offered and self.offered[0][0] == place:  # as most often: it was the next
-            self.heads[name] = head = lane[0]
-            heapq.heapreplace(self.offered, (head, name))
-        else:
-            self._lead(name, lane[0])
-
-    def offer(self, name: str) -> None:
-        """Note that the first job of a lane may be served."""
-        heapq.heappush(self.offered, (self.heads[name], name))
-        if len(self.offered) > 2 * len(self.heads) + _FEW:
-            offered = self.heads.items()
-            self.offered = [(head, one) for one, head in offered if one not in self.paused_names]
-            heapq.heapify(self.offered)
-
-    def offers(self) -> bool:
-        """Whether there is a job to serve; drops what no longer holds from the top."""
-        offered = self.offered
-        while offered:
-            place, name = offered[0]
-            if self.heads.get(name) is place and name not in self.paused_names:
-                return True
-            heapq.heappop(offered)
-        return False
-
-    def newest(self) -> str:
-        """The youngest job of the best priority that is offered."""
-        best = self.offered[0][0][0]
-        candidates: list[Place] = []
-        for name, head in self.heads.items():
-            if head[0] == best and name not in self.paused_names:
-                lane = self._sorted(name)
-                candidates += (head, lane[lane.bisect_right((best, float("inf"))) - 1])
-        return max(candidates, key=lambda place: abs(place[1]))[2]
-
-    def _sorted(self, name: str) -> SortedList:
-        """A lane that something happens to elsewhere than at its ends; it stays sorted from then.
-
-        Most lanes are added to at one end and taken from at the other, which a deque does best.
-        """
-        lane = self.lanes[name]
-        if isinstance(lane, deque):
-            lane = self.lanes[name] = SortedList(lane)
-        return lane
-
-    def _lead(self, name: str, place: Place) -> None:
-        """Note the first job of a lane."""
-        self.heads[name] = place
-        self.offer(name)

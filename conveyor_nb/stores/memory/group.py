@@ -1,0 +1,126 @@
+"""The waiting jobs of one group, in order of service."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+
+from sortedcontainers import SortedList
+
+from conveyor_nb.core.turns import Place
+from conveyor_nb.stores.memory.limits import SlidingWindow
+
+__all__ = ["FEW", "Group"]
+
+FEW = 8
+"""Heaps with no more entries than this that don't hold are left alone."""
+
+
+class Group:
+    """The jobs of one group that wait, by name, and what its limits need to know."""
+
+    __slots__ = (
+        "active",
+        "heads",
+        "id",
+        "is_held",
+        "lanes",
+        "lingers",
+        "offered",
+        "order",
+        "paused_names",
+        "served",
+        "spot",
+        "window",
+    )
+
+    def __init__(self, group_id: str | None, order: int, paused_names: set[str]) -> None:
+        self.id = group_id
+        self.order = order
+        self.paused_names = paused_names
+        self.lanes: dict[str, deque[Place] | SortedList] = {}
+        self.heads: dict[str, Place] = {}
+        self.offered: list[tuple[Place, str]] = []
+        self.active = 0
+        self.served = 0
+        self.window = SlidingWindow()
+        self.is_held = False
+        self.lingers = False
+        """Whether it is among those that are over, but not for its rate limit."""
+        self.spot: tuple[int, int] | None = None
+
+    def is_over(self) -> bool:
+        """Whether nothing refers to it."""
+        return not (self.active or self.lanes or self.is_held or self.lingers)
+
+    def add(self, name: str, place: Place) -> None:
+        lane = self.lanes.get(name)
+        if lane is None:
+            self.lanes[name] = deque((place,))
+            self._lead(name, place)
+        elif isinstance(lane, deque) and place > lane[-1]:
+            lane.append(place)
+        else:
+            self._sorted(name).add(place)
+            if place < self.heads[name]:
+                self._lead(name, place)
+
+    def remove(self, name: str, place: Place) -> None:
+        lane = self.lanes[name]
+        if self.heads[name] != place:
+            self._sorted(name).remove(place)
+            return
+        if isinstance(lane, deque):
+            lane.popleft()
+        else:
+            lane.pop(0)
+        if not lane:
+            del self.lanes[name], self.heads[name]
+        elif self.offered and self.offered[0][0] == place:  # as most often: it was the next
+            self.heads[name] = head = lane[0]
+            heapq.heapreplace(self.offered, (head, name))
+        else:
+            self._lead(name, lane[0])
+
+    def offer(self, name: str) -> None:
+        """Note that the first job of a lane may be served."""
+        heapq.heappush(self.offered, (self.heads[name], name))
+        if len(self.offered) > 2 * len(self.heads) + FEW:
+            offered = self.heads.items()
+            self.offered = [(head, one) for one, head in offered if one not in self.paused_names]
+            heapq.heapify(self.offered)
+
+    def offers(self) -> bool:
+        """Whether there is a job to serve; drops what no longer holds from the top."""
+        offered = self.offered
+        while offered:
+            place, name = offered[0]
+            if self.heads.get(name) is place and name not in self.paused_names:
+                return True
+            heapq.heappop(offered)
+        return False
+
+    def newest(self) -> str:
+        """The youngest job of the best priority that is offered."""
+        best = self.offered[0][0][0]
+        candidates: list[Place] = []
+        for name, head in self.heads.items():
+            if head[0] == best and name not in self.paused_names:
+                lane = self._sorted(name)
+                candidates += (head, lane[lane.bisect_right((best, float("inf"))) - 1])
+        return max(candidates, key=lambda place: abs(place[1]))[2]
+
+    def _sorted(self, name: str) -> SortedList:
+        """A lane that something happens to elsewhere than at its ends; it stays sorted from then.
+
+        Most lanes are added to at one end and taken from at the other, which a deque does best.
+        """
+        lane = self.lanes[name]
+        if isinstance(lane, deque):
+            lane = self.lanes[name] = SortedList(lane)
+        return lane
+
+    def _lead(self, name: str, place: Place) -> None:
+        """Note the first job of a lane."""
+        self.heads[name] = place
+        self.offer(name)

@@ -21,7 +21,7 @@ What a store may count on:
 from __future__ import annotations
 
 import random as random_module
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -251,6 +251,12 @@ class Rows(Protocol):
 
     def next_in_turn(self, queue_name: str, options: FetchOptions, now: datetime) -> JobData | None:
         """The waiting job whose turn it is, by paused names, groups, priority and place."""
+
+    def in_turn(self, queue_name: str, options: FetchOptions, now: datetime) -> Iterable[JobData]:
+        """The waiting jobs in the order of ``core.turns.in_turn``; only the first are asked for."""
+
+    def room(self, queue_name: str, limiter: Limiter, now: datetime) -> int:
+        """How many more jobs of the queue may start now by a rate limit."""
 
     # -- workers ------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ jobs finds the same ones with indexes of its own.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -17,7 +18,7 @@ from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.model import ALL_NAMES, JobData
 from conveyor_nb.core.worker_options import GroupLimits, Limiter
 
-__all__ = ["GroupTurn", "Place", "in_turn", "next_opening", "opens_at", "place_of"]
+__all__ = ["GroupTurn", "Place", "in_turn", "next_opening", "opens_at", "place_of", "room"]
 
 Place = tuple[float, int, str]
 """Priority, signed insertion counter (negative for a ``lifo`` job), job id."""
@@ -38,6 +39,12 @@ def opens_at(starts: Sequence[datetime], limiter: Limiter) -> datetime | None:
     if len(starts) < limiter.max:
         return None
     return starts[-limiter.max] + timedelta(seconds=limiter.duration)
+
+
+def room(starts: Sequence[datetime], limiter: Limiter, now: datetime) -> int:
+    """How many more jobs may start now by a rate limit; ``starts`` as for :func:`opens_at`."""
+    since = now - timedelta(seconds=limiter.duration)
+    return max(0, limiter.max - (len(starts) - bisect_right(starts, since)))
 
 
 class GroupTurn(Struct, frozen=True):

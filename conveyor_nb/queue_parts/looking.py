@@ -7,7 +7,9 @@ from datetime import datetime
 
 from conveyor_nb.core.checks import check_text
 from conveyor_nb.core.declaring import part_of
+from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.model import JobState, to_state
+from conveyor_nb.core.worker_options import GroupLimits, Limiter, WorkerOptions
 from conveyor_nb.job import Job
 from conveyor_nb.lists import JobCounts, JobList
 from conveyor_nb.queue_parts.base import QueueBase
@@ -43,6 +45,47 @@ class Looking(QueueBase):
         found = await self.store.list_jobs(
             self.name, to_state(state), start, end, newest_first=newest_first
         )
+        return JobList(await self._in_slices(map(self._job, found)))
+
+    async def next_jobs(
+        self,
+        count: int = 10,
+        *,
+        lifo: bool = False,
+        limiter: Limiter | None = None,
+        max_global_concurrency: int | None = None,
+        group: GroupLimits | None = None,
+    ) -> JobList:
+        """The next jobs, in the order in which a worker with these options would take them now.
+
+        It goes by priorities, pauses and whose turn it is among groups. Limits hold as if no job
+        ended meanwhile, each one counting those before it as started: so there may be fewer.
+
+        Args:
+            count: how many at most.
+            lifo, limiter, max_global_concurrency, group: as of the worker.
+
+        Raises:
+            TypeError, ValueError: a bad argument.
+
+        >>> import asyncio
+        >>> from conveyor_nb import Group, MemoryStore, Queue
+        >>> async def main():
+        ...     async with MemoryStore() as store, Queue("emails", store=store) as queue:
+        ...         for number, to in enumerate(["ada", "ada", "bob"]):
+        ...             await queue.add("send", number, group=Group(to))
+        ...         return [job.data for job in await queue.next_jobs(3)]
+        >>> asyncio.run(main())
+        [0, 2, 1]
+        """
+        self._require_open()
+        options = WorkerOptions(
+            lifo=lifo, limiter=limiter, max_global_concurrency=max_global_concurrency, group=group
+        )
+        wanted = FetchOptions(
+            options.lifo, options.limiter, options.max_global_concurrency, options.group
+        )
+        found = await self.store.next_jobs(self.name, count, wanted)
         return JobList(await self._in_slices(map(self._job, found)))
 
     async def search(

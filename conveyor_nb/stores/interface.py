@@ -356,6 +356,20 @@ class StoreInterface(Displayable, ABC):
         other may start now; if there is none at all, the answer says when to ask again.
         """
 
+    @abstractmethod
+    async def next_jobs(
+        self, queue_name: str, count: int, options: FetchOptions | None = None
+    ) -> list[JobData]:
+        """The jobs that :meth:`fetch_jobs` would take now with this ``limit``, in order; a look.
+
+        So pauses, priorities and the turns of groups are as they are now. Limits hold as if no
+        job ended meanwhile: those before it count as started, and there may be fewer than
+        ``count``. Delayed jobs that are due are promoted first.
+
+        Raises:
+            TypeError, ValueError: the count is not a whole number of 0 or more.
+        """
+
     async def fetch_next_job(
         self,
         queue_name: str,

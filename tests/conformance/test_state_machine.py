@@ -147,13 +147,17 @@ class StoreMachine(RuleBasedStateMachine):
         self, worker: str, lifo: bool, cap: int | None, group_cap: int | None, rounds: int
     ) -> None:
         options = fetch_options(lifo=lifo, max_global_concurrency=cap, group_concurrency=group_cap)
+        looked_at = [job.id for job in self.run(self.store.next_jobs(QUEUE, rounds, options))]
+        found: list[str] = []
         for _ in range(rounds):
             taken = self.run(self.store.fetch_next_job(QUEUE, worker, LOCK_DURATION, options))
+            found += [taken.id] if taken else []
             job = self.queue.fetch(self.clock.now(), lifo=lifo, cap=cap, group_cap=group_cap)
             assert (taken.id if taken else None) == (job.id if job else None)
             if job:
                 self.queue.take(job, worker, self.clock.now() + timedelta(seconds=LOCK_DURATION))
             self.check()
+        assert looked_at == found
 
     def _draw(self, data: st.DataObject, jobs: Iterable[ReferenceJob]) -> ReferenceJob:
         job_id = data.draw(st.sampled_from([job.id for job in jobs]), label="job")

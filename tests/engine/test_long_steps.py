@@ -220,6 +220,7 @@ ARGUMENTS: dict[str, Any] = {
     "attempts": {"emails-1": 1},
     "changes": {"data": 1},
     "child_id": "emails-1",
+    "count": 1,
     "fields": {"to": "ada"},
     "group_id": None,
     "job": JobData("", "send", "emails"),

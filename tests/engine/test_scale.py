@@ -91,6 +91,19 @@ async def fetch_newest(queue: Queue) -> None:
     assert await queue.store.fetch_next_job("emails", "worker", 30, options) is not None
 
 
+async def look_ahead(queue: Queue) -> None:
+    assert len(await queue.next_jobs(3)) == 3
+
+
+async def look_ahead_with_limits(queue: Queue) -> None:
+    limits = GroupLimits(concurrency=2, limiter=Limiter(2, 10))
+    assert len(await queue.next_jobs(3, max_global_concurrency=1_000_000, group=limits)) == 3
+
+
+async def look_ahead_newest_first(queue: Queue) -> None:
+    assert len(await queue.next_jobs(3, lifo=True)) == 3
+
+
 async def add(queue: Queue) -> None:
     await queue.add("send", {"to": "grace"}, priority=2)
 
@@ -117,6 +130,9 @@ async def cancel(queue: Queue) -> None:
 
 STATES = ["waiting", "delayed", "active", "completed", "paused", "grouped", "groups", "priorities"]
 STEPS: list[Step] = [
+    look_ahead,
+    look_ahead_with_limits,
+    look_ahead_newest_first,
     fetch,
     fetch_with_limits,
     fetch_newest,

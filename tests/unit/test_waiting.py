@@ -106,6 +106,7 @@ class WaitingMachine(RuleBasedStateMachine):
     def serve(self, lifo: bool, rounds: int, take: bool) -> None:
         options = FetchOptions(lifo=lifo, group=self.limits)
         line = self._line(options)
+        assert list(self.index.in_turn(options, self.now)) == line
         for _ in range(rounds):
             found = self.index.next_id(options, self.now)
             assert found == (line[0] if line else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import islice
 
 from conveyor_nb.core import entering
 from conveyor_nb.core.actions import ExtendLock
@@ -18,7 +19,7 @@ from conveyor_nb.core.steps.writing import note, write
 from conveyor_nb.core.text import shown
 from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 
-__all__ = ["fetch", "pause_name", "renew_locks", "resume_name", "save_worker"]
+__all__ = ["fetch", "next_jobs", "pause_name", "renew_locks", "resume_name", "save_worker"]
 
 
 def fetch(
@@ -70,6 +71,20 @@ def _next_fetch_at(
         if options.limiter is not None:
             instants.append(rows.opens_at(queue_name, options.limiter))
     return min((one for one in instants if one is not None and one > now), default=None)
+
+
+def next_jobs(
+    rows: Rows, queue_name: str, count: int, options: FetchOptions, now: datetime
+) -> list[JobData]:
+    """The jobs that a fetch of as many would take; see ``StoreInterface.next_jobs``.
+
+    The delayed jobs that are due are to be promoted before.
+    """
+    if options.max_global_concurrency is not None:
+        count = min(count, options.max_global_concurrency - rows.active_count(queue_name))
+    if options.limiter is not None:
+        count = min(count, rows.room(queue_name, options.limiter, now))
+    return list(islice(rows.in_turn(queue_name, options, now), max(0, count)))
 
 
 def renew_locks(

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from collections.abc import Iterator
+from datetime import datetime
+from operator import itemgetter
 
 from sortedcontainers import SortedList
 
 from conveyor_nb.core.turns import Place
+from conveyor_nb.core.worker_options import GroupLimits
 from conveyor_nb.stores.memory.limits import SlidingWindow
 
 __all__ = ["FEW", "Group"]
 
 FEW = 8
 """Heaps with no more entries than this that don't hold are left alone."""
+
+
+_IN_LANE = -1
+"""Of a place that comes from its lane, and not from the heap of what is offered."""
 
 
 class Group:
@@ -110,6 +118,48 @@ class Group:
                 candidates += (head, lane[lane.bisect_right((best, float("inf"))) - 1])
         return max(candidates, key=lambda place: abs(place[1]))[2]
 
+    def in_turn(self, *, lifo: bool) -> Iterator[str]:
+        """The ids of the jobs that it offers, in order of service; it must not change meanwhile."""
+        return map(itemgetter(2), self._newest_first() if lifo else self._first_to_last())
+
+    def _first_to_last(self) -> Iterator[Place]:
+        """Each entry of the heap is looked at when those above it have had their turn."""
+        offered, begun = self.offered, set[str]()
+        ahead: list[tuple[Place, int, Iterator[Place]]] = []
+        if offered:
+            ahead.append((offered[0][0], 0, iter(())))
+        while ahead:
+            place, at, lane = heapq.heappop(ahead)
+            if at != _IN_LANE:
+                for below in range(2 * at + 1, min(2 * at + 3, len(offered))):
+                    heapq.heappush(ahead, (offered[below][0], below, iter(())))
+                name = offered[at][1]
+                if name in begun or name in self.paused_names or self.heads.get(name) is not place:
+                    continue
+                begun.add(name)
+                lane = iter(self.lanes[name])
+                next(lane)
+            yield place
+            following = next(lane, None)
+            if following is not None:
+                heapq.heappush(ahead, (following, _IN_LANE, lane))
+
+    def _newest_first(self) -> Iterator[Place]:
+        names = [name for name in self.heads if name not in self.paused_names]
+        lanes = [_newest_in(self._sorted(name)) for name in names]
+        return heapq.merge(*lanes, key=lambda place: (place[0], -abs(place[1])))
+
+    def room(self, limits: GroupLimits | None, now: datetime) -> int | None:
+        """How many of its jobs may start now; ``None``: any number."""
+        if limits is None or self.id is None:
+            return None
+        rooms: list[int] = []
+        if limits.concurrency is not None:
+            rooms.append(max(0, limits.concurrency - self.active))
+        if limits.limiter is not None:
+            rooms.append(self.window.room(limits.limiter, now))
+        return min(rooms, default=None)
+
     def _sorted(self, name: str) -> SortedList:
         """A lane that something happens to elsewhere than at its ends; it stays sorted from then.
 
@@ -124,3 +174,15 @@ class Group:
         """Note the first job of a lane."""
         self.heads[name] = place
         self.offer(name)
+
+
+def _newest_in(lane: SortedList) -> Iterator[Place]:
+    """The places of a lane, of each priority the newest first, be the job ``lifo`` or not."""
+    start = 0
+    while start < len(lane):
+        priority = lane[start][0]
+        older = lane.bisect_left((priority, 0))  # before it are ``lifo`` jobs, the newest first
+        end = lane.bisect_left((priority, float("inf")))
+        newest_first = lane.islice(start, older), lane.islice(older, end, reverse=True)
+        yield from heapq.merge(*newest_first, key=lambda place: -abs(place[1]))
+        start = end

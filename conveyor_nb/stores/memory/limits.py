@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from datetime import datetime, timedelta
 
-from conveyor_nb.core.turns import opens_at
+from conveyor_nb.core.turns import opens_at, room
 from conveyor_nb.core.worker_options import Limiter
 
 __all__ = ["SlidingWindow"]
@@ -31,6 +31,10 @@ class SlidingWindow:
         if limiter.max > (self._starts.maxlen or 0):
             self._starts = deque(self._starts, maxlen=limiter.max)
         return opens_at(self._starts, limiter)
+
+    def room(self, limiter: Limiter, now: datetime) -> int:
+        """How many may start now, by the limiter; for who looks, and starts nothing."""
+        return room(self._starts, limiter, now)
 
     def note_start(self, now: datetime) -> None:
         """Note that a job started."""

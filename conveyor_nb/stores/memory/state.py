@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -247,6 +247,15 @@ class MemoryState:
         index = self.queues.get(queue_name)
         job_id = None if index is None else index.waiting.next_id(options, now)
         return None if index is None or job_id is None else index.jobs[job_id]
+
+    def in_turn(self, queue_name: str, options: FetchOptions, now: datetime) -> Iterator[JobData]:
+        """The jobs to serve from now on."""
+        index = self.look(queue_name)
+        return map(index.jobs.__getitem__, index.waiting.in_turn(options, now))
+
+    def room(self, queue_name: str, limiter: Limiter, now: datetime) -> int:
+        """How many jobs may start now, by a rate limit."""
+        return self.look(queue_name).starts.room(limiter, now)
 
     # -- workers ------------------------------------------------------------------------------
 

@@ -153,11 +153,50 @@ class WaitingIndex:
             return None
         return group.newest() if options.lifo else group.offered[0][0][2]
 
+    def in_turn(self, options: FetchOptions, now: datetime) -> Iterator[str]:
+        """The ids of the waiting jobs in the order of ``core.turns.in_turn``, found one by one.
+
+        Nothing may change meanwhile.
+        """
+        if ALL_NAMES in self.paused_names:
+            return
+        self._open_again(now)
+        if self._only is not None:
+            yield from self._only.in_turn(lifo=options.lifo)
+            return
+        limits = options.group
+        to_come = (
+            itertools.islice(group.in_turn(lifo=options.lifo), group.room(limits, now))
+            for group in self._by_turn(limits.concurrency if limits else None)
+        )
+        had_a_turn: deque[Iterator[str]] = deque()
+        while group := next(to_come, None) or (had_a_turn.popleft() if had_a_turn else None):
+            if (job_id := next(group, None)) is not None:
+                yield job_id
+                had_a_turn.append(group)
+
+    def _by_turn(self, cap: int | None) -> Iterator[Group]:
+        """The groups with fewer active jobs than ``cap``, as they were served, found one by one."""
+        shelves = self._shelves
+        free = [active for active in shelves if cap is None or active < cap]
+        ahead = [(shelves[active][0], active, 0) for active in free if shelves[active]]
+        heapq.heapify(ahead)
+        seen: set[int] = set()
+        while ahead:
+            entry, active, at = heapq.heappop(ahead)
+            for below in range(2 * at + 1, min(2 * at + 3, len(shelves[active]))):
+                heapq.heappush(ahead, (shelves[active][below], active, below))
+            served, order, group = entry
+            if group.spot == (active, served) and order not in seen:
+                seen.add(order)
+                yield group
+
     def next_opening(self) -> datetime | None:
         """When the first of the groups that a rate limit held back may be served again."""
         return self._held[0][0] if self._held else None
 
-    def _next_group(self, limits: GroupLimits | None, now: datetime) -> Group | None:
+    def _open_again(self, now: datetime) -> None:
+        """Take note of the rate limits of groups that have opened by now."""
         while self._idle and self._idle[0][0] <= now:
             over = heapq.heappop(self._idle)[2]
             over.lingers = False
@@ -168,6 +207,9 @@ class WaitingIndex:
             reopened.is_held = False
             self._shelve(reopened)
             self.give_back(reopened.id)
+
+    def _next_group(self, limits: GroupLimits | None, now: datetime) -> Group | None:
+        self._open_again(now)
         if self._only is not None:  # the last other group was given back just now
             return self._only
         cap = limits.concurrency if limits else None

@@ -1,4 +1,4 @@
-"""Asking for jobs: several at a time, or when to ask again."""
+"""Asking for jobs: several at a time, or when to ask again; and looking at what comes next."""
 
 # ruff: noqa: D102 (the name of a test says what it shows)
 
@@ -11,7 +11,7 @@ import pytest
 
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.fetching import Fetched
-from conveyor_nb.core.model import JobState
+from conveyor_nb.core.model import ALL_NAMES, JobState
 from conveyor_nb.core.options import Group
 from conveyor_nb.core.worker_options import Limiter
 from conveyor_nb.stores.interface import StoreInterface
@@ -36,6 +36,11 @@ async def fetch(store: StoreInterface, limit: int, **options: Any) -> Fetched:
     """Ask for so many jobs; ``options`` as for ``fetch_options``."""
     wanted = fetch_options(**options)
     return await store.fetch_jobs(QUEUE, "w1", LOCK_DURATION, wanted, limit=limit)
+
+
+async def look(store: StoreInterface, count: int, **options: Any) -> list[str]:
+    """Look at the next jobs; gives their ids."""
+    return [job.id for job in await store.next_jobs(QUEUE, count, fetch_options(**options))]
 
 
 async def fetch_ids(store: StoreInterface, limit: int, **options: Any) -> list[str]:
@@ -117,6 +122,83 @@ class FetchingTests(StoreTests):
         assert await fetch(store, 1) == Fetched()
         await add(store, "a", delay=20)
         assert await fetch(store, 3) == Fetched(next_at=clock.now() + timedelta(seconds=20))
+
+    # -- looking at what comes ----------------------------------------------------------------
+
+    async def test_a_look_at_the_next_jobs_takes_none(self, store: StoreInterface) -> None:
+        await add_all(store, "a", "b", priority=1)
+        await add(store, "c")
+        async with capture_events(store, None) as events:
+            assert await look(store, 2) == ["c", "a"]
+            assert await look(store, 5) == ["c", "a", "b"]
+            assert await look(store, 0) == []
+            assert await store.next_jobs("nowhere", 5) == []
+        assert events == []
+        assert [await get(store, job.id) for job in await store.next_jobs(QUEUE, 3)] == (
+            await store.next_jobs(QUEUE, 3)
+        )
+        assert await fetch_ids(store, 5) == ["c", "a", "b"]
+        assert await look(store, 5) == []
+
+    @pytest.mark.parametrize("count", [-1, 1.5, "3"])
+    async def test_a_look_is_at_a_whole_number_of_jobs(
+        self, store: StoreInterface, count: Any
+    ) -> None:
+        with pytest.raises((TypeError, ValueError), match="count"):
+            await store.next_jobs(QUEUE, count)
+
+    async def test_jobs_that_are_due_are_among_the_next(
+        self, store: StoreInterface, clock: VirtualClock
+    ) -> None:
+        await add(store, "a", delay=1)
+        await add(store, "b")
+        await add(store, "c", delay=2)
+        await clock.advance(1)
+        assert await look(store, 5) == ["a", "b"]
+
+    async def test_paused_jobs_are_not_among_the_next(self, store: StoreInterface) -> None:
+        await add_all(store, "a", "b", name="log")
+        await add_all(store, "c", "d")
+        await store.pause_job_name(QUEUE, "log")
+        assert await look(store, 5) == ["c", "d"]
+        await store.pause_job_name(QUEUE, ALL_NAMES)
+        assert await look(store, 5) == []
+        await store.resume_job_name(QUEUE, ALL_NAMES)
+        await store.resume_job_name(QUEUE, "log")
+        assert await look(store, 5) == ["a", "b", "c", "d"]
+
+    async def test_a_lifo_worker_would_take_the_newest_first(self, store: StoreInterface) -> None:
+        await add(store, "a", lifo=True)
+        await add(store, "b", name="other")
+        await add(store, "c")
+        await add(store, "d", lifo=True, priority=1)
+        await add(store, "e", priority=1)
+        assert await look(store, 5, lifo=True) == ["c", "b", "a", "e", "d"]
+        assert await look(store, 5) == ["a", "b", "c", "d", "e"]
+
+    async def test_the_turns_of_groups_are_looked_at_as_they_are(
+        self, store: StoreInterface
+    ) -> None:
+        await add_all(store, "x1", "x2", "x3", group=Group("x"))
+        await add_all(store, "y1", "y2", group=Group("y"))
+        await add_all(store, "a", "b")
+        assert (await take(store)).id == "x1"
+        assert await look(store, 6) == ["y1", "a", "x2", "y2", "b", "x3"]
+
+    async def test_limits_hold_in_a_look_as_if_no_job_ended(
+        self, store: StoreInterface, clock: VirtualClock
+    ) -> None:
+        await add_all(store, "x1", "x2", "x3", "x4", group=Group("x"))
+        await add_all(store, "a", "b")
+        limiter = Limiter(2, 10)
+        assert (await take(store, limiter=limiter, group_limiter=limiter)).id == "x1"
+        assert await look(store, 6, group_concurrency=2) == ["a", "x2", "b"]
+        assert await look(store, 6, group_limiter=limiter) == ["a", "x2", "b"]
+        assert await look(store, 6, limiter=limiter) == ["a"]
+        assert await look(store, 6, max_global_concurrency=3) == ["a", "x2"]
+        assert await look(store, 6, max_global_concurrency=1) == []
+        await clock.advance(10)
+        assert await look(store, 6, limiter=limiter) == ["a", "x2"]
 
     async def test_a_job_that_ends_asks_for_no_fetch_at_a_time(self, store: StoreInterface) -> None:
         """A cap opens with an event, not as time goes by."""

@@ -12,6 +12,7 @@ from conveyor_nb.clocks.clock import checkpoint
 
 def _afar(name: str) -> Callable[..., Any]:
     async def ask(store: FarStore, *given: Any, **options: Any) -> Any:
+        store.asked.append(name)
         await checkpoint()
         answer = await getattr(store.near, name)(*given, **options)
         await checkpoint()
@@ -50,3 +51,5 @@ class FarStore(_Every):
     def __init__(self, near: MemoryStore | None = None) -> None:
         self.near = near or MemoryStore(ids="sequential")
         self.clock = self.near.clock
+        self.asked: list[str] = []
+        """What it was asked, in order."""

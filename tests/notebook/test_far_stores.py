@@ -100,6 +100,7 @@ async def test_a_panel_reads_by_awaiting_alone(
     here, there = panel_of(Queue("emails", store=near)), panel_of(Queue("emails", store=far))
     assert here.head["name"] == "emails"
     assert there.head == {}, "nothing is there before it was awaited"
+    assert far.asked == [], "and nothing is begun that nobody awaits"
     monkeypatch.setattr(reads, "Thread", None)
     views = [QueueView(Queue("emails", store=store)) for store in (near, far)]
     for tab in TABS:
@@ -160,10 +161,10 @@ class Stuck(FarStore):
     def __init__(self, near: MemoryStore) -> None:
         super().__init__(near)
         self.released = threading.Event()
-        self.asked = 0
+        self.begun = 0
 
     async def get_job_counts(self, queue_name: str) -> Any:
-        self.asked += 1
+        self.begun += 1
         self.released.wait()
         return await super().get_job_counts(queue_name)
 
@@ -178,7 +179,7 @@ async def test_only_one_thread_at_a_time_waits_for_a_store_that_is_stuck(
     texts = {repr(queue).partition(": ")[2] for queue in queues}
     assert len(texts) == 2, "the first look is given its time, the others are not even begun"
     assert all(text.startswith("in a Stuck that did not answer") for text in texts)
-    assert store.asked == 1
+    assert store.begun == 1
     store.released.set()
     waiting = [one for one in threading.enumerate() if one.name == "reader of a Stuck"]
     for thread in waiting:
@@ -310,7 +311,9 @@ def test_tab_offers_what_a_store_that_takes_time_tells(far_kernel: Kernel) -> No
 
 def test_a_line_that_can_not_be_awaited_begins_nothing(far_kernel: Kernel) -> None:
     far_kernel.do("queue = Queue('emails')\ndef add():\n    %conveyor add emails send {}\n")
+    far_kernel.do("queue.store.asked.clear()")
     assert "this has to wait; put the line at the top of a cell" in far_kernel.run("add()").err
+    assert far_kernel.value("queue.store.asked") == []
     assert far_kernel.value("await queue.count()") == 0
     line = "(lambda: get_ipython().run_line_magic('conveyor', '-h'))()"
     assert "Show all queues" in far_kernel.do(line).text, "what asks no store needs no waiting"

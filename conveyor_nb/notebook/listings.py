@@ -13,9 +13,9 @@ from conveyor_nb.core.text import inline, one_line, width
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.flow import FlowNode
 from conveyor_nb.job import Job
+from conveyor_nb.notebook.event_words import event_text
+from conveyor_nb.notebook.job_words import instant_of, outcome, tries
 from conveyor_nb.notebook.markup import Markup, as_page, table, tag
-from conveyor_nb.notebook.panel.event_log import event_text
-from conveyor_nb.notebook.panel.job_table import instant_of, outcome, tries
 
 __all__ = [
     "JOB_HEAD",

@@ -20,6 +20,13 @@ from conveyor_nb.core.text import many_lines, one_line
 from conveyor_nb.flow import FlowNode
 from conveyor_nb.job import Job
 from conveyor_nb.lists import JobCounts, JobList
+from conveyor_nb.notebook.job_words import (
+    job_facts,
+    log_text,
+    options_text,
+    payload_text,
+    result_text,
+)
 from conveyor_nb.notebook.listings import (
     JOB_HEAD,
     Listing,
@@ -30,13 +37,6 @@ from conveyor_nb.notebook.listings import (
     moment,
 )
 from conveyor_nb.notebook.markup import Markup, as_page, table, tag
-from conveyor_nb.notebook.panel.job_detail import (
-    job_facts,
-    log_text,
-    options_text,
-    payload_text,
-    result_text,
-)
 from conveyor_nb.notebook.panel.job_table import page_bounds
 from conveyor_nb.notebook.reads import QueueLine, queue_lines
 from conveyor_nb.notebook.shell.terminal import is_terminal

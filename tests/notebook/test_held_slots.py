@@ -13,7 +13,7 @@ import pytest_asyncio
 from conveyor_nb import Job, MemoryStore, Queue, VirtualClock, Worker
 from conveyor_nb.notebook.commands.magic_output import status_text
 from conveyor_nb.notebook.frames import attempts_frame, workers_frame
-from conveyor_nb.notebook.panel.job_detail import job_facts
+from conveyor_nb.notebook.job_words import job_facts
 from conveyor_nb.notebook.panel.job_table import job_row
 from conveyor_nb.notebook.panel.widget import panel_of
 from conveyor_nb.notebook.panel.workers_panel import worker_rows

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
-from conveyor_nb.core.durations import format_seconds
-from conveyor_nb.core.locks import STILL_AT_WORK
-from conveyor_nb.core.model import EventType, JobState, StoreEvent
+from conveyor_nb.core.model import JobState, StoreEvent
 from conveyor_nb.core.text import one_line
+from conveyor_nb.notebook.event_words import event_text
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
 from conveyor_nb.queue import Queue
 
-__all__ = ["EventsView", "NewestEvents", "event_text"]
+__all__ = ["KEPT", "EventsView", "NewestEvents"]
 
 _MOST_TYPES = 50
 
@@ -104,17 +102,6 @@ def _row(number: int, event: StoreEvent) -> dict[str, Any]:
     }
 
 
-def event_text(event: StoreEvent) -> str:
-    """What an event tells, on one line, besides whose it is."""
-    if (describe := _TEXTS.get(event.type)) is not None:
-        with contextlib.suppress(TypeError, ValueError):  # somebody's own, published by hand
-            return one_line(describe(event.data))
-    told = {key: value for key, value in event.data.items() if key not in _SAID_ELSEWHERE}
-    parts = [f"{one_line(key, 40)}: {one_line(value, 60)}" for key, value in told.items()]
-    return one_line(", ".join(parts))
-
-
-_SAID_ELSEWHERE = frozenset({"previous", "worker_id", "name"})
 _LIGHT = frozenset({type(None), bool, int, float, datetime, JobState})
 _LONGEST = 500
 
@@ -130,52 +117,3 @@ def _light(data: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in data.items()
         if name != "returnvalue"
     }
-
-
-def _name(data: Mapping[str, Any]) -> str:
-    return str(data.get("name", ""))
-
-
-def _named(*parts: str) -> str:
-    return " · ".join(part for part in parts if part)
-
-
-def _retrying(data: Mapping[str, Any]) -> str:
-    delay = data.get("delay")
-    when = f"in {format_seconds(delay)}" if delay else "at once"
-    return f"{when} · {data.get('reason', '')}"
-
-
-def _delayed(data: Mapping[str, Any]) -> str:
-    until = data.get("delay_until")
-    due = f"due {until:%H:%M:%S} UTC" if isinstance(until, datetime) else ""
-    return _named(_name(data), due)
-
-
-_TEXTS: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
-    EventType.WAITING: _name,
-    EventType.WAITING_CHILDREN: _name,
-    EventType.REMOVED: _name,
-    EventType.CANCELLED: _name,
-    EventType.DELAYED: _delayed,
-    EventType.ACTIVE: lambda data: _named(_name(data), f"attempt {data.get('attempt', '?')}"),
-    EventType.COMPLETED: _name,
-    EventType.FAILED: lambda data: _named(_name(data), str(data.get("reason", ""))),
-    EventType.PROGRESS: lambda data: f"{data.get('progress', 0):g} %",
-    EventType.LOG: lambda data: data.get("line", "cleared"),
-    EventType.RETRYING: _retrying,
-    EventType.STALLED: lambda data: data.get("reason", ""),
-    EventType.HELD: lambda data: f"{data.get('reason', '')}; {STILL_AT_WORK}",
-    EventType.FREED: lambda _: "its handler has returned",
-    EventType.PAUSED: lambda data: _paused_name(data),
-    EventType.RESUMED: lambda data: _paused_name(data),
-    EventType.ERROR: lambda data: data.get("error", ""),
-    EventType.WORKER_STARTED: _name,
-    EventType.WORKER_PAUSED: _name,
-    EventType.WORKER_CLOSED: _name,
-}
-
-
-def _paused_name(data: Mapping[str, Any]) -> str:
-    name = str(data.get("job_name", ""))
-    return "all jobs" if name == "__all__" else f"jobs named {name}"

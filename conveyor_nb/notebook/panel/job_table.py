@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, ClassVar
 
-from conveyor_nb.core.freezing import peek
-from conveyor_nb.core.locks import still_at_work
 from conveyor_nb.core.model import JobData, JobState, to_state
-from conveyor_nb.core.text import one_line, shorten
-from conveyor_nb.job import Job
+from conveyor_nb.core.text import shorten
+from conveyor_nb.notebook.job_words import instant_of, outcome, tries
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
 from conveyor_nb.queue import Queue
 
-__all__ = ["PAGE_SIZE", "JobsView", "instant_of", "job_row", "outcome", "page_bounds", "tries"]
+__all__ = ["PAGE_SIZE", "JobsView", "job_row", "page_bounds"]
 
 PAGE_SIZE = 10
 _IN_ORDER = frozenset({JobState.WAITING, JobState.DELAYED, JobState.WAITING_CHILDREN})
@@ -102,50 +99,3 @@ def _progress(job: JobData) -> float | None:
     if job.state is JobState.ACTIVE or (job.progress and job.state is not JobState.COMPLETED):
         return job.progress
     return None
-
-
-def tries(job: JobData | Job) -> str:
-    """How many attempts were begun since the job was added or retried, of how many.
-
-    >>> tries(JobData("emails-1", "send", "emails"))
-    ''
-    """
-    begun = job.attempts_made + (job.state in (JobState.ACTIVE, JobState.COMPLETED))
-    if not begun:
-        return ""
-    return f"{begun}/{job.opts.attempts}" if job.opts.attempts > 1 else f"{begun}"
-
-
-def instant_of(job: JobData | Job) -> tuple[datetime | None, str]:
-    """The instant that says most of a job in its state, and what happened then."""
-    match job.state:
-        case JobState.ACTIVE:
-            return job.processed_at, "started"
-        case JobState.DELAYED:
-            return job.delay_until, "due"
-        case JobState.COMPLETED:
-            return job.completed_at, "completed"
-        case JobState.FAILED:
-            return job.failed_at, "failed"
-        case _:
-            return job.created_at, "added"
-
-
-def outcome(job: JobData | Job) -> str:
-    """What came of the job, or the last that is known of it."""
-    match job.state:
-        case JobState.COMPLETED:
-            result = peek(job, "returnvalue")
-            return "" if result is None else one_line(result)
-        case JobState.WAITING_CHILDREN:
-            waits = f"waits for {job.pending_children_count} of {len(job.children_ids)} children"
-            return one_line("; ".join(filter(None, (waits, job.failed_reason))))
-        case JobState.ACTIVE:
-            return one_line(held_by(job) or (job.logs[-1] if job.logs else ""))
-        case _:
-            return one_line("; ".join(filter(None, (job.failed_reason, held_by(job)))))
-
-
-def held_by(job: JobData | Job) -> str | None:
-    """What there is to say of a job that was to stop, and whose handler is still at work."""
-    return still_at_work(job.state, job.locked_by, job.attempt_logs)

@@ -35,9 +35,10 @@ from conveyor_nb.notebook.listings import (
     job_cells,
     jobs_listing,
     moment,
+    pauses,
 )
 from conveyor_nb.notebook.markup import Markup, as_page, table, tag
-from conveyor_nb.notebook.panel.job_table import page_bounds
+from conveyor_nb.notebook.panel.job_table import PAGE_SIZE
 from conveyor_nb.notebook.reads import QueueLine, queue_lines
 from conveyor_nb.notebook.shell.terminal import is_terminal
 from conveyor_nb.queue import Queue
@@ -126,16 +127,17 @@ def _queue_html(queue: Queue) -> str:
     async def look(
         reads: Reads,
     ) -> tuple[Mapping[JobState, int], frozenset[str], list[JobData]]:
-        counts = await reads.get_job_counts(queue.name)
-        paused = await reads.get_paused_job_names(queue.name)
-        start, end, newest_first = page_bounds(None, 0, sum(counts.values()))
-        jobs = await reads.list_jobs(queue.name, None, start, end)
-        return counts, paused, jobs[::-1] if newest_first else jobs
+        return (
+            await reads.get_job_counts(queue.name),
+            await reads.get_paused_job_names(queue.name),
+            await reads.list_jobs(queue.name, None, 0, PAGE_SIZE, newest_first=True),
+        )
 
     try:
         counts, paused, jobs = read_now(queue.store, look)
     except Exception as error:  # whatever a store raises: the display says so
-        return _page("Queue", queue.name, [], _note(_unread(queue.store, error)))
+        told = f"its store, a {type(queue.store).__name__}, {why_unread(error)}"
+        return _page("Queue", queue.name, [], _note(told))
     total = sum(counts.values())
     more = f"the newest {len(jobs)} of {total:,} jobs" if total > len(jobs) else ""
     return _page("Queue", queue.name, [_counts(counts, paused)], _jobs_table(jobs), _note(more))
@@ -145,7 +147,7 @@ def _store_html(store: StoreInterface) -> str:
     try:
         lines = read_now(store, queue_lines)
     except Exception as error:  # likewise
-        return _page("Store", type(store).__name__, [], _note(_unread(store, error)))
+        return _page("Store", type(store).__name__, [], _note(why_unread(error)))
     return queues_html(store, lines)
 
 
@@ -168,10 +170,6 @@ def queues_html(store: StoreInterface, lines: Iterable[QueueLine]) -> str:
         [],
         table(head, rows) if rows else _note("no queues yet"),
     )
-
-
-def _unread(store: StoreInterface, error: Exception) -> str:
-    return f"its store, a {type(store).__name__}, {why_unread(error)}"
 
 
 def _worker_html(worker: Worker) -> str:
@@ -231,12 +229,7 @@ def _page(kind: str, name: str, beside: Iterable[Markup], *parts: str) -> str:
 
 
 def _counts(counts: Mapping[JobState, int], paused: frozenset[str]) -> Markup:
-    told = counts_in_words(counts)
-    if ALL_NAMES in paused:
-        told.append("paused")
-    elif paused:
-        told.append(f"paused: {one_line(', '.join(sorted(paused)))}")
-    return _told(*told)
+    return _told(*counts_in_words(counts), *filter(None, [pauses(paused)]))
 
 
 def _told(*words: str) -> Markup:

@@ -348,7 +348,7 @@ async def test_a_message_that_makes_no_sense_is_told_and_logged(
 async def test_a_store_that_fails_is_told_and_the_panel_goes_on(
     queue: Queue, panel: Panel, page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(*_: object) -> list[JobData]:
+    async def fail(*_: object, **__: object) -> list[JobData]:
         raise OSError("the disk is full")
 
     with monkeypatch.context() as broken:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from conveyor_nb.clocks.clock import Clock, ScaledClock
 from conveyor_nb.clocks.virtual import VirtualClock
-from conveyor_nb.core.model import ALL_NAMES, JobState
+from conveyor_nb.core.model import JobState
 from conveyor_nb.core.text import fit
 from conveyor_nb.core.worker_info import WorkerStatus
 from conveyor_nb.notebook.commands.command_line import quoted
-from conveyor_nb.notebook.listings import MOST_ROWS, Listing, aligned
+from conveyor_nb.notebook.listings import MOST_ROWS, Listing, aligned, pauses
 from conveyor_nb.notebook.markup import as_page
 from conveyor_nb.notebook.reads import QueueLine
 from conveyor_nb.stores import StoreInterface
@@ -119,7 +119,7 @@ def status_text(lines: Sequence[QueueLine], workers: Mapping[str, Worker]) -> st
     rows = [["queue", *map(str, states), ""]]
     for line in lines:
         told = [f"{line.counts[state]:,}" for state in states]
-        rows.append([line.name, *told, _paused(line.paused)])
+        rows.append([line.name, *told, pauses(line.paused)])
     text = aligned(rows)
     names = [line.name for line in lines]
     mine = {name: one for name, one in workers.items() if one.queue_name in names}
@@ -142,7 +142,7 @@ def queues_frame(lines: Sequence[QueueLine]) -> DataFrame:
     columns: dict[str, list[Any]] = {
         str(state): [line.counts[state] for line in lines] for state in JobState
     }
-    columns["paused"] = [_paused(line.paused) for line in lines]
+    columns["paused"] = [pauses(line.paused) for line in lines]
     columns["workers"] = [len(line.workers) for line in lines]
     frame = DataFrame(columns).astype({name: "int64" for name in columns if name != "paused"})
     frame.index = frame.index.astype("str") if not lines else frame.index
@@ -158,12 +158,6 @@ def queues_listing(frame: DataFrame) -> Listing:
     more = len(frame) - len(rows)
     note = f"… {more:,} more" if more else "" if rows else "no queues yet"
     return Listing(["queue", *map(str, frame.columns)], rows, note)
-
-
-def _paused(names: frozenset[str]) -> str:
-    if ALL_NAMES in names:
-        return "paused"
-    return f"paused: {', '.join(sorted(names))}" if names else ""
 
 
 def _worker_row(named: tuple[str, Worker]) -> list[str]:

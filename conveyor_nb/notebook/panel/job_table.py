@@ -11,7 +11,7 @@ from conveyor_nb.notebook.job_words import instant_of, outcome, tries
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
 from conveyor_nb.queue import Queue
 
-__all__ = ["PAGE_SIZE", "JobsView", "job_row", "page_bounds"]
+__all__ = ["PAGE_SIZE", "JobsView", "job_row"]
 
 PAGE_SIZE = 10
 _IN_ORDER = frozenset({JobState.WAITING, JobState.DELAYED, JobState.WAITING_CHILDREN})
@@ -52,30 +52,22 @@ class JobsView(View):
         total = glance.total if self.state is None else glance.counts[self.state]
         pages = max(1, -(-total // PAGE_SIZE))
         self.page = min(self.page, pages - 1)
-        start, end, newest_first = page_bounds(self.state, self.page, total)
-        jobs = await self.queue.store.list_jobs(self.queue.name, self.state, start, end)
-        if newest_first:
-            jobs.reverse()
+        first = self.page * PAGE_SIZE
+        jobs = await self.queue.store.list_jobs(
+            self.queue.name,
+            self.state,
+            first,
+            first + PAGE_SIZE,
+            newest_first=self.state not in _IN_ORDER,
+        )
         return {
             "state": str(self.state or ""),
             "page": self.page,
             "pages": pages,
             "total": total,
-            "first": self.page * PAGE_SIZE,
+            "first": first,
             "rows": [job_row(job) for job in jobs],
         }
-
-
-def page_bounds(state: JobState | None, page: int, total: int) -> tuple[int, int, bool]:
-    """Where a page begins and ends in the store's own order, and whether to turn it round.
-
-    >>> page_bounds(JobState.WAITING, 1, 25), page_bounds(JobState.FAILED, 2, 25)
-    ((10, 20, False), (0, 5, True))
-    """
-    first = page * PAGE_SIZE
-    if state in _IN_ORDER:
-        return first, first + PAGE_SIZE, False
-    return max(0, total - first - PAGE_SIZE), max(0, total - first), True
 
 
 def job_row(job: JobData) -> dict[str, Any]:

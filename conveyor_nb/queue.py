@@ -32,7 +32,7 @@ from conveyor_nb.registry import HandlerFunction, install_handler
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.stores.events import EventBus, EventHandler, EventStream
 from conveyor_nb.stores.following import QueueChanges
-from conveyor_nb.stores.reads import describe_queue
+from conveyor_nb.stores.reads import describe_queue, queue_in_words
 
 __all__ = ["Queue"]
 
@@ -107,9 +107,13 @@ class Queue(Displayable, Adding, Looking, Maintaining):
                     left = max(0.0, timeout - spent)
                 change = await changes.next(left)
                 if change is None:
-                    raise TimeoutError(f"{self!r} still has work after {timeout:g}s")
+                    raise TimeoutError(f"{await self._told()} still has work after {timeout:g}s")
                 if change.type == EventType.DISCONNECTED:
                     return  # all work is gone, and of new one nobody would be told here
+
+    async def _told(self) -> str:
+        """What ``repr`` says, for who can await it."""
+        return f"<Queue {inline(self.name)}: {await queue_in_words(self.store, self.name)}>"
 
     async def _has_work(self) -> bool:
         counts = await self.store.get_job_counts(self.name)

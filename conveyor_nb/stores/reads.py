@@ -34,8 +34,10 @@ __all__ = [
     "counts_in_words",
     "describe_queue",
     "describe_store",
+    "queue_in_words",
     "read_now",
     "reads_of",
+    "store_in_words",
     "why_unread",
 ]
 
@@ -278,20 +280,10 @@ def counts_in_words(counts: Mapping[JobState, int]) -> list[str]:
     return [f"{count:,} {state}" for state, count in counts.items() if count] or ["no jobs"]
 
 
-def describe_queue(store: Readable, name: str) -> str:
-    """A queue's jobs and pauses in a few words, such as ``"12 waiting, 4 active, paused"``.
-
-    Of a store that can't be read it says why. It never raises.
-    """
-
-    async def look(reads: Reads) -> tuple[Mapping[JobState, int], frozenset[str]]:
-        return await reads.get_job_counts(name), await reads.get_paused_job_names(name)
-
-    try:
-        counts, paused = read_now(store, look)
-    except Exception as error:  # whatever a store raises
-        return f"in a {fit(type(store).__name__)} that {why_unread(error)}"
-    parts = counts_in_words(counts)
+async def queue_in_words(reads: Reads, name: str) -> str:
+    """A queue's jobs and pauses in a few words, such as ``"12 waiting, 4 active, paused"``."""
+    parts = counts_in_words(await reads.get_job_counts(name))
+    paused = await reads.get_paused_job_names(name)
     if ALL_NAMES in paused:
         return ", ".join([*parts, "paused"])
     names = sorted(paused)
@@ -300,19 +292,27 @@ def describe_queue(store: Readable, name: str) -> str:
     return ", ".join(parts)
 
 
-def describe_store(store: Readable) -> str:
-    """What a store holds in a few words, such as ``"12 jobs in 3 queues"``; it never raises."""
+async def store_in_words(reads: Reads) -> str:
+    """What a store holds in a few words, such as ``"12 jobs in 3 queues"``."""
+    names = await reads.list_queues()
+    counts = [await reads.get_job_counts(name) for name in names]
+    return f"{sum(sum(one.values()) for one in counts):,} jobs in {len(names):,} queues"
 
-    async def look(reads: Reads) -> tuple[int, int]:
-        names = await reads.list_queues()
-        counts = [await reads.get_job_counts(name) for name in names]
-        return sum(sum(one.values()) for one in counts), len(names)
 
+def describe_queue(store: Readable, name: str) -> str:
+    """A queue in a few words, or why its store can't be read; it never raises."""
     try:
-        jobs, queues = read_now(store, look)
+        return read_now(store, lambda reads: queue_in_words(reads, name))
+    except Exception as error:  # whatever a store raises
+        return f"in a {fit(type(store).__name__)} that {why_unread(error)}"
+
+
+def describe_store(store: Readable) -> str:
+    """A store in a few words, or why it can't be read; it never raises."""
+    try:
+        return read_now(store, store_in_words)
     except Exception as error:  # whatever a store raises
         return why_unread(error)
-    return f"{jobs:,} jobs in {queues:,} queues"
 
 
 def why_unread(error: Exception) -> str:

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from pandas.testing import assert_frame_equal
 
-from conveyor_nb import Job, MemoryStore, Queue, ReadTimeoutError, VirtualClock, Worker
+from conveyor_nb import Job, MemoryStore, Queue, ReadTimeoutError, VirtualClock, Worker, progress
 from conveyor_nb.notebook import render
 from conveyor_nb.notebook.panel.queue_view import TABS, QueueView
 from conveyor_nb.notebook.panel.queues_view import QueuesView
@@ -109,9 +109,32 @@ async def test_a_panel_reads_by_awaiting_alone(
             await view.do("tab", tab=tab)
         assert await views[0].read() == await views[1].read()
     overviews = [await QueuesView(store).read() for store in (near, far)]
-    assert overviews[0]["queues"]["cards"] == overviews[1]["queues"]["cards"]
+    assert overviews[0]["queues"].pop("store") == "<MemoryStore: 4 jobs in 2 queues>"
+    assert overviews[1]["queues"].pop("store") == "<FarStore: 4 jobs in 2 queues>"
+    assert overviews[0] == overviews[1]
+    assert repr(there) == "<Panel of queue emails>", "it is logged when a store fails"
     await there._send_frame(1)
     assert there.head == here.head
+
+
+async def send(job: Job) -> str:
+    return "sent"
+
+
+@pytest.mark.asyncio
+async def test_what_is_awaited_of_a_store_that_takes_time_takes_no_thread(
+    far: FarStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reads, "Thread", None)
+    queue = Queue("images", store=far)
+    assert isinstance(far.clock, VirtualClock)
+    ends = await asyncio.gather(queue.join("1s"), far.clock.advance("2s"), return_exceptions=True)
+    assert "<Queue images: 1 waiting, paused> still has work" in str(ends[0])
+    jobs = await queue.get_jobs()
+    async with Worker("images", send, store=far):
+        await queue.resume()
+        assert [job.returnvalue async for job in progress(jobs)] == ["sent"]
+    assert list((await queue.to_frame_async())["returnvalue"]) == ["sent"]
 
 
 # -- stores that don't answer ------------------------------------------------------------------

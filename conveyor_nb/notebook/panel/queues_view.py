@@ -8,6 +8,7 @@ from conveyor_nb.core.model import ALL_NAMES, JobState
 from conveyor_nb.core.text import shown
 from conveyor_nb.notebook.panel.queue_view import sendable
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.stores.reads import store_in_words
 
 __all__ = ["QueuesView"]
 
@@ -31,7 +32,7 @@ class QueuesView:
         names = await self.store.list_queues()
         cards = [await self._card(name) for name in names[:_MOST_CARDS]]
         told = {
-            "store": repr(self.store),
+            "store": f"<{type(self.store).__name__}: {await store_in_words(self.store)}>",
             "cards": cards,
             "more": len(names) - len(cards),
             "read_only": self.read_only,

@@ -21,7 +21,7 @@ from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.core.checks import check_flag
 from conveyor_nb.core.errors import FAULTS, ConveyorError
 from conveyor_nb.core.model import EventType, StoreEvent
-from conveyor_nb.core.text import error_line, one_line, shown
+from conveyor_nb.core.text import error_line, inline, one_line, shown
 from conveyor_nb.notebook.commands.command_line import Mistake
 from conveyor_nb.notebook.panel.feed import Feed
 from conveyor_nb.notebook.panel.modules import bundle, style_sheet
@@ -92,7 +92,10 @@ class Panel(anywidget.AnyWidget):
         _panels.append(self)
 
     def __repr__(self) -> str:
-        return f"<Panel of {self._store if self._view is None else self._view.queue!r}>"
+        # nothing is read for it: it goes into logs, and the loop must not stand still for that
+        if self._view is None:
+            return f"<Panel of a {type(self._store).__name__}>"
+        return f"<Panel of queue {inline(self._view.queue.name)}>"
 
     @property
     def queue(self) -> Queue | None:

@@ -87,9 +87,10 @@ async def test_a_panel_is_told_when_a_slot_is_held_and_when_it_is_free(
     panel.receive({"do": "drawn", "view": "page", "frame": await frames.get()})
     assert [row["held"] for row in panel.workers] == [2]
     held.go_on.set()
-    told: set[str] = set()
     while panel.workers[0]["held"]:
         panel.receive({"do": "drawn", "view": "page", "frame": await frames.get()})
-        told |= {row["type"] for row in panel.events["rows"]}
-    assert {"job:freed", "job:retrying"} <= told
+    panel.receive({"do": "tab", "view": "page", "n": 2, "tab": "events"})
+    while panel.tab != "events":
+        panel.receive({"do": "drawn", "view": "page", "frame": await frames.get()})
+    assert {"job:freed", "job:retrying"} <= {row["type"] for row in panel.events["rows"]}
     panel.close()

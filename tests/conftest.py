@@ -39,6 +39,7 @@ EXIT_CODE = pytest.StashKey[int]()
 STUBBORN = 1.0
 """Seconds after which a test that is past its time limit and still runs is stopped once more."""
 
+CasesOf = Callable[[Callable[..., object]], list[pytest.Function]]
 StartChild = Callable[..., contextlib.AbstractContextManager[subprocess.Popen[str]]]
 
 
@@ -84,8 +85,10 @@ async def _loop_left_as_found() -> AsyncIterator[None]:
         left = {task for task in left if not task.done()}
         await asyncio.sleep(0)
     del before
-    # Whatever hangs in a cycle is destroyed now, and so warns now, in the test that left it.
+    # Whatever hangs in a cycle is destroyed now, and so warns now, in the test that left it. What
+    # is alive even so, such as modules, is left out of later collections: they take no time then.
     gc.collect()
+    gc.freeze()
     if left:
         lines = "\n".join(f"  {task!r}" for task in left)
         pytest.fail(f"the test left {len(left)} running task(s):\n{lines}", pytrace=False)
@@ -207,6 +210,17 @@ def start_child() -> StartChild:
                 child.kill()
 
     return start
+
+
+@pytest.fixture(scope="session")
+def cases_of(request: pytest.FixtureRequest) -> CasesOf:
+    """Gives the cases of a test that this run has, to begin all of them at once."""
+
+    def cases(function: Callable[..., object]) -> list[pytest.Function]:
+        tests = [one for one in request.session.items if isinstance(one, pytest.Function)]
+        return [one for one in tests if one.function is function]
+
+    return cases
 
 
 def chromium_path() -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     told = conditions(plan)
     figures: list[Figure] = []
     for name in options.which:
+        if options.quick:
+            gc.freeze()  # else it is mostly full collections of all that is loaded
         figures += _measure(name, plan, with_peers=not options.no_peers)
     print(table(figures, told))
     if options.json:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import ast
 import contextlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
+from jupyter_core.utils import ensure_event_loop
+
+if TYPE_CHECKING:
+    from ..conftest import CasesOf
 
 PATIENCE = 60
 """Seconds after which a kernel that says nothing is given up; no test waits for this."""
@@ -144,12 +149,13 @@ def loaded_kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
 @pytest.fixture
 def kernel(loaded_kernel: Kernel) -> Kernel:
     """The module's kernel with no queues or workers; time stands still, ids are emails-1, ..."""
-    loaded_kernel.do("%reset -f\n%load_ext conveyor_nb")
+    # it collects what the test before has left; what is alive is left out of later collections
+    loaded_kernel.do("%reset -f\n%load_ext conveyor_nb\n__import__('gc').freeze()")
     loaded_kernel.do("%conveyor reset --clock virtual --ids sequential --seed 1")
     return loaded_kernel
 
 
-NewKernel = Callable[[], contextlib.AbstractContextManager[Kernel]]
+NewKernel = Callable[..., contextlib.AbstractContextManager[Kernel]]
 
 
 @pytest.fixture
@@ -160,5 +166,53 @@ def kernel_log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def new_kernel(kernel_log: Path) -> NewKernel:
-    """Starts a kernel of its own for a test that also looks at how it ends."""
-    return lambda: running_kernel(kernel_log)
+    """Starts a kernel of its own for a test that also looks at how it ends.
+
+    What that writes to its terminal goes to ``kernel_log``, or to the file given.
+    """
+    return lambda log=kernel_log: running_kernel(log)
+
+
+Together = Callable[..., Any]
+AT_ONCE = 4
+"""How many cases run together: they start kernels, and wait for these."""
+
+_BEGUN = pytest.StashKey[dict[str, Future[Any]]]()
+
+
+@pytest.fixture(scope="module")
+def case_pool() -> Iterator[ThreadPoolExecutor]:
+    """The threads in which cases run together."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield pool
+
+
+@pytest.fixture
+def together(
+    request: pytest.FixtureRequest,
+    cases_of: CasesOf,
+    case_pool: ThreadPoolExecutor,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Together:
+    """Runs all cases of a test at once, as each would mostly wait: the first one asks for it.
+
+    It is called with a function, which gets the parameters of a case and a folder of its own;
+    each test gets what the function gave for its case, or what it raised.
+    """
+
+    def run(function: Callable[..., Any]) -> Any:
+        begun = request.config.stash.setdefault(_BEGUN, {})
+        if request.node.nodeid not in begun:
+            for case in cases_of(request.function):
+                folder = tmp_path_factory.mktemp("case")
+                begun[case.nodeid] = case_pool.submit(_in_thread, function, case, folder)
+        return begun[request.node.nodeid].result()
+
+    return run
+
+
+def _in_thread(function: Callable[..., Any], case: pytest.Function, folder: Path) -> Any:
+    try:
+        return function(**case.callspec.params, folder=folder)
+    finally:
+        ensure_event_loop().close()  # that of the thread, which Jupyter's clients have made

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from conveyor_nb.cli import main
 
 if TYPE_CHECKING:
     from ..conftest import StartChild
+    from .conftest import Together
 
 COMMAND = [sys.executable, "-m", "conveyor_nb", "demo"]
 
@@ -104,23 +106,32 @@ def test_a_cell_that_fails_is_told_in_one_line(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send on Windows")
 @pytest.mark.parametrize("where", ["foreground", "background"])
-def test_ctrl_c_ends_it_and_its_kernel(where: str, tmp_path: Path, start_child: StartChild) -> None:
+def test_ctrl_c_ends_it_and_its_kernel(
+    together: Together, start_child: StartChild, where: str
+) -> None:
+    kernel, ended = together(partial(interrupt_a_demo, start_child))
+    assert ended == (130, "")
+    with pytest.raises(ProcessLookupError):
+        os.kill(kernel, 0)
+
+
+def interrupt_a_demo(
+    start_child: StartChild, where: str, folder: Path
+) -> tuple[int, tuple[int, str]]:
+    """End a demo by Ctrl-C; gives the process of its kernel, and the demo's status and errors."""
     # a script's background ignores interrupts
     ignoring = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"] if where == "background" else []
     notebook = write_notebook(
-        tmp_path / "endless.ipynb",
+        folder / "endless.ipynb",
         "import os, pathlib, time\n"
         "with open('fifo', 'w') as fifo: fifo.write(str(os.getpid()))\n"
         "time.sleep(600)",
     )
-    os.mkfifo(fifo := tmp_path / "fifo")
+    os.mkfifo(fifo := folder / "fifo")
     with start_child(
         [*ignoring, *COMMAND, notebook], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:
         kernel = int(fifo.read_text())
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-
-    assert (process.returncode, err) == (130, "")
-    with pytest.raises(ProcessLookupError):
-        os.kill(kernel, 0)
+        return kernel, (process.returncode, err)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from .conftest import Kernel, NewKernel
+    from .conftest import Kernel, NewKernel, Together
 
 TASKS = "{task.get_coro().__qualname__ for task in __import__('asyncio').all_tasks()}"
 CLOSED = "from conveyor_nb.notebook.shell import session\nawait asyncio.gather(*session._closing)"
@@ -235,9 +236,19 @@ atexit.register(look)
 
 @pytest.mark.parametrize("last", ["pass", "%unload_ext conveyor_nb", "%reload_ext conveyor_nb"])
 def test_a_kernel_that_ends_leaves_nothing_pending(
-    new_kernel: NewKernel, kernel_log: Path, last: str
+    together: Together, new_kernel: NewKernel, last: str
 ) -> None:
-    with new_kernel() as kernel:
+    log = together(partial(end_a_kernel, new_kernel))
+    assert "left at the end: nothing" in log
+    assert "pending" not in log
+    assert "Traceback" not in log
+    assert "never awaited" not in log
+
+
+def end_a_kernel(new_kernel: NewKernel, last: str, folder: Path) -> str:
+    """End a kernel with jobs at work after a last cell; gives what it wrote to its terminal."""
+    log = folder / "kernel.log"
+    with new_kernel(log) as kernel:
         kernel.do(LOOK_AT_THE_END)
         kernel.do("%load_ext conveyor_nb\nfrom conveyor_nb import *")
         kernel.do("%%worker emails --concurrency 5\nprint('begun')\nawait asyncio.Event().wait()")
@@ -254,8 +265,4 @@ def test_a_kernel_that_ends_leaves_nothing_pending(
         kernel.do(last)
         begun = time.monotonic()
     assert time.monotonic() - begun < 2 + KERNELS_OWN
-    log = kernel_log.read_text()
-    assert "left at the end: nothing" in log
-    assert "pending" not in log
-    assert "Traceback" not in log
-    assert "never awaited" not in log
+    return log.read_text()

@@ -241,7 +241,9 @@ def test_pausing_a_queue_and_a_job_name(kernel: Kernel) -> None:
 
 def test_stopping_a_worker_whose_handler_does_not_stop(kernel: Kernel) -> None:
     kernel.do(
-        "from conveyor_nb import Queue\nimport threading\ngo_on = threading.Event()\n"
+        "from conveyor_nb import Queue, default_store\nimport threading\n"
+        "default_store().clock.patience = 0.02  # the thread is at rest\n"
+        "go_on = threading.Event()\n"
         "@Queue('stuck').worker\ndef wait(job):\n    go_on.wait()"
     )
     kernel.do("%conveyor add stuck send")

@@ -8,10 +8,14 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from ..conftest import CasesOf
 
 pexpect: Any = pytest.importorskip("pexpect", reason="IPython needs it where there are terminals")
 
@@ -30,6 +34,7 @@ OPTIONS = (
 )
 MOVES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 """What tells a terminal where to write."""
+MOVE_BEGUN = re.compile(r"\x1b(\[[0-9;?]*)?$")
 
 BAD_END = re.compile(r"Traceback|Error|Warning|destroyed|never awaited")
 
@@ -46,7 +51,9 @@ class Terminal:
         self.simple = simple
         self._pipe = directory / "go"
         os.mkfifo(self._pipe)
-        self._written = ""
+        self._partly = ""
+        self.everything = ""
+        """All that was written, but for what tells a terminal where to write."""
         self._cells = 0
         self._begin = 0
         self._child = pexpect.spawn(
@@ -60,11 +67,6 @@ class Terminal:
             dimensions=(50, 160),
         )
         self._child.delaybeforesend = None
-
-    @property
-    def everything(self) -> str:
-        """All that was written."""
-        return MOVES.sub("", self._written)
 
     @property
     def out(self) -> str:
@@ -138,23 +140,21 @@ class Terminal:
     def _read(self) -> bool:
         """Read some of what is written; ``False`` if there will be no more."""
         try:
-            self._written += self._child.read_nonblocking(65_536, timeout=PATIENCE)
+            written = self._partly + self._child.read_nonblocking(65_536, timeout=PATIENCE)
         except pexpect.EOF:
             return False
+        part = MOVE_BEGUN.search(written)
+        end = part.start() if part else len(written)
+        self._partly = written[end:]
+        self.everything += MOVES.sub("", written[:end])
         return True
 
 
-@contextlib.contextmanager
-def running_terminal(directory: Path, *, simple: bool) -> Iterator[Terminal]:
-    """Open a terminal with the extension loaded, and end it."""
-    terminal = Terminal(directory, simple=simple)
-    try:
-        assert terminal.run("%load_ext conveyor_nb") == ""
-        terminal.run("import asyncio, os, threading, time; from conveyor_nb import *")
-        terminal.run("wait_for_go = lambda: open('go').read()")
-        yield terminal
-    finally:
-        terminal.close()
+def load(terminal: Terminal) -> None:
+    """Load the extension, and what the tests use."""
+    assert terminal.run("%load_ext conveyor_nb") == ""
+    terminal.run("import asyncio, os, threading, time; from conveyor_nb import *")
+    terminal.run("wait_for_go = lambda: open('go').read()")
 
 
 KINDS = {"prompt": False, "simple-prompt": True}
@@ -167,8 +167,9 @@ def loaded(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Terminal]:
     """One terminal of each kind for the module."""
-    directory = tmp_path_factory.mktemp("terminal")
-    with running_terminal(directory, simple=request.param) as terminal:
+    terminal = Terminal(tmp_path_factory.mktemp("terminal"), simple=request.param)
+    with contextlib.closing(terminal):
+        load(terminal)
         yield terminal
 
 
@@ -178,14 +179,6 @@ def terminal(loaded: Terminal) -> Terminal:
     loaded.run("%conveyor reset --ids sequential")
     loaded.run("go, begun, emails = asyncio.Event(), asyncio.Event(), Queue('emails')")
     return loaded
-
-
-@pytest.fixture(params=KINDS.values(), ids=list(KINDS))
-def new_terminal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Terminal]:
-    """One for a test that looks at how it ends."""
-    with running_terminal(tmp_path, simple=request.param) as terminal:
-        terminal.run("begun = asyncio.Event()")
-        yield terminal
 
 
 DONE = "os.write(1, b'job ' b'done\\n')"
@@ -337,31 +330,68 @@ IN_FLIGHT = (
 
 
 def start_jobs(terminal: Terminal) -> None:
+    terminal.run("begun = asyncio.Event()")
     terminal.run(IN_FLIGHT)
     terminal.run("Queue('plain').worker()(lambda job: threading.Event().wait())")
     add = "await Queue('{}').add_bulk([{{'name': 'send'}}] * 5)"
     terminal.run(f"{add.format('plain')}; {add.format('emails')}; await begun.wait()")
 
 
-def test_unloading_stops_jobs_and_leaves_the_shell_as_it_was(new_terminal: Terminal) -> None:
+def test_unloading_stops_jobs_and_leaves_the_shell_as_it_was(terminal: Terminal) -> None:
     look = "[one in vars(get_ipython()) for one in ('should_run_async', '_atexit_once')]"
-    start_jobs(new_terminal)
-    assert new_terminal.value(look) == [True, True]
-    lines = sorted(new_terminal.run("%unload_ext conveyor_nb").splitlines())
+    start_jobs(terminal)
+    assert terminal.value(look) == [True, True]
+    lines = sorted(terminal.run("%unload_ext conveyor_nb").splitlines())
     assert lines[:2] == ["cleaned up"] * 2
     assert len(lines) == 3
     assert lines[2].startswith("workers emails, plain are closed")
     waiting = "(await Queue('{}').get_job_counts())['waiting']"
     both = f"{waiting.format('emails')}, {waiting.format('plain')}"
-    assert new_terminal.value(both) == (5, 4), "all are back but that of the thread that goes on"
-    assert new_terminal.value(look) == [False, False]
-    assert "not found" in new_terminal.run("%conveyor")
+    assert terminal.value(both) == (5, 4), "all are back but that of the thread that goes on"
+    assert terminal.value(look) == [False, False]
+    assert "not found" in terminal.run("%conveyor")
+    load(terminal)
 
 
+@pytest.fixture(scope="module")
+def ended(
+    cases_of: CasesOf, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Terminal, int]]:
+    """Terminals that have ended with jobs in flight, by the test that is to look, and how.
+
+    All of them were at work at the same time, as most of it is waiting.
+    """
+    cases = {
+        one.nodeid: one.callspec.params for one in cases_of(test_exit_with_jobs_in_flight_ends_well)
+    }
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(len(cases)) as pool:
+        terminals = []
+        for case in cases.values():
+            terminals.append(
+                Terminal(tmp_path_factory.mktemp("terminal"), simple=bool(case["simple"]))
+            )
+            stack.callback(terminals[-1].close)
+        statuses = pool.map(end_with_jobs, terminals, [case["last"] for case in cases.values()])
+        return dict(zip(cases, zip(terminals, statuses, strict=True), strict=True))
+
+
+def end_with_jobs(terminal: Terminal, last: str) -> int:
+    """Type ``exit`` when jobs run, after a last cell; gives the status of the process."""
+    load(terminal)
+    start_jobs(terminal)
+    terminal.run(last)
+    return terminal.end()
+
+
+@pytest.mark.parametrize("simple", KINDS.values(), ids=list(KINDS))
 @pytest.mark.parametrize("last", ["pass", "%unload_ext conveyor_nb", "%reload_ext conveyor_nb"])
-def test_exit_with_jobs_in_flight_ends_well(new_terminal: Terminal, last: str) -> None:
-    start_jobs(new_terminal)
-    new_terminal.run(last)
-    assert new_terminal.end() == 0
-    assert new_terminal.everything.count("cleaned up") == 2
-    assert BAD_END.search(new_terminal.out) is None
+def test_exit_with_jobs_in_flight_ends_well(
+    ended: dict[str, tuple[Terminal, int]],
+    request: pytest.FixtureRequest,
+    simple: bool,
+    last: str,
+) -> None:
+    terminal, status = ended[request.node.nodeid]
+    assert status == 0
+    assert terminal.everything.count("cleaned up") == 2
+    assert BAD_END.search(terminal.out) is None

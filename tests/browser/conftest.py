@@ -34,7 +34,10 @@ SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
 }
 
-CONFIG = {"LabApp": {"expose_app_in_browser": True}}
+CONFIG = {
+    "LabApp": {"expose_app_in_browser": True},
+    "KernelRestarter": {"time_to_dead": 0.1},  # seconds after which one that ended is missed
+}
 
 PATIENCE = 30_000.0
 """Milliseconds that the browser waits for what must come to pass, on a slow machine too."""
@@ -65,8 +68,15 @@ class NotebookPage:
         prompt = self.page.locator(".jp-Notebook .jp-Cell .jp-InputPrompt").nth(number)
         before = prompt.inner_text()
         self.start(number)
-        expect(prompt).not_to_have_text(before)
-        expect(prompt).to_have_text(re.compile(r"\[\d+\]:"))
+        # looked at whenever the page is drawn, where `expect` waits longer and longer
+        self.page.wait_for_function(
+            """([number, before]) => {
+                const prompts = document.querySelectorAll(".jp-Notebook .jp-Cell .jp-InputPrompt");
+                const now = prompts[number].innerText;
+                return now !== before && /\\[\\d+\\]:/.test(now);
+            }""",
+            arg=[number, before],
+        )
 
     def start(self, number: int) -> None:
         """Run a cell, and go on at once."""
@@ -80,14 +90,17 @@ class NotebookPage:
         )
 
 
-@pytest.fixture(scope="session")
-def server(
+@pytest.fixture(scope="module")
+def started_server(
     checkout: Path,
     chromium: str,
     start_child: StartChild,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Server]:
-    """JupyterLab with its own settings, on a free port, with kernels of this very Python."""
+) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+    """JupyterLab with its own settings, on a free port, with kernels of this very Python.
+
+    It may not be ready: the browser starts meanwhile.
+    """
     folder = tmp_path_factory.mktemp("notebooks")
     home = tmp_path_factory.mktemp("jupyter")
     nbformat.write(v4.new_notebook(), folder / "start.ipynb")
@@ -104,19 +117,14 @@ def server(
         env={**os.environ, **own, "PYTHONPATH": str(checkout), "TZ": "UTC"},
         stdout=subprocess.PIPE,
     ) as process:
-        assert process.stdout is not None
-        lines = (line.strip() for line in process.stdout)
-        address = next((line for line in lines if line.startswith("http")), None)
-        if address is None:
-            pytest.fail("JupyterLab ended before it was ready", pytrace=False)
-        yield Server(address.replace("/tree/start.ipynb", ""), folder)
+        yield folder, process
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(60)
 
 
 @pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
+def browser(chromium: str, started_server: tuple[Path, subprocess.Popen[str]]) -> Iterator[Browser]:
     """A browser without a window.
 
     Of one module only: as long as it runs, asyncio takes this thread for a running loop.
@@ -125,6 +133,18 @@ def browser(chromium: str) -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(started_server: tuple[Path, subprocess.Popen[str]], browser: Browser) -> Server:
+    """JupyterLab, ready for a page."""
+    folder, process = started_server
+    assert process.stdout is not None
+    lines = (line.strip() for line in process.stdout)
+    address = next((line for line in lines if line.startswith("http")), None)
+    if address is None:
+        pytest.fail("JupyterLab ended before it was ready", pytrace=False)
+    return Server(address.replace("/tree/start.ipynb", ""), folder)
 
 
 class Lab:
@@ -166,13 +186,30 @@ class Lab:
         )
         return NotebookPage(self.page, self.folder)
 
+    def begin(self, name: str) -> None:
+        """Start the kernel of a notebook that will be opened later; it takes a second."""
+        self.page.evaluate(
+            """path => {
+                const { baseUrl, token } = jupyterapp.serviceManager.serverSettings;
+                const kernel = { name: "python3" };
+                // not through JupyterLab, which would take the kernel's widgets for another page's
+                void fetch(`${baseUrl}api/sessions`, {
+                    method: "POST",
+                    headers: { Authorization: `token ${token}` },
+                    body: JSON.stringify({ path, name: path, type: "notebook", kernel }),
+                });
+            }""",
+            f"{name}.ipynb",
+        )
+
     def close_notebook(self) -> None:
         """End the notebook's kernel and take it off the page, without a question."""
         self.page.evaluate(
-            """async () => {
+            """() => {
                 const notebook = jupyterapp.shell.currentWidget;
-                await notebook?.sessionContext?.shutdown();
+                const id = notebook?.sessionContext?.session?.id;
                 notebook?.dispose();
+                if (id) void jupyterapp.serviceManager.sessions.shutdown(id);
             }"""
         )
 
@@ -198,8 +235,19 @@ def shared_lab(browser: Browser, server: Server) -> Iterator[Lab]:
 def open_notebook(
     shared_lab: Lab, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., NotebookPage]]:
-    """Opens the test's notebook with the given cells."""
-    yield lambda *cells: shared_lab.open(name_of(request), *cells)
+    """Opens the test's notebook with the given cells; the next one's kernel starts meanwhile."""
+    items = request.session.items
+    following = items[items.index(request.node) + 1 :]
+    uses = (one for one in following if request.fixturename in getattr(one, "fixturenames", ()))
+    next_one = next(uses, None)
+
+    def open_it(*cells: str) -> NotebookPage:
+        notebook = shared_lab.open(name_of(request.node), *cells)
+        if next_one is not None:
+            shared_lab.begin(name_of(next_one))
+        return notebook
+
+    yield open_it
     shared_lab.close_notebook()
     shared_lab.check()
 
@@ -210,10 +258,10 @@ def open_alone(
 ) -> Iterator[Callable[..., NotebookPage]]:
     """The same in a page of its own, which JupyterLab may fill with questions."""
     lab = Lab(browser, server)
-    yield lambda *cells: lab.open(name_of(request), *cells)
+    yield lambda *cells: lab.open(name_of(request.node), *cells)
     lab.close()
 
 
-def name_of(request: pytest.FixtureRequest) -> str:
+def name_of(item: pytest.Item) -> str:
     """A notebook's name for a test."""
-    return re.sub("[^a-z0-9]+", "-", request.node.name.lower())
+    return re.sub("[^a-z0-9]+", "-", item.name.lower())

@@ -14,7 +14,6 @@ from weakref import WeakKeyDictionary, WeakSet
 from conveyor_nb.core.errors import HandlerReplacedWarning
 from conveyor_nb.core.handlers import ALL_OTHERS, Handler, Handlers, check_handler
 from conveyor_nb.core.text import shown
-from conveyor_nb.core.worker_info import WorkerStatus
 from conveyor_nb.core.worker_options import DecoratorKeywords, StartKeywords
 from conveyor_nb.stores import StoreInterface, check_store
 from conveyor_nb.worker import Worker
@@ -25,6 +24,7 @@ __all__ = [
     "install_handler",
     "install_worker",
     "named_workers",
+    "next_version",
     "restart_worker",
     "take_named_workers",
 ]
@@ -83,6 +83,11 @@ _parts: WeakKeyDictionary[Worker, dict[str, _Part]] = WeakKeyDictionary()
 """What workers are made of whose handlers were given one by one, the newest last."""
 
 
+def next_version(before: Worker | None) -> int:
+    """The version of a worker that takes over from another one, or from none."""
+    return ((before and before.version) or 0) + 1
+
+
 def install_worker(
     queue_name: str,
     handler: Handler,
@@ -99,7 +104,7 @@ def install_worker(
 
     Args:
         queue_name, handler, store, options: see ``Worker``.
-        version: what its ``version`` is to be; if not given, one more than that of the old one.
+        version: what its ``version`` is to be, if not that after the old one's.
         job_name: the handler is for jobs of this name; the new worker has it beside those that
             the old one had for others. Of options that were given with several of them the
             newest hold.
@@ -119,7 +124,7 @@ def install_worker(
             options = {**part.options, **options}
         options["auto_start"] = auto_start
     worker = Worker(queue_name, taken, store=store, **options)
-    worker.version = version or ((before and before.version) or 0) + 1
+    worker.version = next_version(before) if version is None else version
     if parts:
         _parts[worker] = parts
     return _install(worker)
@@ -162,8 +167,7 @@ def install_handler(
 def _leaves_names(before: Worker, queue_name: str, job_name: str) -> bool:
     """Whether a handler for one name leaves jobs without any, whose handler was ``before``'s."""
     is_for_all = before.queue_name == queue_name and not isinstance(before.handler, Mapping)
-    at_work = before.status not in (WorkerStatus.CLOSING, WorkerStatus.CLOSED)
-    return is_for_all and at_work and job_name != ALL_OTHERS
+    return is_for_all and not before.status.is_over and job_name != ALL_OTHERS
 
 
 def _can_have_worker(handler: Handler) -> bool:
@@ -193,7 +197,7 @@ def restart_worker(name: str, *, store: StoreInterface | None = None) -> Worker:
         names = ", ".join(map(repr, sorted(known))) or "none"
         raise ValueError(f"no worker {shown(name)}; the named workers are: {names}")
     worker = known[name]
-    if worker.status in (WorkerStatus.CLOSING, WorkerStatus.CLOSED):
+    if worker.status.is_over:
         successor = worker.successor()
         successor.version = worker.version
         if worker in _parts:

@@ -19,6 +19,28 @@ class WorkerStatus(Word):
     CLOSING = "closing"
     CLOSED = "closed"
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether it takes jobs, or would if it were not paused."""
+        return self in (WorkerStatus.RUNNING, WorkerStatus.PAUSED)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it will never take jobs again: it is closed, or about to be."""
+        return self in (WorkerStatus.CLOSING, WorkerStatus.CLOSED)
+
+    @property
+    def in_words(self) -> str:
+        """What a person who starts and stops workers calls it.
+
+        >>> WorkerStatus.CLOSING.in_words, WorkerStatus.PAUSED.in_words
+        ('stopping', 'paused')
+        """
+        return _IN_WORDS.get(self, self.value)
+
+
+_IN_WORDS = {WorkerStatus.CLOSING: "stopping", WorkerStatus.CLOSED: "stopped"}
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class WorkerInfo:

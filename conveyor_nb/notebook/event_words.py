@@ -9,7 +9,7 @@ from typing import Any
 
 from conveyor_nb.core.durations import format_seconds
 from conveyor_nb.core.locks import STILL_AT_WORK
-from conveyor_nb.core.model import EventType, StoreEvent
+from conveyor_nb.core.model import ALL_NAMES, EventType, StoreEvent
 from conveyor_nb.core.text import one_line
 
 __all__ = ["event_text"]
@@ -74,4 +74,4 @@ _TEXTS: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
 
 def _paused_name(data: Mapping[str, Any]) -> str:
     name = str(data.get("job_name", ""))
-    return "all jobs" if name == "__all__" else f"jobs named {name}"
+    return "all jobs" if name == ALL_NAMES else f"jobs named {name}"

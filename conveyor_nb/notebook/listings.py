@@ -8,7 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from conveyor_nb.core.model import ALL_NAMES, JobData, JobState, StoreEvent
+from conveyor_nb.core.model import JobData, JobState, StoreEvent
 from conveyor_nb.core.text import inline, one_line, width
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.flow import FlowNode
@@ -28,7 +28,6 @@ __all__ = [
     "job_cells",
     "jobs_listing",
     "moment",
-    "pauses",
     "workers_listing",
 ]
 
@@ -148,17 +147,6 @@ def job_cells(job: JobData | Job) -> list[str]:
 def moment(instant: datetime) -> str:
     """An instant, to the second."""
     return f"{instant:%Y-%m-%d %H:%M:%S}"
-
-
-def pauses(names: frozenset[str]) -> str:
-    """What is paused of a queue, if anything.
-
-    >>> pauses(frozenset({"send", "bounce"})), pauses(frozenset({"send", ALL_NAMES}))
-    ('paused: bounce, send', 'paused')
-    """
-    if ALL_NAMES in names:
-        return "paused"
-    return f"paused: {one_line(', '.join(sorted(names)))}" if names else ""
 
 
 def aligned(rows: list[list[str]]) -> list[str]:

@@ -35,7 +35,6 @@ from conveyor_nb.notebook.listings import (
     job_cells,
     jobs_listing,
     moment,
-    pauses,
 )
 from conveyor_nb.notebook.markup import Markup, as_page, table, tag
 from conveyor_nb.notebook.panel.job_table import PAGE_SIZE
@@ -43,7 +42,7 @@ from conveyor_nb.notebook.reads import QueueLine, queue_lines
 from conveyor_nb.notebook.shell.terminal import is_terminal
 from conveyor_nb.queue import Queue
 from conveyor_nb.stores import StoreInterface
-from conveyor_nb.stores.reads import Reads, counts_in_words, read_now, why_unread
+from conveyor_nb.stores.reads import Reads, counts_in_words, pauses_in_words, read_now, why_unread
 from conveyor_nb.worker import Worker
 
 __all__ = ["mimebundle", "queues_html", "static_html"]
@@ -229,7 +228,7 @@ def _page(kind: str, name: str, beside: Iterable[Markup], *parts: str) -> str:
 
 
 def _counts(counts: Mapping[JobState, int], paused: frozenset[str]) -> Markup:
-    return _told(*counts_in_words(counts), *filter(None, [pauses(paused)]))
+    return _told(*counts_in_words(counts), *filter(None, [pauses_in_words(paused)]))
 
 
 def _told(*words: str) -> Markup:

@@ -23,8 +23,6 @@ from conveyor_nb.stores.interface import StoreInterface
 
 __all__ = ["Life", "require_loop"]
 
-_GONE = (WorkerStatus.STOPPED, WorkerStatus.CLOSED)
-
 
 class _Worker(Protocol):
     """What a worker's life is made of."""
@@ -225,8 +223,8 @@ class Life:
         (status, _), (known_as, _) = news, self._announced
         if news == self._announced:
             return
-        if known_as in _GONE and status in (*_GONE, WorkerStatus.CLOSING):
-            return
+        if not known_as.is_at_work and not status.is_at_work and known_as != WorkerStatus.CLOSING:
+            return  # nobody was told that it began
         self._announced = news
         await self._worker.store.save_worker(self._worker.info())
 

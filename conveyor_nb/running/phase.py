@@ -53,9 +53,9 @@ class Phase(Enum):
         # plain attributes, as they are looked at for each job
         self.takes_jobs = self.status is WorkerStatus.RUNNING
         """Whether free slots take jobs by themselves."""
-        self.stays_on = self.status in (WorkerStatus.RUNNING, WorkerStatus.PAUSED)
+        self.stays_on = self.status.is_at_work
         """Whether it stays when it has nothing to do."""
-        self.is_closing = self.status in (WorkerStatus.CLOSING, WorkerStatus.CLOSED)
+        self.is_closing = self.status.is_over
         """Whether it is over, or will be."""
 
     def after(self, change: Change) -> Phase:

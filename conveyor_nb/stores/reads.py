@@ -23,7 +23,7 @@ from conveyor_nb.clocks.clock import REAL_TIME
 from conveyor_nb.clocks.loops import at_once
 from conveyor_nb.core.errors import ReadTimeoutError
 from conveyor_nb.core.model import ALL_NAMES, JobData, JobState
-from conveyor_nb.core.text import error_line, fit, shown
+from conveyor_nb.core.text import error_line, fit, inline, one_line
 from conveyor_nb.core.worker_info import WorkerInfo
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "counts_in_words",
     "describe_queue",
     "describe_store",
+    "pauses_in_words",
     "queue_in_words",
     "read_now",
     "reads_of",
@@ -280,16 +281,24 @@ def counts_in_words(counts: Mapping[JobState, int]) -> list[str]:
     return [f"{count:,} {state}" for state, count in counts.items() if count] or ["no jobs"]
 
 
+def pauses_in_words(paused: frozenset[str]) -> str:
+    """What of a queue is paused: all of it, some names, or nothing.
+
+    >>> pauses_in_words(frozenset({"send", "log"})), pauses_in_words(frozenset({"send", ALL_NAMES}))
+    ('paused: log, send', 'paused')
+    """
+    if not paused or ALL_NAMES in paused:
+        return "paused" if paused else ""
+    names = sorted(paused)
+    more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+    return f"paused: {one_line(', '.join(names[:_MOST_NAMES]))}{more}"
+
+
 async def queue_in_words(reads: Reads, name: str) -> str:
     """A queue's jobs and pauses in a few words, such as ``"12 waiting, 4 active, paused"``."""
     parts = counts_in_words(await reads.get_job_counts(name))
     paused = await reads.get_paused_job_names(name)
-    if ALL_NAMES in paused:
-        return ", ".join([*parts, "paused"])
-    names = sorted(paused)
-    parts += [f"{shown(name)} paused" for name in names[:_MOST_NAMES]]
-    parts += [f"{len(names) - _MOST_NAMES:,} more names paused"] * (len(names) > _MOST_NAMES)
-    return ", ".join(parts)
+    return ", ".join(filter(None, [*parts, inline(pauses_in_words(paused))]))
 
 
 async def store_in_words(reads: Reads) -> str:

@@ -85,7 +85,7 @@ async def stop(session: Session, args: Namespace) -> Answer:
 async def pause_worker(session: Session, args: Namespace) -> Answer:
     """Let a worker take no more jobs; those that it runs finish."""
     worker = session.worker(args.worker)
-    if worker.status in (WorkerStatus.CLOSING, WorkerStatus.CLOSED):
+    if worker.status.is_over:
         raise Mistake(_stopped(worker))
     worker.pause()
     running = len(worker.running)

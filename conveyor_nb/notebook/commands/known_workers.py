@@ -11,7 +11,6 @@ from weakref import WeakKeyDictionary
 
 from conveyor_nb.core.durations import Duration
 from conveyor_nb.core.text import shown
-from conveyor_nb.core.worker_info import WorkerStatus
 from conveyor_nb.notebook.commands.command_line import Mistake, near, quoted
 from conveyor_nb.registry import named_workers, restart_worker
 from conveyor_nb.stores import StoreInterface
@@ -30,7 +29,6 @@ __all__ = [
     "workers_by_hand",
 ]
 
-_AT_WORK = (WorkerStatus.RUNNING, WorkerStatus.PAUSED)
 _KEPT = 16
 
 _stopped: WeakKeyDictionary[StoreInterface, dict[str, Worker]] = WeakKeyDictionary()
@@ -48,7 +46,7 @@ def workers_by_hand(store: StoreInterface) -> list[Worker]:
     One that was stopped while another of its name goes on is gone: it was one too many.
     """
     mine = [one for one in live_workers() if one.store is store]
-    live = [one for one in mine if one.status in _AT_WORK or one.fault]
+    live = [one for one in mine if one.status.is_at_work or one.fault]
     others = {one.name for one in (*live, *named_workers(store).values())}
     stopped = [one for name, one in _stopped.get(store, {}).items() if name not in others]
     found = [one for one in (*live, *stopped) if not is_named(one)]
@@ -90,7 +88,7 @@ def others_at_work(worker: Worker) -> list[Worker]:
     return [
         one
         for one in found
-        if one is not worker and one.queue_name == worker.queue_name and one.status in _AT_WORK
+        if one is not worker and one.queue_name == worker.queue_name and one.status.is_at_work
     ]
 
 
@@ -125,7 +123,7 @@ def start_worker(worker: Worker) -> Worker:
     try:
         if is_named(worker):
             return restart_worker(worker.name, store=worker.store)
-        if worker.status in _AT_WORK or worker.fault:
+        if worker.status.is_at_work or worker.fault:
             worker.start()
             return worker
         successor = worker.successor()

@@ -12,10 +12,11 @@ from conveyor_nb.core.model import JobState
 from conveyor_nb.core.text import fit
 from conveyor_nb.core.worker_info import WorkerStatus
 from conveyor_nb.notebook.commands.command_line import quoted
-from conveyor_nb.notebook.listings import MOST_ROWS, Listing, aligned, pauses
+from conveyor_nb.notebook.listings import MOST_ROWS, Listing, aligned
 from conveyor_nb.notebook.markup import as_page
 from conveyor_nb.notebook.reads import QueueLine
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.stores.reads import pauses_in_words
 from conveyor_nb.worker import Worker
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def status_text(lines: Sequence[QueueLine], workers: Mapping[str, Worker]) -> st
     rows = [["queue", *map(str, states), ""]]
     for line in lines:
         told = [f"{line.counts[state]:,}" for state in states]
-        rows.append([line.name, *told, pauses(line.paused)])
+        rows.append([line.name, *told, pauses_in_words(line.paused)])
     text = aligned(rows)
     names = [line.name for line in lines]
     mine = {name: one for name, one in workers.items() if one.queue_name in names}
@@ -142,7 +143,7 @@ def queues_frame(lines: Sequence[QueueLine]) -> DataFrame:
     columns: dict[str, list[Any]] = {
         str(state): [line.counts[state] for line in lines] for state in JobState
     }
-    columns["paused"] = [pauses(line.paused) for line in lines]
+    columns["paused"] = [pauses_in_words(line.paused) for line in lines]
     columns["workers"] = [len(line.workers) for line in lines]
     frame = DataFrame(columns).astype({name: "int64" for name in columns if name != "paused"})
     frame.index = frame.index.astype("str") if not lines else frame.index
@@ -162,14 +163,11 @@ def queues_listing(frame: DataFrame) -> Listing:
 
 def _worker_row(named: tuple[str, Worker]) -> list[str]:
     name, worker = named
-    status, slots = str(worker.status), f"{worker.slots_in_use} of {worker.concurrency}"
+    slots = f"{worker.slots_in_use} of {worker.concurrency}"
     if worker.status is WorkerStatus.CLOSED:
-        status = "stopped"
         slots = slots if worker.slots_held else ""
-    elif worker.status is WorkerStatus.CLOSING:
-        status = "stopping"
     if worker.slots_held:
         slots += f", {worker.slots_held} held"
     if worker.fault:
         slots += f"; {worker.fault}; try again: %conveyor start {quoted(name)}"
-    return [name, worker.queue_name, status, slots]
+    return [name, worker.queue_name, worker.status.in_words, slots]

@@ -49,7 +49,7 @@ from conveyor_nb.notebook.commands.known_workers import called, others_at_work, 
 from conveyor_nb.notebook.commands.magic_output import Answer, Said, counted
 from conveyor_nb.notebook.commands.queue_commands import QUEUE_COMMANDS, show_overview
 from conveyor_nb.notebook.shell.session import Session
-from conveyor_nb.registry import install_worker, named_workers
+from conveyor_nb.registry import install_worker, named_workers, next_version
 from conveyor_nb.stores.reads import SynchronousReads
 from conveyor_nb.worker import Worker
 
@@ -265,7 +265,7 @@ class Magics:
         session = self._session
         name = args.name or args.queue
         before = named_workers(session.store).get(name)
-        version = max(self._versions[name], (before and before.version) or 0) + 1
+        version = max(self._versions[name] + 1, next_version(before))
         handler = compile_handler(
             cell,
             name=args.job_name or name,

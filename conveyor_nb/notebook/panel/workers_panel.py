@@ -83,27 +83,25 @@ def _known(store: StoreInterface, queue_name: str) -> dict[str, Worker]:
 
 
 def _known_row(key: str, worker: Worker) -> dict[str, Any]:
-    stopping = worker.status is WorkerStatus.CLOSING
-    closed = worker.status is WorkerStatus.CLOSED
     return {
         "key": key,
         "name": key,
         "version": worker.version,
-        "status": "stopping" if stopping else "stopped" if closed else str(worker.status),
+        "status": worker.status.in_words,
         "busy": worker.slots_in_use,
         "held": worker.slots_held,
         "concurrency": worker.concurrency,
-        "can": [] if stopping else _ACTIONS[worker.status],
+        "can": _ACTIONS.get(worker.status, []),
     }
 
 
 def _other_row(info: WorkerInfo, worker: Worker | None) -> dict[str, Any]:
-    stopping = worker is not None and worker.status is WorkerStatus.CLOSING
+    status = worker.status if worker else info.status
     return {
         "key": info.id,
         "name": info.name,
         "version": worker and worker.version,
-        "status": "stopping" if stopping else str(info.status),
+        "status": status.in_words,
         "busy": worker.slots_in_use if worker else None,
         "held": worker.slots_held if worker else 0,
         "concurrency": info.concurrency,

@@ -13,7 +13,6 @@ from weakref import WeakSet
 from IPython.core.interactiveshell import InteractiveShell
 
 from conveyor_nb.core.text import inline, shown
-from conveyor_nb.core.worker_info import WorkerStatus
 from conveyor_nb.notebook.commands.known_workers import is_named, stop_line
 from conveyor_nb.worker import Worker, live_workers
 
@@ -46,7 +45,7 @@ class DuplicateWorkerWatch:
         self._before = WeakSet(live_workers())
 
     def _look(self, *_: object) -> None:
-        at_work = [worker for worker in live_workers() if _is_at_work(worker)]
+        at_work = [worker for worker in live_workers() if worker.status.is_at_work]
         for worker in at_work:
             if worker in self._before or is_named(worker):
                 continue
@@ -55,10 +54,6 @@ class DuplicateWorkerWatch:
                 where = f"<cell {self._shell.execution_count}>"
                 warnings.warn_explicit(_told(worker, twins), DuplicateWorkerWarning, where, 1)
         self._note()
-
-
-def _is_at_work(worker: Worker) -> bool:
-    return worker.status in (WorkerStatus.RUNNING, WorkerStatus.PAUSED)
 
 
 def _are_twins(one: Worker, other: Worker) -> bool:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from operator import attrgetter
 from typing import Any
 from weakref import ref
 
 from conveyor_nb.core.checks import check_choice, check_flag, check_positions, to_instant
 from conveyor_nb.core.errors import MetricsDisabledError
-from conveyor_nb.core.freezing import Unreadable, peek
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
 from conveyor_nb.core.model import JobData, JobPage, JobState, to_state
-from conveyor_nb.core.payload_search import contains_text, to_needle
+from conveyor_nb.core.searches import Condition, has_fields, has_name, is_wanted, page_of
 from conveyor_nb.core.slicing import SLICE, Step, sliced
 from conveyor_nb.core.steps import looking
-from conveyor_nb.core.text import shown
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.stores.memory.metrics import Metrics
@@ -157,22 +153,7 @@ class MemoryReads(StoreInterface, SynchronousReads):
         start: int = 0,
         end: int | None = 100,
     ) -> JobPage:
-        if isinstance(states, str):
-            raise TypeError(f"states must be a collection of states, not {shown(states)}")
-        wanted = None if states is None else {to_state(state) for state in states}
-        created_from = _instant(created_from, "created_from")
-        created_to = _instant(created_to, "created_to")
-        needle = None if text is None else to_needle(text)
-
-        def fits(job: JobData) -> bool:
-            return (
-                (wanted is None or job.state in wanted)
-                and name in (None, job.name)
-                and (created_from is None or job.created_at >= created_from)
-                and (created_to is None or job.created_at <= created_to)
-                and (needle is None or _contains(job, needle))
-            )
-
+        fits = is_wanted(states, name, created_from, created_to, text)
         return await self._search(queue_name, fits, start, end, newest_first)
 
     async def search_by_name(
@@ -184,12 +165,7 @@ class MemoryReads(StoreInterface, SynchronousReads):
         *,
         newest_first: bool = False,
     ) -> JobPage:
-        needle = to_needle(text)
-
-        def fits(job: JobData) -> bool:
-            return needle in job.name.casefold()
-
-        return await self._search(queue_name, fits, start, end, newest_first)
+        return await self._search(queue_name, has_name(text), start, end, newest_first)
 
     async def search_by_payload(
         self,
@@ -200,15 +176,12 @@ class MemoryReads(StoreInterface, SynchronousReads):
         *,
         newest_first: bool = False,
     ) -> JobPage:
-        def fits(job: JobData) -> bool:
-            return _has(peek(job, "data"), fields)
-
-        return await self._search(queue_name, fits, start, end, newest_first)
+        return await self._search(queue_name, has_fields(fields), start, end, newest_first)
 
     async def _search(
         self,
         queue_name: str | None,
-        fits: Callable[[JobData], bool],
+        fits: Condition,
         start: int,
         end: int | None,
         newest_first: bool,
@@ -216,18 +189,9 @@ class MemoryReads(StoreInterface, SynchronousReads):
         start, end = check_positions(start, end)
         check_flag(newest_first, what="newest_first")
         found = await self._slices.take(lambda: self._searching(queue_name, fits))
-        total = sum(map(len, found))
-        jobs: Iterable[JobData]
-        if newest_first:
-            added = attrgetter("created_at")  # in each queue they come as they were added
-            jobs = heapq.merge(*map(reversed, found), key=added, reverse=True)
-        else:
-            jobs = itertools.chain.from_iterable(found)
-        return JobPage(list(itertools.islice(jobs, start, end)), total)
+        return page_of(found, start, end, newest_first=newest_first)
 
-    def _searching(
-        self, queue_name: str | None, fits: Callable[[JobData], bool]
-    ) -> Step[list[list[JobData]]]:
+    def _searching(self, queue_name: str | None, fits: Condition) -> Step[list[list[JobData]]]:
         """The jobs that fit, queue by queue."""
         found: list[list[JobData]] = []
         for name in self.queue_names() if queue_name is None else [queue_name]:
@@ -318,18 +282,3 @@ class MemoryReads(StoreInterface, SynchronousReads):
 
 def _instant(value: datetime | None, what: str) -> datetime | None:
     return None if value is None else to_instant(value, what=what)
-
-
-def _contains(job: JobData, needle: str) -> bool:
-    data = peek(job, "data")
-    return type(data) is not Unreadable and contains_text(data, needle)
-
-
-def _has(data: object, fields: Mapping[str, Any]) -> bool:
-    """Whether a payload has such fields; what can't be compared, as arrays can't, is not equal."""
-    try:
-        return isinstance(data, Mapping) and all(
-            key in data and bool(data[key] == value) for key, value in fields.items()
-        )
-    except Exception:  # a person's __eq__ may raise anything
-        return False

@@ -42,6 +42,7 @@ ROOMS = {
         "core clocks display seam",
     ),
     "memory": Room("stores.memory stores.memory.*", "core clocks seam memory"),
+    "working_set": Room("stores.working_set stores.working_set.*", "core clocks seam working_set"),
     # The package `stores` is the door to the concrete ones: the engine asks it for the default.
     "stores": Room("stores", "core clocks seam memory"),
     "context": Room("context context.*", "core clocks seam context"),

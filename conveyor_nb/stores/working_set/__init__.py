@@ -1,0 +1,10 @@
+"""Steps over rows that are elsewhere: what was loaded of a store, overlaid by what a step changes.
+
+A store whose rows are in a database hands a ``WorkingSet`` to the steps of ``core``. A read that it
+has no answer to raises ``RowMissing``; the question is put to the store, and the step is taken
+again from its start. When it has come to its end, what it changed is written in one go, if all that
+it was told still holds; if not, it is asked anew.
+
+``questions`` says what a store is asked, ``changes`` what it is to write, ``loop`` is the loop, and
+``store`` has the methods of a store that are steps.
+"""

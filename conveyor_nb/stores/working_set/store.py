@@ -1,0 +1,316 @@
+"""The methods of a store that takes its steps by a working set."""
+
+# mypy: disable-error-code="no-any-return"
+# What a store answers has the type that its question asks for.
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar, TypeVarTuple
+
+from conveyor_nb.core.actions import Action
+from conveyor_nb.core.checks import check_count, check_flag, check_positions
+from conveyor_nb.core.fetching import Fetched, FetchOptions
+from conveyor_nb.core.job_scheduler import JobScheduler
+from conveyor_nb.core.model import JobData, JobPage, JobState, Lock, to_state
+from conveyor_nb.core.rows import Key, Rows
+from conveyor_nb.core.searches import Condition, has_fields, has_name, is_wanted, page_of
+from conveyor_nb.core.slicing import Step
+from conveyor_nb.core.steps import changing, looking, many, saving, schedulers, serving
+from conveyor_nb.core.text import shown
+from conveyor_nb.core.worker_info import WorkerInfo
+from conveyor_nb.stores.interface import StoreInterface
+from conveyor_nb.stores.working_set.questions import Question
+
+__all__ = ["SteppedStore"]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+_NO_OPTIONS = FetchOptions()
+
+
+class SteppedStore(StoreInterface):
+    """Every step of ``core`` under the name that a store has for it, and the looks that are such.
+
+    Those that take long where there are many rows, such as ``list_jobs``, are for stores to
+    override that can do better.
+    """
+
+    @abstractmethod
+    async def take_step(
+        self, step: Callable[[Rows, datetime], Any], about: Sequence[JobData | Key] = ()
+    ) -> Any:
+        """Take a step by a working set and publish what it noted; returns its result.
+
+        Args:
+            step: called with the working set and the instant; it may be a generator, as long ones.
+            about: the jobs that it is given, or their keys.
+        """
+
+    @abstractmethod
+    async def answer(self, question: Question) -> Any:
+        """Answer one of the questions of a working set by itself."""
+
+    # -- steps --------------------------------------------------------------------------------
+
+    async def save_job(self, job: JobData) -> JobData:
+        return await self._take(saving.save, job, about=[job])
+
+    async def save_bulk(self, jobs: Sequence[JobData]) -> list[JobData]:
+        return await self._take_long(saving.save_bulk, jobs, about=jobs)
+
+    async def save_flow(self, jobs: Sequence[JobData]) -> list[JobData]:
+        return await self._take_long(saving.save_flow, jobs, about=jobs)
+
+    async def fetch_jobs(
+        self,
+        queue_name: str,
+        worker_id: str,
+        lock_duration: float,
+        options: FetchOptions | None = None,
+        *,
+        limit: int = 1,
+    ) -> Fetched:
+        if limit < 1:
+            raise ValueError(f"limit must be 1 or more, not {shown(limit)}")
+        await self._promote_if_due(queue_name)
+        wanted = options or _NO_OPTIONS
+        return await self._take(serving.fetch, queue_name, worker_id, lock_duration, wanted, limit)
+
+    async def next_jobs(
+        self, queue_name: str, count: int, options: FetchOptions | None = None
+    ) -> list[JobData]:
+        most = check_count(count, what="count", least=0)
+        await self._promote_if_due(queue_name)
+        return await self._take(serving.next_jobs, queue_name, most, options or _NO_OPTIONS)
+
+    async def _promote_if_due(self, queue_name: str) -> None:
+        due = await self.get_next_delayed_timestamp(queue_name)
+        if due is not None and due <= self.clock.now():
+            await self.promote_delayed_jobs(queue_name)
+
+    async def apply(
+        self, queue_name: str, job_id: str, action: Action, *, lock: Lock | None = None
+    ) -> JobData:
+        return await self._take(changing.apply, queue_name, job_id, action, lock)
+
+    async def renew_locks(
+        self, queue_name: str, worker_id: str, attempts: Mapping[str, int], lock_duration: float
+    ) -> list[str]:
+        keys = [(queue_name, job_id) for job_id in attempts]
+        given = (queue_name, worker_id, attempts, lock_duration)
+        return await self._take(serving.renew_locks, *given, about=keys)
+
+    async def update_job(
+        self,
+        queue_name: str,
+        job_id: str,
+        changes: Mapping[str, Any],
+        *,
+        expected_state: JobState | str | None = None,
+    ) -> JobData:
+        return await self._take(changing.update, queue_name, job_id, changes, expected_state)
+
+    async def remove_job(self, queue_name: str, job_id: str) -> bool:
+        return await self._take(changing.remove_job, queue_name, job_id)
+
+    async def notify_child_completed(self, queue_name: str, child_id: str) -> bool:
+        return await self._take(changing.tell_of_child, queue_name, child_id, JobState.COMPLETED)
+
+    async def fail_parent_on_child_failure(self, queue_name: str, child_id: str) -> bool:
+        return await self._take(changing.tell_of_child, queue_name, child_id, JobState.FAILED)
+
+    async def upsert_job_scheduler(self, scheduler: JobScheduler) -> JobScheduler:
+        return looking.scheduler_out(await self._take(schedulers.save_scheduler, scheduler))
+
+    async def pause_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
+        return await self._take(schedulers.pause_scheduler, queue_name, scheduler_id)
+
+    async def resume_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
+        return await self._take(schedulers.resume_scheduler, queue_name, scheduler_id)
+
+    async def remove_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
+        return await self._take(schedulers.remove_scheduler, queue_name, scheduler_id)
+
+    async def pause_job_name(self, queue_name: str, name: str) -> None:
+        await self._take(serving.pause_name, queue_name, name)
+
+    async def resume_job_name(self, queue_name: str, name: str) -> None:
+        await self._take(serving.resume_name, queue_name, name)
+
+    async def save_worker(self, worker: WorkerInfo) -> None:
+        await self._take(serving.save_worker, worker)
+
+    async def promote_delayed_jobs(self, queue_name: str) -> int:
+        return await self._take_long(many.promote_due, queue_name)
+
+    async def promote_jobs(self, queue_name: str) -> int:
+        return await self._take_long(many.promote_jobs, queue_name)
+
+    async def retry_jobs(self, queue_name: str, state: JobState | str = JobState.FAILED) -> int:
+        return await self._take_long(many.retry_jobs, queue_name, state)
+
+    async def retry_family(self, queue_name: str, job_id: str) -> JobData:
+        return await self._take_long(many.retry_family, queue_name, job_id)
+
+    async def drain(self, queue_name: str) -> int:
+        return await self._take_long(many.drain, queue_name)
+
+    async def clean(self, queue_name: str, state: JobState | str, grace: float = 0.0) -> int:
+        return await self._take_long(many.clean, queue_name, state, grace)
+
+    async def obliterate(self, queue_name: str, *, force: bool = False) -> int:
+        def obliterate(rows: Rows, now: datetime) -> Step[int]:
+            return many.obliterate(rows, queue_name, force=force, now=now)
+
+        return await self._take_long(obliterate)
+
+    # -- looks --------------------------------------------------------------------------------
+
+    async def get_job(self, queue_name: str, job_id: str) -> JobData | None:
+        return await self._ask("job", queue_name, job_id)
+
+    async def find_job_by_id(self, job_id: str) -> JobData | None:
+        for queue_name in await self.list_queues():
+            if (job := await self.get_job(queue_name, job_id)) is not None:
+                return job
+        return None
+
+    async def find_by_deduplication_key(
+        self, queue_name: str, key: str, name: str | None = None
+    ) -> JobData | None:
+        return await self._take(looking.find_by_key, queue_name, key, name)
+
+    async def list_jobs(
+        self,
+        queue_name: str,
+        state: JobState | str | None = None,
+        start: int = 0,
+        end: int | None = None,
+        *,
+        newest_first: bool = False,
+    ) -> list[JobData]:
+        start, end = check_positions(start, end)
+        wanted = to_state(state)
+        check_flag(newest_first, what="newest_first")
+        listed = await self._ask("listed", queue_name, wanted, None)
+        return listed[:: -1 if newest_first else 1][start:end]
+
+    async def count_jobs(self, queue_name: str, state: JobState | str | None = None) -> int:
+        wanted = to_state(state)
+        counts = await self.get_job_counts(queue_name)
+        return sum(counts.values()) if wanted is None else counts[wanted]
+
+    async def get_active_count(self, queue_name: str) -> int:
+        return await self._ask("active_count", queue_name)
+
+    async def get_waiting_group_count(self, queue_name: str, group_id: str | None) -> int:
+        return await self._ask("waiting_in_group", queue_name, group_id)
+
+    async def search_jobs(
+        self,
+        queue_name: str | None = None,
+        *,
+        states: Collection[JobState | str] | None = None,
+        name: str | None = None,
+        created_from: datetime | None = None,
+        created_to: datetime | None = None,
+        text: str | None = None,
+        newest_first: bool = False,
+        start: int = 0,
+        end: int | None = 100,
+    ) -> JobPage:
+        fits = is_wanted(states, name, created_from, created_to, text)
+        return await self._search(queue_name, fits, start, end, newest_first)
+
+    async def search_by_name(
+        self,
+        queue_name: str | None,
+        text: str,
+        start: int = 0,
+        end: int | None = 100,
+        *,
+        newest_first: bool = False,
+    ) -> JobPage:
+        return await self._search(queue_name, has_name(text), start, end, newest_first)
+
+    async def search_by_payload(
+        self,
+        queue_name: str | None,
+        fields: Mapping[str, Any],
+        start: int = 0,
+        end: int | None = 100,
+        *,
+        newest_first: bool = False,
+    ) -> JobPage:
+        return await self._search(queue_name, has_fields(fields), start, end, newest_first)
+
+    async def _search(
+        self,
+        queue_name: str | None,
+        fits: Condition,
+        start: int,
+        end: int | None,
+        newest_first: bool,
+    ) -> JobPage:
+        start, end = check_positions(start, end)
+        check_flag(newest_first, what="newest_first")
+        names = await self.list_queues() if queue_name is None else [queue_name]
+        listed = [await self._ask("listed", name, None, None) for name in names]
+        found = [list(filter(fits, jobs)) for jobs in listed]
+        return page_of(found, start, end, newest_first=newest_first)
+
+    async def list_flow_parents(self, queue_name: str | None = None) -> list[JobData]:
+        found = await self._search(queue_name, lambda job: bool(job.children_ids), 0, None, False)
+        return found.jobs
+
+    async def get_children_jobs(self, queue_name: str, parent_id: str) -> list[JobData]:
+        return await self._look(looking.children_jobs, queue_name, parent_id)
+
+    async def get_children_values(self, queue_name: str, parent_id: str) -> dict[str, Any]:
+        return await self._look(looking.children_values, queue_name, parent_id)
+
+    async def get_job_schedulers(self, queue_name: str) -> list[JobScheduler]:
+        return await self._look(looking.schedulers_of, queue_name)
+
+    async def get_job_scheduler(self, queue_name: str, scheduler_id: str) -> JobScheduler | None:
+        return await self._look(looking.scheduler_of, queue_name, scheduler_id)
+
+    async def get_stalled_jobs(self, queue_name: str) -> list[JobData]:
+        return await self._take(looking.stalled_jobs, queue_name)
+
+    async def get_next_delayed_timestamp(self, queue_name: str) -> datetime | None:
+        return await self._ask("next_due", queue_name)
+
+    async def get_paused_job_names(self, queue_name: str) -> frozenset[str]:
+        return frozenset(await self._ask("paused_names", queue_name))
+
+    # -- within -------------------------------------------------------------------------------
+
+    async def _ask(self, what: str, *about: Any) -> Any:
+        return await self.answer(Question(what, about))
+
+    async def _look(self, look: Callable[[Rows, *Ts], T], *given: *Ts) -> T:
+        result: T = await self.take_step(lambda rows, now: look(rows, *given))
+        return result
+
+    async def _take(
+        self,
+        step: Callable[[Rows, *Ts, datetime], T],
+        *given: *Ts,
+        about: Sequence[JobData | Key] = (),
+    ) -> T:
+        result: T = await self.take_step(lambda rows, now: step(rows, *given, now), about)
+        return result
+
+    async def _take_long(
+        self,
+        step: Callable[[Rows, *Ts, datetime], Step[T]],
+        *given: *Ts,
+        about: Sequence[JobData | Key] = (),
+    ) -> T:
+        result: T = await self.take_step(lambda rows, now: step(rows, *given, now), about)
+        return result

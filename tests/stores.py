@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 from conveyor_nb import MemoryStore
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.events import all_told
+from tests.bytes_store import BytesStore
 
 __all__ = ["STORES", "MakeStore", "Steps", "take_machine"]
 
@@ -23,7 +24,10 @@ Result = TypeVar("Result")
 MakeStore = Callable[..., StoreInterface]
 """Makes a store, with the options of a ``MemoryStore``."""
 
-STORES: Mapping[str, MakeStore] = {"memory": MemoryStore}
+STORES: Mapping[str, MakeStore] = {"memory": MemoryStore, "bytes": BytesStore}
+
+_LOOKS = ("get_", "list_", "count_", "find_", "search_")
+"""How the names of methods begin that tell nothing."""
 
 
 class Steps:
@@ -36,11 +40,13 @@ class Steps:
         self._store = store
         self._never_waits = isinstance(store, MemoryStore)
         self._runner = asyncio.Runner()
+        self._loop = self._runner.get_loop()
 
     def __call__(self, step: Coroutine[Any, Any, Result]) -> Result:
         """Take a step; returns its result."""
         if not self._never_waits:
-            return self.on_loop(step)
+            tells = not getattr(step, "__name__", "").startswith(_LOOKS)
+            return self.on_loop(step, tells=tells)
         try:
             step.send(None)
         except StopIteration as end:
@@ -48,14 +54,11 @@ class Steps:
             return result
         raise AssertionError(f"{step!r} waited")
 
-    def on_loop(self, work: Coroutine[Any, Any, Result]) -> Result:
+    def on_loop(self, work: Coroutine[Any, Any, Result], *, tells: bool = True) -> Result:
         """Do what needs a loop; returns its result."""
-        return self._runner.run(self._and_told(work))
-
-    async def _and_told(self, work: Coroutine[Any, Any, Result]) -> Result:
-        result = await work
-        if not self._never_waits:
-            await all_told(self._store)
+        result = self._loop.run_until_complete(work)
+        if tells and not self._never_waits:
+            self._loop.run_until_complete(all_told(self._store))
         return result
 
     def close(self) -> None:
@@ -71,5 +74,7 @@ def take_machine(
     number = pytestconfig.getoption("--hypothesis-seed") or random.randrange(2**32)
     print(f"to see this again: --hypothesis-seed={number}")
     profile = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+    if kind != "memory":  # the others take ten times as long
+        profile = settings(profile, max_examples=profile.max_examples // 5)
     over_store = type(machine.__name__, (machine,), {"kind": kind})
     run_state_machine_as_test(seed(number)(over_store), settings=profile)

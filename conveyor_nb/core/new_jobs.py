@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from conveyor_nb.core.canonical_json import canonical_json, sha256_of
@@ -42,9 +42,21 @@ def new_job(queue_name: str, name: str, data: Any, opts: JobOptions) -> JobData:
 
 
 def bulk_job(
-    queue_name: str, item: Mapping[str, Any], position: int, defaults: JobOptions
+    queue_name: str,
+    item: Mapping[str, Any],
+    position: int,
+    defaults: JobOptions,
+    options_of: Callable[[Mapping[str, Any]], JobOptions],
 ) -> JobData:
-    """Build a job from an item of ``add_bulk``; an error names the item by its position."""
+    """Build a job from an item of ``add_bulk``; an error names the item by its position.
+
+    Args:
+        queue_name: the queue.
+        item: what ``add_bulk`` was given for the job.
+        position: the item's, from 0.
+        defaults: the queue's options.
+        options_of: those options with others on top; the same object for the same ones.
+    """
     if not isinstance(item, Mapping):
         raise TypeError(
             f"item {position} must be a mapping such as {{'name': 'send', 'data': {{...}}}}, "
@@ -55,7 +67,10 @@ def bulk_job(
         if "name" not in item:
             raise TypeError("it has no 'name'")
         own = {key: value for key, value in item.items() if key in OPTION_NAMES}
-        opts = JobOptions.of(own, defaults=to_options(item.get("opts"), defaults))
+        if item.get("opts") is None:
+            opts = options_of(own) if own else defaults
+        else:
+            opts = JobOptions.of(own, defaults=to_options(item["opts"], defaults))
         if opts.repeat is not None:
             raise ValueError("repeat goes with add, not with add_bulk")
         return new_job(queue_name, item["name"], item.get("data"), opts)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import contextlib
+import gc
+from collections.abc import Generator, Iterator, Sequence
 from typing import TypeVar
 
-__all__ = ["SLICE", "Step", "sliced"]
+__all__ = ["SLICE", "Step", "collector_at_rest", "sliced"]
 
 T = TypeVar("T")
 
@@ -26,3 +28,19 @@ def sliced(items: Sequence[T]) -> Generator[Sequence[T], None, None]:
     [256, 256, 88]
     """
     return (items[start : start + SLICE] for start in range(0, len(items), SLICE))
+
+
+@contextlib.contextmanager
+def collector_at_rest() -> Iterator[None]:
+    """Let Python's collector rest while very many objects are made that are all to stay.
+
+    It would look at them again and again as they grow in number, and now and then at all that the
+    program holds, and find nothing: a loop has no longer pauses than these.
+    """
+    was_at_work = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_at_work:
+            gc.enable()

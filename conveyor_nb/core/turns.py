@@ -20,13 +20,24 @@ from conveyor_nb.core.worker_options import GroupLimits, Limiter
 
 __all__ = ["GroupTurn", "Place", "in_turn", "next_opening", "opens_at", "place_of", "room"]
 
-Place = tuple[float, int, str]
-"""Priority, signed insertion counter (negative for a ``lifo`` job), job id."""
+
+class Place(Struct, frozen=True, order=True, gc=False):
+    """Where a waiting job stands in order of service: nothing that the collector looks at.
+
+    Args:
+        priority: the job's.
+        turn: the store's insertion counter; of a ``lifo`` job the negative of it.
+        id: the job's.
+    """
+
+    priority: float
+    turn: float
+    id: str
 
 
 def place_of(job: JobData) -> Place:
-    """Where a waiting job stands in order of service."""
-    return (job.priority, -job.sequence if job.opts.lifo else job.sequence, job.id)
+    """The place of a waiting job."""
+    return Place(job.priority, -job.sequence if job.opts.lifo else job.sequence, job.id)
 
 
 def opens_at(starts: Sequence[datetime], limiter: Limiter) -> datetime | None:

@@ -83,7 +83,7 @@ class Adding(Schedulers):
         """
         self._require_open()
         return await self._save_bulk(
-            bulk_job(self.name, item, position, self.default_job_options)
+            bulk_job(self.name, item, position, self.default_job_options, self._options_of)
             for position, item in enumerate(list(jobs))
         )
 

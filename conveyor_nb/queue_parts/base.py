@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator
-from typing import TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
 from conveyor_nb.clocks.clock import checkpoint
 from conveyor_nb.core.checks import check_name
@@ -14,7 +14,7 @@ from conveyor_nb.core.errors import QueueClosedError
 from conveyor_nb.core.model import JobData
 from conveyor_nb.core.new_jobs import to_options
 from conveyor_nb.core.options import JobKeywords, JobOptions, SharedKeywords
-from conveyor_nb.core.slicing import SLICE
+from conveyor_nb.core.slicing import SLICE, collector_at_rest
 from conveyor_nb.job import Job
 from conveyor_nb.stores import StoreInterface, check_store
 
@@ -44,7 +44,7 @@ class QueueBase:
         for option in FOR_ONE_JOB:
             if getattr(self.default_job_options, option) is not None:
                 raise ValueError(f"{option} is for one job, and no default for all of a queue")
-        self._known_options = functools.lru_cache(maxsize=64)(
+        self._known_options = functools.lru_cache(maxsize=256)(
             lambda items: JobOptions.of(
                 {option: value for option, _, value in items}, defaults=self.default_job_options
             )
@@ -54,7 +54,7 @@ class QueueBase:
         if self._closed:
             raise QueueClosedError(self.name)
 
-    def _options_of(self, options: JobKeywords) -> JobOptions:
+    def _options_of(self, options: JobKeywords | Mapping[str, Any]) -> JobOptions:
         """Options that were checked; those of a call in a loop are checked once."""
         # the types belong to it: True equals 1, but is no number of attempts
         items = tuple((name, type(value), value) for name, value in options.items())
@@ -67,11 +67,15 @@ class QueueBase:
     async def _in_slices(self, items: Iterator[T]) -> list[T]:
         """Make a list that may be long, and let other tasks have their turns meanwhile."""
         made: list[T] = []
-        while some := list(itertools.islice(items, SLICE)):
-            made += some
-            if len(some) == SLICE and self.store.clock.overdue():
-                await checkpoint()
-        return made
+        while True:
+            with collector_at_rest():
+                while some := list(itertools.islice(items, SLICE)):
+                    made += some
+                    if len(some) == SLICE and self.store.clock.overdue():
+                        break
+                else:
+                    return made
+            await checkpoint()
 
     def _job(self, data: JobData) -> Job:
         return Job(data, self.store)

@@ -1,14 +1,17 @@
 """How long another task of the loop waits, at the longest, while a queue is at work.
 
 The other task is what a kernel needs of the loop: every millisecond it asks for a turn, and
-notes how late it gets it. The collector's longest pause is noted beside it.
+notes how late it gets it, and how much of that this thread was at work. The collector's longest
+pause is noted beside it, and how often it was at work at all.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import statistics
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -18,7 +21,7 @@ from tests.benchmarks.held import complete
 from tests.benchmarks.measuring import PAYLOAD, Figure, Plan
 from tests.benchmarks.peers import CONCURRENCY
 
-__all__ = ["Watch", "measure_fairness"]
+__all__ = ["WORK", "Watch", "measure_fairness", "watched"]
 
 WAIT_TARGET = 50.0
 """Milliseconds."""
@@ -38,13 +41,17 @@ class Watch:
 
     def __init__(self) -> None:
         self.longest_wait = 0.0
+        self.longest_turn = 0.0
+        """In time of the processor, which other programs do not lengthen."""
         self.longest_pause = 0.0
+        self.collections: Counter[int] = Counter()
+        """How often the collector was at work, by generation."""
         self._pause_began = 0.0
 
     async def __aenter__(self) -> Watch:
         gc.collect()
         gc.callbacks.append(self._note_collection)
-        self._due = time.perf_counter()
+        self._due, self._began = time.perf_counter(), time.thread_time()
         self._task = asyncio.get_running_loop().create_task(self._watch())
         await asyncio.sleep(2 * _TURN)
         return self
@@ -57,17 +64,19 @@ class Watch:
 
     async def _watch(self) -> None:
         while True:
-            self._due = time.perf_counter() + _TURN
+            self._due, self._began = time.perf_counter() + _TURN, time.thread_time()
             await asyncio.sleep(_TURN)
             self._note()
 
     def _note(self) -> None:
         self.longest_wait = max(self.longest_wait, time.perf_counter() - self._due)
+        self.longest_turn = max(self.longest_turn, time.thread_time() - self._began)
 
-    def _note_collection(self, phase: str, _: dict[str, int]) -> None:
+    def _note_collection(self, phase: str, about: dict[str, int]) -> None:
         now = time.perf_counter()
         if phase == "start":
             self._pause_began = now
+            self.collections[about["generation"]] += 1
         else:
             self.longest_pause = max(self.longest_pause, now - self._pause_began)
 
@@ -76,16 +85,23 @@ def measure_fairness(plan: Plan) -> Iterator[Figure]:
     """The longest wait in each kind of work, over the largest size that is not above 100,000."""
     jobs = plan.up_to(_MOST)
     pauses = []
-    for name, (prepare, work) in WORK.items():
-        asyncio.run(_watched(prepare, work, 10))  # what is loaded on first use is loaded now
-        waits, collections = [], []
+    for name in WORK:
+        watched(name, 10)  # what is loaded on first use is loaded now
+        waits, turns, collections = [], [], []
         for _ in plan.rounds(f"fairness of {name}"):
-            watch = asyncio.run(_watched(prepare, work, jobs))
+            watch = watched(name, jobs)
             waits.append(watch.longest_wait * _MILLI)
+            turns.append(watch.longest_turn * _MILLI)
             collections.append(watch.longest_pause * _MILLI)
-        yield Figure(_GROUP, name, jobs, "ms", tuple(waits), at_most=WAIT_TARGET)
+        cpu = statistics.median(turns)
+        yield Figure(_GROUP, name, jobs, "ms", tuple(waits), cpu, at_most=WAIT_TARGET)
         pauses.append(Figure(_PAUSES, name, jobs, "ms", tuple(collections)))
     yield from pauses
+
+
+def watched(name: str, jobs: int) -> Watch:
+    """What was noted while so many jobs were worked on in one of the kinds of ``WORK``."""
+    return asyncio.run(_watched(*WORK[name], jobs))
 
 
 async def _watched(prepare: Step, work: Step, jobs: int) -> Watch:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from tests.benchmarks.held import CONDITIONS, OPS, STEPS, Held, fill, restore
 from tests.benchmarks.measuring import MICRO, Figure, Plan, relative
 
-__all__ = ["measure_memory", "measure_steps"]
+__all__ = ["measure_memory", "measure_steps", "visits"]
 
 STEP_TARGET_RATIO = 2.0
 BYTES_TARGET = 1_200.0
@@ -22,6 +22,8 @@ _ROUNDS = 5
 """For each repeat; a round is short, so a figure takes many."""
 _MEMORY_MOST = 100_000
 """The allocations are traced one by one, which takes its time."""
+_FEW = 10
+"""Jobs with which all is there that a queue has once."""
 
 
 def measure_steps(plan: Plan) -> Iterator[Figure]:
@@ -91,3 +93,17 @@ async def _traced(condition: str, jobs: int) -> int:
         return size
     finally:
         tracemalloc.stop()
+
+
+def visits(condition: str, jobs: int) -> float:
+    """How many objects the collector looks at for each job held, whenever it looks at all."""
+    few, many = (_visits(condition, held) for held in (_FEW, _FEW + jobs))
+    return (many - few) / jobs
+
+
+def _visits(condition: str, jobs: int) -> int:
+    held = asyncio.run(fill(condition, jobs))
+    gc.collect()  # it finds out what it need not look at any more
+    seen = sum(len(gc.get_referents(one)) for one in gc.get_objects())
+    del held
+    return seen

@@ -154,13 +154,15 @@ def _remove_all(
     """
     count = 0
     for some in sliced(jobs):
-        removed: list[Removed] = []
+        to_follow: list[Removed] = []
         for listed in some:
             job = rows.job(listed.queue_name, listed.id)
             if job is not None and state in (None, job.state):
-                removed.append(remove(rows, job, now))
-        count += len(removed)
-        follow_up(rows, now, [], removed)
+                removed = remove(rows, job, now)
+                count += 1
+                if job.parent_id is not None or job.scheduler_id is not None:
+                    to_follow.append(removed)
+        follow_up(rows, now, [], to_follow)
         if len(some) == SLICE:
             yield
     return count

@@ -6,11 +6,12 @@ import heapq
 from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
-from operator import itemgetter
+from operator import attrgetter
 
 from sortedcontainers import SortedList
 
-from conveyor_nb.core.turns import Place
+from conveyor_nb.core.model import JobData
+from conveyor_nb.core.turns import Place, place_of
 from conveyor_nb.core.worker_options import GroupLimits
 from conveyor_nb.stores.memory.limits import SlidingWindow
 
@@ -73,10 +74,11 @@ class Group:
             if place < self.heads[name]:
                 self._lead(name, place)
 
-    def remove(self, name: str, place: Place) -> None:
-        lane = self.lanes[name]
-        if self.heads[name] != place:
-            self._sorted(name).remove(place)
+    def remove(self, job: JobData) -> None:
+        name = job.name
+        lane, first = self.lanes[name], self.heads[name]
+        if first.id != job.id:
+            self._sorted(name).remove(place_of(job))
             return
         if isinstance(lane, deque):
             lane.popleft()
@@ -84,7 +86,7 @@ class Group:
             lane.pop(0)
         if not lane:
             del self.lanes[name], self.heads[name]
-        elif self.offered and self.offered[0][0] == place:  # as most often: it was the next
+        elif self.offered and self.offered[0][0] is first:  # as most often: it was the next
             self.heads[name] = head = lane[0]
             heapq.heapreplace(self.offered, (head, name))
         else:
@@ -110,17 +112,17 @@ class Group:
 
     def newest(self) -> str:
         """The youngest job of the best priority that is offered."""
-        best = self.offered[0][0][0]
+        best = self.offered[0][0].priority
         candidates: list[Place] = []
         for name, head in self.heads.items():
-            if head[0] == best and name not in self.paused_names:
+            if head.priority == best and name not in self.paused_names:
                 lane = self._sorted(name)
-                candidates += (head, lane[lane.bisect_right((best, float("inf"))) - 1])
-        return max(candidates, key=lambda place: abs(place[1]))[2]
+                candidates += (head, lane[lane.bisect_right(Place(best, float("inf"), "")) - 1])
+        return max(candidates, key=lambda place: abs(place.turn)).id
 
     def in_turn(self, *, lifo: bool) -> Iterator[str]:
         """The ids of the jobs that it offers, in order of service; it must not change meanwhile."""
-        return map(itemgetter(2), self._newest_first() if lifo else self._first_to_last())
+        return map(attrgetter("id"), self._newest_first() if lifo else self._first_to_last())
 
     def _first_to_last(self) -> Iterator[Place]:
         """Each entry of the heap is looked at when those above it have had their turn."""
@@ -147,7 +149,7 @@ class Group:
     def _newest_first(self) -> Iterator[Place]:
         names = [name for name in self.heads if name not in self.paused_names]
         lanes = [_newest_in(self._sorted(name)) for name in names]
-        return heapq.merge(*lanes, key=lambda place: (place[0], -abs(place[1])))
+        return heapq.merge(*lanes, key=lambda place: (place.priority, -abs(place.turn)))
 
     def room(self, limits: GroupLimits | None, now: datetime) -> int | None:
         """How many of its jobs may start now; ``None``: any number."""
@@ -180,9 +182,11 @@ def _newest_in(lane: SortedList) -> Iterator[Place]:
     """The places of a lane, of each priority the newest first, be the job ``lifo`` or not."""
     start = 0
     while start < len(lane):
-        priority = lane[start][0]
-        older = lane.bisect_left((priority, 0))  # before it are ``lifo`` jobs, the newest first
-        end = lane.bisect_left((priority, float("inf")))
+        priority = lane[start].priority
+        older = lane.bisect_left(
+            Place(priority, 0, "")
+        )  # before it are ``lifo`` jobs, the newest first
+        end = lane.bisect_left(Place(priority, float("inf"), ""))
         newest_first = lane.islice(start, older), lane.islice(older, end, reverse=True)
-        yield from heapq.merge(*newest_first, key=lambda place: -abs(place[1]))
+        yield from heapq.merge(*newest_first, key=lambda place: -abs(place.turn))
         start = end

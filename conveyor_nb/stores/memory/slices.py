@@ -91,16 +91,20 @@ class Slices:
     def _go_on(self, step: _LongStep[Any]) -> None:
         """Go on until others should have a turn; whoever has the lock does."""
         try:
-            step.go_on()
+            self._take_slice(step)
             while not step.is_done and not self._clock.overdue():
-                step.go_on()
+                self._take_slice(step)
         finally:
-            try:
-                self._flush()
-            finally:
-                if step.is_done:
-                    self.under_way = None
-                    step.over.set()
+            if step.is_done:
+                self.under_way = None
+                step.over.set()
+
+    def _take_slice(self, step: _LongStep[Any]) -> None:
+        """Go on for a slice: the events of more of them, kept, would call the collector."""
+        try:
+            step.go_on()
+        finally:
+            self._flush()
 
 
 class _LongStep(Generic[T]):

@@ -18,7 +18,7 @@ import itertools
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 from datetime import datetime
-from operator import itemgetter
+from operator import attrgetter
 
 from sortedcontainers import SortedList
 
@@ -65,13 +65,13 @@ class WaitingIndex:
     def __iter__(self) -> Iterator[str]:
         """The ids of all waiting jobs by priority and place, paused ones too."""
         lanes = self._lanes()
-        return map(itemgetter(2), lanes[0] if len(lanes) == 1 else heapq.merge(*lanes))
+        return map(attrgetter("id"), lanes[0] if len(lanes) == 1 else heapq.merge(*lanes))
 
     def __reversed__(self) -> Iterator[str]:
         """The same, from the last to the first."""
         lanes = [reversed(lane) for lane in self._lanes()]
         last_first = lanes[0] if len(lanes) == 1 else heapq.merge(*lanes, reverse=True)
-        return map(itemgetter(2), last_first)
+        return map(attrgetter("id"), last_first)
 
     def _lanes(self) -> list[deque[Place] | SortedList]:
         return [lane for group in self._groups.values() for lane in group.lanes.values()]
@@ -87,7 +87,7 @@ class WaitingIndex:
     def remove(self, job: JobData) -> None:
         """Take a job out, by the place that it was added with."""
         group = self._groups[job.group_id]
-        group.remove(job.name, place_of(job))
+        group.remove(job)
         self._count -= 1
         if self._only is None:
             self._shelve(group)
@@ -151,7 +151,7 @@ class WaitingIndex:
         group = self._only or self._next_group(options.group, now)
         if group is None or not group.offers():
             return None
-        return group.newest() if options.lifo else group.offered[0][0][2]
+        return group.newest() if options.lifo else group.offered[0][0].id
 
     def in_turn(self, options: FetchOptions, now: datetime) -> Iterator[str]:
         """The ids of the waiting jobs in the order of ``core.turns.in_turn``, found one by one.

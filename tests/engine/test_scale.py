@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Awaitable, Callable
 from types import FrameType
@@ -39,11 +40,13 @@ async def calls(step: Callable[[], Awaitable[object]]) -> int:
         count += event in ("call", "c_call")
 
     before = sys.getprofile()
+    gc.disable()  # what a collection destroys may call functions as well
     sys.setprofile(note)
     try:
         await step()
     finally:
         sys.setprofile(before)
+        gc.enable()
     return count
 
 

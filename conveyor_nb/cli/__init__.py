@@ -17,7 +17,7 @@ from conveyor_nb.cli.errors import CommandError
 __all__ = ["main"]
 
 INTERRUPTED = 130
-"""What a shell reports of a program that Ctrl-C ended."""
+"""The exit code that a shell reports for a program that Ctrl-C ended."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

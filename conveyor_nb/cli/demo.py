@@ -170,7 +170,7 @@ async def _execute_cell(client: NotebookClient, index: int, name: str) -> None:
 
 async def _ask_tallies(client: NotebookClient) -> list[QueueTally]:
     """Let the kernel count the jobs, unseen by the notebook."""
-    kernel: Any = client.kc  # typed as if it were the blocking one
+    kernel: Any = client.kc  # its types are those of the blocking client
     reply = await kernel.execute(
         "",
         silent=True,

@@ -55,7 +55,7 @@ def run_lab(notebook: Path | None, *, port: int | None, no_browser: bool) -> Non
 
 
 def without_announcements(_: object, page_config: dict[str, Any]) -> dict[str, Any]:
-    """Who came for the queue is not asked about Jupyter's news first, and nothing is looked up."""
+    """Nobody who came for the queue is asked about Jupyter's news, and nothing is looked up."""
     disabled = page_config.get("disabledExtensions", [])
     return {**page_config, "disabledExtensions": [*disabled, ANNOUNCEMENTS]}
 

@@ -1,4 +1,4 @@
-"""How a notebook's jobs fared. The kernel of the notebook makes the tally; the demo reads it."""
+"""How a notebook's jobs fared: the notebook's kernel makes the tally, the demo reads it."""
 
 from __future__ import annotations
 

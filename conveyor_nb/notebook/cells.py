@@ -24,7 +24,7 @@ __all__ = ["Unshown", "payload_cells", "presentable", "read_all"]
 _PLAIN = frozenset({type(None), bool, float, datetime, timedelta})
 _MOST_BITS = 10_000
 _DOUBTFUL = re.compile(b"[\x93\x8b\xed]")
-"""In a pickle: a class, a very long number, or what may be half of a surrogate pair."""
+"""What in a pickle needs a closer look: a class, a very long number, half of a surrogate pair."""
 
 
 class Unshown:
@@ -58,7 +58,7 @@ def payload_cells(records: Sequence[Any], name: str) -> list[Any]:
     cells = read_all(records, name)
     try:
         return presentable(cells, list(map(attrgetter(f"kept_{name}"), records)))
-    except AttributeError:  # of records that are no store's own
+    except AttributeError:  # records that are not a store's own
         return presentable(cells)
 
 

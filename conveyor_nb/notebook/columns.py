@@ -64,10 +64,10 @@ class Column(NamedTuple):
 
     name: str
     get: Callable[[Any], Any]
-    """Gets its value from a record."""
+    """Gives the column's value of a record."""
 
     kind: Any
-    """A dtype, or the kind of a column."""
+    """A dtype, or one of the kinds above."""
 
 
 def in_one_go(building: Step[T]) -> T:

@@ -18,7 +18,7 @@ __all__ = ["event_text"]
 def event_text(event: StoreEvent) -> str:
     """What an event tells, on one line, besides whose it is."""
     if (describe := _TEXTS.get(event.type)) is not None:
-        with contextlib.suppress(TypeError, ValueError):  # somebody's own, published by hand
+        with contextlib.suppress(TypeError, ValueError):  # it was published by hand
             return one_line(describe(event.data))
     told = {key: value for key, value in event.data.items() if key not in _SAID_ELSEWHERE}
     parts = [f"{one_line(key, 40)}: {one_line(value, 60)}" for key, value in told.items()]

@@ -49,11 +49,11 @@ class _Loaded:
             self._waker.close()
         self._duplicates.close()
         self._cells.close()
-        # what jobs print until they are stopped is theirs
+        # what jobs print until they are stopped still goes to their logs
         self.session.close().add_done_callback(lambda _: self._capture.close())
         if self._terminal is not None:
             self._terminal.close()
-            once_loop_stops(shell, wait_for_closing)  # as the prompt lets it stand still from now
+            once_loop_stops(shell, wait_for_closing)  # from now on the prompt lets it stand still
 
 
 _loaded: dict[InteractiveShell, _Loaded] = {}

@@ -51,7 +51,7 @@ def payloads_of(frame: object) -> list[dict[Any, Any]]:
 def _values(column: pd.Series[Any]) -> list[Any]:
     values = column.tolist()
     dtype = column.dtype
-    if not isinstance(dtype, np.dtype) or dtype.kind not in "biu":  # else they are plain already
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "biu":  # all others are plain already
         missing = column.isna().to_numpy()
         values = [
             None if gone else _plain(value) for value, gone in zip(values, missing, strict=True)
@@ -68,7 +68,7 @@ def _plain(value: Any) -> Any:
         return _plain(pd.Timestamp(value))
     if isinstance(value, np.timedelta64):
         return _plain(pd.Timedelta(value))
-    if value is pd.NaT or value is pd.NA:  # within what is in a cell
+    if value is pd.NaT or value is pd.NA:  # inside of what is in a cell
         return None
     if isinstance(value, np.generic):
         return value.item()

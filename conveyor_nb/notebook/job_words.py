@@ -28,10 +28,10 @@ __all__ = [
 ]
 
 MOST_TEXT = 1_000
-"""So many characters of an error, or of a line of a log, are shown."""
+"""How many characters of an error, or of a line of a log, are shown."""
 
 _LOG_LINES = 200
-"""So many of its newest log lines are shown of a job or an attempt."""
+"""How many of the newest log lines of a job or an attempt are shown."""
 
 
 def tries(job: JobData | Job) -> str:
@@ -47,7 +47,7 @@ def tries(job: JobData | Job) -> str:
 
 
 def instant_of(job: JobData | Job) -> tuple[datetime | None, str]:
-    """The instant that says most of a job in its state, and what happened then."""
+    """The instant that says most about a job in its state, and what happened then."""
     match job.state:
         case JobState.ACTIVE:
             return job.processed_at, "started"
@@ -62,7 +62,7 @@ def instant_of(job: JobData | Job) -> tuple[datetime | None, str]:
 
 
 def outcome(job: JobData | Job) -> str:
-    """What came of the job, or the last that is known of it."""
+    """What came of the job, or the latest that is known of it."""
     match job.state:
         case JobState.COMPLETED:
             result = peek(job, "returnvalue")

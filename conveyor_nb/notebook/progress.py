@@ -109,7 +109,7 @@ class _End(NamedTuple):
 
 
 class _Bar(tqdm):  # type: ignore[misc]  # it has no types
-    monitor_interval = 0  # no thread: this bar is repainted by the loop
+    monitor_interval = 0  # without a thread: the loop repaints this bar
 
 
 class _Watch:
@@ -161,7 +161,7 @@ class _Watch:
         self._bar = _Bar(**self._bar_options)
         self._repainter = Repainter(self._bar.refresh)
         jobs = [same[0] for same in self._pending.values()]
-        for job in jobs:  # one by one, as only who follows a job is told its result
+        for job in jobs:  # one by one, as only those who follow a job are told its result
             follower = JobFollower(job.store, job.queue_name, job.id)
             follower.end.add_done_callback(functools.partial(self._note, _key(job)))
             self._followers.append(follower)

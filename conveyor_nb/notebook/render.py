@@ -134,7 +134,7 @@ def _queue_html(queue: Queue) -> str:
 
     try:
         counts, paused, jobs = read_now(queue.store, look)
-    except Exception as error:  # whatever a store raises: the display says so
+    except Exception as error:  # whatever a store raises, the display says so
         told = f"its store, a {type(queue.store).__name__}, {why_unread(error)}"
         return _page("Queue", queue.name, [], _note(told))
     total = sum(counts.values())
@@ -216,7 +216,7 @@ def _failure_of(job: Job) -> str:
     last = job.attempt_logs[-1] if job.attempt_logs else None
     if last is not None and last.stacktrace is not None and last.error == job.failed_reason:
         return last.stacktrace
-    return job.failed_reason or ""  # a child, or whoever cancelled it, ended it after that
+    return job.failed_reason or ""  # a child, or a person who cancelled it, ended it after that
 
 
 # -- pieces ---------------------------------------------------------------------------------

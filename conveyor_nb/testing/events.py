@@ -31,7 +31,7 @@ _MARKS = "marks of a test"
 """The queue of the events that a test publishes to see that all before them have come."""
 
 _PATIENCE = 10.0
-"""For how many real seconds a mark is waited for, which comes in milliseconds."""
+"""How many real seconds to wait for a mark, which comes in milliseconds."""
 
 _numbers = itertools.count(1)
 
@@ -86,7 +86,7 @@ class EventLog(list[StoreEvent]):
 
 
 def fault_of_data(event: StoreEvent) -> str | None:
-    """What is wrong with the data of an event, by the table ``EVENT_DATA``; ``None``: nothing.
+    """What is wrong with the data of an event, by the table ``EVENT_DATA``, or ``None``.
 
     >>> from datetime import UTC, datetime
     >>> told = {"worker_id": "w1", "nam": "mailer"}
@@ -134,7 +134,7 @@ async def capture_events(store: StoreInterface, queue_name: str | None) -> Async
 
 
 class EventView:
-    """What a store holds, as told by its events and by nothing else.
+    """What a store holds, as its events alone tell it.
 
     Attributes:
         states: the state of each job, by queue name and job id.
@@ -169,7 +169,7 @@ class EventView:
 
 
 class StrictEventView(EventView):
-    """A view that takes only the next chapter of each job's story."""
+    """A view that refuses an event which does not follow from those before."""
 
     def __call__(self, event: StoreEvent) -> None:
         """Take in an event; raises ``AssertionError`` if it does not fit what is known."""

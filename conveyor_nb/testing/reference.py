@@ -1,4 +1,4 @@
-"""A queue as the contract tells it, with plain lists and sorts: what a store is compared with."""
+"""A queue as the contract describes it, with plain lists and sorts: stores are compared with it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SETTLED = (JobState.COMPLETED, JobState.FAILED)
 
 @dataclass(repr=False)
 class ReferenceJob:
-    """What matters of a job. ``takes`` counts how often a worker took it."""
+    """What matters about a job. ``takes`` counts how often a worker took it."""
 
     id: str
     name: str
@@ -69,7 +69,7 @@ class ReferenceJob:
 
 
 class ReferenceQueue:
-    """One queue; each method is what the contract says of the step of that name."""
+    """One queue; each method does what the contract says about the step of that name."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, ReferenceJob] = {}
@@ -237,7 +237,7 @@ class ReferenceQueue:
             self._seen.append(job.group)
 
     def _forget_groups(self) -> None:
-        """Groups that have no job left are new when they come again, but for their turns."""
+        """Forget the groups that have no job left, but for their turns."""
         alive = {job.group for job in self.in_state(JobState.WAITING, JobState.ACTIVE)}
         self._seen = [group for group in self._seen if group in alive]
 

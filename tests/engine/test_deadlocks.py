@@ -211,7 +211,7 @@ async def test_one_whose_wait_is_over_holds_up_nobody(
 ) -> None:
     async def handler(job: Job) -> Any:
         if job.name == "part":
-            if job.id == "emails-2":  # it is next in this slot, before anybody else has his turn
+            if job.id == "emails-2":  # it is next in this slot, before anybody else has a turn
                 await queue.add("whole")
             return job.data
         return await (await queue.add("part", job.id)).wait_until_finished()

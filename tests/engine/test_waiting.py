@@ -139,7 +139,7 @@ async def test_a_job_that_is_removed_at_its_end_still_tells_how_it_ended(
                 await waiting
     else:
         (await first).append(3)
-        assert await second == [1, 2], "each has a copy of his own"
+        assert await second == [1, 2], "each has a copy of its own"
     assert caplog.text == "", "the removal that follows is no trouble"
 
 

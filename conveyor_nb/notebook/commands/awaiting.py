@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 class _Hidden(str):
-    """The name of a magic that nobody types: Tab doesn't offer it, whatever was begun."""
+    """The name of a magic that nobody types: Tab never offers it."""
 
     __slots__ = ()
 
@@ -142,7 +142,7 @@ _CLOSED = (
     *(ast.FunctionDef, ast.Lambda, ast.ClassDef),
     *(ast.GeneratorExp, ast.ListComp, ast.SetComp, ast.DictComp),
 )
-"""Nothing in there can be awaited, or not in every Python."""
+"""Nothing inside of these can be awaited, at least not in every Python."""
 
 
 class _Calls(ast.NodeVisitor):

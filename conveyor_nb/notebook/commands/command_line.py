@@ -285,7 +285,7 @@ def _end_of_quotation(line: str, start: int) -> int:
 
 
 def _not_json(text: str, error: json.JSONDecodeError) -> str:
-    """Says that a text is not JSON, and how it would be."""
+    """Says that a text is not JSON, and how to write it as JSON."""
     shown = text if len(text) <= 60 else text[:59] + "…"
     as_python = _python_as_json(text)
     hint = f"type {as_python}" if as_python else f"write for instance {_EXAMPLE}, or $name"

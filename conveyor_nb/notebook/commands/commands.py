@@ -52,7 +52,7 @@ class Argument(NamedTuple):
 
     @property
     def is_option(self) -> bool:
-        """Whether it has to be called by its name."""
+        """Whether it is given by its name."""
         return self.name.startswith("-")
 
 
@@ -108,14 +108,14 @@ def build_parser(
         pass
 
     described.__doc__ = description
-    ipython: Any = magic_arguments  # in part without types
+    ipython: Any = magic_arguments  # only partly typed
     decorated: Any = described
     for one in reversed(arguments):
         decorated = ipython.argument(one.name, **_settings(one))(decorated)
     if epilog:
         decorated = ipython.kwds(epilog=epilog)(decorated)
     parser = ipython.magic_arguments(name)(decorated).parser
-    parser.allow_abbrev = False  # what begins like an option may be a slip
+    parser.allow_abbrev = False  # a word that begins like an option may be a slip
     return parser
 
 

@@ -24,7 +24,7 @@ __all__ = ["Completion"]
 
 _LINE = re.compile(r"(?:^|=)\s*(?P<magic>%conveyor|%%worker)\s+(?P<typed>.*)$")
 _MOST_JOBS = 200
-"""So many of the newest jobs are looked at for ids and names."""
+"""How many of the newest jobs are searched for ids and names."""
 
 _LIMIT = 0.5
 """For how many seconds Tab waits for a store."""
@@ -43,11 +43,11 @@ class Completion:
         self._matcher = conveyor_matcher
 
     def register(self) -> None:
-        """Let the shell's completer ask."""
+        """Register with the shell's completer."""
         self._matchers().append(self._matcher)
 
     def unregister(self) -> None:
-        """Be asked no more."""
+        """Leave the shell's completer."""
         if self._matcher in (matchers := self._matchers()):
             matchers.remove(self._matcher)
 
@@ -122,12 +122,12 @@ class Completion:
 
         try:
             return read_now(self._session.store, look, _LIMIT)
-        except Exception:  # whatever a store raises: there is nothing to offer
+        except Exception:  # whatever a store raises, there is nothing to offer
             return set()
 
 
 def _split_last(typed: str) -> tuple[list[str], str]:
-    """The finished words, and what is begun of the next one."""
+    """The finished words, and the beginning of the next one."""
     start = len(typed.rstrip()) if typed[-1:].isspace() else typed.rfind(" ") + 1
     try:
         return split(typed[:start]), typed[start:].strip()
@@ -136,7 +136,7 @@ def _split_last(typed: str) -> tuple[list[str], str]:
 
 
 def _fitting(begun: str, values: Iterable[str]) -> list[str]:
-    """Those that begin so, sorted; in quotation marks if they have blanks."""
+    """The names that begin like this, sorted; in quotation marks if they have blanks."""
     return [
         value if value.startswith("$") else quoted(value)
         for value in sorted(values)

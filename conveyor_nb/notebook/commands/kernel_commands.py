@@ -150,7 +150,7 @@ def _stopped(worker: Worker) -> str:
     told = f"worker {worker.name} is stopped"
     if held := len(worker.running):
         told += f"; {counted(held, 'job')} to go back when the handler returns, which did not stop"
-    if worker not in known_workers(worker.store).values():  # another of its name goes on
+    if worker not in known_workers(worker.store).values():  # another worker of its name goes on
         return told
     return f"{told}; start it: %conveyor start {quoted(called(worker))}"
 

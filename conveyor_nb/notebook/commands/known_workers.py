@@ -54,7 +54,7 @@ def workers_by_hand(store: StoreInterface) -> list[Worker]:
 
 
 def known_workers(store: StoreInterface) -> dict[str, Worker]:
-    """All of a store, by what one types for them: the name, or the id where two have one name."""
+    """All workers of a store, by what people type: the name, or the id where two have one name."""
     found = [*named_workers(store).values(), *workers_by_hand(store)]
     names = Counter(worker.name for worker in found)
     return {one.name if names[one.name] == 1 else one.id: one for one in found}
@@ -83,7 +83,7 @@ def find_worker(store: StoreInterface, name: str) -> Worker:
 
 
 def others_at_work(worker: Worker) -> list[Worker]:
-    """Those that take jobs of the same queue beside this one."""
+    """The other workers that take jobs of the same queue."""
     found = known_workers(worker.store).values()
     return [
         one
@@ -93,13 +93,13 @@ def others_at_work(worker: Worker) -> list[Worker]:
 
 
 def called(worker: Worker) -> str:
-    """What one types for a worker: its name, or its id if another has that name."""
+    """What people type for a worker: its name, or its id if another has that name."""
     known = known_workers(worker.store)
     return worker.name if known.get(worker.name) is worker else worker.id
 
 
 def stop_line(worker: Worker) -> str:
-    """What one types to stop a worker."""
+    """What people type to stop a worker."""
     return f"%conveyor stop {quoted(called(worker))}"
 
 
@@ -127,7 +127,7 @@ def start_worker(worker: Worker) -> Worker:
             worker.start()
             return worker
         successor = worker.successor()
-    except RuntimeError as error:  # such as: the loop is gone that it ran in
+    except RuntimeError as error:  # for instance, because its loop is gone
         raise Mistake(str(error)) from error
     _stopped.get(worker.store, {}).pop(worker.name, None)
     return successor

@@ -145,7 +145,7 @@ class Magics:
             shell.register_magic_function(function, kind, name)
 
     def unregister(self) -> None:
-        """Take them away."""
+        """Remove the magics from the shell."""
         magics = self._session.shell.magics_manager.magics
         for kind, name, _ in self._all():
             magics[kind].pop(name, None)
@@ -212,7 +212,7 @@ class Magics:
                 await self._session.settle()
             answer = await run(self._session, args)
             if settle:
-                if answer.rest is not None:  # an interrupt ends the wait, and not the rest
+                if answer.rest is not None:  # an interrupt ends the wait, and nothing else
                     await asyncio.shield(answer.rest)
                 await self._session.settle()
         except (Mistake, ConveyorError, ValueError) as error:
@@ -254,7 +254,7 @@ class Magics:
             _tell("%%worker", error)
 
     def _take_over(self, line: str, cell: str) -> str:
-        """Do so, and say what was done."""
+        """Start it, and say what was done."""
         example = "%%worker emails --concurrency 2"
         words = split(line)
         if {"-h", "--help"} & set(words):

@@ -198,7 +198,7 @@ async def retry(session: Session, args: Namespace) -> Answer:
     left = f"; {counted(refused, 'job')} can't be: job.retry() says why" if refused else ""
     said = f"{args.queue}: {counted(count, f'{state} job')} to run again"
     parents = await queue.get_jobs(JobState.WAITING_CHILDREN)
-    waiting = [parent for parent in parents if parent.failed_reason]  # it names failed children
+    waiting = [parent for parent in parents if parent.failed_reason]  # it names the failed children
     if args.children:
         children = [child for parent in waiting for child in await _failed_children(parent)]
         for child in children:
@@ -270,7 +270,7 @@ async def wait(session: Session, args: Namespace) -> Answer:
 
 @contextlib.contextmanager
 def _told_plainly(command: str) -> Iterator[None]:
-    """Say on a line of its own what is said of a schedule, as no code of the person's says it."""
+    """Tell what a warning says of a schedule, without the code that it points at: it is ours."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ScheduleReplacedWarning)
         yield
@@ -336,7 +336,7 @@ async def _counts(queue: Queue) -> str:
 
 
 async def _check_that_it_ends(session: Session, queue: Queue) -> None:
-    """Wait for nothing that can't come.
+    """Refuse to wait for what can't come.
 
     Raises:
         Mistake: nobody will do the jobs that wait.

@@ -20,7 +20,7 @@ __all__ = ["KEPT", "EventsView", "NewestEvents"]
 _MOST_TYPES = 50
 
 KEPT = 200
-"""So many events are kept, of all types together and of each type by itself."""
+"""How many events are kept, of all types together and of each type by itself."""
 
 
 class NewestEvents:
@@ -32,7 +32,7 @@ class NewestEvents:
 
     def __init__(self) -> None:
         self.type: str = ""
-        """Only events of this type are shown; all of them if empty."""
+        """The type of events that are shown; all are, if it is empty."""
         self._count = 0
         self._all: deque[tuple[int, StoreEvent]] = deque(maxlen=KEPT)
         self._of_type: defaultdict[str, deque[tuple[int, StoreEvent]]] = defaultdict(
@@ -111,7 +111,7 @@ def _is_short(value: object) -> bool:
 
 
 def _light(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row may tell of an event, and nothing that holds on to more."""
+    """What a row may tell of an event, with no reference to anything larger."""
     return {
         name: value if type(value) in _LIGHT or _is_short(value) else one_line(value, _LONGEST)
         for name, value in data.items()

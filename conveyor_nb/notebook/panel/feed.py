@@ -20,7 +20,7 @@ SILENCE = 30.0
 """Seconds after which pages that have not drawn their frame count as gone."""
 
 _MOST_PAGES = 100
-"""So many pages of one view are known by name; of more, the first are asked to come again."""
+"""How many pages of a view are known by name; past that, the first ones are asked to come again."""
 
 
 class Feed:
@@ -42,7 +42,7 @@ class Feed:
         self._pages: dict[str, None] = {}
         self._live = False
         self._frame = 0
-        self._waiting = False  # a frame is under way: being read, or not drawn yet
+        self._waiting = False  # a frame is under way: it is being read, or was not drawn yet
         self._dirty = False
         self._repainter = Repainter(self._begin)
         self._sending = BackgroundTasks()

@@ -41,7 +41,7 @@ class HeadView(View):
 
 
 def _speed(clock: Clock) -> float:
-    """How many of the clock's seconds pass in a real one: a page lets ages grow by itself."""
+    """How many of the clock's seconds pass in a real one: the page counts ages up by itself."""
     if isinstance(clock, VirtualClock):
         return 0.0
     return 1.0 if isinstance(clock, SystemClock) else float(getattr(clock, "speed", 1.0))

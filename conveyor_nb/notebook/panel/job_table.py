@@ -87,7 +87,7 @@ def job_row(job: JobData) -> dict[str, Any]:
 
 
 def _progress(job: JobData) -> float | None:
-    """How far a job is that runs, or how far it came when it failed."""
+    """How far a running job has come, or a failed job had come."""
     if job.state is JobState.ACTIVE or (job.progress and job.state is not JobState.COMPLETED):
         return job.progress
     return None

@@ -1,4 +1,4 @@
-"""When a view repaints: soon after it was asked to, and at most so often.
+"""When a view repaints: soon after it was asked to, but not too often.
 
 What a person sees follows the person's own time. A store on a ``VirtualClock`` stands still
 between two ``advance`` calls; its panel must not.

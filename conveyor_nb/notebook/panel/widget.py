@@ -41,10 +41,10 @@ _logger = logging.getLogger("conveyor_nb")
 _MOST_TEXT = 500
 
 _KEPT_ASLEEP = 16
-"""So many panels that no page shows any more are kept: their notebook may be opened again."""
+"""How many panels are kept that no page shows any more: their notebook may be opened again."""
 
 _KEPT_UNSEEN = 64
-"""So many panels that no page has shown yet are kept: a page may still be loading."""
+"""How many panels are kept that no page has shown yet: a page may still be loading."""
 
 _panels: list[Panel] = []
 
@@ -92,7 +92,7 @@ class Panel(anywidget.AnyWidget):
         _panels.append(self)
 
     def __repr__(self) -> str:
-        # nothing is read for it: it goes into logs, and the loop must not stand still for that
+        # it reads nothing: a repr goes into logs, and the loop must not stand still for that
         if self._view is None:
             return f"<Panel of a {type(self._store).__name__}>"
         return f"<Panel of queue {inline(self._view.queue.name)}>"
@@ -158,7 +158,7 @@ class Panel(anywidget.AnyWidget):
         parts: dict[str, Any] = {}
         try:
             parts = await self._read()
-        except FAULTS as error:  # whatever a store raises: the page says so and stays alive
+        except FAULTS as error:  # whatever a store raises, the page says so and stays alive
             self._complain(error)
         with self.hold_sync():
             for name, value in parts.items():
@@ -203,7 +203,7 @@ class Panel(anywidget.AnyWidget):
             if self._feed.knows(page):
                 self._feed.drawn(message.frame)
                 return
-            is_news = True  # it was silent for long, for instance on a laptop that slept
+            is_news = True  # it was silent for a long time, for instance on a laptop that slept
         elif message.do == "bye":
             self._feed.farewell(page)
             return
@@ -224,7 +224,7 @@ class Panel(anywidget.AnyWidget):
                 self._notify(str(error))
                 return
             await action(message)
-        except FAULTS as error:  # a person's click must be answered whatever it led to
+        except FAULTS as error:  # a person's click must be answered, whatever it led to
             self._complain(error)
         if self.live:
             self._feed.touch()

@@ -44,7 +44,7 @@ class WorkersView(View):
 async def worker_rows(store: StoreInterface, queue_name: str) -> list[dict[str, Any]]:
     """The workers that serve a queue: those that can be stopped or started here, then others.
 
-    Those of other processes have no buttons. Of those that gave way to another version one sees
+    Workers of other processes have no buttons. Those that gave way to another version are shown
     when they have finished their jobs.
     """
     mine = _known(store, queue_name)

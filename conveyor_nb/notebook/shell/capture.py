@@ -56,7 +56,7 @@ class Capture:
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell: Any = shell
         self._hooks: WeakSet[_Hook] = WeakSet()
-        self._depth = 0  # of cells within cells: how many have begun
+        self._depth = 0  # how many cells have begun, as a cell may run others
         self._closed = False
         self._output_hook = OutputHook()
         self.watch()
@@ -101,7 +101,7 @@ class Capture:
     def _hook(self, target: object, name: str, take: _Taker) -> None:
         if isinstance(target, io.StringIO) and self._depth < 2:
             return  # not that of a cell in `%%capture`, but what a handler itself redirects to
-        with contextlib.suppress(TypeError, AttributeError):  # of a kind that can't be hooked
+        with contextlib.suppress(TypeError, AttributeError):  # this kind can't be hooked
             hook = vars(target).get(name)
             if hook not in self._hooks:
                 if not isinstance(hook, _Hook):
@@ -191,7 +191,7 @@ def _display(
     key: str | None = (transient or {}).get("display_id")
     if update and (
         key is None or not sink.shows(key)
-    ):  # it was displayed elsewhere, where it is changed now
+    ):  # it was displayed elsewhere, and is changed there now
         return publish(data, metadata, transient=transient, update=update, **options)
     sink.display(data, metadata, key)
     return None
@@ -221,7 +221,7 @@ class _Hook:
         self._name = name
         self._take = take
         self._original: Callable[..., object] = getattr(target, name)
-        self._attribute = vars(target).get(name)  # if none, the method is that of its class
+        self._attribute = vars(target).get(name)  # none: its class has the method
         setattr(target, name, self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> object:

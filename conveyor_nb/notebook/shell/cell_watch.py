@@ -15,7 +15,7 @@ _runs = itertools.count(1)
 
 
 class CellWatch:
-    """Says which cell runs, until it is closed.
+    """Knows which cell runs, until it is closed.
 
     Args:
         shell: whose cells are watched.
@@ -35,4 +35,4 @@ class CellWatch:
         enter_cell(Origin(getattr(info, "cell_id", None), next(_runs)))
 
     def _end(self, *_: object) -> None:
-        enter_cell(None)  # what the kernel does between cells is of none
+        enter_cell(None)  # what the kernel does between cells belongs to no cell

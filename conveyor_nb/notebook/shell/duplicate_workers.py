@@ -1,4 +1,4 @@
-"""Telling of a worker that a cell left running when it was run again.
+"""Warns of a worker that a cell left running when it was run again.
 
 ``@queue.worker(...)`` and ``%%worker`` take over from the worker that their cell made before;
 ``Worker(...)`` made by hand can't know of it.
@@ -20,7 +20,7 @@ __all__ = ["DuplicateWorkerWarning", "DuplicateWorkerWatch"]
 
 
 class DuplicateWorkerWarning(UserWarning):
-    """Two workers of one name are running, and only one of them is likely to be wanted."""
+    """Two workers of one name are running; probably only one of them is wanted."""
 
 
 class DuplicateWorkerWatch:

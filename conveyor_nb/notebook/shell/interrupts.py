@@ -59,6 +59,6 @@ class LoopWaker:
         self._reader.close()
 
     def _drain(self) -> None:
-        """The byte has done what it was for."""
+        """Read the byte, which has done its work."""
         with contextlib.suppress(BlockingIOError):
             self._reader.recv(4096)

@@ -25,7 +25,7 @@ __all__ = ["JobOutput"]
 
 _ENDS_OF_A_RUN = (Complete, Fail, Release, MoveToDelayed)
 _MOST_SHOWN = 100
-"""So many things that may still change are looked at when a run ends."""
+"""How many things that may still change are looked at when a run ends."""
 
 
 class JobOutput:
@@ -48,7 +48,7 @@ class JobOutput:
         self._screen = Screen(MAX_LOG_LINES, self._later)
         self._shown: dict[str, Callable[[], str]] = {}
         self._lines: deque[str] = deque(maxlen=MAX_LOG_LINES)
-        """Those that the store could not take yet."""
+        """The lines that the store could not take yet."""
         self._size = 0
         self._is_virtual = isinstance(job.store.clock, VirtualClock)
         self._asked = False
@@ -117,7 +117,7 @@ class JobOutput:
                 return
             try:
                 await self._log(Log(lines[0], tuple(lines[1:])))
-            except BaseException:  # the store's fault, or an interrupt: another time, then
+            except BaseException:  # the store's fault, or an interrupt: it is tried again later
                 with self._writing:
                     self._lines = deque([*lines, *self._lines], MAX_LOG_LINES)
                 raise
@@ -173,7 +173,7 @@ class JobOutput:
         return REAL_TIME.now() + timedelta(seconds=seconds)
 
     def _call_soon(self, callback: Callable[[], object]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody listens any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
             self._loop.call_soon_threadsafe(callback, context=self._outside)
 
     # -- on the loop --------------------------------------------------------------------------
@@ -192,7 +192,7 @@ class JobOutput:
         self._flushes.spawn(self._flush_quietly())
 
     async def _flush_quietly(self) -> None:
-        with contextlib.suppress(Exception):  # the worker finds out, and tells
+        with contextlib.suppress(Exception):  # the worker finds this out, and tells of it
             await self.flush()
 
 

@@ -40,7 +40,7 @@ _Outputs = list[dict[str, Any]]
 
 
 def current_filling() -> Filling | None:
-    """What takes the caller's prints, if he is within the ``with`` of a widget that a job fills."""
+    """What takes the caller's prints within the ``with`` of a widget that a job fills."""
     fillings = _fillings.get()
     return fillings[-1] if fillings else None
 
@@ -129,7 +129,7 @@ class Filling:
             self._call_soon(self._repainter.request)
 
     def _call_soon(self, callback: Callable[[], object]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody looks any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody looks any more
             self.loop.call_soon_threadsafe(callback)
 
     def _apply(self) -> None:
@@ -180,7 +180,7 @@ class OutputHook:
             if isinstance(error, Exception):
                 fillings[-1].fail(error)
             fillings[-1].flush()
-            return None  # in a cell the widget would keep the error; a job fails of it
+            return None  # in a cell the widget would keep the error; a job fails with it
 
         self._before = (enter, leave)
         self._now = (enter_or_fill, leave_or_stop)

@@ -15,16 +15,16 @@ from enum import Enum
 __all__ = ["MAX_LINE_LENGTH", "Screen"]
 
 MAX_LINE_LENGTH = 1_000
-"""So many characters of a printed line are kept; so a log holds a million of them at most."""
+"""How many characters of a printed line are kept, so that a log holds a million at most."""
 
 _NEXT_BAR = 0.1
-"""Seconds in which the cursor comes back from the next bar; drawing that takes no time."""
+"""Seconds within which the cursor comes back from the next bar; drawing takes no time."""
 
 _NEXT_FRAME = 2.0
-"""Seconds in which what is cleared again and again will be."""
+"""Seconds within which a line that is cleared again and again is cleared once more."""
 
 _WINDOW = 100
-"""So many lines up the cursor can go; what has scrolled further is there to stay."""
+"""How many lines the cursor can go up; what has scrolled further stays as it is."""
 
 _ESCAPE = re.compile(
     r"\x1b(?:\[(?P<args>[0-?]*)[ -/]*(?P<act>[@-~])|\][^\x07\x1b]*(?:\x07|\x1b\\)|[^\[\]])"
@@ -92,7 +92,7 @@ class _Writer:
         self.at = 0
         self.column = 0
         self.unfinished = ""
-        self.is_hidden = False  # the cursor, by what redraws several lines all the time
+        self.is_hidden = False  # the cursor, by code that redraws several lines all the time
         self.most_up = 0
 
 

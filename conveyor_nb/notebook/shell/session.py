@@ -38,7 +38,7 @@ from conveyor_nb.worker import Worker, holding_workers, live_workers
 __all__ = ["KEPT_EVENTS", "Session", "finish_closing", "wait_for_closing"]
 
 KEPT_EVENTS = 1_000
-"""So many of the newest events are there for ``%conveyor events``."""
+"""How many of the newest events ``%conveyor events`` has."""
 
 _LAST_SECONDS = 2.0
 """For how many seconds a kernel that ends waits for what is being closed."""
@@ -85,9 +85,9 @@ class Session:
         return sorted({*self._queues_here(), *await self.reads.list_queues()})
 
     def queue_names_now(self, limit: float) -> list[str]:
-        """The same, as far as the store tells its own within so many seconds."""
+        """The same, with those of the store that it lists within so many seconds."""
         names = self._queues_here()
-        with contextlib.suppress(Exception):  # whatever a store raises: Tab offers the others
+        with contextlib.suppress(Exception):  # whatever a store raises: Tab offers the other queues
             names |= set(read_now(self.store, lambda reads: reads.list_queues(), limit))
         return sorted(names)
 
@@ -132,7 +132,7 @@ class Session:
         return next((one for one in mine if one.name == name), None) or Queue(name, store=store)
 
     def workers(self) -> Mapping[str, Worker]:
-        """The workers of the store, closed ones too, by what one types for them."""
+        """The workers of the store, closed ones too, by what people type for them."""
         return known_workers(self.store)
 
     def worker(self, name: str) -> Worker:
@@ -254,7 +254,7 @@ def wait_for_closing() -> None:
         if not loop.is_closed() and not loop.is_running():
             waiting = loop.create_task(_closed(loop))
             for _ in range(_MOST_STOPS):
-                with contextlib.suppress(RuntimeError):  # the kernel has it stopped more than once
+                with contextlib.suppress(RuntimeError):  # the kernel stops it more than once
                     loop.run_until_complete(waiting)
                     break
 

@@ -1,4 +1,4 @@
-"""What a kernel has by itself, and IPython in a terminal has not.
+"""What a kernel has by itself and IPython in a terminal lacks.
 
 There, a cell runs in the event loop only if it awaits, an interrupt leaves the cell's task behind
 to go on later, and the loop stands still while the prompt waits unless ``%gui asyncio`` is on.
@@ -84,7 +84,7 @@ class Terminal:
             self._shell.loop_runner = self._runner
         self._decide = self._shell.should_run_async
         self._shell.should_run_async = self._runs_in_loop
-        # IPython has no hook for this, and clears the variables long before `atexit` has its turn
+        # IPython has no hook for this, and clears the variables long before `atexit` runs
         self._end = getattr(self._shell, "_atexit_once", None)
         self._shell._atexit_once = self._finish
         self._integrates = not self._shell.simple_prompt and self._shell.active_eventloop is None
@@ -157,7 +157,7 @@ class Terminal:
             )
 
     def _remedy(self) -> str | None:
-        """What lets workers run while the prompt waits; ``None`` if they do."""
+        """What would let workers run while the prompt waits; ``None`` if they run already."""
         if self._shell.simple_prompt:
             return "start IPython in a terminal without --simple-prompt"
         if (gui := self._shell.active_eventloop) == _ASYNCIO:
@@ -211,7 +211,7 @@ def _interrupts_cancel(task: asyncio.Task[Any]) -> Iterator[None]:
 
 
 def _is_ours(value: object) -> bool:
-    """Whether something is of this package: a queue, a worker, a class, the package."""
+    """Whether something belongs to this package: a queue, a worker, a class, the package itself."""
     if isinstance(value, ModuleType):
         name = value.__name__
     elif isinstance(value, (type, FunctionType)):
@@ -222,7 +222,7 @@ def _is_ours(value: object) -> bool:
 
 
 def _calls_ours(value: object) -> bool:
-    """Whether something is a function, such as one that makes workers, that names us itself."""
+    """Whether something is a function that names this package, such as one that makes workers."""
     if not isinstance(value, FunctionType):
         return False
     names = set(value.__code__.co_names)

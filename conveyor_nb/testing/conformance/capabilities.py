@@ -1,4 +1,4 @@
-"""What not every store can do: one that declares it does it, any other one says so at the call."""
+"""What not every store can do: those that declare it do it, all others say so at the call."""
 
 # ruff: noqa: D102 (the name of a test says what it shows)
 
@@ -94,7 +94,7 @@ NEEDS: dict[Capability, dict[str, Any]] = {
     Capability.CALLABLE_BACKOFFS: {"backoff": Backoff("custom", strategy=lambda attempts: 1)},
     Capability.PYTHON_OBJECTS: {"data": table()},
 }
-"""What a new job may be given, by what the store then has to be able to do."""
+"""Options of a new job, by the capability that the store needs for them."""
 
 REFUSALS = {
     Capability.FRACTIONAL_PRIORITIES: (UnsupportedError, r"0\.5.* no fractional priorities"),
@@ -108,7 +108,7 @@ class CapabilityTests(StoreTests):
 
     @pytest.fixture
     def need(self, store: StoreInterface) -> Callable[[Capability], None]:
-        """Ends a test of what the store does not declare."""
+        """Ends a test of something that the store does not declare."""
 
         def need(capability: Capability) -> None:
             if capability not in store.capabilities:

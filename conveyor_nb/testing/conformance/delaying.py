@@ -38,7 +38,7 @@ __all__ = ["DelayingTests"]
 
 
 async def next_fetch_at(store: StoreInterface, clock: VirtualClock, **options: Any) -> float | None:
-    """In how many seconds to fetch again, if a fetch finds nothing now."""
+    """After how many seconds to fetch again, if a fetch finds nothing now."""
     fetched = await store.fetch_jobs(QUEUE, "w1", LOCK_DURATION, fetch_options(**options))
     assert not fetched.jobs
     return (fetched.next_at - clock.now()).total_seconds() if fetched.next_at else None

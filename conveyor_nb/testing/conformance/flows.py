@@ -129,7 +129,7 @@ def _half_families() -> dict[str, tuple[list[JobData], str]]:
 
 
 HALF_FAMILIES = _half_families()
-"""What is no whole family, and what is said of it."""
+"""Jobs that are no whole family, and what the error says."""
 
 
 class FlowTests(StoreTests):

@@ -1,4 +1,4 @@
-"""Isolation: nobody changes a store by changing what he gave it or got from it."""
+"""Isolation: nobody changes a store by changing what they gave it or got from it."""
 
 # ruff: noqa: D102 (the name of a test says what it shows)
 

@@ -326,7 +326,7 @@ class LookingTests(StoreTests):
         assert events == []
         first, second = await store.list_workers()
         assert first.last_seen == clock.now()
-        if store.idle_beat is not None:  # else it may see it by itself
+        if store.idle_beat is not None:  # other stores may see it by themselves
             assert second.last_seen == began
 
     async def test_nobody_is_listed_for_being_seen(self, store: StoreInterface) -> None:

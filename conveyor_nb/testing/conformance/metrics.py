@@ -43,7 +43,7 @@ async def run(
 
 
 def percentile(values: list[float], percent: int) -> float:
-    """The least value that so many percent of all do not exceed, found the slow way."""
+    """The least value that so many percent of all values do not exceed, found the slow way."""
     return min(
         one
         for one in values

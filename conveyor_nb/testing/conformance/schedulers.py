@@ -71,7 +71,7 @@ async def pending(store: StoreInterface) -> JobData | None:
 
 
 async def planned(store: StoreInterface, clock: VirtualClock) -> float | None:
-    """In how many hours the next run is planned; ``None``: there is none to come."""
+    """In how many hours the next run is planned; ``None`` if there is none to come."""
     job = await pending(store)
     if job is None:
         return None

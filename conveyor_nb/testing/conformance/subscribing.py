@@ -52,7 +52,7 @@ class SubscribingTests(StoreTests):
         assert events.story == ["job:waiting b", "job:removed b"]
 
     async def test_who_follows_one_job_is_told_its_result(self, store: StoreInterface) -> None:
-        """Also if its record goes with it; nobody else is told, so that no event holds it."""
+        """Nobody else is told; who is gets it even if the record goes with it."""
         for job_id, options in {"a": {}, "b": {"remove_on_complete": True}}.items():
             await add(store, job_id, **options)
             events, of_queue = EventLog(), EventLog()
@@ -235,7 +235,7 @@ class SubscribingTests(StoreTests):
         store.subscribe(None, of_all.append)
         await add(store, "a", remove_on_complete="10s")
         await complete(store, await take(store))
-        await store.disconnect()  # who subscribed has been told of that by now
+        await store.disconnect()  # subscribers have been told of that by now
         events.clear()
         of_all.clear()
         await clock.advance(10)

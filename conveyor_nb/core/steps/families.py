@@ -17,7 +17,7 @@ from conveyor_nb.core.model import COMPLETED, FAILED, JobData
 from conveyor_nb.core.rows import PENDING, ChildRow, Key, Rows, key_of, parent_key_of
 from conveyor_nb.core.steps.writing import write
 
-__all__ = ["child_ended", "child_of", "children_retried", "restarted", "to_retry"]
+__all__ = ["child_ended", "child_of", "restarted", "to_retry"]
 
 
 def child_of(rows: Rows, parent: JobData, key: Key) -> JobData | None:
@@ -83,7 +83,7 @@ def to_retry(rows: Rows, job: JobData, change: Change) -> Change:
 def restarted(rows: Rows, job: JobData, now: datetime) -> None:
     """A settled job has started afresh: its parent is to wait for it, and it for its children."""
     if job.children_ids and flow_rules.awaits_failed_children(job):
-        children_retried(rows, key_of(job))
+        _await_failed(rows, key_of(job))
     parent_key = parent_key_of(job)
     if parent_key is None:
         return
@@ -97,7 +97,7 @@ def restarted(rows: Rows, job: JobData, now: datetime) -> None:
     write(rows, parent, flow_rules.child_restarted(parent, pending, named, awaited), now)
 
 
-def children_retried(rows: Rows, parent: Key) -> None:
+def _await_failed(rows: Rows, parent: Key) -> None:
     """Note that a parent waits for its failed children again."""
     for key in rows.failed_children(parent):
         row = rows.child(parent, key)

@@ -26,8 +26,6 @@ from conveyor_nb.clocks.clock import Clock, SystemClock, checkpoint
 from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.clocks.timer import Timer
 from conveyor_nb.core import turns
-from conveyor_nb.core.checks import check_choice
-from conveyor_nb.core.errors import MetricsDisabledError
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.ids import Numbers, random_id
 from conveyor_nb.core.job_scheduler import JobScheduler
@@ -41,7 +39,7 @@ from conveyor_nb.core.turns import GroupTurn
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.core.worker_options import Limiter
 from conveyor_nb.stores.interface import EventCallback
-from conveyor_nb.stores.memory.metrics import Metrics
+from conveyor_nb.stores.metrics import Metrics, require
 from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback, Subscriptions
 from conveyor_nb.stores.working_set.changes import Changes
 from conveyor_nb.stores.working_set.loop import take_step
@@ -475,9 +473,9 @@ class BytesStore(SteppedStore):
         start: datetime | None = None,
         end: datetime | None = None,
     ) -> list[MetricsPoint]:
-        wanted = check_choice(MetricsPeriod, period, what="period")
         await checkpoint()
-        return self._metrics().points(queue_name, wanted, start, end, self.clock.now())
+        metrics = require(self.rows.metrics)
+        return metrics.points(queue_name, period, start, end, self.clock.now())
 
     async def aggregate_metrics(
         self,
@@ -487,12 +485,7 @@ class BytesStore(SteppedStore):
         end: datetime | None = None,
     ) -> MetricsPoint:
         await checkpoint()
-        return self._metrics().total(queue_name, start, end, self.clock.now())
-
-    def _metrics(self) -> Metrics:
-        if self.rows.metrics is None:
-            raise MetricsDisabledError
-        return self.rows.metrics
+        return require(self.rows.metrics).total(queue_name, start, end, self.clock.now())
 
     async def list_workers(self, queue_name: str | None = None) -> list[WorkerInfo]:
         await checkpoint()

@@ -1,8 +1,9 @@
 """The stores: what each of them does, those that there are, and the one that is used by default.
 
-``interface`` is the one seam between the engine and storage; ``subscriptions`` and ``events`` are
-what every store shares; ``following`` is how one waits for a job or a queue; ``memory`` is the
-store in this process's memory. A store writes rows: the rules are in ``core``. Who needs only the
+``interface`` is the one seam between the engine and storage; ``subscriptions``, ``events`` and
+``metrics`` are what every store shares; ``following`` is how one waits for a job or a queue;
+``memory`` is the store in this process's memory. A store writes rows: the rules are in ``core``, in
+its ``steps``, and ``working_set`` takes these over rows that are elsewhere. Who needs only the
 interface imports that; this room's door knows all stores.
 """
 

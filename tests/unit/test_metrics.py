@@ -9,7 +9,7 @@ import pytest
 
 from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
 from conveyor_nb.core.model import AttemptRecord, AttemptStatus, JobData, JobState
-from conveyor_nb.stores.memory.metrics import MOST_SAMPLES, Metrics
+from conveyor_nb.stores.metrics import MOST_SAMPLES, Metrics
 
 NOON = datetime(2027, 1, 1, 12, tzinfo=UTC)
 MANY = 5 * MOST_SAMPLES

@@ -9,8 +9,7 @@ from datetime import datetime
 from typing import Any
 from weakref import ref
 
-from conveyor_nb.core.checks import check_choice, check_flag, check_positions, to_instant
-from conveyor_nb.core.errors import MetricsDisabledError
+from conveyor_nb.core.checks import check_flag, check_positions
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
 from conveyor_nb.core.model import JobData, JobPage, JobState, to_state
@@ -19,9 +18,9 @@ from conveyor_nb.core.slicing import SLICE, Step, sliced
 from conveyor_nb.core.steps import looking
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.stores.interface import StoreInterface
-from conveyor_nb.stores.memory.metrics import Metrics
 from conveyor_nb.stores.memory.slices import Slices, StoreLock, in_slices, in_turn
 from conveyor_nb.stores.memory.state import MemoryState
+from conveyor_nb.stores.metrics import require
 from conveyor_nb.stores.reads import SynchronousReads
 
 __all__ = ["MemoryReads"]
@@ -213,13 +212,8 @@ class MemoryReads(StoreInterface, SynchronousReads):
         start: datetime | None = None,
         end: datetime | None = None,
     ) -> list[MetricsPoint]:
-        return self._metrics().points(
-            queue_name,
-            check_choice(MetricsPeriod, period, what="period"),
-            _instant(start, "start"),
-            _instant(end, "end"),
-            self.clock.now(),
-        )
+        metrics = require(self._state.metrics)
+        return metrics.points(queue_name, period, start, end, self.clock.now())
 
     @in_turn
     def aggregate_metrics(
@@ -229,14 +223,7 @@ class MemoryReads(StoreInterface, SynchronousReads):
         start: datetime | None = None,
         end: datetime | None = None,
     ) -> MetricsPoint:
-        return self._metrics().total(
-            queue_name, _instant(start, "start"), _instant(end, "end"), self.clock.now()
-        )
-
-    def _metrics(self) -> Metrics:
-        if self._state.metrics is None:
-            raise MetricsDisabledError
-        return self._state.metrics
+        return require(self._state.metrics).total(queue_name, start, end, self.clock.now())
 
     # -- flows --------------------------------------------------------------------------------
 
@@ -278,7 +265,3 @@ class MemoryReads(StoreInterface, SynchronousReads):
     @in_turn
     def list_workers(self, queue_name: str | None = None) -> list[WorkerInfo]:
         return self.workers(queue_name)
-
-
-def _instant(value: datetime | None, what: str) -> datetime | None:
-    return None if value is None else to_instant(value, what=what)

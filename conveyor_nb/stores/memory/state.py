@@ -18,9 +18,9 @@ from conveyor_nb.core.rows import ChildRow, HeldKey, Key
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.core.worker_options import Limiter
 from conveyor_nb.stores.memory.families import Families
-from conveyor_nb.stores.memory.metrics import Metrics
 from conveyor_nb.stores.memory.queue_index import QueueIndex
 from conveyor_nb.stores.memory.retention import Retention
+from conveyor_nb.stores.metrics import Metrics
 
 __all__ = ["MemoryState"]
 

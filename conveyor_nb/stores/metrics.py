@@ -9,10 +9,12 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from conveyor_nb.core.checks import check_choice, to_instant
+from conveyor_nb.core.errors import MetricsDisabledError
 from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
 from conveyor_nb.core.model import JobData, JobState
 
-__all__ = ["MOST_SAMPLES", "Metrics"]
+__all__ = ["MOST_SAMPLES", "Metrics", "require"]
 
 MOST_SAMPLES = 1_000
 """How many times of a period are kept, picked at random; percentiles are exact up to there."""
@@ -61,22 +63,33 @@ class Metrics:
     def points(
         self,
         queue_name: str,
-        period: MetricsPeriod,
+        period: MetricsPeriod | str,
         start: datetime | None,
         end: datetime | None,
         now: datetime,
     ) -> list[MetricsPoint]:
-        """The periods in which a job settled, between two instants, the oldest first."""
-        length = _LENGTHS[period]
+        """The periods in which a job settled, between two instants, the oldest first.
+
+        Raises:
+            TypeError, ValueError: there is no such period, or an instant is not an aware datetime.
+        """
+        wanted = check_choice(MetricsPeriod, period, what="period")
+        start, end = _instant(start, "start"), _instant(end, "end")
+        length = _LENGTHS[wanted]
         return [
             _point(queue_name, begin, begin + length, [bucket])
-            for begin, bucket in self._between(queue_name, period, start, end, now)
+            for begin, bucket in self._between(queue_name, wanted, start, end, now)
         ]
 
     def total(
         self, queue_name: str | None, start: datetime | None, end: datetime | None, now: datetime
     ) -> MetricsPoint:
-        """All minutes between two instants as one; of a queue, or of all of them."""
+        """All minutes between two instants as one; of a queue, or of all of them.
+
+        Raises:
+            TypeError, ValueError: an instant is not an aware datetime.
+        """
+        start, end = _instant(start, "start"), _instant(end, "end")
         period = MetricsPeriod.MINUTE
         names = {name for name, _ in self._buckets} if queue_name is None else {queue_name}
         chosen = [pair for name in names for pair in self._between(name, period, start, end, now)]
@@ -100,6 +113,17 @@ class Metrics:
             and (start is None or begin + length > start)
             and (end is None or begin < end)
         ]
+
+
+def require(metrics: Metrics | None) -> Metrics:
+    """The metrics of a store; raises ``MetricsDisabledError`` if it collects none."""
+    if metrics is None:
+        raise MetricsDisabledError
+    return metrics
+
+
+def _instant(value: datetime | None, what: str) -> datetime | None:
+    return None if value is None else to_instant(value, what=what)
 
 
 class _Bucket:

@@ -249,8 +249,10 @@ class Job(Displayable, JobFields):
             if self._store.clock.overdue():  # whoever waits for many that have settled
                 await checkpoint()
             return result_of(self._data, self._store, self._data.cancelled_at is not None)
+        if found is None:
+            raise JobNotFoundError(self.id, self.queue_name)
         with JobFollower(self._store, self.queue_name, self.id) as follower:
-            if found is not None and (run := current_run()) is not None:
+            if (run := current_run()) is not None:
                 await refuse_circular_wait(run, found, self._store)
                 if timeout is None:
                     await refuse_slot_deadlock(run, found, self._store, follower.end)

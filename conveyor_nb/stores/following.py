@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 
 from msgspec.structs import replace
 
-from conveyor_nb.clocks.clock import resolve
+from conveyor_nb.clocks.clock import REAL_TIME, resolve
 from conveyor_nb.clocks.loops import call_on
 from conveyor_nb.core.freezing import freeze
 from conveyor_nb.core.lifecycle import SETTLED
@@ -29,6 +29,9 @@ JOB_ENDS = GONE | {EventType.COMPLETED, EventType.FAILED}
 """The events after which nothing more is to be expected of a job."""
 
 _STATES = frozenset(JobState)
+
+_ON_ITS_WAY = 1.0
+"""For how many real seconds an event is waited for that must come: its job is gone already."""
 
 
 class JobEnd(NamedTuple):
@@ -120,17 +123,28 @@ class JobFollower(_Listener):
         super().__init__(store, queue_name, JOB_ENDS if tell is None else None, job_id)
 
     async def wait(self, timeout: float | None = None) -> JobEnd | None:
-        """Wait for the end, for so many seconds on the store's clock; ``None``: it took longer."""
-        await self.look()
+        """Wait for the end of a job that was there, for so many seconds on the store's clock.
+
+        Returns:
+            Its end; ``None``: that takes longer.
+        """
+        await self.look(was_there=True)
         if timeout is None:
             return await self.end
         if not await self._store.clock.wait(self.end, timeout):
-            await self.look()  # it may be at the last moment
+            await self.look(was_there=True)  # it may be at the last moment
         return self.end.result() if self.end.done() else None
 
-    async def look(self) -> JobData | None:
-        """Read the job; if it has settled or is gone, and nobody has told of that, it has ended."""
+    async def look(self, *, was_there: bool = False) -> JobData | None:
+        """Read the job; if it has settled or is gone, and nobody tells of that, it has ended.
+
+        Args:
+            was_there: it was when this began to follow it: so if it is gone, what tells of its
+                end, and may have its result, is on its way.
+        """
         record = await self._store.get_job(self._queue_name, self._id)
+        if record is None and was_there:
+            await REAL_TIME.wait(self.end, _ON_ITS_WAY)
         if record is None or record.state in SETTLED:
             self._end(JobEnd(self._event_of(record), record))
         return record

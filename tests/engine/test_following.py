@@ -6,13 +6,25 @@ import asyncio
 import pickle
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from conveyor_nb import Job, JobState, MemoryStore, Queue, StoreEvent, VirtualClock, Worker
+from conveyor_nb import (
+    Job,
+    JobData,
+    JobFailedError,
+    JobState,
+    MemoryStore,
+    Queue,
+    StoreEvent,
+    VirtualClock,
+    Worker,
+)
+from conveyor_nb.clocks.clock import checkpoint
 from conveyor_nb.core import freezing
+from conveyor_nb.stores import EventCallback
 from conveyor_nb.stores.following import JobFollower, QueueChanges
 
 Start = Callable[..., Worker]
@@ -53,9 +65,9 @@ async def test_an_end_that_was_missed_is_found_in_the_record(
 @pytest.mark.asyncio
 async def test_a_job_that_is_gone_has_ended(queue: Queue) -> None:
     with JobFollower(queue.store, queue.name, "emails-9") as follower:
-        end = await follower.wait()
+        assert await follower.look() is None
+        end = follower.end.result()
 
-    assert end is not None
     assert (end.event.type, end.record) == ("job:removed", None)
 
 
@@ -192,3 +204,66 @@ async def test_a_result_is_copied_once_on_its_way_in_and_once_on_its_way_out(
     assert results == [{"to": ["ada"]}]
     assert copies == {"in": 1, "out": 1}
     assert way.endswith("gone") or (await job.refresh()).state is JobState.COMPLETED
+
+
+class LateStore(MemoryStore):
+    """Tells who follows one job of it some turns of the loop after it has changed."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._late: dict[EventCallback, EventCallback] = {}
+        self.next_read: Callable[[], Awaitable[object]] | None = None
+        """What comes before the job is read next."""
+
+    async def get_job(self, queue_name: str, job_id: str) -> JobData | None:
+        come_before, self.next_read = self.next_read, None
+        if come_before is not None:
+            await come_before()
+        return await super().get_job(queue_name, job_id)
+
+    def subscribe(
+        self, queue_name: str | None, callback: EventCallback, *, job_id: str | None = None
+    ) -> None:
+        async def tell(event: StoreEvent) -> None:
+            for _ in range(20):
+                await checkpoint()
+            callback(event)
+
+        def hear(event: StoreEvent) -> None:
+            self._telling = asyncio.ensure_future(tell(event))
+
+        if job_id is not None:
+            self._late[callback] = hear
+            # the job comes to its end between this and the next look
+            self.next_read = self.come_between
+        super().subscribe(queue_name, self._late.get(callback, callback), job_id=job_id)
+
+    def unsubscribe(
+        self,
+        queue_name: str | None,
+        callback: EventCallback | None = None,
+        *,
+        job_id: str | None = None,
+    ) -> None:
+        known = self._late.get(callback, callback) if callback else None
+        super().unsubscribe(queue_name, known, job_id=job_id)
+
+    async def come_between(self) -> None:
+        """Let the job run that was added."""
+        worker = Worker("emails", work, store=self, auto_start=False)
+        await worker.run_once()
+        await worker.close()
+
+
+@pytest.mark.parametrize("name", ["send", "fail"])
+@pytest.mark.asyncio
+async def test_a_result_is_had_that_is_told_after_the_job_is_gone(name: str) -> None:
+    async with LateStore() as store:
+        queue = Queue("emails", store=store)
+        job = await queue.add(name, [1], remove_on_complete=True, remove_on_fail=True)
+        if name == "fail":
+            with pytest.raises(JobFailedError, match="bad address"):
+                await job.wait_until_finished()
+        else:
+            assert await job.wait_until_finished() == [1]
+        assert await queue.get_job(job.id) is None

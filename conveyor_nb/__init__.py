@@ -128,15 +128,15 @@ bound_tracebacks()
 
 
 def __getattr__(name: str) -> Any:
-    if name == "progress":  # only who uses it pays the import of tqdm
+    if name == "progress":  # only those who use it pay for the import of tqdm
         from conveyor_nb.notebook.progress import progress
 
         return progress
-    if name == "dashboard":  # likewise of anywidget
+    if name == "dashboard":  # the same holds for anywidget
         from conveyor_nb.notebook.panel.widget import dashboard
 
         return dashboard
-    if name == "frames":  # likewise of pandas
+    if name == "frames":  # the same holds for pandas
         return importlib.import_module("conveyor_nb.frames")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -246,7 +246,7 @@ class Job(Displayable, JobFields):
         found = await self._store.get_job(self._data.queue_name, self._data.id)
         if found is not None and found.state in SETTLED:
             self._show(found)
-            if self._store.clock.overdue():  # whoever waits for many that have settled
+            if self._store.clock.overdue():  # somebody may wait for many that have settled
                 await checkpoint()
             return result_of(self._data, self._store, self._data.cancelled_at is not None)
         if found is None:
@@ -282,7 +282,7 @@ class Job(Displayable, JobFields):
         return result_of(ended, self._store, cancelled, known=found is not None)
 
     def lose_lock(self) -> None:
-        """Let the lock that this object has be none any more.
+        """Give up the lock that this object has.
 
         Another job may come to have the id of one that was removed, and the same worker take it.
         """
@@ -290,7 +290,7 @@ class Job(Displayable, JobFields):
             self._lock = Lock(self._lock.worker_id, _NO_ATTEMPT)
 
     def mute(self) -> None:
-        """Let nothing that is done through this object have an effect any more.
+        """From now on, let nothing that is done through this object have any effect.
 
         For a job of a batch that has ended before the others: it must be no trouble for them.
         """

@@ -124,7 +124,7 @@ class JobObservable:
         if current_origin() is not None:
             self._replace_earlier(follower, observers)
         self._has_ended = False
-        self._store.subscribe(self.queue_name, self._hear, job_id=self.job_id)  # if it had left
+        self._store.subscribe(self.queue_name, self._hear, job_id=self.job_id)  # it may have left
         return follower.close
 
     def _replace_earlier(self, follower: _Follower, observers: dict[str, Observer | None]) -> None:
@@ -199,7 +199,7 @@ class _Follower:
         self._observers = observers
         self._on_leave = on_leave
         self._early: list[StoreEvent] | None = []
-        """What is heard before the job was looked at."""
+        """What was heard before the job was looked at."""
         self._bus = EventBus(_FOLLOWED, logger)
         for kind in ("active", "progress", "completed", "failed"):
             self._bus.on(kind, self._tell)
@@ -210,7 +210,7 @@ class _Follower:
 
     @property
     def is_lost(self) -> bool:
-        """Whether its loop is closed, where it would call back."""
+        """Whether the loop where it would call back is closed."""
         return self._job.end.get_loop().is_closed()
 
     def close(self) -> None:

@@ -109,7 +109,7 @@ class Queue(Displayable, Adding, Looking, Maintaining):
                 if change is None:
                     raise TimeoutError(f"{await self._told()} still has work after {timeout:g}s")
                 if change.type == EventType.DISCONNECTED:
-                    return  # all work is gone, and of new one nobody would be told here
+                    return  # all work is gone, and nobody here would be told of new work
 
     async def _told(self) -> str:
         """What ``repr`` says, for who can await it."""
@@ -181,7 +181,7 @@ class Queue(Displayable, Adding, Looking, Maintaining):
         if not handler:
             return install
         if inspect.iscoroutine(handler[0]):
-            check_handler(handler[0])  # which says what is wrong with it
+            check_handler(handler[0])  # the call says what is wrong with it
         if len(handler) > 1 or not callable(handler[0]):
             given = ", ".join(map(shown, handler))
             raise TypeError(

@@ -80,7 +80,7 @@ class _Part(NamedTuple):
 
 
 _parts: WeakKeyDictionary[Worker, dict[str, _Part]] = WeakKeyDictionary()
-"""What workers are made of whose handlers were given one by one, the newest last."""
+"""The handlers of workers that were given one by one, the newest last."""
 
 
 def next_version(before: Worker | None) -> int:
@@ -178,7 +178,7 @@ def _can_have_worker(handler: Handler) -> bool:
 
 
 def _attach(worker: Worker) -> None:
-    """Let a worker be at hand with its handlers."""
+    """Give each of its handlers the worker as an attribute."""
     handlers = worker.handler.values() if isinstance(worker.handler, Mapping) else [worker.handler]
     for handler in handlers:
         if _can_have_worker(handler):

@@ -116,7 +116,7 @@ class Worker(Displayable):
         self.name = self.options.name or self.queue_name
         self.id = self.store.new_worker_id(self.name)
         self.version: int | None = None
-        """Of a worker known by name: which handler under that name it has, from 1."""
+        """For a worker known by name: the number of its handler under that name, from 1."""
         self._logger = check_logger(logger)
         self._bus = EventBus(EventType, self._logger, owner=(ref(self.store), self.name, "worker"))
         self._life = Life(self, self._logger, self._stop_telling)

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="conveyor_nb-") as folder:
         python = install(uv, Path(folder), arguments.python, RESOLUTIONS[arguments.which])
         if arguments.which == "lowest":
-            os.environ["PYTHONWARNINGS"] = QUIET  # of kernels too
+            os.environ["PYTHONWARNINGS"] = QUIET  # also if it runs a kernel
             for_pytest = [f"-W{QUIET}", *for_pytest]
         return run_tests(python, Path(folder), for_pytest)
 

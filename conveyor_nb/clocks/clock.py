@@ -105,7 +105,7 @@ class Clock(ABC):
             return False
         try:
             loop = asyncio.get_running_loop()
-        except RuntimeError:  # then there are no others
+        except RuntimeError:  # no loop runs, so there are no other tasks
             return False
         if _turn.of is loop:
             return True
@@ -120,7 +120,7 @@ class Clock(ABC):
             await checkpoint()
             return
         done = asyncio.get_running_loop().create_future()
-        # never less than this: who sleeps again and again must let time move on
+        # never less than this, as sleeping again and again must let time move on
         timer = self.call_later(max(seconds, _SHORTEST), lambda: resolve(done, True))
         try:
             await done

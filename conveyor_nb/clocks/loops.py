@@ -177,7 +177,7 @@ class Flag:
             return
         future = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
-        if self._is_set:  # meanwhile, in another thread that may not have seen the future
+        if self._is_set:  # set meanwhile, in another thread that may not have seen the future
             _resolve(future)
         try:
             await future

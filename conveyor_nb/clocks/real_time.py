@@ -32,7 +32,7 @@ class TimerHandle(Protocol):
     """A timer that can be called off."""
 
     def cancel(self) -> None:
-        """Do not call back; harmless when it has been called."""
+        """Don't call back; harmless when the callback has been called."""
 
 
 class RealTime:
@@ -71,7 +71,7 @@ class RealTime:
         latest, passed = self._latest, self._monotonic()
         began, began_at = self._set_back_at
         now = began + timedelta(seconds=(passed - began_at) * _CATCHING_UP)
-        if now < latest:  # it was set back since
+        if now < latest:  # the clock was set back since then
             self._set_back_at = (latest, passed)
             return latest
         return now

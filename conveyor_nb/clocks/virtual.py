@@ -57,14 +57,14 @@ class VirtualClock(Clock):
         self._timers: list[_VirtualTimer] = []
         self._order = itertools.count()
         self._loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
-        """Those that something waits on for this clock."""
+        """The loops on which something waits for this clock."""
         self._asked = 0
         self._off_loop = 0
         self._ended_off_loop = 0
         self._waiting_for_change: set[asyncio.Future[Any]] = set()
         self._patient = True
         self._joined: dict[asyncio.AbstractEventLoop, list[asyncio.Future[Any]]] = {}
-        """Of each loop that is being settled: who else waits for that."""
+        """For each loop that is being settled: who else waits for that."""
 
     def now(self) -> datetime:
         return self._now

@@ -17,13 +17,13 @@ from conveyor_nb.stores.interface import StoreInterface
 __all__ = ["LastFailure", "failure_of", "keep_failure"]
 
 KEPT = 64
-"""So many of the newest are kept for each store, for as long as it is there."""
+"""How many of the newest are kept for each store, for as long as it is there."""
 
 _MOST_LEVELS = 4
 """Exceptions that others hold are copied down to this level."""
 
 _TELLING = 200
-"""So many characters of a reason tell one failure of a job from another."""
+"""How many characters of a reason tell one failure of a job from another."""
 
 
 class LastFailure(NamedTuple):

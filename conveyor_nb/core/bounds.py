@@ -1,4 +1,4 @@
-"""How much one job may pile up: what is over that is left out, and a note says how much it was.
+"""How much one job may pile up: what exceeds it is left out, and a note says how much that was.
 
 Payloads and results are not bounded: they are what a person chose to keep.
 """
@@ -20,22 +20,22 @@ __all__ = [
 ]
 
 MAX_LOG_LINES = 1_000
-"""So many of its newest log lines a job keeps, and so many those of its attempts together."""
+"""How many of its newest log lines a job keeps, and how many its attempts keep together."""
 
 MAX_LOG_LINE = 10_000
-"""So many characters of a log line."""
+"""How many characters of a log line are kept."""
 
 MAX_REASON = 10_000
-"""So many characters of the reason why an attempt or a job failed."""
+"""How many characters of the reason why an attempt or a job failed are kept."""
 
 MAX_CHILD_REASON = 1_000
-"""So many characters of a child's reason in that of its parent."""
+"""How many characters of a child's reason stand in that of its parent."""
 
 MAX_STACKTRACE = 50_000
-"""So many characters of an attempt's traceback."""
+"""How many characters of an attempt's traceback are kept."""
 
 MAX_ATTEMPT_RECORDS = 100
-"""The first record of an attempt is kept, and the newest ones; so many tracebacks, too."""
+"""How many records of attempts are kept: the first and the newest ones; and how many tracebacks."""
 
 _NOTE = re.compile(r"\(([0-9,]+) earlier \w+ left out\)")
 

@@ -23,9 +23,9 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _ARRAY_INDEX = re.compile(r"0|[1-9][0-9]{0,9}")
 _MOST_ARRAY_INDEX = 2**32 - 2
 _PLAIN_DIGITS = 21
-"""JavaScript writes numbers of so many digits before the point without an exponent."""
+"""Up to how many digits before the point JavaScript writes a number without an exponent."""
 _PLAIN_ZEROS = 6
-"""And those with fewer zeros than this after the point."""
+"""From how many zeros after the point on JavaScript writes a number with an exponent."""
 
 
 def canonical_json(value: Any) -> str:

@@ -46,7 +46,7 @@ _added: dict[Hashable, list[_Added]] = {}
 _lock = threading.Lock()
 
 _MOST = 10_000
-"""So many names are known, the newest; of what was added before nothing is replaced."""
+"""How many names are remembered, the newest; what was added before those is not replaced."""
 
 current_origin: Callable[[], Origin | None] = _current.get
 """The run of a cell that the caller belongs to, if any."""

@@ -37,10 +37,10 @@ __all__ = [
 ]
 
 _MOST_REASON = 4_000
-"""So many characters of a reason are in the message of an error; the error itself has it whole."""
+"""How many characters of a reason an error's message shows; the error itself has all of it."""
 
 _MOST_TRACEBACK = 8_000
-"""So many characters of a traceback are printed with an error."""
+"""How many characters of a traceback are printed with an error."""
 
 
 class ConveyorError(Exception):

@@ -36,7 +36,7 @@ REMOVED = "it was removed"
 """Why a child failed that was removed before it had settled."""
 
 MOST_NAMES = 5
-"""So many children are named where there may be very many."""
+"""How many children a message names, as there may be very many."""
 
 
 # -- what children do to their parents ------------------------------------------------------

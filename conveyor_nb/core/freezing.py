@@ -1,6 +1,6 @@
 """Isolation of payloads: what a store holds can't be reached by whoever gave or got it.
 
-A payload is kept as its pickle, and each reader gets an object of his own. That is one path for
+A payload is kept as its pickle, and each reader gets an object of its own. That is one path for
 JSON-like values and for DataFrames alike; plain immutable values need no copy and are kept as
 they are.
 """

@@ -18,7 +18,7 @@ _MARK = "\0"
 
 
 def placeholder(number: int) -> str:
-    """What stands for the id that a job of a flow is to get; another one for each ``number``.
+    """A stand-in for the id that a job of a flow will get; a different one for each ``number``.
 
     >>> is_placeholder(placeholder(1)), is_placeholder("emails-1")
     (True, False)

@@ -25,7 +25,7 @@ __all__ = [
 _BULK_KEYS = OPTION_NAMES | {"name", "data", "opts"}
 _NOT_FOR_RUNS = ("repeat", "job_id", "delay", "deduplication")
 _ID_DIGITS = 12
-"""So many digits of a hash tell the schedules of one job name apart."""
+"""How many digits of a hash tell the schedules of one job name apart."""
 
 
 def new_job(queue_name: str, name: str, data: Any, opts: JobOptions) -> JobData:

@@ -45,7 +45,7 @@ class FaultReporter:
             self._logger.error("worker %s: no event either", self._worker_id, exc_info=again)
 
     async def report_closing(self, error: Exception) -> None:
-        """Tell of what a person's lifespan raised as it was closed."""
+        """Tell what a person's lifespan raised when it was closed."""
         self._logger.error(
             "worker %s: its lifespan raised as it was closed", self._worker_id, exc_info=error
         )

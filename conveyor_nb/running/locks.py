@@ -30,7 +30,7 @@ _MOST_GRACE = 1.0
 """Seconds, at most, in which a worker that seems gone may show that it is there."""
 
 _keepers: WeakSet[LockKeeper] = WeakSet()
-"""Those that keep locks, on whatever loops of this process."""
+"""All that keep locks, on whatever loops of this process."""
 _keepers_lock = threading.Lock()
 
 
@@ -109,13 +109,13 @@ class LockKeeper:
             )
 
     def hide(self) -> None:
-        """Stop that."""
+        """Stop :meth:`show`."""
         if self._beat is not None:
             self._beat.cancel()
             self._beat = None
 
     def close(self) -> None:
-        """Stop all of it."""
+        """Stop renewing, watching and showing."""
         self.stop_watching()
         self.hide()
         self._closed = True
@@ -215,5 +215,5 @@ def _lock_of(job: Job) -> Lock:
 
 
 async def _tell(job: Job, action: Action) -> None:
-    with contextlib.suppress(LostLockError, JobNotFoundError):  # of this one nothing is left
+    with contextlib.suppress(LostLockError, JobNotFoundError):  # nothing is left of this job
         await job.apply(action)

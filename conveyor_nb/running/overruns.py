@@ -67,11 +67,11 @@ class Overruns:
         self._logger = logger
 
     def note(self, execution: Execution) -> None:
-        """See to one that was told to stop, and goes on."""
+        """Look after an execution that was told to stop, and goes on."""
         self._spawn(self._see_to(execution))
 
     async def finish(self, holder: asyncio.Task[Any], execution: Execution) -> None:
-        """Report the end of one that went on, after all that was said of it before."""
+        """Report the end of an execution that went on, after all that was reported of it before."""
         assert execution.reporting is not None, "it went on"
         async with execution.reporting:
             for job, action in execution.outcomes():
@@ -84,7 +84,7 @@ class Overruns:
             await self._store.publish(event)
 
     async def abandon(self) -> None:
-        """Wait no more for those that were told to stop, and put their jobs back."""
+        """Stop waiting for executions that were told to stop, and put their jobs back."""
         executions = self._slots.executions
         going_on = [execution for execution in executions if execution.lose_patience()]
         seeing = asyncio.gather(*map(self._see_to, going_on), return_exceptions=True)
@@ -112,7 +112,7 @@ class Overruns:
         await asyncio.gather(*held, return_exceptions=True)
 
     def give_up(self, *, is_closed: bool) -> None:
-        """Take it that there is nothing left that one of them could hold."""
+        """Note that there is nothing left that one of them could hold."""
         for execution in self._slots.executions:
             if execution.reporting is not None:
                 execution.stop_all(Verdict.LOST)
@@ -162,5 +162,5 @@ class Overruns:
 
 async def _put_back(execution: Execution, action: Release) -> None:
     for job in execution.jobs:
-        with contextlib.suppress(LostLockError, JobNotFoundError):  # it is not ours
+        with contextlib.suppress(LostLockError, JobNotFoundError):  # the job is not ours
             await job.apply(action)

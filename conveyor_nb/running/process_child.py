@@ -96,7 +96,7 @@ def serve(parent_id: int) -> None:
     Args:
         parent_id: the parent process.
     """
-    atexit.register(end_own_group)  # the first that is registered is the last to be called
+    atexit.register(end_own_group)  # what is registered first is called last
     # A kernel ignores interrupts while no cell runs, and so would whatever it starts then.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     parent = _Parent(parent_id)

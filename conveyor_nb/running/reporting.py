@@ -21,7 +21,7 @@ _PAUSE = timedelta(seconds=1)
 """The time between tries when the store itself fails."""
 
 _REFUSALS = (LostLockError, JobNotFoundError, PayloadError, SystemExit, KeyboardInterrupt)
-"""What reporting an outcome raises: the job is not ours, or its result is of a class that does."""
+"""What a refused outcome raises: the job is not ours, or its result is of a class that raises."""
 
 
 class OutcomeReporter:

@@ -61,12 +61,12 @@ class ThreadRunner(Runner):
             off_loop.enter_context(self._clock.off_loop())
             try:
                 value = await asyncio.wrap_future(thread)
-            except asyncio.CancelledError:  # which the thread does not notice
+            except asyncio.CancelledError:  # the thread does not notice that
                 _when_done(thread, loop, off_loop.pop_all().close)
                 raise
-        if inspect.isawaitable(value):  # such as from ``lambda job: send(job)``
+        if inspect.isawaitable(value):  # for instance from ``lambda job: send(job)``
             jobs = argument if isinstance(argument, list) else [argument]
-            if all(job.cancel_requested for job in jobs):  # told so while it was in the thread
+            if all(job.cancel_requested for job in jobs):  # told while in the thread
                 return Raised(_dispose_of(value))
             value = await value
         return value
@@ -100,7 +100,7 @@ class NamedRunner(Runner):
             self._threads.resize(size)
 
     async def close(self) -> None:
-        """As a runner of threads, if there is one."""
+        """The part that runs threads, if there is one."""
         if self._threads is not None:
             await self._threads.close()
 
@@ -116,7 +116,7 @@ def runner_for(
     by_name = ByName(handler) if isinstance(handler, Mapping) else None
     one: Handler = by_name or handler  # type: ignore[assignment]  # if it is not the one
     if options.executor == "process":
-        from conveyor_nb.running.processes import ProcessRunner  # only who uses it pays its import
+        from conveyor_nb.running.processes import ProcessRunner  # so that others don't load it
 
         if any(map(is_async, by_name.handlers.values() if by_name else (one,))):
             raise TypeError(
@@ -144,7 +144,7 @@ def _when_done(
 
 
 def _dispose_of(value: Any) -> BaseException:
-    """Say that an awaitable is not awaited any more, to whom it concerns too."""
+    """Close or cancel an awaitable that nobody awaits any more; returns what stands for that."""
     if inspect.iscoroutine(value):
         value.close()
     elif isinstance(value, asyncio.Future):

@@ -51,7 +51,7 @@ class ThreadPool:
             try:
                 thread.start()
             except RuntimeError:  # the system has no more threads
-                if self._count == 0:  # nobody would ever take the call
+                if self._count == 0:  # otherwise nobody would ever take the call
                     self._calls.get_nowait()
                     raise
             else:

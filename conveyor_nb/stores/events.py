@@ -249,8 +249,8 @@ class EventStream:
 
     They are there for ``async for``.
 
-    A reader that is slower than the events are made misses the oldest of those he has not read;
-    in their place he gets an event ``"stream:missed"`` whose data says how many they were.
+    A reader that is slower than the events are made misses the oldest of those it has not read;
+    in their place it gets an event ``"stream:missed"`` whose data says how many they were.
 
     Args:
         source: whose events; a store.

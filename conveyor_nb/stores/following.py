@@ -178,7 +178,7 @@ class JobFollower(_Listener):
 
 
 class QueueChanges(_Listener):
-    """Notices changes in a queue, for one who looks after each whether it is the one he waits for.
+    """Notices changes in a queue, for those who check after each whether it was the awaited one.
 
     Args:
         store, queue_name: the queue.

@@ -38,7 +38,7 @@ __all__ = ["EventCallback", "StoreInterface"]
 class StoreInterface(Displayable, ABC):
     """What every store promises. All methods are coroutines but for (un)subscribing.
 
-    Jobs go in and come out as copies: nobody changes a store by changing what he holds.
+    Jobs go in and come out as copies: nobody changes a store by changing what they hold.
     A state may be given as text; a ``ValueError`` names one that is none.
     ``queue_name`` and ``job_id`` together name a job; ids are unique in a queue.
     """
@@ -53,7 +53,7 @@ class StoreInterface(Displayable, ABC):
     """
 
     idle_beat: float | None = 30.0
-    """So often, in seconds, an idle worker calls :meth:`renew_locks` to show that it is there.
+    """How often, in seconds, an idle worker calls :meth:`renew_locks` to show that it is there.
 
     ``None``: it need not, as the store sees its workers by itself.
     """
@@ -71,7 +71,7 @@ class StoreInterface(Displayable, ABC):
     async def disconnect(self) -> None:
         """Let go of every resource and every subscriber; may be called again.
 
-        Each subscriber is told so by an event ``store:disconnected``, the last one he gets: who
+        Each subscriber is told so by an event ``store:disconnected``, the last one they get: who
         waits for something of the store waits no longer.
         """
 

@@ -28,7 +28,7 @@ _Callbacks = dict[EventCallback, int]
 """Each callback with its place among all: they are called in the order they subscribed."""
 
 _MOST_QUEUES = 256
-"""Of so many queues it is known whom to call; of others it is found out anew."""
+"""For how many queues the callbacks are remembered; for others they are collected anew."""
 
 _by_place = itemgetter(1)
 _COMPLETED = EventType.COMPLETED

@@ -133,7 +133,7 @@ CORNERS: dict[str, tuple[int, Callable[[int], Coroutine[Any, Any, float]]]] = {
 
 
 def _callbacks(count: int) -> list[Callable[[StoreEvent], object]]:
-    """So many functions, each its own."""
+    """As many functions as asked for, each of its own."""
     return [lambda event, number=number: number for number in range(count)]  # type: ignore[misc]
 
 

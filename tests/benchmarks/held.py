@@ -114,7 +114,7 @@ CONDITIONS: dict[str, Callable[[int], BulkJob]] = {
 
 
 async def fill(condition: str, jobs: int) -> Held:
-    """A queue that holds so many jobs in a condition, and a few that the look-ups find."""
+    """A queue that holds this many jobs in a condition, and a few that the look-ups find."""
     queue = Queue(_NAME, store=MemoryStore())
     options = CONDITIONS[condition]
     for chunk in _chunks(jobs):
@@ -136,7 +136,7 @@ async def fill(condition: str, jobs: int) -> Held:
 
 
 async def complete(queue: Queue, jobs: int) -> None:
-    """Take and complete so many of a queue's jobs."""
+    """Take and complete this many of a queue's jobs."""
     store = queue.store
     for _ in range(jobs):
         data = await store.fetch_next_job(queue.name, _WORKER, _LOCK_SECONDS)

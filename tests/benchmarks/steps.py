@@ -40,7 +40,7 @@ def measure_steps(plan: Plan) -> Iterator[Figure]:
 
 async def _steps(condition: str, sizes: list[int], rounds: int) -> list[Figure]:
     queues = {size: await fill(condition, size) for size in sizes}
-    gc.collect()  # of what filling left
+    gc.collect()  # what filling has left
     samples: dict[tuple[str, int], list[float]] = {}
     for number in range(rounds + 1):
         for size, held in queues.items():  # in turns: a busy moment hits both

@@ -245,7 +245,7 @@ def test_no_name_reorders_its_row_and_money_is_no_mathematics(
     assert page.locator("img[src=x]").count() == 0
 
     math = page.locator("mjx-container")
-    expect(math).to_have_count(1)  # that of the comparison
+    expect(math).to_have_count(1)  # the one of the comparison
     expect(page.locator(".jp-OutputArea-output").filter(has_text="for comparison")).to_be_visible()
     texts = page.locator(".jp-OutputArea-output").all_inner_texts()
     assert sum("price is $5 and then $6" in text for text in texts) >= 3

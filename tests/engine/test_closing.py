@@ -158,7 +158,7 @@ async def test_a_later_close_with_less_patience_is_heard(
     closing = asyncio.ensure_future(worker.close(timeout=0))
     await clock.settle()
     in_time = closing.done()
-    await job.cancel()  # else a worker that did not listen would keep this test for ever
+    await job.cancel()  # otherwise a worker that did not listen would keep this test for ever
     await closing
 
     assert in_time

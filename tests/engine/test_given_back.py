@@ -32,7 +32,7 @@ ROUNDS = 400
 """More than the 256 of anything that is remembered for a while."""
 
 SLACK = 40
-"""So many objects more or less are no leak: lists that are sorted in pieces, heaps, caches."""
+"""How many objects more or less are no leak: lists that are sorted in pieces, heaps, caches."""
 
 _NOT_HELD = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, VirtualClock)
 
@@ -73,7 +73,7 @@ def books(store: MemoryStore) -> Counter[str]:
         if id(one) not in seen and not isinstance(one, _NOT_HELD):
             seen[id(one)] = one
             todo += gc.get_referents(one)
-            if isinstance(one, dict):  # of which the collector passes over keys that are text
+            if isinstance(one, dict):  # the collector passes over its keys that are text
                 todo += one
     return Counter(type(one).__name__ for one in seen.values())
 
@@ -116,7 +116,7 @@ async def a_start_that_a_rate_counts(world: World, number: int) -> None:
 
 
 async def a_turn_of_a_group_that_stays(world: World, number: int) -> None:
-    """Of two jobs of a group with a cap the second keeps the group on the shelves."""
+    """The second of two jobs of a group with a cap keeps the group on the shelves."""
     queue, store = Queue("capped", store=world.store), world.store
     if not number:
         await queue.add("send", group=Group("stays"), remove_on_complete=True)

@@ -338,7 +338,7 @@ async def test_close_named_workers_closes_those_that_gave_way_too(
     await close_named_workers(store)
     await clock.settle()
     put_back = (await job.refresh()).state
-    await job.cancel()  # else one that was left behind would stay for ever
+    await job.cancel()  # otherwise one that was left behind would stay for ever
     await clock.settle()
 
     assert put_back is JobState.WAITING

@@ -296,7 +296,7 @@ async def test_the_jobs_of_a_worker_whose_loop_ends_go_back(
     with pytest.raises(RuntimeError, match="successor"):
         await left.run_once()
     worker = start(no_op)
-    await queue.add("another")  # of which the worker that is gone would hear
+    await queue.add("another")  # the worker that is gone would hear of it
     await worker.run_until_idle()
     jobs = await queue.get_jobs()
     assert [(job.state, job.attempts_made) for job in jobs] == [(JobState.COMPLETED, 0)] * 3
@@ -327,7 +327,7 @@ def test_the_jobs_of_a_loop_of_this_very_thread_go_back(
         if cancelled:
             await job.cancel()
         async with Worker("emails", no_op, store=store) as worker:
-            await queue.add("another")  # of which the worker that is gone hears
+            await queue.add("another")  # the worker that is gone hears of it
             await worker.run_until_idle()
         return [job.state for job in await queue.get_jobs()]
 

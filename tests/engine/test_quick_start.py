@@ -222,7 +222,7 @@ asyncio.run(main())
 
 
 def test_a_coroutine_from_a_plain_handler_can_await_the_jobs_methods() -> None:
-    # in a process of its own: a loop that waits for itself can't be stopped from within
+    # in a process of its own, as a loop that waits for itself can't be stopped from within
     root = Path(conveyor_nb.__file__).parent.parent
     done = subprocess.run(
         [sys.executable, "-c", LAZY],

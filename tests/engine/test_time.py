@@ -247,7 +247,7 @@ async def test_what_never_ends_is_not_waited_for_for_ever(
     await queue.add("send")
     fired: list[float] = []
     clock.call_later(30, lambda: fired.append((clock.now() - begin).total_seconds()))
-    await clock.advance("1 minute")  # with a lock to renew every twenty seconds
+    await clock.advance("1 minute")  # its lock is renewed every twenty seconds
 
     assert (clock.now() - begin).total_seconds() == 60
     assert fired == [30], "timers are run all the same"

@@ -90,7 +90,7 @@ class Crew:
             self.told += [job.cancel_requested for job in jobs]
             with self._lock:
                 self.at_work -= 1
-            with contextlib.suppress(RuntimeError):  # of a loop that is gone nobody waits
+            with contextlib.suppress(RuntimeError):  # nobody waits on a loop that is gone
                 self._loop.call_soon_threadsafe(self.returned.set)
 
     def in_thread(self, job: Any) -> str:
@@ -621,7 +621,7 @@ def test_a_thread_outlives_its_loop_and_its_job_waits_for_it(run: Callable[..., 
 
     async def go_on_elsewhere() -> Job:
         async with Worker("emails", send, store=store, lock_duration=0.1, stalled_interval=0.05):
-            await queue.add("another")  # of which the worker whose loop is gone hears
+            await queue.add("another")  # the worker whose loop is gone hears of it
             [job, _] = await queue.get_jobs()
             while job.held is None:
                 await checkpoint()

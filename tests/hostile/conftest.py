@@ -58,7 +58,7 @@ HOSTILE: dict[str, str] = {
     "emoji": "\U0001f469\u200d\U0001f4bb \U0001f1eb\U0001f1f7",
     "noncharacter": "a\ufffeb\uffffc",
     "byte order mark": "\ufeffa",
-    # what is not seen, or too much
+    # what is not seen, or seen too much
     "zero width": "pay\u200bpal\u2060",
     "soft hyphen": "co\xadop",
     "tags": "hi\U000e0041\U000e0042",

@@ -42,7 +42,7 @@ class Cell:
         self._client = client
         if cell_id is None:
             self._id = client.execute(code)
-        else:  # as JupyterLab says it
+        else:  # as JupyterLab sends it
             content = {"code": code, "silent": False, "store_history": True, "allow_stdin": True}
             message = client.session.msg("execute_request", content)
             message["metadata"]["cellId"] = cell_id
@@ -68,7 +68,7 @@ class Cell:
         mine = message["parent_header"].get("msg_id") == self._id
         ran = self._ran
         match message["msg_type"]:
-            case "stream":  # of tasks that an earlier cell started too
+            case "stream":  # also from tasks that an earlier cell started
                 out, err = ran.out, ran.err
                 both = (out + content["text"], err) if content["name"] == "stdout" else None
                 out, err = both or (out, err + content["text"])

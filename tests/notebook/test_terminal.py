@@ -175,7 +175,7 @@ def loaded(
 
 @pytest.fixture
 def terminal(loaded: Terminal) -> Terminal:
-    """One with no queues or workers; ids are emails-1, ..."""
+    """The module's terminal with no queues or workers; ids are emails-1, ..."""
     loaded.run("%conveyor reset --ids sequential")
     loaded.run("go, begun, emails = asyncio.Event(), asyncio.Event(), Queue('emails')")
     return loaded

@@ -15,13 +15,13 @@ from conveyor_nb import Job, JobObservable, Queue, Worker
 __all__ = ["Memory", "left_behind", "living"]
 
 GROWTH = 1.05
-"""To how much of it what is used may grow from the second third of the time to the last."""
+"""By which factor the use may grow from the second third of the time to the last."""
 
 FEWEST = 30
 """Samples from which on there is a trend."""
 
 LAST_SECONDS = 3.0
-"""For so long handlers may still be at work that don't stop when told."""
+"""How long handlers that don't stop when told may still be at work."""
 
 
 class Sample(NamedTuple):

@@ -11,7 +11,7 @@ from conveyor_nb import Backoff, Deduplication, Group, GroupLimits, JobKeywords,
 __all__ = ["KEPT", "PLANS", "QueuePlan", "random_job"]
 
 KEPT: JobKeywords = {"remove_on_complete": Keep(count=100), "remove_on_fail": Keep(count=100)}
-"""So that what is held, and with it the memory, stays the same."""
+"""It keeps the number of held jobs, and with it the memory, the same."""
 
 GROUPS = tuple(f"group-{number}" for number in range(5))
 

@@ -238,7 +238,7 @@ class User:
         worker = self._rng.choice([*self._crew.workers.values()])
         worker.pause()
         await self._a_while()
-        if worker in self._crew.workers.values():  # else another has taken over
+        if worker in self._crew.workers.values():  # unless another has taken over
             worker.resume()
 
     # -- one job ------------------------------------------------------------------------------
@@ -300,7 +300,7 @@ class User:
     async def close_worker(self) -> None:
         plan, _ = self._pick()
         worker = self._crew.workers.pop(plan.name, None)
-        if worker is not None:  # else somebody else does this
+        if worker is not None:  # unless somebody else does this
             await worker.close(timeout=self._rng.choice([0, 0.1]))
             self._crew.install(plan)
 

@@ -203,7 +203,7 @@ def test_a_fault_is_named(module: str, target: str, when: str, fault: str | None
 
 
 MOST_AT_THE_TOP = 16
-"""So many modules stand beside the rooms: what people hold, and what these share."""
+"""How many modules may stand beside the rooms: what people hold, and what these share."""
 
 
 def circle_in(imports: Mapping[str, Collection[str]]) -> list[str]:

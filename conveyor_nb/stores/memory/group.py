@@ -22,7 +22,7 @@ FEW = 8
 
 
 _IN_LANE = -1
-"""Of a place that comes from its lane, and not from the heap of what is offered."""
+"""Marks a place that comes from its lane, and not from the heap of what is offered."""
 
 
 class Group:

@@ -57,7 +57,7 @@ class QueueIndex:
             FAILED: {},
         }
         # one job for each key is enough: another one takes a key only when the one before has
-        # settled, or is too old to get it back
+        # it has settled, or is too old to get the key back
         self._holders: dict[HeldKey, str] = {}
 
     def add(self, job: JobData) -> None:

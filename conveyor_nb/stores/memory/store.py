@@ -253,7 +253,7 @@ class MemoryStore(MemoryBulk):
     @in_turn
     def save_worker(self, worker: WorkerInfo) -> None:
         self._step(serving.save_worker, worker)
-        if worker.id not in self._state.workers:  # it is gone
+        if worker.id not in self._state.workers:  # the worker is gone
             self._homes.pop(worker.id, None)
         elif (loop := asyncio._get_running_loop()) is not None:
             self._homes[worker.id] = weakref.ref(loop)
@@ -314,5 +314,5 @@ class MemoryStore(MemoryBulk):
         with self._lock:
             if self._slices.under_way is None:
                 remove_expired(self._state, self.clock.now())
-            self._state.retention.has_changed = True  # it rang, perhaps a little early
+            self._state.retention.has_changed = True  # the timer rang, perhaps a little early
             self._flush()

@@ -31,7 +31,7 @@ from conveyor_nb.stores.memory.group import FEW, Group
 __all__ = ["WaitingIndex"]
 
 _MOST_REMEMBERED = 256
-"""Of so many groups that are over it is known when they were served."""
+"""For how many groups that are over it is remembered when they were served."""
 
 
 class WaitingIndex:

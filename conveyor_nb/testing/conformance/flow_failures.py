@@ -375,6 +375,20 @@ class FlowFailureTests(StoreTests):
         assert await store.get_children_values(QUEUE, "p") == {"a": "yes", "b": "mended"}
         assert (await complete(store, job)).failed_reason is None
 
+    async def test_a_parent_that_is_retried_twice_waits_for_each_child_once(
+        self, store: StoreInterface
+    ) -> None:
+        await save_family(store)
+        await fail(store, await fetch(store))
+        await complete(store, await fetch(store))
+        await store.apply(QUEUE, "p", Retry())
+        await store.cancel_job(QUEUE, "p")
+        await store.apply(QUEUE, "p", Retry())
+        assert (await parent_of(store)).pending_children_count == 1
+        await store.apply(CHILDREN, "a", Retry())
+        await complete(store, await fetch(store))
+        assert (await parent_of(store)).state is JobState.WAITING
+
     @pytest.mark.parametrize("order", ["p, then a", "a, then p"])
     @pytest.mark.parametrize("again", ["completes", "fails"])
     async def test_the_order_of_retries_does_not_matter(

@@ -16,7 +16,6 @@ from conveyor_nb.core.model import EventType, JobData, Lock
 from conveyor_nb.core.rows import Rows
 from conveyor_nb.core.steps.changing import apply
 from conveyor_nb.core.steps.writing import note, write
-from conveyor_nb.core.text import shown
 from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 
 __all__ = ["fetch", "next_jobs", "pause_name", "renew_locks", "resume_name", "save_worker"]
@@ -35,8 +34,6 @@ def fetch(
 
     The delayed jobs that are due are to be promoted before.
     """
-    if limit < 1:
-        raise ValueError(f"limit must be 1 or more, not {shown(limit)}")
     has_limits = options.limiter is not None or options.max_global_concurrency is not None
     taken: list[JobData] = []
     while len(taken) < limit:

@@ -171,6 +171,8 @@ class MemoryStore(MemoryBulk):
         limit: int = 1,
     ) -> Fetched:
         options = options or _NO_OPTIONS
+        if limit != 1:
+            check_count(limit, what="limit")
         while True:
             self._acquire()
             try:

@@ -19,7 +19,6 @@ from conveyor_nb.core.rows import Key, Rows
 from conveyor_nb.core.searches import Condition, has_fields, has_name, is_wanted, page_of
 from conveyor_nb.core.slicing import Step
 from conveyor_nb.core.steps import changing, looking, many, saving, schedulers, serving
-from conveyor_nb.core.text import shown
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.stores.working_set.questions import Question
@@ -74,8 +73,7 @@ class SteppedStore(StoreInterface):
         *,
         limit: int = 1,
     ) -> Fetched:
-        if limit < 1:
-            raise ValueError(f"limit must be 1 or more, not {shown(limit)}")
+        check_count(limit, what="limit")
         await self._promote_if_due(queue_name)
         wanted = options or _NO_OPTIONS
         return await self._take(serving.fetch, queue_name, worker_id, lock_duration, wanted, limit)

@@ -64,12 +64,20 @@ class BackgroundTasks:
         task.add_done_callback(self._tell)
         return task
 
-    async def see_through(self, work: Coroutine[Any, Any, T]) -> T:
+    async def see_through(
+        self, work: Coroutine[Any, Any, T], then: Callable[[], object] | None = None
+    ) -> T:
         """Await something that goes on to its end, also when whoever awaits it is interrupted.
 
         What it raises is raised here, and told of only if nobody awaits it any more.
+
+        Args:
+            work: what is to be done.
+            then: called at its end, also if it was cancelled before it began.
         """
         task = self._keep(work)
+        if then is not None:
+            task.add_done_callback(lambda _: then())
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:

@@ -411,3 +411,21 @@ async def test_handlers_that_never_wait_give_others_their_turns(
     async with Worker("emails", no_op, store=store, concurrency=2) as worker:
         assert await turns_during(worker.run_until_idle()) >= 10
     assert await queue.count("completed") == 20
+
+
+@pytest.mark.asyncio
+async def test_what_a_long_step_raises_is_told_if_whoever_waited_was_interrupted(
+    queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs: list[BulkJob] = [*([LONG] * MANY), {"name": "send", "data": lambda: None}]
+    adding = asyncio.ensure_future(queue.add_bulk(jobs))
+    while not is_under_way(queue):
+        await checkpoint()
+    adding.cancel()
+    while is_under_way(queue):
+        await checkpoint()
+    await checkpoint()
+
+    assert adding.cancelled()
+    assert "PayloadError" in caplog.text
+    assert await queue.count() == 0

@@ -15,6 +15,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from conveyor_nb.clocks.clock import Clock, checkpoint
 from conveyor_nb.clocks.loops import Flag
+from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.core.slicing import Step
 
 __all__ = ["Slices", "StoreLock", "in_slices", "in_turn"]
@@ -40,6 +41,7 @@ class Slices:
         self._clock = clock
         self._lock = lock
         self._flush = flush
+        self._tasks = BackgroundTasks()
 
     async def take(self, make: Callable[[], Step[T]]) -> T:
         """Make a step and take it when none is under way.
@@ -59,9 +61,7 @@ class Slices:
                     break
             await self.all_over()
         # in a task of its own: an interrupt of whoever waits must not leave the step half done
-        task = step.loop.create_task(self._finish(step))
-        task.add_done_callback(lambda _: self._end(step))
-        return await asyncio.shield(task)
+        return await self._tasks.see_through(self._finish(step), lambda: self._end(step))
 
     async def all_over(self) -> None:
         """Wait until no step is under way."""

@@ -230,13 +230,14 @@ class _Follower:
 
     async def _catch_up(self) -> None:
         """Look at the job, and tell of an end that was missed."""
-        found = await self._job.look()
-        early, self._early = self._early or [], None
-        self._known = found or self._known
-        for event in early:
-            self._take(event)
-        if self._job.end.done():
-            self._note_end(self._job.end)
+        try:
+            self._known = await self._job.look() or self._known
+        finally:  # if the store fails now, what it tells is told all the same
+            early, self._early = self._early or [], None
+            for event in early:
+                self._take(event)
+            if self._job.end.done():
+                self._note_end(self._job.end)
 
     def _note_end(self, end: asyncio.Future[JobEnd]) -> None:
         if end.cancelled() or self._early is not None or self.has_ended:

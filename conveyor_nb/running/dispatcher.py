@@ -86,7 +86,6 @@ class Dispatcher:
         self._fetch_options = FetchOptions(
             options.lifo, options.limiter, options.max_global_concurrency, options.group
         )
-        self._logger = logger
         self._on_turn = on_turn
         self._on_loop_gone = on_loop_gone
         self._on_disconnect = on_disconnect
@@ -203,26 +202,24 @@ class Dispatcher:
             with self._owners.joined():
                 await self._run()
         finally:
+            self._runs = False
             self._locks.hide()
 
     async def _run(self) -> None:
-        try:
-            while True:
-                self._wake.clear()
-                try:
-                    await self._on_turn()
-                    self._faults.all_is_well("status")
-                except Exception as error:  # the store's fault; go on when it can
-                    await self._outcomes.pause_after("status", error)
-                else:
-                    self._begin()
-                if not self.slots.busy:
-                    self._idle.set()
-                    if not self.phase.stays_on:
-                        return
-                await self._wake.wait()
-        finally:
-            self._runs = False
+        while True:
+            self._wake.clear()
+            try:
+                await self._on_turn()
+                self._faults.all_is_well("status")
+            except Exception as error:  # the store's fault; go on when it can
+                await self._outcomes.pause_after("status", error)
+            else:
+                self._begin()
+            if not self.slots.busy:
+                self._idle.set()
+                if not self.phase.stays_on:
+                    return
+            await self._wake.wait()
 
     def _begin(self) -> None:
         if not self._runs:

@@ -315,6 +315,10 @@ class FlakyStore(MemoryStore):
         self._fail("apply")
         return await super().apply(*args, **options)
 
+    async def get_job(self, *args: Any, **options: Any) -> Any:
+        self._fail("get_job")
+        return await super().get_job(*args, **options)
+
     async def fetch_jobs(self, *args: Any, **options: Any) -> Any:
         self._fail("fetch_jobs")
         return await super().fetch_jobs(*args, **options)
@@ -415,3 +419,23 @@ async def test_a_fault_of_the_store_after_an_interrupted_run_once_is_told(
         store.broken, store.faults = "apply", 1
         await clock.advance(1)
         assert "disk full" in caplog.text
+
+
+@pytest.mark.asyncio
+async def test_an_observer_is_told_though_the_store_failed_as_it_began(
+    clock: VirtualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def send(job: Job) -> str:
+        return "sent"
+
+    told: list[Any] = []
+    async with FlakyStore(clock=clock) as store:
+        job = await Queue("emails", store=store).add("send")
+        store.broken, store.faults = "get_job", 1
+        job.observe().subscribe(on_completed=lambda job, result: told.append(result))
+        await clock.settle()
+        assert "disk full" in caplog.text
+        async with Worker("emails", send, store=store):
+            await clock.settle()
+
+    assert told == ["sent"]

@@ -10,34 +10,29 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
 from conveyor_nb.clocks.clock import Clock
-from conveyor_nb.core.actions import (
-    Action,
-    Cancel,
-    ExtendLock,
-    Release,
-)
+from conveyor_nb.core.actions import Action
 from conveyor_nb.core.fetching import Fetched, FetchOptions
-from conveyor_nb.core.ids import random_worker_id
 from conveyor_nb.core.job_scheduler import JobScheduler
-from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
-from conveyor_nb.core.model import JobData, JobPage, JobState, Lock, StoreEvent
+from conveyor_nb.core.model import JobData, JobState, Lock, StoreEvent
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.display import Displayable
 from conveyor_nb.stores.capabilities import ALL_CAPABILITIES, Capability
-from conveyor_nb.stores.events import EventCallback, EventStream
+from conveyor_nb.stores.derived import Derived
+from conveyor_nb.stores.events import EventCallback
 from conveyor_nb.stores.reads import Reads, describe_store
 
 __all__ = ["EventCallback", "StoreInterface"]
 
 
-class StoreInterface(Displayable, ABC):
+class StoreInterface(Derived, Displayable, ABC):
     """What every store promises. All methods are coroutines but for (un)subscribing.
 
+    A store has to do the abstract ones. What follows from them, such as searches and counts, is in
+    ``Derived``; a store may do it in a better way.
     Jobs go in and come out as copies: nobody changes a store by changing what they hold.
     A state may be given as text; a ``ValueError`` names one that is none.
     ``queue_name`` and ``job_id`` together name a job; ids are unique in a queue.
@@ -47,16 +42,12 @@ class StoreInterface(Displayable, ABC):
     """The only source of time for the store and for everything that works on it."""
 
     capabilities: Collection[Capability] = ALL_CAPABILITIES
-    """What it can do of what not every store can; a call that needs another one says so.
-
-    It raises ``UnsupportedError``, or for a payload ``PayloadError``, and stores nothing.
-    """
+    """What it can do of what not every store can; a call that needs another one raises
+    ``UnsupportedError``, or for a payload ``PayloadError``, and stores nothing."""
 
     idle_beat: float | None = 30.0
-    """How often, in seconds, an idle worker calls :meth:`renew_locks` to show that it is there.
-
-    ``None``: it need not, as the store sees its workers by itself.
-    """
+    """How often, in seconds, an idle worker calls :meth:`renew_locks` to show that it is there;
+    ``None``: it need not, as the store sees its workers by itself."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {describe_store(self)}>"
@@ -99,10 +90,6 @@ class StoreInterface(Displayable, ABC):
 
     # -- jobs in ------------------------------------------------------------------------------
 
-    def new_worker_id(self, name: str) -> str:
-        """An id that no worker has, for one that is called ``name``."""
-        return random_worker_id(name)
-
     @abstractmethod
     async def save_job(self, job: JobData) -> JobData:
         """Add a job, and return it as stored.
@@ -140,19 +127,6 @@ class StoreInterface(Displayable, ABC):
         """The job, or ``None``."""
 
     @abstractmethod
-    async def find_job_by_id(self, job_id: str) -> JobData | None:
-        """The first job with this id in any queue, or ``None``."""
-
-    @abstractmethod
-    async def find_by_deduplication_key(
-        self, queue_name: str, key: str, name: str | None = None
-    ) -> JobData | None:
-        """The unfinished job that holds the key now, or ``None``.
-
-        With a job name, ``key`` is the hash of a payload: those are held for each name.
-        """
-
-    @abstractmethod
     async def list_jobs(
         self,
         queue_name: str,
@@ -173,114 +147,12 @@ class StoreInterface(Displayable, ABC):
         """
 
     @abstractmethod
-    async def count_jobs(self, queue_name: str, state: JobState | str | None = None) -> int:
-        """How many jobs are in a state, or in the queue."""
-
-    @abstractmethod
     async def get_job_counts(self, queue_name: str) -> dict[JobState, int]:
         """The number of jobs in each state; every state is a key."""
 
     @abstractmethod
-    async def get_active_count(self, queue_name: str) -> int:
-        """How many jobs are active, over all workers."""
-
-    @abstractmethod
-    async def get_group_active_count(self, queue_name: str, group_id: str | None) -> int:
-        """How many jobs of a group are active; ``None`` is the group of those without one."""
-
-    @abstractmethod
-    async def get_waiting_group_count(self, queue_name: str, group_id: str | None) -> int:
-        """How many jobs of a group wait."""
-
-    @abstractmethod
     async def list_queues(self) -> list[str]:
         """The names of the queues that have, or had, jobs, pauses or workers, sorted."""
-
-    @abstractmethod
-    async def search_jobs(
-        self,
-        queue_name: str | None = None,
-        *,
-        states: Collection[JobState | str] | None = None,
-        name: str | None = None,
-        created_from: datetime | None = None,
-        created_to: datetime | None = None,
-        text: str | None = None,
-        newest_first: bool = False,
-        start: int = 0,
-        end: int | None = 100,
-    ) -> JobPage:
-        """The jobs that fit every condition given, as they were added, and how many there are.
-
-        A job whose payload can't be read fits no condition on that.
-
-        Args:
-            queue_name: the queue; ``None``: all, by name.
-            states: the states.
-            name: the job name.
-            created_from: not created before this instant.
-            created_to: not created after this instant.
-            text: what stands somewhere in the payload, whatever its case: in a text, a key or a
-                plain value such as a number, however deep within.
-            newest_first: the jobs that were added last come first, whatever their queue.
-            start: the position of the first job to give.
-            end: the position after that of the last.
-        """
-
-    @abstractmethod
-    async def search_by_name(
-        self,
-        queue_name: str | None,
-        text: str,
-        start: int = 0,
-        end: int | None = 100,
-        *,
-        newest_first: bool = False,
-    ) -> JobPage:
-        """The jobs whose name contains ``text``, whatever its case; as :meth:`search_jobs`."""
-
-    @abstractmethod
-    async def search_by_payload(
-        self,
-        queue_name: str | None,
-        fields: Mapping[str, Any],
-        start: int = 0,
-        end: int | None = 100,
-        *,
-        newest_first: bool = False,
-    ) -> JobPage:
-        """The jobs whose payload is a mapping that has these fields; as :meth:`search_jobs`."""
-
-    # -- metrics ------------------------------------------------------------------------------
-
-    @abstractmethod
-    async def get_metrics(
-        self,
-        queue_name: str,
-        period: MetricsPeriod | str = MetricsPeriod.MINUTE,
-        *,
-        start: datetime | None = None,
-        end: datetime | None = None,
-    ) -> list[MetricsPoint]:
-        """The minutes (of the last day) or hours (of the last 30 days) in which jobs settled.
-
-        Raises:
-            MetricsDisabledError: the store collects no metrics.
-        """
-
-    @abstractmethod
-    async def aggregate_metrics(
-        self,
-        queue_name: str | None = None,
-        *,
-        start: datetime | None = None,
-        end: datetime | None = None,
-    ) -> MetricsPoint:
-        """The minutes between two instants as one point; of a queue, or of all.
-
-        Raises:
-            MetricsDisabledError: the store collects no metrics.
-        """
 
     # -- flows --------------------------------------------------------------------------------
 
@@ -291,21 +163,6 @@ class StoreInterface(Displayable, ABC):
     @abstractmethod
     async def get_children_values(self, queue_name: str, parent_id: str) -> dict[str, Any]:
         """What the completed children of a parent returned, by child id; removed ones too."""
-
-    @abstractmethod
-    async def list_flow_parents(self, queue_name: str | None = None) -> list[JobData]:
-        """The jobs that have children, of a queue or of all."""
-
-    @abstractmethod
-    async def notify_child_completed(self, queue_name: str, child_id: str) -> bool:
-        """Tell a completed child's parent of it, if it does not know yet; returns whether.
-
-        A settling child tells its parent in the same step; this is for repairs by hand.
-        """
-
-    @abstractmethod
-    async def fail_parent_on_child_failure(self, queue_name: str, child_id: str) -> bool:
-        """Tell a failed child's parent of it, if it does not know yet; returns whether."""
 
     # -- schedulers ---------------------------------------------------------------------------
 
@@ -320,11 +177,6 @@ class StoreInterface(Displayable, ABC):
     @abstractmethod
     async def get_job_schedulers(self, queue_name: str) -> list[JobScheduler]:
         """The schedulers of a queue, in the order they were created."""
-
-    async def get_job_scheduler(self, queue_name: str, scheduler_id: str) -> JobScheduler | None:
-        """The scheduler of a queue with this id, or ``None``."""
-        schedulers = await self.get_job_schedulers(queue_name)
-        return next((one for one in schedulers if one.id == scheduler_id), None)
 
     @abstractmethod
     async def pause_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
@@ -370,17 +222,6 @@ class StoreInterface(Displayable, ABC):
             TypeError, ValueError: the count is not a whole number of 0 or more.
         """
 
-    async def fetch_next_job(
-        self,
-        queue_name: str,
-        worker_id: str,
-        lock_duration: float,
-        options: FetchOptions | None = None,
-    ) -> JobData | None:
-        """The same for one job; ``None``: there is none that may start now."""
-        fetched = await self.fetch_jobs(queue_name, worker_id, lock_duration, options)
-        return fetched.jobs[0] if fetched.jobs else None
-
     @abstractmethod
     async def apply(
         self, queue_name: str, job_id: str, action: Action, *, lock: Lock | None = None
@@ -417,20 +258,6 @@ class StoreInterface(Displayable, ABC):
             The ids of the jobs whose lock it does not hold any more, or that are gone.
         """
 
-    async def extend_lock(
-        self, queue_name: str, job_id: str, lock: Lock, lock_duration: float
-    ) -> JobData:
-        """Renew the lock of an active job; raises as :meth:`apply`."""
-        return await self.apply(queue_name, job_id, ExtendLock(lock_duration), lock=lock)
-
-    async def release_lock(self, queue_name: str, job_id: str, lock: Lock) -> JobData:
-        """Give an active job back, with no attempt spent; raises as :meth:`apply`."""
-        return await self.apply(queue_name, job_id, Release("its lock was released"), lock=lock)
-
-    async def cancel_job(self, queue_name: str, job_id: str) -> JobData:
-        """Cancel a job; of a settled job: no effect. Raises as :meth:`apply`."""
-        return await self.apply(queue_name, job_id, Cancel())
-
     @abstractmethod
     async def update_job(
         self,
@@ -456,16 +283,8 @@ class StoreInterface(Displayable, ABC):
         """
 
     @abstractmethod
-    async def get_next_delayed_timestamp(self, queue_name: str) -> datetime | None:
-        """When the next delayed job falls due."""
-
-    @abstractmethod
     async def promote_delayed_jobs(self, queue_name: str) -> int:
         """Make the delayed jobs that are due wait; return how many."""
-
-    @abstractmethod
-    async def get_stalled_jobs(self, queue_name: str) -> list[JobData]:
-        """The active jobs whose lock has run out."""
 
     # -- whole queues -------------------------------------------------------------------------
 
@@ -547,10 +366,6 @@ class StoreInterface(Displayable, ABC):
         """
 
     # -- events -------------------------------------------------------------------------------
-
-    def events(self, queue_name: str | None = None, size: int = 1_000) -> EventStream:
-        """The events of a queue, or of all, from now on; for ``async for``."""
-        return EventStream(self, queue_name, size)
 
     @abstractmethod
     async def publish(self, event: StoreEvent) -> None:

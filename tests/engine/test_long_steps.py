@@ -29,6 +29,7 @@ from conveyor_nb import (
 )
 from conveyor_nb.clocks.clock import checkpoint
 from conveyor_nb.core.actions import Cancel, Complete
+from conveyor_nb.core.job_query import JobQuery
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobData, Lock
 from conveyor_nb.core.slicing import SLICE
@@ -231,6 +232,7 @@ ARGUMENTS: dict[str, Any] = {
     "lock_duration": 30,
     "name": "send",
     "parent_id": "emails-1",
+    "query": JobQuery(),
     "queue_name": "emails",
     "scheduler": JobScheduler("s", "emails", Repeat(every=60), "send", None, JobOptions()),
     "scheduler_id": "s",

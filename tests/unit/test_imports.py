@@ -37,7 +37,8 @@ ROOMS = {
     "clocks": Room("clocks clocks.*", "core clocks"),
     "display": Room("display", ""),
     "seam": Room(
-        "stores.interface stores.capabilities stores.events stores.following stores.metrics"
+        "stores.interface stores.derived stores.capabilities stores.events stores.following"
+        " stores.metrics"
         " stores.reads stores.subscriptions",
         "core clocks display seam",
     ),

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 from weakref import ref
 
 from conveyor_nb.core.checks import check_flag, check_positions
+from conveyor_nb.core.job_query import JobQuery, page_of
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
 from conveyor_nb.core.model import JobData, JobPage, JobState, to_state
-from conveyor_nb.core.searches import Condition, has_fields, has_name, is_wanted, page_of
 from conveyor_nb.core.slicing import SLICE, Step, sliced
 from conveyor_nb.core.steps import looking
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.stores.interface import StoreInterface
-from conveyor_nb.stores.memory.slices import Slices, StoreLock, in_slices, in_turn
+from conveyor_nb.stores.memory.slices import Slices, StoreLock, in_turn
 from conveyor_nb.stores.memory.state import MemoryState
 from conveyor_nb.stores.metrics import require
 from conveyor_nb.stores.reads import SynchronousReads
@@ -44,13 +42,6 @@ class MemoryReads(StoreInterface, SynchronousReads):
         return index.jobs.get(job_id) if index else None  # one record is whole without a lock
 
     @in_turn
-    def find_job_by_id(self, job_id: str) -> JobData | None:
-        for index in self._state.queues.values():
-            if (job := index.jobs.get(job_id)) is not None:
-                return job
-        return None
-
-    @in_turn
     def find_by_deduplication_key(
         self, queue_name: str, key: str, name: str | None = None
     ) -> JobData | None:
@@ -70,16 +61,8 @@ class MemoryReads(StoreInterface, SynchronousReads):
         return self.snapshot(queue_name, state, start, end, newest_first=newest_first)
 
     @in_turn
-    def count_jobs(self, queue_name: str, state: JobState | str | None = None) -> int:
-        return self._state.look(queue_name).count(to_state(state))
-
-    @in_turn
     def get_job_counts(self, queue_name: str) -> dict[JobState, int]:
         return self.counts(queue_name)
-
-    @in_turn
-    def get_active_count(self, queue_name: str) -> int:
-        return len(self._state.look(queue_name).active)
 
     @in_turn
     def get_group_active_count(self, queue_name: str, group_id: str | None) -> int:
@@ -139,64 +122,27 @@ class MemoryReads(StoreInterface, SynchronousReads):
 
     # -- searching ----------------------------------------------------------------------------
 
-    async def search_jobs(
-        self,
-        queue_name: str | None = None,
-        *,
-        states: Collection[JobState | str] | None = None,
-        name: str | None = None,
-        created_from: datetime | None = None,
-        created_to: datetime | None = None,
-        text: str | None = None,
-        newest_first: bool = False,
-        start: int = 0,
-        end: int | None = 100,
-    ) -> JobPage:
-        fits = is_wanted(states, name, created_from, created_to, text)
-        return await self._search(queue_name, fits, start, end, newest_first)
-
-    async def search_by_name(
+    async def find_jobs(
         self,
         queue_name: str | None,
-        text: str,
+        query: JobQuery,
         start: int = 0,
         end: int | None = 100,
         *,
         newest_first: bool = False,
-    ) -> JobPage:
-        return await self._search(queue_name, has_name(text), start, end, newest_first)
-
-    async def search_by_payload(
-        self,
-        queue_name: str | None,
-        fields: Mapping[str, Any],
-        start: int = 0,
-        end: int | None = 100,
-        *,
-        newest_first: bool = False,
-    ) -> JobPage:
-        return await self._search(queue_name, has_fields(fields), start, end, newest_first)
-
-    async def _search(
-        self,
-        queue_name: str | None,
-        fits: Condition,
-        start: int,
-        end: int | None,
-        newest_first: bool,
     ) -> JobPage:
         start, end = check_positions(start, end)
         check_flag(newest_first, what="newest_first")
-        found = await self._slices.take(lambda: self._searching(queue_name, fits))
+        found = await self._slices.take(lambda: self._finding(queue_name, query))
         return page_of(found, start, end, newest_first=newest_first)
 
-    def _searching(self, queue_name: str | None, fits: Condition) -> Step[list[list[JobData]]]:
+    def _finding(self, queue_name: str | None, query: JobQuery) -> Step[list[list[JobData]]]:
         """The jobs that fit, queue by queue."""
         found: list[list[JobData]] = []
         for name in self.queue_names() if queue_name is None else [queue_name]:
             found.append([])
             for some in sliced(self._state.look(name).page(None, 0, None)):
-                found[-1] += [job for job in some if fits(job)]
+                found[-1] += filter(query.fits, some)
                 if len(some) == SLICE:
                     yield
         return found
@@ -235,11 +181,6 @@ class MemoryReads(StoreInterface, SynchronousReads):
     def get_children_values(self, queue_name: str, parent_id: str) -> dict[str, Any]:
         return looking.children_values(self._state, queue_name, parent_id)
 
-    @in_slices
-    def list_flow_parents(self, queue_name: str | None = None) -> Step[list[JobData]]:
-        found = yield from self._searching(queue_name, lambda job: bool(job.children_ids))
-        return list(itertools.chain.from_iterable(found))
-
     # -- schedulers and time ------------------------------------------------------------------
 
     @in_turn
@@ -249,10 +190,6 @@ class MemoryReads(StoreInterface, SynchronousReads):
     @in_turn
     def get_job_scheduler(self, queue_name: str, scheduler_id: str) -> JobScheduler | None:
         return looking.scheduler_of(self._state, queue_name, scheduler_id)
-
-    @in_turn
-    def get_next_delayed_timestamp(self, queue_name: str) -> datetime | None:
-        return self._state.look(queue_name).next_due
 
     @in_turn
     def get_stalled_jobs(self, queue_name: str) -> list[JobData]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -14,9 +14,8 @@ from conveyor_nb.core.actions import Action
 from conveyor_nb.core.checks import check_count, check_flag, check_positions
 from conveyor_nb.core.fetching import Fetched, FetchOptions
 from conveyor_nb.core.job_scheduler import JobScheduler
-from conveyor_nb.core.model import JobData, JobPage, JobState, Lock, to_state
+from conveyor_nb.core.model import JobData, JobState, Lock, to_state
 from conveyor_nb.core.rows import Key, Rows
-from conveyor_nb.core.searches import Condition, has_fields, has_name, is_wanted, page_of
 from conveyor_nb.core.slicing import Step
 from conveyor_nb.core.steps import changing, looking, many, saving, schedulers, serving
 from conveyor_nb.core.worker_info import WorkerInfo
@@ -171,12 +170,6 @@ class SteppedStore(StoreInterface):
     async def get_job(self, queue_name: str, job_id: str) -> JobData | None:
         return await self._ask("job", queue_name, job_id)
 
-    async def find_job_by_id(self, job_id: str) -> JobData | None:
-        for queue_name in await self.list_queues():
-            if (job := await self.get_job(queue_name, job_id)) is not None:
-                return job
-        return None
-
     async def find_by_deduplication_key(
         self, queue_name: str, key: str, name: str | None = None
     ) -> JobData | None:
@@ -197,73 +190,11 @@ class SteppedStore(StoreInterface):
         listed = await self._ask("listed", queue_name, wanted, None)
         return listed[:: -1 if newest_first else 1][start:end]
 
-    async def count_jobs(self, queue_name: str, state: JobState | str | None = None) -> int:
-        wanted = to_state(state)
-        counts = await self.get_job_counts(queue_name)
-        return sum(counts.values()) if wanted is None else counts[wanted]
-
     async def get_active_count(self, queue_name: str) -> int:
         return await self._ask("active_count", queue_name)
 
     async def get_waiting_group_count(self, queue_name: str, group_id: str | None) -> int:
         return await self._ask("waiting_in_group", queue_name, group_id)
-
-    async def search_jobs(
-        self,
-        queue_name: str | None = None,
-        *,
-        states: Collection[JobState | str] | None = None,
-        name: str | None = None,
-        created_from: datetime | None = None,
-        created_to: datetime | None = None,
-        text: str | None = None,
-        newest_first: bool = False,
-        start: int = 0,
-        end: int | None = 100,
-    ) -> JobPage:
-        fits = is_wanted(states, name, created_from, created_to, text)
-        return await self._search(queue_name, fits, start, end, newest_first)
-
-    async def search_by_name(
-        self,
-        queue_name: str | None,
-        text: str,
-        start: int = 0,
-        end: int | None = 100,
-        *,
-        newest_first: bool = False,
-    ) -> JobPage:
-        return await self._search(queue_name, has_name(text), start, end, newest_first)
-
-    async def search_by_payload(
-        self,
-        queue_name: str | None,
-        fields: Mapping[str, Any],
-        start: int = 0,
-        end: int | None = 100,
-        *,
-        newest_first: bool = False,
-    ) -> JobPage:
-        return await self._search(queue_name, has_fields(fields), start, end, newest_first)
-
-    async def _search(
-        self,
-        queue_name: str | None,
-        fits: Condition,
-        start: int,
-        end: int | None,
-        newest_first: bool,
-    ) -> JobPage:
-        start, end = check_positions(start, end)
-        check_flag(newest_first, what="newest_first")
-        names = await self.list_queues() if queue_name is None else [queue_name]
-        listed = [await self._ask("listed", name, None, None) for name in names]
-        found = [list(filter(fits, jobs)) for jobs in listed]
-        return page_of(found, start, end, newest_first=newest_first)
-
-    async def list_flow_parents(self, queue_name: str | None = None) -> list[JobData]:
-        found = await self._search(queue_name, lambda job: bool(job.children_ids), 0, None, False)
-        return found.jobs
 
     async def get_children_jobs(self, queue_name: str, parent_id: str) -> list[JobData]:
         return await self._look(looking.children_jobs, queue_name, parent_id)

@@ -479,6 +479,16 @@ def test_a_long_reason_and_traceback_are_kept_in_part() -> None:
         assert "characters left out" in str(text)
 
 
+def test_a_long_reason_of_a_job_that_is_put_back_is_kept_in_part() -> None:
+    job = job_in(ACTIVE)
+    change = decide(job, do.Release("r" * 10**6), now=NOW, lock=LOCK)
+    error = after(job, change).attempt_logs[-1].error
+    assert error is not None
+    assert len(error) < MAX_REASON + 100
+    [(_, data)] = change.events
+    assert data["reason"] == error
+
+
 def test_very_many_attempts_leave_a_bounded_record_that_says_so() -> None:
     attempts = 3 * MAX_ATTEMPT_RECORDS
     job = job_in(WAITING, opts=JobOptions(attempts=attempts + 1))

@@ -32,7 +32,7 @@ from conveyor_nb.registry import HandlerFunction, install_handler
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.stores.events import EventBus, EventHandler, EventStream
 from conveyor_nb.stores.following import QueueChanges
-from conveyor_nb.stores.reads import describe_queue, queue_in_words
+from conveyor_nb.stores.in_words import describe_queue, queue_in_words
 
 __all__ = ["Queue"]
 

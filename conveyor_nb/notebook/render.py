@@ -42,7 +42,9 @@ from conveyor_nb.notebook.reads import QueueLine, queue_lines
 from conveyor_nb.notebook.shell.terminal import is_terminal
 from conveyor_nb.queue import Queue
 from conveyor_nb.stores import StoreInterface
-from conveyor_nb.stores.reads import Reads, counts_in_words, pauses_in_words, read_now, why_unread
+from conveyor_nb.stores.in_words import counts_in_words, pauses_in_words, why_unread
+from conveyor_nb.stores.read_now import read_now
+from conveyor_nb.stores.reads import Reads
 from conveyor_nb.worker import Worker
 
 __all__ = ["mimebundle", "queues_html", "static_html"]

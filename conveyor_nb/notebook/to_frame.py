@@ -17,7 +17,7 @@ from conveyor_nb.notebook.frames import attempts_frame, building_jobs_frame, job
 from conveyor_nb.notebook.reads import jobs_of
 from conveyor_nb.queue import Queue
 from conveyor_nb.stores import StoreInterface
-from conveyor_nb.stores.reads import read_now
+from conveyor_nb.stores.read_now import read_now
 from conveyor_nb.worker import Worker
 
 __all__ = ["frame_of", "frame_of_async"]

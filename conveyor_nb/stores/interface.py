@@ -23,7 +23,8 @@ from conveyor_nb.display import Displayable
 from conveyor_nb.stores.capabilities import ALL_CAPABILITIES, Capability
 from conveyor_nb.stores.derived import Derived
 from conveyor_nb.stores.events import EventCallback
-from conveyor_nb.stores.reads import Reads, describe_store
+from conveyor_nb.stores.in_words import describe_store
+from conveyor_nb.stores.reads import Reads
 
 __all__ = ["EventCallback", "StoreInterface"]
 

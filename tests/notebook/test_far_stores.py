@@ -17,7 +17,7 @@ from conveyor_nb.notebook import render
 from conveyor_nb.notebook.panel.queue_view import TABS, QueueView
 from conveyor_nb.notebook.panel.queues_view import QueuesView
 from conveyor_nb.notebook.panel.widget import close_panels, panel_of
-from conveyor_nb.stores import reads
+from conveyor_nb.stores import read_now
 from conveyor_nb.stores.reads import Reads, SynchronousReads
 from tests.far_store import FarStore
 
@@ -58,7 +58,7 @@ def far(near: MemoryStore) -> FarStore:
 async def test_a_store_in_memory_is_read_without_a_thread(
     near: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reads, "Thread", None)
+    monkeypatch.setattr(read_now, "Thread", None)
     assert isinstance(near, SynchronousReads)
     assert repr(near) == "<MemoryStore: 4 jobs in 2 queues>"
     assert len(near.to_frame()) == 4
@@ -101,7 +101,7 @@ async def test_a_panel_reads_by_awaiting_alone(
     assert here.head["name"] == "emails"
     assert there.head == {}, "nothing is there before it was awaited"
     assert far.asked == [], "and nothing is begun that nobody awaits"
-    monkeypatch.setattr(reads, "Thread", None)
+    monkeypatch.setattr(read_now, "Thread", None)
     views = [QueueView(Queue("emails", store=store)) for store in (near, far)]
     for tab in TABS:
         for view in views:
@@ -125,7 +125,7 @@ async def send(job: Job) -> str:
 async def test_what_is_awaited_of_a_store_that_takes_time_takes_no_thread(
     far: FarStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reads, "Thread", None)
+    monkeypatch.setattr(read_now, "Thread", None)
     queue = Queue("images", store=far)
     assert isinstance(far.clock, VirtualClock)
     ends = await asyncio.gather(queue.join("1s"), far.clock.advance("2s"), return_exceptions=True)
@@ -164,13 +164,13 @@ class NeedsItsLoop(FarStore):
 async def test_a_store_that_needs_the_loop_which_stands_still_is_given_up(
     near: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reads, "GLANCE", 0.02)
+    monkeypatch.setattr(read_now, "GLANCE", 0.02)
     monkeypatch.setattr("conveyor_nb.notebook.to_frame._PATIENCE", 0.02)
     store = NeedsItsLoop(near)
     queue = Queue("emails", store=store)
     told = "did not answer within 0.02 s"
     assert repr(queue) == f"<Queue emails: in a NeedsItsLoop that {told}>"
-    monkeypatch.setattr(reads, "_BRIEFLY", 0.02)
+    monkeypatch.setattr(read_now, "_BRIEFLY", 0.02)
     assert repr(store) == f"<NeedsItsLoop: {told}>"
     assert f"its store, a NeedsItsLoop, {told}" in queue._repr_mimebundle_()["text/html"]
     with pytest.raises(ReadTimeoutError, match=f"a NeedsItsLoop {told}; .*to_frame_async"):
@@ -196,7 +196,7 @@ class Stuck(FarStore):
 async def test_only_one_thread_at_a_time_waits_for_a_store_that_is_stuck(
     near: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reads, "GLANCE", 0.02)
+    monkeypatch.setattr(read_now, "GLANCE", 0.02)
     store = Stuck(near)
     queues = [Queue(name, store=store) for name in ("emails", "images", "others")]
     texts = {repr(queue).partition(": ")[2] for queue in queues}
@@ -207,7 +207,7 @@ async def test_only_one_thread_at_a_time_waits_for_a_store_that_is_stuck(
     waiting = [one for one in threading.enumerate() if one.name == "reader of a Stuck"]
     for thread in waiting:
         thread.join()
-    monkeypatch.setattr(reads, "_BRIEFLY", 60)
+    monkeypatch.setattr(read_now, "_BRIEFLY", 60)
     assert repr(queues[1]) == "<Queue images: 1 waiting, paused>"
 
 
@@ -215,8 +215,8 @@ async def test_only_one_thread_at_a_time_waits_for_a_store_that_is_stuck(
 async def test_a_store_that_lets_one_wait_in_vain_is_waited_for_briefly_after_that(
     near: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reads, "GLANCE", 0.02)
-    monkeypatch.setattr(reads, "_BRIEFLY", 0.01)
+    monkeypatch.setattr(read_now, "GLANCE", 0.02)
+    monkeypatch.setattr(read_now, "_BRIEFLY", 0.01)
     queue = Queue("emails", store=NeedsItsLoop(near))
     limits = [repr(queue).rpartition("within ")[2] for _ in range(3)]
     assert limits == ["0.02 s>", "0.01 s>", "0.01 s>"]
@@ -273,7 +273,7 @@ async def test_a_store_may_open_a_connection_for_the_loop_that_asks(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(near, "get_job_counts", never)
-    monkeypatch.setattr(reads, "GLANCE", 0.02)
+    monkeypatch.setattr(read_now, "GLANCE", 0.02)
     assert "did not answer" in repr(queue)
     for thread in [one for one in threading.enumerate() if one.name.startswith("reader of a")]:
         thread.join()

@@ -38,8 +38,7 @@ ROOMS = {
     "display": Room("display", ""),
     "seam": Room(
         "stores.interface stores.derived stores.capabilities stores.events stores.following"
-        " stores.metrics"
-        " stores.reads stores.subscriptions",
+        " stores.in_words stores.metrics stores.read_now stores.reads stores.subscriptions",
         "core clocks display seam",
     ),
     "memory": Room("stores.memory stores.memory.*", "core clocks seam memory"),

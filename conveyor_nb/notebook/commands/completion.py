@@ -18,7 +18,8 @@ from conveyor_nb.notebook.commands.command_line import Mistake, quoted, split
 from conveyor_nb.notebook.commands.commands import Argument, suggestions
 from conveyor_nb.notebook.commands.magics import COMMANDS, WORKER_ARGUMENTS
 from conveyor_nb.notebook.shell.session import Session
-from conveyor_nb.stores.reads import Reads, read_now
+from conveyor_nb.stores.read_now import read_now
+from conveyor_nb.stores.reads import Reads
 
 __all__ = ["Completion"]
 

@@ -16,7 +16,7 @@ from conveyor_nb.notebook.listings import MOST_ROWS, Listing, aligned
 from conveyor_nb.notebook.markup import as_page
 from conveyor_nb.notebook.reads import QueueLine
 from conveyor_nb.stores import StoreInterface
-from conveyor_nb.stores.reads import pauses_in_words
+from conveyor_nb.stores.in_words import pauses_in_words
 from conveyor_nb.worker import Worker
 
 if TYPE_CHECKING:

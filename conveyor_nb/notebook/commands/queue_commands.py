@@ -43,7 +43,7 @@ from conveyor_nb.notebook.reads import jobs_of, queue_lines
 from conveyor_nb.notebook.shell.session import Session
 from conveyor_nb.notebook.shell.terminal import is_terminal
 from conveyor_nb.queue import Queue
-from conveyor_nb.stores.reads import counts_in_words
+from conveyor_nb.stores.in_words import counts_in_words
 
 __all__ = ["QUEUE_COMMANDS", "show_overview"]
 

@@ -8,7 +8,7 @@ from conveyor_nb.core.model import ALL_NAMES, JobState
 from conveyor_nb.core.text import shown
 from conveyor_nb.notebook.panel.queue_view import sendable
 from conveyor_nb.stores import StoreInterface
-from conveyor_nb.stores.reads import store_in_words
+from conveyor_nb.stores.in_words import store_in_words
 
 __all__ = ["QueuesView"]
 

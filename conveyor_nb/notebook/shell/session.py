@@ -32,7 +32,8 @@ from conveyor_nb.notebook.commands.known_workers import (
 from conveyor_nb.queue import Queue
 from conveyor_nb.registry import take_named_workers
 from conveyor_nb.stores import MemoryStore, StoreInterface, default_store, set_default_store
-from conveyor_nb.stores.reads import Reads, read_now, reads_of
+from conveyor_nb.stores.read_now import read_now
+from conveyor_nb.stores.reads import Reads, reads_of
 from conveyor_nb.worker import Worker, holding_workers, live_workers
 
 __all__ = ["KEPT_EVENTS", "Session", "finish_closing", "wait_for_closing"]

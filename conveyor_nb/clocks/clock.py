@@ -92,6 +92,14 @@ class Clock(ABC):
         """Call ``callback`` on the running loop after ``delay``."""
         return self.call_at(self.now() + timedelta(seconds=to_seconds(delay)), callback)
 
+    def call_at_leisure(self, delay: Duration, callback: Callback) -> TimerHandle:
+        """Call ``callback`` on the running loop after ``delay``, or later if that does as well.
+
+        A clock that is moved by hand calls it once that stands still again: however far it is
+        moved, what tells again and again that somebody is there has told it once.
+        """
+        return self.call_later(delay, callback)
+
     def overdue(self) -> bool:
         """Whether those who ask have kept the loop for so long that others should have a turn.
 

@@ -55,6 +55,7 @@ class VirtualClock(Clock):
         self._now = to_instant(start, what="start")
         self._guard = threading.Lock()
         self._timers: list[_VirtualTimer] = []
+        self._at_leisure: list[_VirtualTimer] = []
         self._order = itertools.count()
         self._loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         """The loops on which something waits for this clock."""
@@ -75,13 +76,23 @@ class VirtualClock(Clock):
         return self._asked % _LONG_TURN_ASKED == 0 and not is_undisturbed()
 
     def call_at(self, when: datetime, callback: Callback) -> TimerHandle:
-        loop = asyncio._get_running_loop()
         with self._guard:
-            timer = _VirtualTimer(max(when, self._now), next(self._order), callback, loop)
+            timer = self._new_timer(when, callback)
             heapq.heappush(self._timers, timer)
-            if loop is not None:
-                self._loops.add(loop)
         return timer
+
+    def call_at_leisure(self, delay: Duration, callback: Callback) -> TimerHandle:
+        with self._guard:
+            timer = self._new_timer(self._now + timedelta(seconds=to_seconds(delay)), callback)
+            waiting = [one for one in self._at_leisure if not one.cancelled]
+            self._at_leisure = [*waiting, timer]
+        return timer
+
+    def _new_timer(self, when: datetime, callback: Callback) -> _VirtualTimer:
+        loop = asyncio._get_running_loop()
+        if loop is not None:
+            self._loops.add(loop)
+        return _VirtualTimer(max(when, self._now), next(self._order), callback, loop)
 
     async def advance(self, duration: Duration) -> None:
         """Move time on, running every timer that falls due, in order.
@@ -111,14 +122,18 @@ class VirtualClock(Clock):
         await self.settle()
         while (timer := self._pop_timer(target)) is not None:
             self._now = max(self._now, timer.when)  # a handler may advance the clock as well
-            loop = timer.loop
-            if loop is None or loop is asyncio.get_running_loop():
-                timer.fire()
-            else:
-                await self._settle_there(loop, timer.fire)
+            await self._fire(timer)
             await self._settle_in_turn()
         self._now = max(self._now, target)
+        for timer in self._pop_at_leisure():
+            await self._fire(timer)
         await self._settle_everywhere()
+
+    async def _fire(self, timer: _VirtualTimer) -> None:
+        if timer.loop is None or timer.loop is asyncio.get_running_loop():
+            timer.fire()
+        else:
+            await self._settle_there(timer.loop, timer.fire)
 
     async def settle(self) -> None:
         """Let everything that can run now run, without moving time; see :meth:`advance`."""
@@ -239,6 +254,13 @@ class VirtualClock(Clock):
                 if not timer.cancelled:
                     return timer
         return None
+
+    def _pop_at_leisure(self) -> list[_VirtualTimer]:
+        """Take out those that have fallen due by now, in order."""
+        with self._guard:
+            due = [one for one in self._at_leisure if one.when <= self._now]
+            self._at_leisure = [one for one in self._at_leisure if one.when > self._now]
+        return sorted(due)
 
     def __repr__(self) -> str:
         return f"<VirtualClock at {self._now.isoformat()}>"

@@ -106,6 +106,7 @@ _WORKER_COLUMNS: tuple[Column, ...] = (
     Column("slots_in_use", lambda info: _of_worker(info, "slots_in_use"), COUNT_OR_NONE),
     Column("slots_held", lambda info: _of_worker(info, "slots_held"), COUNT_OR_NONE),
     Column("started_at", attrgetter("started_at"), INSTANT),
+    Column("last_seen", attrgetter("last_seen"), INSTANT),
 )
 
 _METRICS_COLUMNS: tuple[Column, ...] = (

@@ -104,7 +104,7 @@ class LockKeeper:
         """Let the store see from time to time that the worker is there, if it asks for that."""
         often = self._store.idle_beat
         if often is not None:
-            self._beat = self._store.clock.call_later(
+            self._beat = self._store.clock.call_at_leisure(
                 often, lambda: self._spawn(self._show_now(often))
             )
 

@@ -71,6 +71,7 @@ async def test_displays_of_the_worker(held: SimpleNamespace) -> None:
     assert text in held.worker._repr_mimebundle_()["text/html"]
     frame = workers_frame(await held.store.list_workers())
     assert frame[["slots_in_use", "slots_held"]].to_numpy().tolist() == [[2, 2]]
+    assert frame["last_seen"].tolist() == [held.store.clock.now()]
     status = status_text(await queue_lines(held.store, ["emails"]), {"emails": held.worker})
     assert "2 of 3, 2 held" in status
     [row] = await worker_rows(held.store, "emails")

@@ -52,6 +52,28 @@ async def test_a_virtual_clock_stands_still(clock: VirtualClock) -> None:
     assert repr(clock) == "<VirtualClock at 2027-01-01T00:00:00+00:00>"
 
 
+@pytest.mark.asyncio
+async def test_what_has_time_is_done_once_when_the_clock_stands_still_again(
+    clock: VirtualClock,
+) -> None:
+    told: list[float] = []
+    began = clock.now()
+
+    def tell() -> None:
+        told.append((clock.now() - began).total_seconds())
+        clock.call_at_leisure(30, tell)
+
+    clock.call_at_leisure(30, tell)
+    clock.call_at_leisure(30, lambda: told.append(-1)).cancel()
+    clock.call_later(40, lambda: told.append(0))
+    await clock.advance(29)
+    assert told == []
+    await clock.advance(3_600)
+    assert told == [0, 3_629]
+    await clock.advance(31)
+    assert told == [0, 3_629, 3_660]
+
+
 def test_a_virtual_clock_starts_when_it_is_told() -> None:
     paris = timezone(timedelta(hours=1))
     clock = VirtualClock(datetime(2027, 6, 1, tzinfo=paris))

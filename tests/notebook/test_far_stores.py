@@ -12,13 +12,23 @@ import pytest
 import pytest_asyncio
 from pandas.testing import assert_frame_equal
 
-from conveyor_nb import Job, MemoryStore, Queue, ReadTimeoutError, VirtualClock, Worker, progress
+from conveyor_nb import (
+    Job,
+    MemoryStore,
+    Queue,
+    ReadTimeoutError,
+    StoreInterface,
+    VirtualClock,
+    Worker,
+    progress,
+)
 from conveyor_nb.notebook import render
 from conveyor_nb.notebook.panel.queue_view import TABS, QueueView
 from conveyor_nb.notebook.panel.queues_view import QueuesView
 from conveyor_nb.notebook.panel.widget import close_panels, panel_of
 from conveyor_nb.stores import read_now
 from conveyor_nb.stores.reads import Reads, SynchronousReads
+from tests.bytes_store import BytesStore
 from tests.far_store import FarStore
 
 if TYPE_CHECKING:
@@ -27,31 +37,50 @@ if TYPE_CHECKING:
     from .conftest import Kernel
 
 
-@pytest_asyncio.fixture
-async def near() -> AsyncIterator[MemoryStore]:
-    """A store in memory with jobs in several states, two queues, and a pause."""
+async def fill(store: StoreInterface) -> None:
+    """Put jobs in several states into two queues of a store, and pause something."""
 
-    async def send(job: Job) -> str:
+    async def send_or_fail(job: Job) -> str:
         if job.name == "bad":
             raise ConnectionError("no answer")
         return "sent"
 
+    emails, images = Queue("emails", store=store), Queue("images", store=store)
+    await emails.add("send", {"to": "ada"})
+    await emails.add("bad")
+    async with Worker("emails", send_or_fail, store=store) as worker:
+        await worker.run_until_idle()
+    await emails.add("send", {"to": "bob"}, delay="1h")
+    await images.add("resize")
+    await images.pause()
+    await emails.pause("send")
+
+
+@pytest_asyncio.fixture
+async def near() -> AsyncIterator[MemoryStore]:
+    """A store that answers at once."""
     async with MemoryStore(clock=VirtualClock(), ids="sequential") as store:
-        emails, images = Queue("emails", store=store), Queue("images", store=store)
-        await emails.add("send", {"to": "ada"})
-        await emails.add("bad")
-        async with Worker("emails", send, store=store) as worker:
-            await worker.run_until_idle()
-        await emails.add("send", {"to": "bob"}, delay="1h")
-        await images.add("resize")
-        await images.pause()
-        await emails.pause("send")
+        await fill(store)
         yield store
 
 
 @pytest.fixture
 def far(near: MemoryStore) -> FarStore:
+    """The same store, seen from afar."""
     return FarStore(near)
+
+
+@pytest_asyncio.fixture(params=["far", "bytes"])
+async def distant(
+    request: pytest.FixtureRequest, far: FarStore
+) -> AsyncIterator[FarStore | BytesStore]:
+    """Each kind of store that takes time, with the same in it."""
+    if request.param == "far":
+        yield far
+        return
+    async with BytesStore(clock=VirtualClock(), ids="sequential") as store:
+        await fill(store)
+        yield store
 
 
 @pytest.mark.asyncio
@@ -67,21 +96,22 @@ async def test_a_store_in_memory_is_read_without_a_thread(
 
 @pytest.mark.asyncio
 async def test_what_is_shown_is_the_same_for_a_store_that_takes_time(
-    near: MemoryStore, far: FarStore
+    near: MemoryStore, distant: FarStore | BytesStore
 ) -> None:
-    assert not isinstance(far, SynchronousReads)
+    assert not isinstance(distant, SynchronousReads)
+    kind = type(distant).__name__
     threads = threading.active_count()
     for name in ("emails", "images", "none"):
-        here, there = Queue(name, store=near), Queue(name, store=far)
+        here, there = Queue(name, store=near), Queue(name, store=distant)
         assert repr(there) == repr(here)
         assert there._repr_mimebundle_() == here._repr_mimebundle_()
         assert_frame_equal(there.to_frame(), here.to_frame())
         assert_frame_equal(there.to_frame("failed"), here.to_frame("failed"))
         assert_frame_equal(await there.to_frame_async(), here.to_frame())
-    assert repr(far) == "<FarStore: 4 jobs in 2 queues>"
-    assert_frame_equal(far.to_frame(), near.to_frame())
+    assert repr(distant) == f"<{kind}: 4 jobs in 2 queues>"
+    assert_frame_equal(distant.to_frame(), near.to_frame())
     page = near._repr_mimebundle_()["text/html"]
-    assert far._repr_mimebundle_()["text/html"] == page.replace("MemoryStore", "FarStore")
+    assert distant._repr_mimebundle_()["text/html"] == page.replace("MemoryStore", kind)
     assert threading.active_count() == threads, "who was asked is gone"
 
 
@@ -95,22 +125,25 @@ def in_kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.asyncio
 @pytest.mark.usefixtures("in_kernel")
 async def test_a_panel_reads_by_awaiting_alone(
-    near: MemoryStore, far: FarStore, monkeypatch: pytest.MonkeyPatch
+    near: MemoryStore, distant: FarStore | BytesStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here, there = panel_of(Queue("emails", store=near)), panel_of(Queue("emails", store=far))
+    asked = distant.asked if isinstance(distant, FarStore) else []
+    asked.clear()
+    here, there = panel_of(Queue("emails", store=near)), panel_of(Queue("emails", store=distant))
     assert here.head["name"] == "emails"
     assert there.head == {}, "nothing is there before it was awaited"
-    assert far.asked == [], "and nothing is begun that nobody awaits"
+    assert asked == [], "and nothing is begun that nobody awaits"
+    told = repr(distant)
     monkeypatch.setattr(read_now, "Thread", None)
-    views = [QueueView(Queue("emails", store=store)) for store in (near, far)]
+    views = [QueueView(Queue("emails", store=store)) for store in (near, distant)]
     for tab in TABS:
         for view in views:
             await view.do("open", id="emails-2")
             await view.do("tab", tab=tab)
         assert await views[0].read() == await views[1].read()
-    overviews = [await QueuesView(store).read() for store in (near, far)]
+    overviews = [await QueuesView(store).read() for store in (near, distant)]
     assert overviews[0]["queues"].pop("store") == "<MemoryStore: 4 jobs in 2 queues>"
-    assert overviews[1]["queues"].pop("store") == "<FarStore: 4 jobs in 2 queues>"
+    assert overviews[1]["queues"].pop("store") == told
     assert overviews[0] == overviews[1]
     assert repr(there) == "<Panel of queue emails>", "it is logged when a store fails"
     await there._send_frame(1)
@@ -123,15 +156,17 @@ async def send(job: Job) -> str:
 
 @pytest.mark.asyncio
 async def test_what_is_awaited_of_a_store_that_takes_time_takes_no_thread(
-    far: FarStore, monkeypatch: pytest.MonkeyPatch
+    distant: FarStore | BytesStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(read_now, "Thread", None)
-    queue = Queue("images", store=far)
-    assert isinstance(far.clock, VirtualClock)
-    ends = await asyncio.gather(queue.join("1s"), far.clock.advance("2s"), return_exceptions=True)
+    queue = Queue("images", store=distant)
+    assert isinstance(distant.clock, VirtualClock)
+    ends = await asyncio.gather(
+        queue.join("1s"), distant.clock.advance("2s"), return_exceptions=True
+    )
     assert "<Queue images: 1 waiting, paused> still has work" in str(ends[0])
     jobs = await queue.get_jobs()
-    async with Worker("images", send, store=far):
+    async with Worker("images", send, store=distant):
         await queue.resume()
         assert [job.returnvalue async for job in progress(jobs)] == ["sent"]
     assert list((await queue.to_frame_async())["returnvalue"]) == ["sent"]
@@ -285,16 +320,18 @@ async def test_a_store_may_open_a_connection_for_the_loop_that_asks(
 SETUP = """
 import sys
 sys.path.insert(0, {checkout!r})
+from tests.bytes_store import BytesStore
 from tests.far_store import FarStore
 from conveyor_nb import *
-set_default_store(FarStore(MemoryStore(clock=VirtualClock(), ids="sequential")))
+options = dict(clock=VirtualClock(), ids="sequential")
+set_default_store({store})
 """
 
 
-@pytest.fixture
-def far_kernel(kernel: Kernel, checkout: Path) -> Iterator[Kernel]:
+@pytest.fixture(params=["FarStore(MemoryStore(**options))", "BytesStore(**options)"])
+def far_kernel(request: pytest.FixtureRequest, kernel: Kernel, checkout: Path) -> Iterator[Kernel]:
     """A kernel whose default store takes time to answer."""
-    kernel.do(SETUP.format(checkout=str(checkout)))
+    kernel.do(SETUP.format(checkout=str(checkout), store=request.param))
     yield kernel
     kernel.do("set_default_store(None)")
 
@@ -334,9 +371,10 @@ def test_tab_offers_what_a_store_that_takes_time_tells(far_kernel: Kernel) -> No
 
 def test_a_line_that_can_not_be_awaited_begins_nothing(far_kernel: Kernel) -> None:
     far_kernel.do("queue = Queue('emails')\ndef add():\n    %conveyor add emails send {}\n")
-    far_kernel.do("queue.store.asked.clear()")
+    asked = "getattr(queue.store, 'asked', [])"
+    far_kernel.do(f"{asked}.clear()")
     assert "this has to wait; put the line at the top of a cell" in far_kernel.run("add()").err
-    assert far_kernel.value("queue.store.asked") == []
+    assert far_kernel.value(asked) == []
     assert far_kernel.value("await queue.count()") == 0
     line = "(lambda: get_ipython().run_line_magic('conveyor', '-h'))()"
     assert "Show all queues" in far_kernel.do(line).text, "what asks no store needs no waiting"

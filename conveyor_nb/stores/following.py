@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from conveyor_nb.clocks.clock import REAL_TIME, resolve
@@ -34,7 +35,7 @@ _ON_ITS_WAY = 1.0
 """For how many real seconds an event is waited for that must come: its job is gone already."""
 
 
-class JobEnd(NamedTuple):
+class JobEnd(Struct, frozen=True, gc=False):
     """How a job ended, for one who waited for that.
 
     Args:
@@ -53,6 +54,8 @@ class _Listener(ABC):
         store, queue_name, job_id: whose events.
         kinds: of these types; ``None``: of all.
     """
+
+    __slots__ = ("_is_open", "_job_id", "_kinds", "_loop", "_queue_name", "_store")
 
     def __init__(
         self,
@@ -78,12 +81,16 @@ class _Listener(ABC):
     def close(self) -> None:
         """Take no more events; may be called on any thread, and again."""
         if self._is_open:
-            self._is_open = False
-            self._store.unsubscribe(self._queue_name, self._hear, job_id=self._job_id)
+            self._unsubscribe()
+
+    def _unsubscribe(self) -> None:
+        self._is_open = False
+        self._store.unsubscribe(self._queue_name, self._hear, job_id=self._job_id)
 
     def _hear(self, event: StoreEvent) -> None:
-        of_interest = self._kinds is None or event.type in self._kinds
-        if of_interest and not call_on(self._loop, self._take, event):
+        if self._kinds is not None and event.type not in self._kinds:
+            return
+        if not call_on(self._loop, self._take, event):
             self.close()  # the loop is gone, and whoever waited with it
 
     @abstractmethod
@@ -108,6 +115,8 @@ class JobFollower(_Listener):
     >>> asyncio.run(main())
     'job:failed'
     """
+
+    __slots__ = ("_id", "_tell", "end")
 
     def __init__(
         self,
@@ -151,7 +160,8 @@ class JobFollower(_Listener):
 
     def close(self) -> None:
         """Follow it no more."""
-        super().close()
+        if self._is_open:
+            self._unsubscribe()
         if not self.end.done():
             call_on(self._loop, self.end.cancel)
 
@@ -162,8 +172,10 @@ class JobFollower(_Listener):
             self._tell(event)
 
     def _end(self, end: JobEnd) -> None:
-        resolve(self.end, end)
-        super().close()
+        if not self.end.done():
+            self.end.set_result(end)
+        if self._is_open:
+            self._unsubscribe()
 
     def _event_of(self, record: JobData | None) -> StoreEvent:
         """The event that was missed."""
@@ -184,6 +196,8 @@ class QueueChanges(_Listener):
         store, queue_name: the queue.
         kinds: the types of event that may be it; that the store is disconnected always is.
     """
+
+    __slots__ = ("_change",)
 
     def __init__(self, store: StoreInterface, queue_name: str, kinds: Collection[str]) -> None:
         self._change: asyncio.Future[StoreEvent] = asyncio.get_running_loop().create_future()

@@ -40,7 +40,7 @@ def canonical_json(value: Any) -> str:
     try:
         return _write(value, "the payload")
     except RecursionError:
-        raise TypeError("the payload is no JSON: it is nested too deeply, or in itself") from None
+        raise TypeError("the payload is not JSON: it is nested too deeply, or in itself") from None
 
 
 def sha256_of(text: str) -> str:
@@ -69,7 +69,7 @@ def _write(value: Any, path: str) -> str:
     if isinstance(value, (list, tuple)):
         parts = (_write(part, f"{path}[{index}]") for index, part in enumerate(value))
         return "[" + ",".join(parts) + "]"
-    raise TypeError(f"{path:.200} is no JSON: it is a {type(value).__name__}")
+    raise TypeError(f"{path:.200} is not JSON: it is a {type(value).__name__}")
 
 
 def _key(key: Any, path: str) -> str:
@@ -77,7 +77,7 @@ def _key(key: Any, path: str) -> str:
         return str(key)
     if (whole := plain_int(key)) is not None:
         return int.__repr__(whole)
-    raise TypeError(f"{path:.200} is no JSON: it has a key that is a {type(key).__name__}")
+    raise TypeError(f"{path:.200} is not JSON: it has a key that is a {type(key).__name__}")
 
 
 def _place_of(key: str) -> tuple[bool, int, bytes]:
@@ -95,7 +95,7 @@ def _text(value: str) -> str:
 def _number(value: float, path: str) -> str:
     """A number as JavaScript writes it."""
     if not math.isfinite(value):
-        raise TypeError(f"{path:.200} is no JSON: it is {value}")
+        raise TypeError(f"{path:.200} is not JSON: it is {value}")
     if value == 0:
         return "0"
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()

@@ -222,7 +222,7 @@ class Retry(ConveyorError):  # noqa: N818 -- it is a wish, and known by this nam
     def __init__(self, reason: str | None = None, *, delay: Duration | None = None) -> None:
         if reason is not None and (not isinstance(reason, str) or _is_duration(reason)):
             given = shown(reason)
-            raise TypeError(f"Retry({given}) is no reason; for a delay: Retry(delay={given})")
+            raise TypeError(f"Retry({given}) is not a reason; for a delay: Retry(delay={given})")
         super().__init__(reason or "the handler asked for another attempt")
         self.delay = None if delay is None else to_seconds(delay, what="delay")
 

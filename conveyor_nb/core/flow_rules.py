@@ -162,7 +162,7 @@ def refuse_family(job: JobData) -> None:
         has = f"{job.pending_children_count} pending children"
     else:
         return
-    raise ValueError(f"job {job.id!r} has {has}; save_flow saves a family, and all of it")
+    raise ValueError(f"job {job.id!r} has {has}; save_flow saves whole families")
 
 
 class FamilyCheck:

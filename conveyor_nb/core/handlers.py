@@ -89,7 +89,7 @@ def check_handlers(given: object) -> Handler | Handlers:
     if not isinstance(given, Mapping):
         return check_handler(given)
     if not given:
-        raise ValueError("handlers by name are none at all; for instance {'send': send}")
+        raise ValueError("handlers by name must name at least one; for instance {'send': send}")
     checked: dict[str, Handler] = {}
     for name, handler in given.items():
         try:

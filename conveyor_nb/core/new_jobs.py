@@ -109,7 +109,7 @@ def scheduler_id_for(name: str, data: Any, opts: JobOptions) -> str:
     runs again, means the same scheduler.
 
     Raises:
-        TypeError: the payload is no JSON, and no ``job_id`` is given.
+        TypeError: the payload is not JSON, and no ``job_id`` is given.
     """
     if opts.job_id is not None:
         return opts.job_id

@@ -153,7 +153,7 @@ class Adding(Schedulers):
                 ``job_id`` is the schedule's id, and its runs have ids of their own.
 
         Raises:
-            TypeError: the payload is no JSON, so that the schedule needs a ``job_id``.
+            TypeError: the payload is not JSON, so that the schedule needs a ``job_id``.
             ValueError: the schedule has no run to come; nothing is stored.
         """
         own, others = _split_repeat(options)

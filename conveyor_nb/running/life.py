@@ -98,7 +98,7 @@ class Life:
         if self.loop is not None and self.loop.is_closed():
             raise RuntimeError(
                 f"worker {name} can't go on, as the event loop that it was started on "
-                "is closed; worker.successor() starts a new one like it on the loop of today"
+                "is closed; worker.successor() starts a new one like it on the loop that runs now"
             )
         if self._closing is not None:
             raise RuntimeError(

@@ -96,7 +96,7 @@ class Lifespan:
         manager = self._make(*self._arguments)
         if not isinstance(manager, AbstractAsyncContextManager):
             raise TypeError(
-                f"it gave {shown(manager)}, which is no async context manager; "
+                f"it gave {shown(manager)}, which is not an async context manager; "
                 "contextlib.asynccontextmanager makes one of an async generator function"
             )
         try:
@@ -131,7 +131,7 @@ def lifespan_of(
     if options.executor is not None:
         raise ValueError(
             "lifespan is for handlers in this process, which all have what it gives at hand; "
-            "with executor='process' let the handler open what it needs, or leave that away"
+            "with executor='process' let the handler open what it needs, or leave that out"
         )
     return Lifespan(options.lifespan, worker, name, on_end)
 

@@ -65,7 +65,7 @@ class ProcessRunner(Runner):
 
     def __init__(self, handler: Handler, clock: Clock, retry_on: Retried = None) -> None:
         if sys.platform == "emscripten":
-            raise RuntimeError("there are no processes here: leave executor='process' away")
+            raise RuntimeError("there are no processes here: leave out executor='process'")
         packed, cells, self._classes = pack_handler(handler, retry_on)
         self._handler = (packed, cells)
         self._clock = clock

@@ -121,7 +121,7 @@ def runner_for(
         if any(map(is_async, by_name.handlers.values() if by_name else (one,))):
             raise TypeError(
                 "executor='process' runs plain functions: write the handler with 'def' in place "
-                "of 'async def', or leave executor away"
+                "of 'async def', or leave out executor"
             )
         return ProcessRunner(one, clock, options.retry_on)
     if by_name is not None:

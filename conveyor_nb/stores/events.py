@@ -202,7 +202,7 @@ class EventBus:
             raise ValueError(f"no event {shown(name)}; known are: {', '.join(sorted(self._names))}")
 
 
-_NOTE = "Raised by who was told of "
+_NOTE = "Raised by a subscriber that was told of "
 
 
 def note_event(error: BaseException, event: StoreEvent) -> None:

@@ -327,9 +327,9 @@ async def test_two_job_names_with_one_payload_are_no_duplicates(queue: Queue) ->
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({1, 2}, "the payload is no JSON: it is a set"),
+        ({1, 2}, "the payload is not JSON: it is a set"),
         ({"a": [1, {"b": object()}]}, r"the payload\['a'\]\[1\]\['b'\] .* it is a object"),
-        ({"a": float("nan")}, r"the payload\['a'\] is no JSON: it is nan"),
+        ({"a": float("nan")}, r"the payload\['a'\] is not JSON: it is nan"),
         ({(1, 2): 3}, "a key that is a tuple"),
     ],
 )

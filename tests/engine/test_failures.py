@@ -340,7 +340,7 @@ def test_a_delay_in_the_place_of_the_reason_is_refused(delay: Any) -> None:
         assert Retry(delay).delay is None
     else:
         with pytest.raises(
-            TypeError, match=rf"is no reason; for a delay: Retry\(delay={delay!r}\)"
+            TypeError, match=rf"is not a reason; for a delay: Retry\(delay={delay!r}\)"
         ):
             Retry(delay)
 

@@ -155,7 +155,7 @@ async def test_handlers_by_name_in_processes(queue: Queue, store: MemoryStore) -
 @pytest.mark.parametrize(
     ("handlers", "options", "told"),
     [
-        ({}, {}, "handlers by name are none at all; for instance {'send': send}"),
+        ({}, {}, "handlers by name must name at least one; for instance {'send': send}"),
         ({"send": 5}, {}, "for 'send': handler must be a function"),
         ({"send": send, "log": lambda: 0}, {}, "for 'log': handler <lambda> must take exactly one"),
         ({5: send}, {}, "job name must be text"),

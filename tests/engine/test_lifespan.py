@@ -361,7 +361,7 @@ async def test_what_is_no_lifespan_is_refused(lifespan: Any, told: str, store: M
 async def test_a_function_that_gives_no_context_manager(store: MemoryStore) -> None:
     wrong: Any = lambda: 5  # noqa: E731 -- as people write it
     worker = Worker("emails", resources, store=store, lifespan=wrong, auto_start=False)
-    with pytest.raises(RuntimeError, match="it gave 5, which is no async context manager"):
+    with pytest.raises(RuntimeError, match="it gave 5, which is not an async context manager"):
         await worker.run_once()
     await worker.close()
 

@@ -487,7 +487,7 @@ def test_what_must_wait_goes_on_by_itself_where_it_can_not(kernel: Kernel) -> No
         ("start emials", "%conveyor start: there is no worker 'emials'; did you mean 'emails'?"),
         (
             "job nope",
-            "%conveyor job: there is no job 'nope'; %conveyor jobs lists those that there are",
+            "%conveyor job: there is no job 'nope'; %conveyor jobs lists all that there are",
         ),
         (
             "wait emails",
@@ -612,7 +612,7 @@ def test_running_the_cell_again_swaps_the_handler_while_jobs_run(kernel: Kernel)
         (
             "--limit 10",
             "return 'new'",
-            "--limit is so many jobs in a time, such as 10/1s, not '10'",
+            "--limit is a number of jobs in a time, such as 10/1s, not '10'",
         ),
         ("", "yield 'new'", "a handler can't `yield`; it gives its one result with `return`"),
         (

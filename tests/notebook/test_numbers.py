@@ -280,7 +280,7 @@ def test_payloads_that_are_equal_have_one_text() -> None:
     others = {"f": given.float32(0.5), "flag": given.bool_(True), given.int64(3): (given.int8(1),)}
     assert canonical_json({"n": given.int64(3), **others}) == canonical_json(numbers)
     for value in (given.timedelta64(3, "s"), given.datetime64("2027-01-01"), pd.NaT, np.nan):
-        with pytest.raises(TypeError, match=r"the payload\['n'\] is no JSON"):
+        with pytest.raises(TypeError, match=r"the payload\['n'\] is not JSON"):
             canonical_json({"n": value})
 
 

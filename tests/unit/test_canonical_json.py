@@ -67,5 +67,5 @@ def test_numpys_numbers_are_written_as_pythons_own() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, b"x", {1}, {None: 1}, NESTED, object()])
 def test_what_is_no_json_is_refused(value: Any) -> None:
-    with pytest.raises(TypeError, match=r"payload.* is no JSON"):
+    with pytest.raises(TypeError, match=r"payload.* is not JSON"):
         canonical_json(value)

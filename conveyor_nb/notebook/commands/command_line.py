@@ -240,7 +240,7 @@ def limiter(text: str) -> Limiter:
     """
     most, slash, window = word(text).partition("/")
     if not slash or not most.isdecimal() or most == "0":
-        raise Mistake(f"--limit is so many jobs in a time, such as 10/1s, not {shown(text)}")
+        raise Mistake(f"--limit is a number of jobs in a time, such as 10/1s, not {shown(text)}")
     return Limiter(int(most), duration("--limit")(window))
 
 

@@ -111,9 +111,7 @@ async def job(session: Session, args: Namespace) -> Answer:
     """Show a job with its payload, its result and every attempt."""
     data = await session.store.find_job_by_id(args.id)
     if data is None:
-        raise Mistake(
-            f"there is no job {shown(args.id)}; %conveyor jobs lists those that there are"
-        )
+        raise Mistake(f"there is no job {shown(args.id)}; %conveyor jobs lists all that there are")
     found = Job(data, session.store)
     return Answer(found, found)
 
@@ -186,7 +184,7 @@ async def resume(session: Session, args: Namespace) -> Answer:
     QUEUE_COMMANDS,
     QUEUE,
     STATE._replace(help="failed (if not given) or completed"),
-    Argument("--children", "of parents of flows, their failed children too", flag=True),
+    Argument("--children", "retry the failed children of parents of flows, too", flag=True),
     example="%conveyor retry emails",
 )
 async def retry(session: Session, args: Namespace) -> Answer:
@@ -236,7 +234,7 @@ async def clean(session: Session, args: Namespace) -> Answer:
     """Remove the completed jobs of a queue, or those in another state."""
     state = args.state or JobState.COMPLETED
     if state is JobState.ACTIVE:
-        raise Mistake("an active job can't be cleaned away; there are the other states")
+        raise Mistake("an active job can't be cleaned away; any other state can be given")
     count = await (await session.queue(args.queue)).clean(state, args.grace or 0)
     return Answer.saying(f"{args.queue}: {counted(count, f'{state} job')} removed", count)
 

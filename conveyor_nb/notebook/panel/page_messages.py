@@ -58,10 +58,10 @@ def read_message(content: object) -> Message:
     >>> read_message({"do": "bye", "n": "3"})
     Traceback (most recent call last):
     ...
-    ValueError: no message of a page: {'do': 'bye', 'n': '3'} (Expected `int | null`, got `str` \
+    ValueError: not a message of a page: {'do': 'bye', 'n': '3'} (Expected `int | null`, got `str` \
 - at `$.n`)
     """
     try:
         return msgspec.convert(content, Message)
     except msgspec.ValidationError as error:
-        raise ValueError(f"no message of a page: {one_line(content)} ({error})") from None
+        raise ValueError(f"not a message of a page: {one_line(content)} ({error})") from None

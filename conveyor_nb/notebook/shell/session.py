@@ -121,7 +121,7 @@ class Session:
             )
         if not known:
             raise Mistake(
-                f"there is no queue {shown(name)}, nor any other; add a job and there is: "
+                f"there is no queue {shown(name)}, nor any other; add a job to make it: "
                 f"%conveyor add {quoted(name)} send"
             )
         raise Mistake(f"there is no queue {shown(name)}; {near(name, known)}")

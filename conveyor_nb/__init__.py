@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from conveyor_nb.clocks.clock import ScaledClock, SystemClock
 from conveyor_nb.clocks.virtual import VirtualClock
-from conveyor_nb.core.backoff import Backoff
 from conveyor_nb.core.errors import (
     ConveyorError,
     GroupFullError,
@@ -42,12 +41,19 @@ from conveyor_nb.core.errors import (
 )
 from conveyor_nb.core.flow_job import FlowJob
 from conveyor_nb.core.job_scheduler import JobScheduler
-from conveyor_nb.core.keep import Keep
 from conveyor_nb.core.model import JobData, JobState, StoreEvent
-from conveyor_nb.core.options import BulkJob, Deduplication, Group, JobKeywords, JobOptions
+from conveyor_nb.core.options.backoff import Backoff
+from conveyor_nb.core.options.job_options import (
+    BulkJob,
+    Deduplication,
+    Group,
+    JobKeywords,
+    JobOptions,
+)
+from conveyor_nb.core.options.keep import Keep
+from conveyor_nb.core.options.repeat import Repeat
+from conveyor_nb.core.options.worker_options import Batch, GroupLimits, Limiter, WorkerKeywords
 from conveyor_nb.core.package_logger import bound_tracebacks
-from conveyor_nb.core.repeat import Repeat
-from conveyor_nb.core.worker_options import Batch, GroupLimits, Limiter, WorkerKeywords
 from conveyor_nb.flow import FlowNode, FlowProducer
 from conveyor_nb.job import Job
 from conveyor_nb.observable import JobObservable

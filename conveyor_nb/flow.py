@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from conveyor_nb.core.checks import check_name
 from conveyor_nb.core.flow_job import FlowJob
-from conveyor_nb.core.ids import placeholder
 from conveyor_nb.core.model import JobData
 from conveyor_nb.core.new_jobs import new_job, to_options
-from conveyor_nb.core.options import JobOptions
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.options.job_options import JobOptions
+from conveyor_nb.core.values.checks import check_name
+from conveyor_nb.core.values.ids import placeholder
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.display import bundle_of
 from conveyor_nb.job import Job
 from conveyor_nb.stores import StoreInterface, check_store

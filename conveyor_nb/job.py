@@ -11,9 +11,6 @@ from conveyor_nb.context.deadlocks import refuse_circular_wait, refuse_slot_dead
 from conveyor_nb.context.results import result_of
 from conveyor_nb.context.runs import current_run
 from conveyor_nb.core import actions
-from conveyor_nb.core.checks import check_flag, check_number, check_percent, to_instant
-from conveyor_nb.core.conditions import condition
-from conveyor_nb.core.durations import Duration, to_seconds
 from conveyor_nb.core.errors import JobCancelledError, JobNotFoundError
 from conveyor_nb.core.lifecycle import SETTLED
 from conveyor_nb.core.model import (
@@ -23,7 +20,10 @@ from conveyor_nb.core.model import (
     JobData,
     Lock,
 )
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.checks import check_flag, check_number, check_percent, to_instant
+from conveyor_nb.core.values.conditions import condition
+from conveyor_nb.core.values.durations import Duration, to_seconds
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.display import Displayable
 from conveyor_nb.job_fields import JobFields
 from conveyor_nb.observable import JobObservable

@@ -8,7 +8,6 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
-from conveyor_nb.core.declaring import part_of
 from conveyor_nb.core.freezing import freeze, thaw
 from conveyor_nb.core.locks import still_at_work
 from conveyor_nb.core.model import (
@@ -19,8 +18,9 @@ from conveyor_nb.core.model import (
     JobData,
     JobState,
 )
-from conveyor_nb.core.options import JobOptions
-from conveyor_nb.core.text import inline, one_line, shown
+from conveyor_nb.core.options.declaring import part_of
+from conveyor_nb.core.options.job_options import JobOptions
+from conveyor_nb.core.values.text import inline, one_line, shown
 
 __all__ = ["JobFields"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conveyor_nb.core.model import JobState
-from conveyor_nb.core.text import shown_list
+from conveyor_nb.core.values.text import shown_list
 from conveyor_nb.display import Displayable, Shown
 from conveyor_nb.job import Job
 

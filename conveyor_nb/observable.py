@@ -11,7 +11,7 @@ from weakref import ref
 from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.core.cell_reruns import current_origin, replace_earlier
 from conveyor_nb.core.model import EventType, JobData, StoreEvent
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.stores.events import EventBus
 from conveyor_nb.stores.following import GONE, JOB_ENDS, JobEnd, JobFollower, as_told

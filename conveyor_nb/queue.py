@@ -12,17 +12,17 @@ from weakref import WeakSet, ref
 
 from conveyor_nb.context.deadlocks import refuse_circular_join
 from conveyor_nb.context.runs import current_run
-from conveyor_nb.core.checks import check_text, reject_unknown
-from conveyor_nb.core.declaring import spelled_out
-from conveyor_nb.core.durations import Duration, to_seconds
 from conveyor_nb.core.handlers import check_handler
 from conveyor_nb.core.model import EventType, JobState
-from conveyor_nb.core.options import (
+from conveyor_nb.core.options.declaring import spelled_out
+from conveyor_nb.core.options.job_options import (
     JobOptions,
     SharedKeywords,
 )
-from conveyor_nb.core.text import inline, shown
-from conveyor_nb.core.worker_options import DecoratorKeywords, WorkerOptions
+from conveyor_nb.core.options.worker_options import DecoratorKeywords, WorkerOptions
+from conveyor_nb.core.values.checks import check_text, reject_unknown
+from conveyor_nb.core.values.durations import Duration, to_seconds
+from conveyor_nb.core.values.text import inline, shown
 from conveyor_nb.display import Displayable
 from conveyor_nb.observable import JobObservable
 from conveyor_nb.queue_parts.adding import Adding

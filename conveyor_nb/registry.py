@@ -13,8 +13,8 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from conveyor_nb.core.errors import HandlerReplacedWarning
 from conveyor_nb.core.handlers import ALL_OTHERS, Handler, Handlers, check_handler
-from conveyor_nb.core.text import shown
-from conveyor_nb.core.worker_options import DecoratorKeywords, StartKeywords
+from conveyor_nb.core.options.worker_options import DecoratorKeywords, StartKeywords
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.stores import StoreInterface, check_store
 from conveyor_nb.worker import Worker
 

@@ -15,14 +15,14 @@ from weakref import WeakSet, ref
 from conveyor_nb.clocks.loops import run_on
 from conveyor_nb.context.deadlocks import refuse_circular_close
 from conveyor_nb.context.runs import current_run
-from conveyor_nb.core.checks import check_flag, check_logger, check_name
-from conveyor_nb.core.declaring import spelled_out
-from conveyor_nb.core.durations import Duration, to_seconds
 from conveyor_nb.core.handlers import Handler, Handlers, check_handlers, shown_names
 from conveyor_nb.core.model import EventType, StoreEvent
-from conveyor_nb.core.text import inline, shown
+from conveyor_nb.core.options.declaring import spelled_out
+from conveyor_nb.core.options.worker_options import WorkerKeywords, WorkerOptions
+from conveyor_nb.core.values.checks import check_flag, check_logger, check_name
+from conveyor_nb.core.values.durations import Duration, to_seconds
+from conveyor_nb.core.values.text import inline, shown
 from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
-from conveyor_nb.core.worker_options import WorkerKeywords, WorkerOptions
 from conveyor_nb.display import Displayable
 from conveyor_nb.job import Job
 from conveyor_nb.running.life import Life, require_loop

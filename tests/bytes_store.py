@@ -27,17 +27,17 @@ from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.clocks.timer import Timer
 from conveyor_nb.core import turns
 from conveyor_nb.core.fetching import FetchOptions
-from conveyor_nb.core.ids import Numbers, random_id
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.lifecycle import SETTLED
 from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
 from conveyor_nb.core.model import JobData, JobState, StoreEvent
+from conveyor_nb.core.options.worker_options import Limiter
 from conveyor_nb.core.rows import ChildRow, HeldKey, Key, Rows, held_key
 from conveyor_nb.core.steps.many import remove_expired
 from conveyor_nb.core.steps.retention import entered_at, expires_at, is_kept_by_count
 from conveyor_nb.core.turns import GroupTurn
+from conveyor_nb.core.values.ids import Numbers, random_id
 from conveyor_nb.core.worker_info import WorkerInfo
-from conveyor_nb.core.worker_options import Limiter
 from conveyor_nb.stores.interface import EventCallback
 from conveyor_nb.stores.metrics import Metrics, require
 from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback, Subscriptions

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             run_demo(arguments.notebook, output=arguments.output)
     except CommandError as error:
-        from conveyor_nb.core.text import fit
+        from conveyor_nb.core.values.text import fit
 
         print(f"conveyor_nb: {fit(str(error))}", file=sys.stderr)
         return 1

@@ -87,7 +87,7 @@ def summary(tallies: Iterable[QueueTally]) -> Table | str:
     from rich.markup import escape
     from rich.table import Table
 
-    from conveyor_nb.core.text import fit
+    from conveyor_nb.core.values.text import fit
 
     tallies = list(tallies)
     if not tallies:

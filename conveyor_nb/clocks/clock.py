@@ -15,9 +15,9 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from conveyor_nb.clocks.real_time import RealTime, TimerHandle, call_after
-from conveyor_nb.core.checks import check_number, to_instant
-from conveyor_nb.core.durations import Duration, to_seconds
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.checks import check_number, to_instant
+from conveyor_nb.core.values.durations import Duration, to_seconds
+from conveyor_nb.core.values.text import shown
 
 __all__ = [
     "REAL_TIME",

@@ -22,8 +22,8 @@ from conveyor_nb.clocks.clock import (
     resolve,
 )
 from conveyor_nb.clocks.loops import call_on, run_on
-from conveyor_nb.core.checks import to_instant
-from conveyor_nb.core.durations import Duration, to_seconds
+from conveyor_nb.core.values.checks import to_instant
+from conveyor_nb.core.values.durations import Duration, to_seconds
 
 __all__ = ["VIRTUAL_START", "VirtualClock"]
 

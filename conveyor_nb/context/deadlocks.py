@@ -12,8 +12,8 @@ from weakref import WeakKeyDictionary
 
 from conveyor_nb.context.runs import Run
 from conveyor_nb.core.model import JobData, JobState
-from conveyor_nb.core.options import JobOptions
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.options.job_options import JobOptions
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.core.worker_info import WorkerStatus
 from conveyor_nb.stores.interface import StoreInterface
 

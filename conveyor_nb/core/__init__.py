@@ -5,7 +5,7 @@ a job), ``actions`` (what can be done to one) and ``lifecycle`` (which state fol
 retry resets). Beside them: ``flow_rules`` (what makes a parent wait), ``locks`` (when a lock is
 lost), ``schedule`` (when a repeating job runs, also across a change of the clocks), ``backoff``,
 ``retry_policy``, ``attempts`` and ``bounds``. What follows from all that for parents, schedules
-and whole queues is in ``steps``, over the ``rows`` of any store. The options of jobs and workers
-are in ``options`` and ``worker_options``; ``checks``, ``durations`` and ``plain_values`` take what
-people write, and ``text`` makes fit to be shown what others wrote.
+and whole queues is in ``steps``, over the ``rows`` of any store.
+Two rooms below know nothing of jobs: ``options``, and ``values``, which takes what people write and
+shows what others wrote.
 """

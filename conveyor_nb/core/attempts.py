@@ -7,14 +7,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from conveyor_nb.core.bounds import (
+from conveyor_nb.core.model import ACTIVE, AttemptRecord, AttemptStatus, JobData
+from conveyor_nb.core.values.bounds import (
     MAX_ATTEMPT_RECORDS,
     MAX_LOG_LINES,
     MAX_STACKTRACE,
     cut,
     keep_newest,
 )
-from conveyor_nb.core.model import ACTIVE, AttemptRecord, AttemptStatus, JobData
 
 __all__ = ["attempt_ended", "attempt_failed", "with_lines", "with_room"]
 

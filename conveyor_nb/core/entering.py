@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 from conveyor_nb.core.attempts import with_room
-from conveyor_nb.core.durations import span
 from conveyor_nb.core.lifecycle import Change, move, placed
 from conveyor_nb.core.model import (
     ACTIVE,
@@ -15,6 +14,7 @@ from conveyor_nb.core.model import (
     AttemptRecord,
     JobData,
 )
+from conveyor_nb.core.values.durations import span
 
 __all__ = ["admit", "take"]
 

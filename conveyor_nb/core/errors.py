@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from types import FunctionType
 from typing import Any
 
-from conveyor_nb.core.durations import Duration, to_seconds
-from conveyor_nb.core.text import FAULTS, error_line, fit, many_lines, shown
+from conveyor_nb.core.values.durations import Duration, to_seconds
+from conveyor_nb.core.values.text import FAULTS, error_line, fit, many_lines, shown
 
 __all__ = [
     "FAULTS",

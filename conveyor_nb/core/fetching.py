@@ -9,7 +9,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from conveyor_nb.core.model import JobData
-from conveyor_nb.core.worker_options import GroupLimits, Limiter
+from conveyor_nb.core.options.worker_options import GroupLimits, Limiter
 
 __all__ = ["FetchOptions", "Fetched"]
 

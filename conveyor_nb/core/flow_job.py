@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Unpack
 
-from conveyor_nb.core.checks import reject_unknown
-from conveyor_nb.core.declaring import spelled_out
-from conveyor_nb.core.options import OPTION_NAMES, JobKeywords, JobOptions
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.options.declaring import spelled_out
+from conveyor_nb.core.options.job_options import OPTION_NAMES, JobKeywords, JobOptions
+from conveyor_nb.core.values.checks import reject_unknown
+from conveyor_nb.core.values.text import shown
 
 __all__ = ["FlowJob"]
 

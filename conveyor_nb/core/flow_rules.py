@@ -14,12 +14,12 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from conveyor_nb.core.bounds import MAX_CHILD_REASON, cut
 from conveyor_nb.core.errors import RetryRefusedError
 from conveyor_nb.core.lifecycle import Change, move
 from conveyor_nb.core.model import EventType, JobData, JobState
-from conveyor_nb.core.options import ChildFailurePolicy
+from conveyor_nb.core.options.job_options import ChildFailurePolicy
 from conveyor_nb.core.rows import Key
+from conveyor_nb.core.values.bounds import MAX_CHILD_REASON, cut
 
 __all__ = [
     "MOST_NAMES",

@@ -18,7 +18,7 @@ from typing import Any
 from msgspec import Struct
 
 from conveyor_nb.core.errors import PayloadError, UnreadablePayloadError
-from conveyor_nb.core.text import error_line, shown
+from conveyor_nb.core.values.text import error_line, shown
 
 __all__ = ["Frozen", "Unreadable", "freeze", "peek", "thaw", "thaw_for"]
 

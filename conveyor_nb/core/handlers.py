@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from conveyor_nb.core.checks import check_name
 from conveyor_nb.core.errors import Unrecoverable
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.checks import check_name
+from conveyor_nb.core.values.text import shown
 
 __all__ = [
     "ALL_OTHERS",

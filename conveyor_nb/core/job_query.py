@@ -11,11 +11,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from conveyor_nb.core.checks import to_instant
 from conveyor_nb.core.freezing import Unreadable, peek
 from conveyor_nb.core.model import JobData, JobPage, JobState, to_state
-from conveyor_nb.core.payload_search import contains_text, to_needle
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.checks import to_instant
+from conveyor_nb.core.values.payload_search import contains_text, to_needle
+from conveyor_nb.core.values.text import shown
 
 __all__ = ["JobQuery", "page_of"]
 

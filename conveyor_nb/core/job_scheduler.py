@@ -7,10 +7,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from conveyor_nb.core.durations import format_seconds
-from conveyor_nb.core.options import JobOptions
-from conveyor_nb.core.repeat import Repeat
-from conveyor_nb.core.text import inline, shown
+from conveyor_nb.core.options.job_options import JobOptions
+from conveyor_nb.core.options.repeat import Repeat
+from conveyor_nb.core.values.durations import format_seconds
+from conveyor_nb.core.values.text import inline, shown
 
 __all__ = ["JobScheduler"]
 

@@ -18,9 +18,6 @@ from msgspec.structs import replace
 
 from conveyor_nb.core import actions
 from conveyor_nb.core.attempts import attempt_ended, attempt_failed, with_lines
-from conveyor_nb.core.backoff import retry_delay
-from conveyor_nb.core.bounds import MAX_LOG_LINE, MAX_REASON, cut
-from conveyor_nb.core.durations import format_seconds
 from conveyor_nb.core.errors import FAULTS, InvalidJobStateError, RetryRefusedError
 from conveyor_nb.core.locks import STILL_AT_WORK, require_lock
 from conveyor_nb.core.model import (
@@ -36,7 +33,10 @@ from conveyor_nb.core.model import (
     JobState,
     Lock,
 )
-from conveyor_nb.core.text import error_line, shown
+from conveyor_nb.core.options.backoff import retry_delay
+from conveyor_nb.core.values.bounds import MAX_LOG_LINE, MAX_REASON, cut
+from conveyor_nb.core.values.durations import format_seconds
+from conveyor_nb.core.values.text import error_line, shown
 
 __all__ = [
     "CANCELLED",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from conveyor_nb.core.text import Word, inline
+from conveyor_nb.core.values.text import Word, inline
 
 __all__ = ["MetricsPeriod", "MetricsPoint"]
 

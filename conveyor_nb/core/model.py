@@ -9,11 +9,11 @@ from typing import Any, Final, NamedTuple
 import msgspec.structs
 from msgspec import Struct
 
-from conveyor_nb.core.checks import check_choice
-from conveyor_nb.core.durations import format_seconds
 from conveyor_nb.core.freezing import peek, thaw_for
-from conveyor_nb.core.options import JobOptions
-from conveyor_nb.core.text import Word, inline, one_line, shown_fields, shown_list
+from conveyor_nb.core.options.job_options import JobOptions
+from conveyor_nb.core.values.checks import check_choice
+from conveyor_nb.core.values.durations import format_seconds
+from conveyor_nb.core.values.text import Word, inline, one_line, shown_fields, shown_list
 
 __all__ = [
     "ACTIVE",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from conveyor_nb.core.canonical_json import canonical_json, sha256_of
-from conveyor_nb.core.checks import MAX_NAME_LENGTH, check_name, reject_unknown
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import ALL_NAMES, JobData
-from conveyor_nb.core.options import OPTION_NAMES, JobOptions
-from conveyor_nb.core.repeat import Repeat
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.options.job_options import OPTION_NAMES, JobOptions
+from conveyor_nb.core.options.repeat import Repeat
+from conveyor_nb.core.values.canonical_json import canonical_json, sha256_of
+from conveyor_nb.core.values.checks import MAX_NAME_LENGTH, check_name, reject_unknown
+from conveyor_nb.core.values.text import shown
 
 __all__ = [
     "bulk_job",

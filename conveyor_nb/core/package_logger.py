@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 
-from conveyor_nb.core.text import many_lines
+from conveyor_nb.core.values.text import many_lines
 
 __all__ = ["bound_tracebacks"]
 

@@ -30,8 +30,8 @@ from msgspec import Struct
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobData, JobState, StoreEvent
+from conveyor_nb.core.options.worker_options import Limiter
 from conveyor_nb.core.worker_info import WorkerInfo
-from conveyor_nb.core.worker_options import Limiter
 
 __all__ = [
     "PENDING",

@@ -12,9 +12,9 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from conveyor_nb.core.durations import format_seconds, to_seconds
-from conveyor_nb.core.repeat import Repeat
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.options.repeat import Repeat
+from conveyor_nb.core.values.durations import format_seconds, to_seconds
+from conveyor_nb.core.values.text import shown
 
 __all__ = ["describe", "first_run", "next_run", "resumed_run", "why_no_run"]
 

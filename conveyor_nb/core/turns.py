@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.model import ALL_NAMES, JobData
-from conveyor_nb.core.worker_options import GroupLimits, Limiter
+from conveyor_nb.core.options.worker_options import GroupLimits, Limiter
 
 __all__ = ["GroupTurn", "Place", "in_turn", "next_opening", "opens_at", "place_of", "room"]
 

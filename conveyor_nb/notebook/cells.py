@@ -17,7 +17,7 @@ import pandas as pd
 
 from conveyor_nb.core.errors import UnreadablePayloadError
 from conveyor_nb.core.freezing import Frozen, peek
-from conveyor_nb.core.text import error_line
+from conveyor_nb.core.values.text import error_line
 
 __all__ = ["Unshown", "payload_cells", "presentable", "read_all"]
 

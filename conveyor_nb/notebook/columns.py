@@ -17,7 +17,7 @@ from pandas import DataFrame
 
 from conveyor_nb.clocks.clock import REAL_TIME, checkpoint
 from conveyor_nb.core.slicing import Step, sliced
-from conveyor_nb.core.text import encodable
+from conveyor_nb.core.values.text import encodable
 from conveyor_nb.notebook.cells import payload_cells
 
 __all__ = [

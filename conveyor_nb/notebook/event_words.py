@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from conveyor_nb.core.durations import format_seconds
 from conveyor_nb.core.locks import STILL_AT_WORK
 from conveyor_nb.core.model import ALL_NAMES, EventType, StoreEvent
-from conveyor_nb.core.text import one_line
+from conveyor_nb.core.values.durations import format_seconds
+from conveyor_nb.core.values.text import one_line
 
 __all__ = ["event_text"]
 

@@ -6,7 +6,7 @@ import atexit
 
 from IPython.core.interactiveshell import InteractiveShell
 
-from conveyor_nb.core.text import fit
+from conveyor_nb.core.values.text import fit
 from conveyor_nb.notebook.commands.awaiting import CellTransformer
 from conveyor_nb.notebook.commands.completion import Completion
 from conveyor_nb.notebook.commands.magics import Magics

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.text import shown
 
 __all__ = ["payloads_of"]
 

@@ -18,7 +18,7 @@ from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.metrics import MetricsPoint
 from conveyor_nb.core.model import AttemptRecord, AttemptStatus, JobData, JobState, StoreEvent
 from conveyor_nb.core.slicing import Step
-from conveyor_nb.core.text import encodable
+from conveyor_nb.core.values.text import encodable
 from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 from conveyor_nb.job import Job
 from conveyor_nb.notebook.cells import presentable, read_all

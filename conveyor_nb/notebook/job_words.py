@@ -6,12 +6,12 @@ import dataclasses
 from datetime import datetime
 from typing import Any
 
-from conveyor_nb.core.durations import format_seconds
 from conveyor_nb.core.freezing import peek
 from conveyor_nb.core.locks import still_at_work
 from conveyor_nb.core.model import JobData, JobState
-from conveyor_nb.core.options import JobOptions
-from conveyor_nb.core.text import many_lines, one_line
+from conveyor_nb.core.options.job_options import JobOptions
+from conveyor_nb.core.values.durations import format_seconds
+from conveyor_nb.core.values.text import many_lines, one_line
 from conveyor_nb.job import Job
 
 __all__ = [

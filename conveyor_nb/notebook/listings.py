@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from conveyor_nb.core.model import JobData, JobState, StoreEvent
-from conveyor_nb.core.text import inline, one_line, width
+from conveyor_nb.core.values.text import inline, one_line, width
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.flow import FlowNode
 from conveyor_nb.job import Job

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
-from conveyor_nb.core.text import fit
+from conveyor_nb.core.values.text import fit
 
 __all__ = ["Markup", "as_page", "table", "tag"]
 

@@ -14,7 +14,7 @@ from conveyor_nb.context.deadlocks import refuse_circular_wait
 from conveyor_nb.context.runs import current_run
 from conveyor_nb.core.errors import ConveyorError
 from conveyor_nb.core.model import EventType
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.job import Job
 from conveyor_nb.notebook.panel.repaint import Repainter
 from conveyor_nb.stores.following import JobEnd, JobFollower

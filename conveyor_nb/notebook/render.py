@@ -14,9 +14,9 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 
 from conveyor_nb.context.runs import current_run
-from conveyor_nb.core.durations import format_seconds
 from conveyor_nb.core.model import ALL_NAMES, JobData, JobState
-from conveyor_nb.core.text import many_lines, one_line
+from conveyor_nb.core.values.durations import format_seconds
+from conveyor_nb.core.values.text import many_lines, one_line
 from conveyor_nb.flow import FlowNode
 from conveyor_nb.job import Job
 from conveyor_nb.lists import JobCounts, JobList

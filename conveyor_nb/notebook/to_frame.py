@@ -9,7 +9,7 @@ from pandas import DataFrame
 from conveyor_nb.clocks.clock import checkpoint
 from conveyor_nb.core.errors import ReadTimeoutError
 from conveyor_nb.core.model import JobData, JobState, to_state
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.job import Job
 from conveyor_nb.lists import JobList
 from conveyor_nb.notebook.columns import in_turns

@@ -7,12 +7,10 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from conveyor_nb.clocks.clock import checkpoint
-from conveyor_nb.core.checks import reject_unknown
-from conveyor_nb.core.declaring import option_names, part_of, spelled_out
-from conveyor_nb.core.durations import Duration, to_seconds
 from conveyor_nb.core.model import JobData
 from conveyor_nb.core.new_jobs import bulk_job, new_job, scheduler_id_for
-from conveyor_nb.core.options import (
+from conveyor_nb.core.options.declaring import option_names, part_of, spelled_out
+from conveyor_nb.core.options.job_options import (
     OPTION_NAMES,
     BulkJob,
     CronKeywords,
@@ -23,7 +21,9 @@ from conveyor_nb.core.options import (
     SharedKeywords,
     UndelayedKeywords,
 )
-from conveyor_nb.core.repeat import Repeat
+from conveyor_nb.core.options.repeat import Repeat
+from conveyor_nb.core.values.checks import reject_unknown
+from conveyor_nb.core.values.durations import Duration, to_seconds
 from conveyor_nb.display import rows_of
 from conveyor_nb.job import Job
 from conveyor_nb.lists import JobList

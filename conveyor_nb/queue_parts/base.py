@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from conveyor_nb.clocks.clock import checkpoint
-from conveyor_nb.core.checks import check_name
-from conveyor_nb.core.declaring import part_of
 from conveyor_nb.core.errors import QueueClosedError
 from conveyor_nb.core.model import JobData
 from conveyor_nb.core.new_jobs import to_options
-from conveyor_nb.core.options import JobKeywords, JobOptions, SharedKeywords
+from conveyor_nb.core.options.declaring import part_of
+from conveyor_nb.core.options.job_options import JobKeywords, JobOptions, SharedKeywords
 from conveyor_nb.core.slicing import SLICE, collector_at_rest
+from conveyor_nb.core.values.checks import check_name
 from conveyor_nb.job import Job
 from conveyor_nb.stores import StoreInterface, check_store
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from conveyor_nb.core.checks import check_text
-from conveyor_nb.core.declaring import part_of
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.model import JobState, to_state
-from conveyor_nb.core.worker_options import GroupLimits, Limiter, WorkerOptions
+from conveyor_nb.core.options.declaring import part_of
+from conveyor_nb.core.options.worker_options import GroupLimits, Limiter, WorkerOptions
+from conveyor_nb.core.values.checks import check_text
 from conveyor_nb.job import Job
 from conveyor_nb.lists import JobCounts, JobList
 from conveyor_nb.queue_parts.base import QueueBase

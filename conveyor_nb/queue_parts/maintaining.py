@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from conveyor_nb.core.checks import check_flag, check_text
-from conveyor_nb.core.conditions import condition
-from conveyor_nb.core.declaring import part_of
-from conveyor_nb.core.durations import Duration, to_seconds
 from conveyor_nb.core.model import ALL_NAMES, JobState, to_state
 from conveyor_nb.core.new_jobs import paused_name
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.options.declaring import part_of
+from conveyor_nb.core.values.checks import check_flag, check_text
+from conveyor_nb.core.values.conditions import condition
+from conveyor_nb.core.values.durations import Duration, to_seconds
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.queue_parts.base import QueueBase
 
 __all__ = ["Maintaining"]

@@ -6,15 +6,15 @@ import sys
 import warnings
 from typing import Any, Unpack
 
-from conveyor_nb.core.checks import check_text
-from conveyor_nb.core.declaring import part_of, spelled_out
 from conveyor_nb.core.errors import ScheduleReplacedWarning
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.new_jobs import new_scheduler
-from conveyor_nb.core.options import JobOptions, RunKeywords
-from conveyor_nb.core.repeat import Repeat
+from conveyor_nb.core.options.declaring import part_of, spelled_out
+from conveyor_nb.core.options.job_options import JobOptions, RunKeywords
+from conveyor_nb.core.options.repeat import Repeat
 from conveyor_nb.core.schedule import describe, first_run, why_no_run
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.checks import check_text
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.job import Job
 from conveyor_nb.queue_parts.base import QueueBase
 

@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from conveyor_nb.clocks.loops import block_on
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.job import Job
 
 __all__ = ["BlockingJob"]

@@ -21,7 +21,7 @@ from conveyor_nb.core.errors import FAULTS, LostLockError
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.handlers import Handler, Handlers
 from conveyor_nb.core.model import EventType, JobData, Lock, StoreEvent
-from conveyor_nb.core.worker_options import WorkerOptions
+from conveyor_nb.core.options.worker_options import WorkerOptions
 from conveyor_nb.job import Job
 from conveyor_nb.running.execution import Execution, Verdict
 from conveyor_nb.running.faults import Chores, FaultReporter

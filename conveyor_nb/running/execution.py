@@ -18,11 +18,11 @@ from conveyor_nb.clocks.clock import Callback, Clock, TimerHandle, checkpoint
 from conveyor_nb.context.recent_failures import keep_failure
 from conveyor_nb.context.runs import Run, enter_run
 from conveyor_nb.core.actions import Action, Complete, Fail, LetGo, Release
-from conveyor_nb.core.durations import format_seconds
 from conveyor_nb.core.errors import FAULTS
 from conveyor_nb.core.lifecycle import CANCELLED, SETTLED
 from conveyor_nb.core.model import ACTIVE
-from conveyor_nb.core.retry_policy import Retried, ruling_on
+from conveyor_nb.core.options.retry_policy import Retried, ruling_on
+from conveyor_nb.core.values.durations import format_seconds
 from conveyor_nb.job import Job
 from conveyor_nb.running.runner import Background, Raised, Runner
 from conveyor_nb.running.tracebacks import (

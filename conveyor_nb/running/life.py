@@ -11,9 +11,9 @@ from typing import Protocol
 from conveyor_nb.clocks.loops import call_on
 from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.core.handlers import Handler, Handlers
-from conveyor_nb.core.text import error_line, shown
+from conveyor_nb.core.options.worker_options import WorkerOptions
+from conveyor_nb.core.values.text import error_line, shown
 from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
-from conveyor_nb.core.worker_options import WorkerOptions
 from conveyor_nb.job import Job
 from conveyor_nb.running.closing import Closing
 from conveyor_nb.running.dispatcher import Dispatcher

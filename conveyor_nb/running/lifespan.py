@@ -9,8 +9,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from conveyor_nb.clocks.clock import REAL_TIME, resolve
-from conveyor_nb.core.text import error_line, shown
-from conveyor_nb.core.worker_options import WorkerOptions
+from conveyor_nb.core.options.worker_options import WorkerOptions
+from conveyor_nb.core.values.text import error_line, shown
 from conveyor_nb.running.faults import FaultReporter
 from conveyor_nb.running.runner import Argument, Background, Runner
 

@@ -14,10 +14,10 @@ import sys
 import threading
 from typing import Any
 
-from conveyor_nb.core.durations import Duration
 from conveyor_nb.core.errors import JobCancelledError
-from conveyor_nb.core.retry_policy import Retried, ruling_on
-from conveyor_nb.core.text import inline, shown
+from conveyor_nb.core.options.retry_policy import Retried, ruling_on
+from conveyor_nb.core.values.durations import Duration
+from conveyor_nb.core.values.text import inline, shown
 from conveyor_nb.running.process_group import call_at_end_of, end_own_group
 from conveyor_nb.running.process_pickle import pack_result, unpack
 from conveyor_nb.running.tracebacks import RemoteError, describe, format_traceback

@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 import cloudpickle
 
 from conveyor_nb.core.errors import ConveyorError, PayloadError
-from conveyor_nb.core.retry_policy import Retried
-from conveyor_nb.core.text import fit
+from conveyor_nb.core.options.retry_policy import Retried
+from conveyor_nb.core.values.text import fit
 from conveyor_nb.running.tracebacks import describe
 
 __all__ = [

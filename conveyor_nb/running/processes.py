@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from conveyor_nb.clocks.clock import REAL_TIME, Clock
 from conveyor_nb.core.errors import ConveyorError
 from conveyor_nb.core.handlers import Handler
-from conveyor_nb.core.retry_policy import Retried
+from conveyor_nb.core.options.retry_policy import Retried
 from conveyor_nb.job import Job
 from conveyor_nb.running.process_child import CALLS, FIELDS
 from conveyor_nb.running.process_group import HAS_GROUPS, kill_group

@@ -10,7 +10,7 @@ from conveyor_nb.clocks.clock import Clock
 from conveyor_nb.clocks.timer import Timer
 from conveyor_nb.core.actions import Action, LetGo
 from conveyor_nb.core.errors import JobNotFoundError, LostLockError, PayloadError
-from conveyor_nb.core.retry_policy import Retried
+from conveyor_nb.core.options.retry_policy import Retried
 from conveyor_nb.job import Job
 from conveyor_nb.running.execution import failed
 from conveyor_nb.running.faults import FaultReporter

@@ -13,7 +13,7 @@ from typing import Any
 from conveyor_nb.clocks.clock import Clock
 from conveyor_nb.clocks.loops import call_on
 from conveyor_nb.core.handlers import ByName, Handler, Handlers, is_async
-from conveyor_nb.core.worker_options import WorkerOptions
+from conveyor_nb.core.options.worker_options import WorkerOptions
 from conveyor_nb.job import Job
 from conveyor_nb.running.blocking_job import BlockingJob
 from conveyor_nb.running.runner import Argument, Background, Raised, Runner

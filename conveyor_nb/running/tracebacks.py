@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from conveyor_nb.core import handlers
-from conveyor_nb.core.retry_policy import Retried, Ruling, ruling_on
+from conveyor_nb.core.options.retry_policy import Retried, Ruling, ruling_on
 
 __all__ = ["ProcessEndedError", "RemoteError", "describe", "format_traceback"]
 

@@ -10,7 +10,7 @@ are elsewhere. Who needs only the interface imports that; this room's door knows
 
 from __future__ import annotations
 
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.stores.interface import EventCallback, StoreInterface
 from conveyor_nb.stores.memory.store import MemoryStore
 from conveyor_nb.stores.reads import SynchronousReads

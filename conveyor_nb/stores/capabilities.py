@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from conveyor_nb.core.errors import UnsupportedError
-from conveyor_nb.core.options import JobOptions
-from conveyor_nb.core.text import Word
+from conveyor_nb.core.options.job_options import JobOptions
+from conveyor_nb.core.values.text import Word
 
 __all__ = ["ALL_CAPABILITIES", "Capability", "refuse_options", "refuse_priority"]
 

@@ -11,18 +11,18 @@ from typing import Any, Protocol
 
 from conveyor_nb.clocks.clock import Clock, checkpoint
 from conveyor_nb.core.actions import Action, Cancel, ExtendLock, Release
-from conveyor_nb.core.checks import check_flag, check_positions
 from conveyor_nb.core.errors import InvalidJobStateError, JobNotFoundError, MetricsDisabledError
 from conveyor_nb.core.fetching import Fetched, FetchOptions
-from conveyor_nb.core.ids import random_worker_id
 from conveyor_nb.core.job_query import JobQuery, page_of
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.lifecycle import UNSETTLED
 from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
 from conveyor_nb.core.model import JobData, JobPage, JobState, Lock, to_state
-from conveyor_nb.core.payload_search import to_needle
 from conveyor_nb.core.rows import held_key
 from conveyor_nb.core.slicing import sliced
+from conveyor_nb.core.values.checks import check_flag, check_positions
+from conveyor_nb.core.values.ids import random_worker_id
+from conveyor_nb.core.values.payload_search import to_needle
 from conveyor_nb.stores.events import EventSource, EventStream
 from conveyor_nb.stores.reads import Reads
 

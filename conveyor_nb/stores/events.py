@@ -19,10 +19,10 @@ from msgspec.structs import replace
 from conveyor_nb.clocks.loops import Flag, call_on
 from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.core.cell_reruns import current_origin, replace_earlier
-from conveyor_nb.core.checks import check_count, check_logger
 from conveyor_nb.core.errors import FAULTS
 from conveyor_nb.core.model import EventType, StoreEvent
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.checks import check_count, check_logger
+from conveyor_nb.core.values.text import shown
 
 __all__ = [
     "EventBus",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from conveyor_nb.core.errors import ReadTimeoutError
 from conveyor_nb.core.model import ALL_NAMES, JobState
-from conveyor_nb.core.text import error_line, fit, inline, one_line
+from conveyor_nb.core.values.text import error_line, fit, inline, one_line
 from conveyor_nb.stores.read_now import read_now
 from conveyor_nb.stores.reads import Readable, Reads
 

@@ -9,10 +9,10 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from conveyor_nb.core.checks import check_choice, to_instant
 from conveyor_nb.core.errors import MetricsDisabledError
 from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
 from conveyor_nb.core.model import JobData, JobState
+from conveyor_nb.core.values.checks import check_choice, to_instant
 
 __all__ = ["MOST_SAMPLES", "Metrics", "require"]
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from conveyor_nb.core.cell_reruns import current_origin, replace_earlier
 from conveyor_nb.core.model import EventType, StoreEvent
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.stores.events import note_event
 from conveyor_nb.stores.interface import EventCallback
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from conveyor_nb.core.keep import Keep
 from conveyor_nb.core.model import ALL_NAMES, JobData, JobState
-from conveyor_nb.core.options import JobOptions
+from conveyor_nb.core.options.job_options import JobOptions
+from conveyor_nb.core.options.keep import Keep
 
 __all__ = ["ReferenceJob", "ReferenceQueue"]
 

@@ -10,8 +10,8 @@ from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.actions import Action, Complete, Fail, Stall
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.model import JobData, JobState, Lock
-from conveyor_nb.core.options import JobOptions
-from conveyor_nb.core.worker_options import GroupLimits, Limiter
+from conveyor_nb.core.options.job_options import JobOptions
+from conveyor_nb.core.options.worker_options import GroupLimits, Limiter
 from conveyor_nb.stores.interface import StoreInterface
 
 __all__ = [

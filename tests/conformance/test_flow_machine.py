@@ -33,7 +33,7 @@ from conveyor_nb.core import actions as do
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.lifecycle import SETTLED, TRANSITIONS
 from conveyor_nb.core.model import JobData, Lock
-from conveyor_nb.core.options import JobOptions
+from conveyor_nb.core.options.job_options import JobOptions
 from conveyor_nb.testing.events import EventLog, EventView
 from tests.stores import STORES, Steps, take_machine
 

@@ -144,7 +144,7 @@ async def test_ids_are_random_uuids() -> None:
 
 FORK = """
 import os
-from conveyor_nb.core.ids import random_id
+from conveyor_nb.core.values.ids import random_id
 
 random_id()  # random bytes for more of them are at hand now
 if child := os.fork():

@@ -27,7 +27,7 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
-from conveyor_nb.core.options import SharedKeywords
+from conveyor_nb.core.options.job_options import SharedKeywords
 
 OPTIONS: dict[str, Any] = {
     "attempts": 5,

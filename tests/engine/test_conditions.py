@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from conveyor_nb import Job, Queue, VirtualClock, Worker
-from conveyor_nb.core.conditions import Condition
+from conveyor_nb.core.values.conditions import Condition
 
 Start = Callable[..., Worker]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from conveyor_nb.core.text import (
+from conveyor_nb.core.values.text import (
     error_line,
     fit,
     inline,

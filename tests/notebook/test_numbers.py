@@ -34,8 +34,8 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
-from conveyor_nb.core.canonical_json import canonical_json
-from conveyor_nb.core.worker_options import WorkerOptions
+from conveyor_nb.core.options.worker_options import WorkerOptions
+from conveyor_nb.core.values.canonical_json import canonical_json
 from conveyor_nb.notebook.frame_rows import payloads_of
 from conveyor_nb.stores.events import EventStream
 

@@ -34,8 +34,8 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
-from conveyor_nb.core.declaring import option_names
-from conveyor_nb.core.worker_options import WorkerOptions
+from conveyor_nb.core.options.declaring import option_names
+from conveyor_nb.core.options.worker_options import WorkerOptions
 
 
 class Unreadable:

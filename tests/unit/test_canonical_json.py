@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conveyor_nb.core.canonical_json import canonical_json
+from conveyor_nb.core.values.canonical_json import canonical_json
 
 NESTED: list[Any] = []
 NESTED.append(NESTED)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conveyor_nb.core.durations import MAX_SECONDS, format_seconds, to_delta, to_seconds
+from conveyor_nb.core.values.durations import MAX_SECONDS, format_seconds, to_delta, to_seconds
 
 
 @pytest.mark.parametrize(

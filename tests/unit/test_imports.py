@@ -33,6 +33,9 @@ class Room(NamedTuple):
 BELOW_NOTEBOOK = "core clocks seam stores memory jobs context running people display public"
 
 ROOMS = {
+    "values": Room("core.values core.values.*", "values"),
+    "errors": Room("core.errors", "values errors"),
+    "options": Room("core.options core.options.*", "values errors options"),
     "core": Room("core core.*", "core"),
     "clocks": Room("clocks clocks.*", "core clocks"),
     "display": Room("display", ""),
@@ -152,6 +155,8 @@ def fault_of(module: str, found: Import) -> str | None:
     allowed = ROOMS[room].imports.split()
     if when != NOW:
         allowed += ROOMS[room].imports_later.split()
+    if "core" in allowed:  # and what that stands on
+        allowed += ["values", "errors", "options"]
     if other is None or other in allowed:
         return None
     return f"{module}:{line} imports {target}: {room!r} may not import {other!r} {when}"

@@ -21,16 +21,16 @@ from conveyor_nb import (
     RetryRefusedError,
 )
 from conveyor_nb.core import actions as do
-from conveyor_nb.core.bounds import (
+from conveyor_nb.core.entering import take
+from conveyor_nb.core.lifecycle import SETTLED, TRANSITIONS, UNSETTLED, Change, decide
+from conveyor_nb.core.model import AttemptRecord, AttemptStatus, EventType, JobState, Lock
+from conveyor_nb.core.values.bounds import (
     MAX_ATTEMPT_RECORDS,
     MAX_LOG_LINE,
     MAX_LOG_LINES,
     MAX_REASON,
     MAX_STACKTRACE,
 )
-from conveyor_nb.core.entering import take
-from conveyor_nb.core.lifecycle import SETTLED, TRANSITIONS, UNSETTLED, Change, decide
-from conveyor_nb.core.model import AttemptRecord, AttemptStatus, EventType, JobState, Lock
 
 NOW = datetime(2027, 1, 1, 12, tzinfo=UTC)
 LATER, EARLIER = NOW + timedelta(hours=1), NOW - timedelta(hours=1)

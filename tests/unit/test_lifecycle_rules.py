@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from conveyor_nb import Backoff, InvalidJobStateError, JobData, JobOptions
-from conveyor_nb.core.backoff import retry_delay
 from conveyor_nb.core.entering import admit, take
 from conveyor_nb.core.flow_rules import child_restarted, child_settled
 from conveyor_nb.core.lifecycle import TRANSITIONS, Change, due
 from conveyor_nb.core.model import AttemptRecord, JobState
-from conveyor_nb.core.options import ChildFailurePolicy
+from conveyor_nb.core.options.backoff import retry_delay
+from conveyor_nb.core.options.job_options import ChildFailurePolicy
 
 NOW = datetime(2027, 1, 1, 12, tzinfo=UTC)
 LATER, EARLIER = NOW + timedelta(hours=1), NOW - timedelta(hours=1)

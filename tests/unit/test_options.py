@@ -23,11 +23,11 @@ from conveyor_nb import (
     Limiter,
     Repeat,
 )
-from conveyor_nb.core.backoff import BackoffType
-from conveyor_nb.core.checks import check_name, to_instant
-from conveyor_nb.core.declaring import option_names
-from conveyor_nb.core.options import ChildFailurePolicy
-from conveyor_nb.core.worker_options import WorkerOptions
+from conveyor_nb.core.options.backoff import BackoffType
+from conveyor_nb.core.options.declaring import option_names
+from conveyor_nb.core.options.job_options import ChildFailurePolicy
+from conveyor_nb.core.options.worker_options import WorkerOptions
+from conveyor_nb.core.values.checks import check_name, to_instant
 
 NOON = datetime(2027, 1, 1, 12, tzinfo=UTC)
 NAIVE = datetime(2027, 1, 1, 12)

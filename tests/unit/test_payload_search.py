@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from conveyor_nb.core.payload_search import contains_text
+from conveyor_nb.core.values.payload_search import contains_text
 
 
 class Colour(Enum):

@@ -17,8 +17,8 @@ from typing import Any, get_type_hints
 import pytest
 
 from conveyor_nb import JobOptions, MemoryStore, Queue, Worker
-from conveyor_nb.core.declaring import option_names
-from conveyor_nb.core.options import (
+from conveyor_nb.core.options.declaring import option_names
+from conveyor_nb.core.options.job_options import (
     BulkJob,
     CronKeywords,
     EveryKeywords,
@@ -27,8 +27,8 @@ from conveyor_nb.core.options import (
     SharedKeywords,
     UndelayedKeywords,
 )
-from conveyor_nb.core.repeat import Repeat
-from conveyor_nb.core.worker_options import WorkerKeywords, WorkerOptions
+from conveyor_nb.core.options.repeat import Repeat
+from conveyor_nb.core.options.worker_options import WorkerKeywords, WorkerOptions
 
 PROGRAM = """
 from __future__ import annotations

@@ -14,9 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.model import ALL_NAMES, JobData
-from conveyor_nb.core.options import JobOptions
+from conveyor_nb.core.options.job_options import JobOptions
+from conveyor_nb.core.options.worker_options import GroupLimits, Limiter
 from conveyor_nb.core.turns import GroupTurn, in_turn, next_opening, place_of
-from conveyor_nb.core.worker_options import GroupLimits, Limiter
 from conveyor_nb.stores.memory.waiting import WaitingIndex
 
 NAMES = ("send", "log", "sort")

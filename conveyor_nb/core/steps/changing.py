@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from conveyor_nb.core import actions, lifecycle
-from conveyor_nb.core.checks import check_number, check_percent
 from conveyor_nb.core.errors import InvalidJobStateError, JobNotFoundError, RetryRefusedError
 from conveyor_nb.core.freezing import freeze
 from conveyor_nb.core.lifecycle import SETTLED
@@ -17,7 +16,8 @@ from conveyor_nb.core.steps import families
 from conveyor_nb.core.steps.deduplication import holder_of
 from conveyor_nb.core.steps.following import follow_up, tell_parent
 from conveyor_nb.core.steps.writing import find, remove, write
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.checks import check_number, check_percent
+from conveyor_nb.core.values.text import shown
 
 __all__ = ["apply", "commit", "decide", "remove_job", "tell_of_child", "update"]
 

@@ -12,7 +12,6 @@ from operator import attrgetter
 
 from conveyor_nb.core import lifecycle
 from conveyor_nb.core.actions import Action, Promote, Retry
-from conveyor_nb.core.durations import to_delta
 from conveyor_nb.core.errors import InvalidJobStateError, RetryRefusedError
 from conveyor_nb.core.model import EventType, JobData, JobState, to_state
 from conveyor_nb.core.rows import Rows, key_of
@@ -21,7 +20,8 @@ from conveyor_nb.core.steps.changing import commit, decide
 from conveyor_nb.core.steps.families import child_of
 from conveyor_nb.core.steps.following import follow_up
 from conveyor_nb.core.steps.writing import Removed, find, note, remove
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.durations import to_delta
+from conveyor_nb.core.values.text import shown
 
 __all__ = [
     "clean",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from conveyor_nb.core.keep import Keep
 from conveyor_nb.core.lifecycle import SETTLED
 from conveyor_nb.core.model import COMPLETED, JobData
+from conveyor_nb.core.options.keep import Keep
 from conveyor_nb.core.rows import Rows
 
 __all__ = ["entered_at", "expires_at", "is_kept_by_count", "keep_of", "too_many"]

@@ -10,13 +10,13 @@ from msgspec.structs import replace
 from conveyor_nb.core.errors import GroupFullError
 from conveyor_nb.core.flow_rules import FamilyCheck, refuse_family
 from conveyor_nb.core.freezing import freeze
-from conveyor_nb.core.ids import is_placeholder
 from conveyor_nb.core.model import JobData
 from conveyor_nb.core.rows import PENDING, HeldKey, Key, Rows, held_key, key_of, parent_key_of
 from conveyor_nb.core.slicing import SLICE, Step, sliced
 from conveyor_nb.core.steps.deduplication import duplicate_of
 from conveyor_nb.core.steps.writing import admit
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.ids import is_placeholder
+from conveyor_nb.core.values.text import shown
 
 __all__ = ["save", "save_bulk", "save_flow"]
 

@@ -9,13 +9,13 @@ from itertools import islice
 
 from conveyor_nb.core import entering
 from conveyor_nb.core.actions import ExtendLock
-from conveyor_nb.core.checks import check_choice
 from conveyor_nb.core.errors import JobNotFoundError, LostLockError
 from conveyor_nb.core.fetching import Fetched, FetchOptions
 from conveyor_nb.core.model import EventType, JobData, Lock
 from conveyor_nb.core.rows import Rows
 from conveyor_nb.core.steps.changing import apply
 from conveyor_nb.core.steps.writing import note, write
+from conveyor_nb.core.values.checks import check_choice
 from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 
 __all__ = ["fetch", "next_jobs", "pause_name", "renew_locks", "resume_name", "save_worker"]

@@ -14,12 +14,12 @@ from typing import Any
 
 from IPython.utils.text import FullEvalFormatter
 
-from conveyor_nb.core.backoff import Backoff, BackoffType
-from conveyor_nb.core.durations import to_seconds
-from conveyor_nb.core.keep import Keep
 from conveyor_nb.core.model import JobState
-from conveyor_nb.core.text import FAULTS, error_line, shown
-from conveyor_nb.core.worker_options import Limiter
+from conveyor_nb.core.options.backoff import Backoff, BackoffType
+from conveyor_nb.core.options.keep import Keep
+from conveyor_nb.core.options.worker_options import Limiter
+from conveyor_nb.core.values.durations import to_seconds
+from conveyor_nb.core.values.text import FAULTS, error_line, shown
 
 __all__ = [
     "Mistake",

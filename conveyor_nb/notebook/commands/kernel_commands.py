@@ -6,8 +6,8 @@ from argparse import Namespace
 
 from conveyor_nb.clocks.clock import Clock, ScaledClock, SystemClock
 from conveyor_nb.clocks.virtual import VirtualClock
-from conveyor_nb.core.durations import format_seconds
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.durations import format_seconds
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.core.worker_info import WorkerStatus
 from conveyor_nb.notebook.commands.command_line import (
     Mistake,

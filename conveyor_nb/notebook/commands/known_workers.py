@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from weakref import WeakKeyDictionary
 
-from conveyor_nb.core.durations import Duration
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.durations import Duration
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.notebook.commands.command_line import Mistake, near, quoted
 from conveyor_nb.registry import named_workers, restart_worker
 from conveyor_nb.stores import StoreInterface

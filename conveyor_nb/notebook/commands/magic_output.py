@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from conveyor_nb.clocks.clock import Clock, ScaledClock
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.model import JobState
-from conveyor_nb.core.text import fit
+from conveyor_nb.core.values.text import fit
 from conveyor_nb.core.worker_info import WorkerStatus
 from conveyor_nb.notebook.commands.command_line import quoted
 from conveyor_nb.notebook.listings import MOST_ROWS, Listing, aligned

@@ -14,8 +14,8 @@ from IPython.display import display
 
 from conveyor_nb.core.errors import ConveyorError
 from conveyor_nb.core.handlers import ALL_OTHERS
-from conveyor_nb.core.text import fit, one_line, shown
-from conveyor_nb.core.worker_options import GroupLimits, WorkerKeywords
+from conveyor_nb.core.options.worker_options import GroupLimits, WorkerKeywords
+from conveyor_nb.core.values.text import fit, one_line, shown
 from conveyor_nb.notebook.commands.awaiting import (
     CAN_NOT_WAIT,
     GIVE,

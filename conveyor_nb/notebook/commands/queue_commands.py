@@ -13,9 +13,9 @@ from typing import Any
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.errors import ScheduleReplacedWarning
 from conveyor_nb.core.model import ALL_NAMES, JobState
-from conveyor_nb.core.options import Deduplication, Group
-from conveyor_nb.core.repeat import Repeat
-from conveyor_nb.core.text import one_line, shown
+from conveyor_nb.core.options.job_options import Deduplication, Group
+from conveyor_nb.core.options.repeat import Repeat
+from conveyor_nb.core.values.text import one_line, shown
 from conveyor_nb.core.worker_info import WorkerStatus
 from conveyor_nb.job import Job
 from conveyor_nb.notebook.commands.command_line import (

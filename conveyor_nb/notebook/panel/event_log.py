@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from msgspec.structs import replace
 
 from conveyor_nb.core.model import JobState, StoreEvent
-from conveyor_nb.core.text import one_line
+from conveyor_nb.core.values.text import one_line
 from conveyor_nb.notebook.event_words import event_text
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
 from conveyor_nb.queue import Queue

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from conveyor_nb.core.model import AttemptRecord, JobData, JobState
-from conveyor_nb.core.text import many_lines
+from conveyor_nb.core.values.text import many_lines
 from conveyor_nb.notebook.job_words import (
     MOST_TEXT,
     job_facts,

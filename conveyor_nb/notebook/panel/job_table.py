@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from conveyor_nb.core.model import JobData, JobState, to_state
-from conveyor_nb.core.text import shorten
+from conveyor_nb.core.values.text import shorten
 from conveyor_nb.notebook.job_words import instant_of, outcome, tries
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
 from conveyor_nb.queue import Queue

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from conveyor_nb.core.text import one_line
+from conveyor_nb.core.values.text import one_line
 
 __all__ = ["Message", "read_message"]
 

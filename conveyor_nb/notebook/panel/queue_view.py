@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from conveyor_nb.core.model import StoreEvent
-from conveyor_nb.core.text import encodable, shown
+from conveyor_nb.core.values.text import encodable, shown
 from conveyor_nb.notebook.panel.event_log import EventsView
 from conveyor_nb.notebook.panel.head_view import HeadView
 from conveyor_nb.notebook.panel.job_table import JobsView

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from conveyor_nb.core.model import ALL_NAMES, JobState
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.notebook.panel.queue_view import sendable
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.stores.in_words import store_in_words

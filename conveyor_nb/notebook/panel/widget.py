@@ -18,10 +18,10 @@ from IPython.core.getipython import get_ipython
 
 from conveyor_nb.clocks.loops import WouldWaitError, at_once, call_on
 from conveyor_nb.clocks.tasks import BackgroundTasks
-from conveyor_nb.core.checks import check_flag
 from conveyor_nb.core.errors import FAULTS, ConveyorError
 from conveyor_nb.core.model import EventType, StoreEvent
-from conveyor_nb.core.text import error_line, inline, one_line, shown
+from conveyor_nb.core.values.checks import check_flag
+from conveyor_nb.core.values.text import error_line, inline, one_line, shown
 from conveyor_nb.notebook.commands.command_line import Mistake
 from conveyor_nb.notebook.panel.feed import Feed
 from conveyor_nb.notebook.panel.modules import bundle, style_sheet

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from conveyor_nb.core.errors import ConveyorError
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 from conveyor_nb.notebook.commands.known_workers import known_workers, start_worker, stop_worker
 from conveyor_nb.notebook.panel.view import Action, Glance, View

@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 from IPython.core.interactiveshell import InteractiveShell
 
-from conveyor_nb.core.text import inline, shown
+from conveyor_nb.core.values.text import inline, shown
 from conveyor_nb.notebook.commands.known_workers import is_named, stop_line
 from conveyor_nb.worker import Worker, live_workers
 

@@ -14,9 +14,9 @@ from conveyor_nb.clocks.clock import REAL_TIME
 from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.actions import Action, Complete, Fail, Log, MoveToDelayed, Release
-from conveyor_nb.core.bounds import MAX_LOG_LINES
 from conveyor_nb.core.errors import JobNotFoundError, LostLockError
 from conveyor_nb.core.model import JobState
+from conveyor_nb.core.values.bounds import MAX_LOG_LINES
 from conveyor_nb.job import Job
 from conveyor_nb.notebook.panel.repaint import Repainter
 from conveyor_nb.notebook.shell.screen import Screen

@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary, WeakSet, ref
 import ipywidgets
 
 from conveyor_nb.context.runs import current_run
-from conveyor_nb.core.text import error_line, fit
+from conveyor_nb.core.values.text import error_line, fit
 from conveyor_nb.notebook.panel.repaint import Repainter
 
 __all__ = ["Filling", "OutputHook", "adopt", "current_filling", "widget_of", "widget_text"]

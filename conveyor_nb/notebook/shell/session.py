@@ -20,7 +20,7 @@ from conveyor_nb.clocks.clock import REAL_TIME
 from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.model import StoreEvent
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.notebook.commands.awaiting import CAN_NOT_WAIT
 from conveyor_nb.notebook.commands.command_line import Mistake, near, quoted
 from conveyor_nb.notebook.commands.known_workers import (

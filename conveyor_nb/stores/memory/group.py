@@ -11,8 +11,8 @@ from operator import attrgetter
 from sortedcontainers import SortedList
 
 from conveyor_nb.core.model import JobData
+from conveyor_nb.core.options.worker_options import GroupLimits
 from conveyor_nb.core.turns import Place, place_of
-from conveyor_nb.core.worker_options import GroupLimits
 from conveyor_nb.stores.memory.limits import SlidingWindow
 
 __all__ = ["FEW", "Group"]

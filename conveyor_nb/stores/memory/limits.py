@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from datetime import datetime, timedelta
 
+from conveyor_nb.core.options.worker_options import Limiter
 from conveyor_nb.core.turns import opens_at, room
-from conveyor_nb.core.worker_options import Limiter
 
 __all__ = ["SlidingWindow"]
 

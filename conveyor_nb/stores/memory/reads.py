@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Any
 from weakref import ref
 
-from conveyor_nb.core.checks import check_flag, check_positions
 from conveyor_nb.core.job_query import JobQuery, page_of
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
 from conveyor_nb.core.model import JobData, JobPage, JobState, to_state
 from conveyor_nb.core.slicing import SLICE, Step, sliced
 from conveyor_nb.core.steps import looking
+from conveyor_nb.core.values.checks import check_flag, check_positions
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.stores.memory.slices import Slices, StoreLock, in_turn

@@ -11,12 +11,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from conveyor_nb.core.fetching import FetchOptions
-from conveyor_nb.core.ids import Numbers, random_id, random_worker_id
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobData, JobState, StoreEvent
+from conveyor_nb.core.options.worker_options import Limiter
 from conveyor_nb.core.rows import ChildRow, HeldKey, Key
+from conveyor_nb.core.values.ids import Numbers, random_id, random_worker_id
 from conveyor_nb.core.worker_info import WorkerInfo
-from conveyor_nb.core.worker_options import Limiter
 from conveyor_nb.stores.memory.families import Families
 from conveyor_nb.stores.memory.queue_index import QueueIndex
 from conveyor_nb.stores.memory.retention import Retention

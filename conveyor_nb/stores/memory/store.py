@@ -18,12 +18,6 @@ from typing import Any, TypeVar, TypeVarTuple
 from conveyor_nb.clocks.clock import Clock, SystemClock
 from conveyor_nb.clocks.timer import Timer
 from conveyor_nb.core.actions import Action
-from conveyor_nb.core.checks import (
-    MOST,
-    check_count,
-    check_flag,
-    check_logger,
-)
 from conveyor_nb.core.fetching import Fetched, FetchOptions
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobData, JobState, Lock, StoreEvent
@@ -32,7 +26,13 @@ from conveyor_nb.core.steps.looking import scheduler_out
 from conveyor_nb.core.steps.many import remove_expired
 from conveyor_nb.core.steps.saving import save
 from conveyor_nb.core.steps.serving import fetch
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.checks import (
+    MOST,
+    check_count,
+    check_flag,
+    check_logger,
+)
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.stores.interface import EventCallback
 from conveyor_nb.stores.memory.bulk import MemoryBulk

@@ -24,8 +24,8 @@ from sortedcontainers import SortedList
 
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.model import ALL_NAMES, JobData
+from conveyor_nb.core.options.worker_options import GroupLimits
 from conveyor_nb.core.turns import Place, place_of
-from conveyor_nb.core.worker_options import GroupLimits
 from conveyor_nb.stores.memory.group import FEW, Group
 
 __all__ = ["WaitingIndex"]

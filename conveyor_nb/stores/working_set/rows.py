@@ -13,10 +13,10 @@ from conveyor_nb.core import turns
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobData, JobState
+from conveyor_nb.core.options.worker_options import Limiter
 from conveyor_nb.core.rows import ChildRow, HeldKey, Key, held_key, key_of, parent_key_of
 from conveyor_nb.core.steps.retention import entered_at, is_kept_by_count
 from conveyor_nb.core.worker_info import WorkerInfo
-from conveyor_nb.core.worker_options import Limiter
 from conveyor_nb.stores.working_set.changes import Changes, Overlay
 from conveyor_nb.stores.working_set.questions import Question, RowMissing
 

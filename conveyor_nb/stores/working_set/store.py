@@ -11,13 +11,13 @@ from datetime import datetime
 from typing import Any, TypeVar, TypeVarTuple
 
 from conveyor_nb.core.actions import Action
-from conveyor_nb.core.checks import check_count, check_flag, check_positions
 from conveyor_nb.core.fetching import Fetched, FetchOptions
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobData, JobState, Lock, to_state
 from conveyor_nb.core.rows import Key, Rows
 from conveyor_nb.core.slicing import Step
 from conveyor_nb.core.steps import changing, looking, many, saving, schedulers, serving
+from conveyor_nb.core.values.checks import check_count, check_flag, check_positions
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.stores.working_set.questions import Question

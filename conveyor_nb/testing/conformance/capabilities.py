@@ -15,12 +15,12 @@ from msgspec.structs import replace
 
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.actions import ChangePriority, Complete, UpdateData
-from conveyor_nb.core.backoff import Backoff
 from conveyor_nb.core.errors import PayloadError, UnsupportedError
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobState
-from conveyor_nb.core.options import JobOptions
-from conveyor_nb.core.repeat import Repeat
+from conveyor_nb.core.options.backoff import Backoff
+from conveyor_nb.core.options.job_options import JobOptions
+from conveyor_nb.core.options.repeat import Repeat
 from conveyor_nb.stores.capabilities import Capability
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests

@@ -11,7 +11,7 @@ from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.actions import Cancel, Retry
 from conveyor_nb.core.errors import RetryRefusedError
 from conveyor_nb.core.model import JobData, JobState
-from conveyor_nb.core.options import Deduplication
+from conveyor_nb.core.options.job_options import Deduplication
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events

@@ -10,9 +10,9 @@ import pytest
 
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.actions import Cancel, Fail, Release, Retry
-from conveyor_nb.core.bounds import MAX_CHILD_REASON
 from conveyor_nb.core.errors import InvalidJobStateError, JobNotFoundError, RetryRefusedError
 from conveyor_nb.core.model import JobState
+from conveyor_nb.core.values.bounds import MAX_CHILD_REASON
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.conformance.flows import (

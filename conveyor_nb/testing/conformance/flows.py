@@ -16,9 +16,9 @@ from conveyor_nb.core.errors import (
     JobNotFoundError,
     PayloadError,
 )
-from conveyor_nb.core.ids import is_placeholder, placeholder
 from conveyor_nb.core.model import JobData, JobState
-from conveyor_nb.core.options import Group
+from conveyor_nb.core.options.job_options import Group
+from conveyor_nb.core.values.ids import is_placeholder, placeholder
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import EventLog, capture_events

@@ -15,7 +15,7 @@ import pytest
 from conveyor_nb.core.actions import Complete, Discard, UpdateData
 from conveyor_nb.core.freezing import thaw
 from conveyor_nb.core.model import JobData, JobState
-from conveyor_nb.core.options import Deduplication
+from conveyor_nb.core.options.job_options import Deduplication
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import EventLog, all_told, capture_events

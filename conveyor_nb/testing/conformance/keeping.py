@@ -8,8 +8,8 @@ import pytest
 
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.actions import Retry
-from conveyor_nb.core.keep import Keep
 from conveyor_nb.core.model import JobState
+from conveyor_nb.core.options.keep import Keep
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events

@@ -9,8 +9,8 @@ import pytest
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.errors import GroupFullError
 from conveyor_nb.core.model import JobState
-from conveyor_nb.core.options import Group
-from conveyor_nb.core.worker_options import Limiter
+from conveyor_nb.core.options.job_options import Group
+from conveyor_nb.core.options.worker_options import Limiter
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events

@@ -14,8 +14,8 @@ from conveyor_nb.core.actions import Retry
 from conveyor_nb.core.errors import InvalidJobStateError
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import ALL_NAMES, JobState
-from conveyor_nb.core.options import JobOptions
-from conveyor_nb.core.repeat import Repeat
+from conveyor_nb.core.options.job_options import JobOptions
+from conveyor_nb.core.options.repeat import Repeat
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import EventView, all_told, capture_events

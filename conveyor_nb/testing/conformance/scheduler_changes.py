@@ -13,8 +13,8 @@ from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.errors import InvalidJobStateError, PayloadError
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobState
-from conveyor_nb.core.options import JobOptions
-from conveyor_nb.core.repeat import Repeat
+from conveyor_nb.core.options.job_options import JobOptions
+from conveyor_nb.core.options.repeat import Repeat
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.conformance.schedulers import (

@@ -15,10 +15,10 @@ from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.actions import Cancel, Fail, Promote, Retry
 from conveyor_nb.core.errors import PayloadError
 from conveyor_nb.core.job_scheduler import JobScheduler
-from conveyor_nb.core.keep import Keep
 from conveyor_nb.core.model import JobData, JobState
-from conveyor_nb.core.options import JobOptions
-from conveyor_nb.core.repeat import Repeat
+from conveyor_nb.core.options.job_options import JobOptions
+from conveyor_nb.core.options.keep import Keep
+from conveyor_nb.core.options.repeat import Repeat
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events

@@ -10,9 +10,9 @@ import pytest
 
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.actions import Complete, Discard, Fail, MoveToDelayed, Retry, Stall
-from conveyor_nb.core.backoff import Backoff
 from conveyor_nb.core.errors import InvalidJobStateError, JobNotFoundError
 from conveyor_nb.core.model import AttemptStatus, EventType, JobState
+from conveyor_nb.core.options.backoff import Backoff
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events

@@ -12,7 +12,7 @@ import pytest
 from conveyor_nb.core.actions import ClearLogs, Log, SetProgress, UpdateData
 from conveyor_nb.core.errors import InvalidJobStateError, JobNotFoundError
 from conveyor_nb.core.model import JobState
-from conveyor_nb.core.worker_options import Limiter
+from conveyor_nb.core.options.worker_options import Limiter
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import capture_events

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from conveyor_nb.core.errors import Retry, Unrecoverable
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.text import shown
 
 __all__ = ["Retried", "RetryOn", "Ruling", "check_retry_on", "ruling_on"]
 

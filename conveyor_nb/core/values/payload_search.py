@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import PurePath
 from uuid import UUID
 
-from conveyor_nb.core.errors import FAULTS
+from conveyor_nb.core.values.text import FAULTS
 
 __all__ = ["contains_text", "to_needle"]
 

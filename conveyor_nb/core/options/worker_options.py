@@ -14,17 +14,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, TypedDict, Unpack, cast
 
-from conveyor_nb.core.checks import (
+from conveyor_nb.core.options.declaring import Options, option, option_names, spelled_out
+from conveyor_nb.core.options.retry_policy import RetryOn, check_retry_on
+from conveyor_nb.core.values.checks import (
     check_count,
     check_flag,
     check_instance,
     check_name,
     positive_seconds,
 )
-from conveyor_nb.core.declaring import Options, option, option_names, spelled_out
-from conveyor_nb.core.durations import Duration
-from conveyor_nb.core.retry_policy import RetryOn, check_retry_on
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.durations import Duration
+from conveyor_nb.core.values.text import shown
 
 __all__ = [
     "Batch",

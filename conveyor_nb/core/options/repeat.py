@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import ClassVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from conveyor_nb.core.checks import check_count, positive_seconds, to_instant
-from conveyor_nb.core.declaring import Options, option
-from conveyor_nb.core.durations import Duration
-from conveyor_nb.core.plain_values import plain_text
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.options.declaring import Options, option
+from conveyor_nb.core.values.checks import check_count, positive_seconds, to_instant
+from conveyor_nb.core.values.durations import Duration
+from conveyor_nb.core.values.plain_values import plain_text
+from conveyor_nb.core.values.text import shown
 
 __all__ = ["Repeat"]
 

@@ -7,11 +7,11 @@ from datetime import timedelta
 from functools import partial
 from typing import ClassVar
 
-from conveyor_nb.core.checks import check_count
-from conveyor_nb.core.declaring import Options, option
-from conveyor_nb.core.durations import MAX_SECONDS, Duration, to_seconds
-from conveyor_nb.core.plain_values import plain_flag, plain_number
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.options.declaring import Options, option
+from conveyor_nb.core.values.checks import check_count
+from conveyor_nb.core.values.durations import MAX_SECONDS, Duration, to_seconds
+from conveyor_nb.core.values.plain_values import plain_flag, plain_number
+from conveyor_nb.core.values.text import shown
 
 __all__ = ["Keep", "to_keep"]
 

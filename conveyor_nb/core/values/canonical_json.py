@@ -14,8 +14,8 @@ from decimal import Decimal
 from numbers import Rational, Real
 from typing import Any
 
-from conveyor_nb.core.plain_values import plain_flag, plain_int
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.plain_values import plain_flag, plain_int
+from conveyor_nb.core.values.text import shown
 
 __all__ = ["canonical_json", "sha256_of"]
 

@@ -12,8 +12,11 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar, Literal, TypedDict, Unpack
 
-from conveyor_nb.core.backoff import Backoff, to_backoff
-from conveyor_nb.core.checks import (
+from conveyor_nb.core.options.backoff import Backoff, to_backoff
+from conveyor_nb.core.options.declaring import Options, option, option_names, spelled_out
+from conveyor_nb.core.options.keep import Keep, to_keep
+from conveyor_nb.core.options.repeat import Repeat
+from conveyor_nb.core.values.checks import (
     check_choice,
     check_count,
     check_flag,
@@ -22,11 +25,8 @@ from conveyor_nb.core.checks import (
     check_number,
     positive_seconds,
 )
-from conveyor_nb.core.declaring import Options, option, option_names, spelled_out
-from conveyor_nb.core.durations import Duration, to_seconds
-from conveyor_nb.core.keep import Keep, to_keep
-from conveyor_nb.core.repeat import Repeat
-from conveyor_nb.core.text import Word
+from conveyor_nb.core.values.durations import Duration, to_seconds
+from conveyor_nb.core.values.text import Word
 
 __all__ = [
     "OPTION_NAMES",

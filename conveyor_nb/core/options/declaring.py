@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar, get_args
 
-from conveyor_nb.core.checks import reject_unknown
-from conveyor_nb.core.text import one_line, shown
+from conveyor_nb.core.values.checks import reject_unknown
+from conveyor_nb.core.values.text import one_line, shown
 
 __all__ = ["Options", "option", "option_names", "part_of", "spelled_out"]
 

@@ -9,8 +9,8 @@ import functools
 import re
 from datetime import timedelta
 
-from conveyor_nb.core.plain_values import plain_number, plain_span
-from conveyor_nb.core.text import shown
+from conveyor_nb.core.values.plain_values import plain_number, plain_span
+from conveyor_nb.core.values.text import shown
 
 __all__ = ["Duration", "format_seconds", "span", "to_delta", "to_seconds"]
 

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar, cast
 
-from conveyor_nb.core.durations import Duration, to_seconds
-from conveyor_nb.core.plain_values import plain_flag, plain_int, plain_number, plain_text
-from conveyor_nb.core.text import one_line, shown
+from conveyor_nb.core.values.durations import Duration, to_seconds
+from conveyor_nb.core.values.plain_values import plain_flag, plain_int, plain_number, plain_text
+from conveyor_nb.core.values.text import one_line, shown
 
 __all__ = [
     "check_choice",

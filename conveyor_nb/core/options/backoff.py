@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
 
-from conveyor_nb.core.checks import check_choice
-from conveyor_nb.core.declaring import Options, option
-from conveyor_nb.core.durations import Duration, to_seconds
-from conveyor_nb.core.text import Word, shown
+from conveyor_nb.core.options.declaring import Options, option
+from conveyor_nb.core.values.checks import check_choice
+from conveyor_nb.core.values.durations import Duration, to_seconds
+from conveyor_nb.core.values.text import Word, shown
 
 __all__ = ["Backoff", "BackoffStrategy", "BackoffType", "retry_delay", "to_backoff"]
 

@@ -8,22 +8,35 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Container, Coroutine
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 __all__ = [
     "Displayable",
+    "Picture",
     "Renderers",
     "Shown",
     "bundle_of",
     "hand_over",
+    "picture_of",
     "rows_of",
 ]
 
 _DOOR = "conveyor_nb.notebook.renderers"
 """Where the renderers are: importing this module hands them over."""
+
+
+class Picture(Protocol):
+    """A picture that a notebook shows, and that is seen wherever the notebook is read."""
+
+    svg: str
+    """The picture as SVG."""
+
+    def save(self, path: str | Path) -> Path:
+        """Write it to a file whose name ends with ``.svg``, and return the file's path."""
 
 
 class Renderers(NamedTuple):
@@ -40,6 +53,9 @@ class Renderers(NamedTuple):
 
     rows_of: Callable[[DataFrame], list[dict[Any, Any]]]
     """The rows of a DataFrame as plain dicts."""
+
+    picture_of: Callable[[Any], Picture]
+    """A queue as a picture."""
 
 
 _handed: Renderers | None = None
@@ -111,6 +127,11 @@ class Displayable(Shown):
 def bundle_of(subject: object) -> dict[str, Any]:
     """The forms in which a notebook may show ``subject``."""
     return _renderers().bundle_of(subject)
+
+
+def picture_of(queue: Any) -> Picture:
+    """A queue as a picture: see ``Queue.picture``."""
+    return _renderers().picture_of(queue)
 
 
 def rows_of(frame: DataFrame) -> list[dict[Any, Any]]:

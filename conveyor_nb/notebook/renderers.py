@@ -12,6 +12,9 @@ from conveyor_nb.display import Renderers, hand_over
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from conveyor_nb.notebook.pictures.figure import Figure
+    from conveyor_nb.queue import Queue
+
 __all__ = ["RENDERERS"]
 
 
@@ -39,5 +42,11 @@ def _rows_of(frame: DataFrame) -> list[dict[Any, Any]]:
     return payloads_of(frame)
 
 
-RENDERERS = Renderers(_bundle_of, _frame_of, _frame_of_async, _rows_of)
+def _picture_of(queue: Queue) -> Figure:
+    from conveyor_nb.notebook.pictures.figure import picture_of
+
+    return picture_of(queue)
+
+
+RENDERERS = Renderers(_bundle_of, _frame_of, _frame_of_async, _rows_of, _picture_of)
 hand_over(RENDERERS)

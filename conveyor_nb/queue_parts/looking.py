@@ -10,6 +10,7 @@ from conveyor_nb.core.model import JobState, to_state
 from conveyor_nb.core.options.declaring import part_of
 from conveyor_nb.core.options.worker_options import GroupLimits, Limiter, WorkerOptions
 from conveyor_nb.core.values.checks import check_text
+from conveyor_nb.display import Picture, picture_of
 from conveyor_nb.job import Job
 from conveyor_nb.lists import JobCounts, JobList
 from conveyor_nb.queue_parts.base import QueueBase
@@ -150,3 +151,24 @@ class Looking(QueueBase):
         """The number of jobs in each state."""
         self._require_open()
         return JobCounts(await self.store.get_job_counts(self.name))
+
+    def picture(self) -> Picture:
+        """The queue as a picture: its jobs on a conveyor belt, its workers' slots, what has ended.
+
+        As the last line of a cell it is seen wherever the notebook is read, with a kernel or
+        without; ``save("queue.svg")`` keeps it as a file.
+
+        Raises:
+            ReadTimeoutError: the store did not answer in time.
+
+        >>> import asyncio
+        >>> from conveyor_nb import MemoryStore, Queue
+        >>> async def main():
+        ...     queue = Queue("emails", store=MemoryStore(ids="sequential"))
+        ...     await queue.add("send", {"to": "ada@example.org"})
+        ...     return queue.picture()
+        >>> asyncio.run(main())
+        <Figure: Queue emails: 1 waiting; no worker serves it; next is emails-1>
+        """
+        self._require_open()
+        return picture_of(self)

@@ -29,6 +29,9 @@ class Reads(Protocol):
     ) -> Coroutine[Any, Any, list[JobData]]:
         """The jobs at some positions, of a state or of all."""
 
+    def next_jobs(self, queue_name: str, count: int) -> Coroutine[Any, Any, list[JobData]]:
+        """The next jobs, in the order in which they will be served."""
+
     def get_job_counts(self, queue_name: str) -> Coroutine[Any, Any, dict[JobState, int]]:
         """The number of jobs in each state."""
 
@@ -72,6 +75,10 @@ class SynchronousReads(ABC):
         """What ``list_jobs`` gives."""
 
     @abstractmethod
+    def upcoming(self, queue_name: str, count: int) -> list[JobData]:
+        """What ``next_jobs`` gives, but that delayed jobs that are due are not promoted."""
+
+    @abstractmethod
     def counts(self, queue_name: str) -> dict[JobState, int]:
         """What ``get_job_counts`` gives."""
 
@@ -104,6 +111,9 @@ class _OnTheSpot:
         newest_first: bool = False,
     ) -> list[JobData]:
         return self._store.snapshot(queue_name, state, start, end, newest_first=newest_first)
+
+    async def next_jobs(self, queue_name: str, count: int) -> list[JobData]:
+        return self._store.upcoming(queue_name, count)
 
     async def get_job_counts(self, queue_name: str) -> dict[JobState, int]:
         return self._store.counts(queue_name)

@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import Any
 from weakref import ref
 
+from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.job_query import JobQuery, page_of
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
 from conveyor_nb.core.model import JobData, JobPage, JobState, to_state
 from conveyor_nb.core.slicing import SLICE, Step, sliced
-from conveyor_nb.core.steps import looking
+from conveyor_nb.core.steps import looking, serving
 from conveyor_nb.core.values.checks import check_flag, check_positions
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.stores.interface import StoreInterface
@@ -93,6 +94,13 @@ class MemoryReads(StoreInterface, SynchronousReads):
         with self._lock:
             index = self._state.look(queue_name)
             return index.page(wanted, start, end, newest_first=newest_first)
+
+    def upcoming(self, queue_name: str, count: int) -> list[JobData]:
+        """What :meth:`next_jobs` gives, without waiting, and without promoting any job."""
+        with self._lock:
+            return serving.next_jobs(
+                self._state, queue_name, count, FetchOptions(), self.clock.now()
+            )
 
     def counts(self, queue_name: str) -> dict[JobState, int]:
         """What :meth:`get_job_counts` gives, without waiting."""

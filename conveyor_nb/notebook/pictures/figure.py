@@ -1,0 +1,74 @@
+"""A picture to keep: shown by a notebook, saved as a file, and seen without any kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from pathlib import Path
+from typing import Any
+
+from conveyor_nb.notebook.markup import as_page
+from conveyor_nb.notebook.pictures.belt import belt_picture, belt_text
+from conveyor_nb.notebook.pictures.belt_state import BeltState, read_belt
+from conveyor_nb.notebook.pictures.svg import Element, to_svg
+from conveyor_nb.queue import Queue
+from conveyor_nb.stores.read_now import read_now
+from conveyor_nb.stores.reads import Reads
+
+__all__ = ["Figure", "picture_of"]
+
+
+class Figure:
+    """A picture as SVG: a notebook shows it, and it is seen wherever the notebook is read.
+
+    Args:
+        drawing: what is drawn.
+        words: the same in words, for a terminal.
+    """
+
+    def __init__(self, drawing: Element, words: str) -> None:
+        self.svg = to_svg(drawing)
+        """The picture as text."""
+        self._words = words
+
+    def __repr__(self) -> str:
+        return f"<Figure: {self._words}>"
+
+    def _repr_mimebundle_(
+        self, include: Container[str] | None = None, exclude: Container[str] | None = None
+    ) -> dict[str, Any]:
+        """As HTML for pages with a theme, as an image for others, and in words."""
+        return {
+            "text/plain": repr(self),
+            "text/html": as_page(self.svg),
+            "image/svg+xml": self.svg,
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write the picture to a file, and return its path.
+
+        Args:
+            path: the file, whose name ends with ``.svg``.
+
+        Raises:
+            ValueError: the name ends in another way.
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".svg":
+            raise ValueError(f"a picture is saved as SVG, in a file such as queue.svg, not {path}")
+        path.write_text(self.svg, "utf-8")
+        return path
+
+
+def picture_of(queue: Queue) -> Figure:
+    """The picture of a queue as it is now; of a store that takes time, within a time limit.
+
+    Raises:
+        ReadTimeoutError: the store did not answer in time.
+    """
+    now = queue.store.clock.now()
+
+    async def look(reads: Reads) -> BeltState:
+        return await read_belt(reads, queue.name, now)
+
+    state = read_now(queue.store, look)
+    return Figure(belt_picture(state), belt_text(state))

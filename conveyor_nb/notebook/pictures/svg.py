@@ -1,0 +1,117 @@
+"""The little SVG that pictures are made of: elements as plain lists, which a page gets as JSON.
+
+A page makes elements of them, and :func:`to_svg` a text in which everything is escaped. Colours
+are attributes, so that a picture is whole where style sheets are taken out. A style sheet within
+it adds the dark theme: by the page's own mark where JupyterLab shows it as a part of the page,
+else by what the reader's system prefers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+from conveyor_nb.core.values.text import fit
+
+__all__ = ["Attributes", "Element", "at", "el", "group", "picture", "soft", "text", "to_svg"]
+
+Element = list[Any]
+"""A tag's name, its attributes, and its children: elements or texts."""
+
+Value = float | str | None
+Attributes = dict[str, Value]
+
+_DARK_RULES = {
+    ".cvp-ground": "fill:#161a1f;stroke:#3a424c",
+    ".cvp-ink": "fill:#e4e7eb",
+    ".cvp-soft": "fill:#a3acb8",
+    ".cvp-belt": "fill:#343c46",
+    ".cvp-roller": "fill:#5b6672",
+    ".cvp-line": "stroke:#5b6672",
+    ".cvp-box": "fill:#1e242b",
+    ".cvp-rest": "fill:#4a5460",
+}
+_ON_A_DARK_PAGE = "".join(
+    f'body[data-jp-theme-light="false"] {name}{{{rule}}}' for name, rule in _DARK_RULES.items()
+)
+_BY_ITSELF = "".join(f"svg.cvp:root {name}{{{rule}}}" for name, rule in _DARK_RULES.items())
+_STYLE = f"{_ON_A_DARK_PAGE}@media (prefers-color-scheme: dark){{{_BY_ITSELF}}}"
+
+
+def el(tag: str, /, *children: Element | str, **attributes: Value) -> Element:
+    """An element; ``_`` in a name of an attribute stands for ``-``, and one at its end for nothing.
+
+    Numbers are rounded to what an eye can tell; attributes that are ``None`` are left out.
+
+    >>> el("rect", x=1.501, class_="cvp-box", fill_opacity=0.25)
+    ['rect', {'x': 1.5, 'class': 'cvp-box', 'fill-opacity': 0.25}]
+    """
+    told = {
+        key.rstrip("_").replace("_", "-"): value if isinstance(value, str) else round(value, 2)
+        for key, value in attributes.items()
+        if value is not None
+    }
+    return [tag, told, *(fit(child) if isinstance(child, str) else child for child in children)]
+
+
+def text(x: float, y: float, content: str, /, size: float = 12, **attributes: Value) -> Element:
+    """A line of text, in the colour of ink unless a class says otherwise."""
+    look: Attributes = {"class_": "cvp-ink", "fill": "#23282e", **attributes}
+    return el("text", content, x=x, y=y, font_size=size, **look)
+
+
+def soft(x: float, y: float, content: str, /, size: float = 12, **attributes: Value) -> Element:
+    """A line of text that stands back."""
+    look: Attributes = {"class_": "cvp-soft", "fill": "#5a636e", **attributes}
+    return text(x, y, content, size, **look)
+
+
+def group(x: float, y: float, *children: Element, **attributes: Value) -> Element:
+    """Elements that are moved together."""
+    return el("g", *children, transform=at(x, y), **attributes)
+
+
+def at(x: float, y: float) -> str:
+    """The move to a place."""
+    return f"translate({round(x, 1):g},{round(y, 1):g})"
+
+
+def picture(width: float, height: float, title: str, *children: Element) -> Element:
+    """A whole picture; ``title`` is what a screen reader says of it."""
+    return el(
+        "svg",
+        el("title", title),
+        *children,
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {width:g} {height:g}",
+        width="100%",
+        style=f"max-width:{width:g}px",
+        class_="cvp",
+        role="img",
+        aria_label=fit(title),
+        font_family="system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif",
+    )
+
+
+def to_svg(element: Element) -> str:
+    r"""A whole picture as text, with a style sheet for the dark theme.
+
+    >>> whole = to_svg(["svg", {}, ["text", {"x": 1.5, "aria-label": '"<"'}, "1 < 2"]])
+    >>> whole.partition("</style>")[2]
+    '<text x="1.5" aria-label=\'"&lt;"\'>1 &lt; 2</text></svg>'
+    """
+    tag, attributes, *children = element
+    return _text_of([tag, attributes, ["style", {}, _STYLE], *children])
+
+
+def _text_of(element: Element | str) -> str:
+    if isinstance(element, str):
+        return escape(element)
+    tag, attributes, *children = element
+    told = "".join(f" {key}={quoteattr(_value(value))}" for key, value in attributes.items())
+    inner = _STYLE if tag == "style" else "".join(map(_text_of, children))
+    return f"<{tag}{told}>{inner}</{tag}>" if inner else f"<{tag}{told}/>"
+
+
+def _value(value: float | str) -> str:
+    return fit(value) if isinstance(value, str) else f"{value:g}"

@@ -249,3 +249,48 @@ def test_no_name_reorders_its_row_and_money_is_no_mathematics(
     expect(page.locator(".jp-OutputArea-output").filter(has_text="for comparison")).to_be_visible()
     texts = page.locator(".jp-OutputArea-output").all_inner_texts()
     assert sum("price is $5 and then $6" in text for text in texts) >= 3
+
+
+SLOW = (
+    SETUP
+    + """
+paced = Queue("paced", store=store)
+
+@paced.worker(name="packer", concurrency=2)
+async def pack(job):
+    await gate.wait()
+    if job.attempts_made == 0 and job.name == "wrap":
+        raise ValueError("no paper")
+
+gate = asyncio.Event()
+paced
+"""
+)
+
+
+def test_jobs_come_along_on_the_belt(open_notebook: OpenNotebook) -> None:
+    add = "for name in ('wrap', 'box', 'box'): await paced.add(name, attempts=2, backoff='1h')"
+    notebook = open_notebook(SLOW, add, "gate.set()", "await paced.promote_jobs()")
+    notebook.run(0)
+    belt = notebook.panel.get_by_test_id("cv-belt")
+    expect(belt).to_contain_text("packer: free")
+    expect(belt.locator(".cvp-piece")).to_have_count(0)
+
+    notebook.run(1)
+    piece = {n: belt.locator(f'.cvp-piece[data-key="paced-{n}"]') for n in (1, 2, 3)}
+    for one in piece.values():
+        expect(one).to_be_visible()
+    across = {n: one.bounding_box()["x"] for n, one in piece.items()}  # type: ignore[index]
+    assert across[1] > across[3], "two are in the slots, one is on the belt"
+    piece[3].click()
+    expect(notebook.panel.get_by_test_id("cv-detail")).to_contain_text("paced-3")
+
+    notebook.run(2)
+    expect(belt).to_contain_text("2 completed")
+    expect(belt).to_contain_text("↺")
+    expect(piece[1].locator("rect")).to_have_attribute("stroke-dasharray", "3 2")
+    notebook.panel.get_by_test_id("cv-pause").click()
+    expect(belt).to_contain_text("stands: the queue is paused")
+    notebook.panel.get_by_test_id("cv-resume").click()
+    notebook.run(3)
+    expect(belt).to_contain_text("3 completed")

@@ -47,6 +47,7 @@ class Feed:
         self._repainter = Repainter(self._begin)
         self._sending = BackgroundTasks()
         self._silence: TimerHandle | None = None
+        self._later: TimerHandle | None = None
 
     @property
     def live(self) -> bool:
@@ -58,6 +59,15 @@ class Feed:
         self._dirty = True
         if not self._waiting:
             self._repainter.request()
+
+    def touch_in(self, seconds: float) -> None:
+        """Something will change by itself, such as how long a job has been running."""
+        if self._later is None:
+            self._later = REAL_TIME.call_later(seconds, self._touch_late)
+
+    def _touch_late(self) -> None:
+        self._later = None
+        self.touch()
 
     def welcome(self, page: str) -> None:
         """A page shows the view from now on; it gets a frame at once."""
@@ -89,6 +99,9 @@ class Feed:
         """Send nothing until a page shows the view again."""
         self._pages.clear()
         self._dirty = False
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         self._go_on()
         self._repainter.cancel()
         self._sending.cancel()

@@ -32,6 +32,7 @@ class Message(Struct, frozen=True):
         state: of which state, all if it is empty; likewise ``type``, of events.
         id: of which job; likewise ``worker``, by its name.
         tab: which tab is to be shown; likewise ``queue``, all if it is empty.
+        narrow: whether the page has little room from left to right.
     """
 
     do: Name
@@ -45,6 +46,7 @@ class Message(Struct, frozen=True):
     worker: Name = ""
     tab: Name = ""
     queue: Name = ""
+    narrow: bool = False
 
 
 def read_message(content: object) -> Message:

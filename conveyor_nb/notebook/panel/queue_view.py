@@ -7,6 +7,7 @@ from typing import Any
 
 from conveyor_nb.core.model import StoreEvent
 from conveyor_nb.core.values.text import encodable, shown
+from conveyor_nb.notebook.panel.belt_view import BeltView
 from conveyor_nb.notebook.panel.event_log import EventsView
 from conveyor_nb.notebook.panel.head_view import HeadView
 from conveyor_nb.notebook.panel.job_table import JobsView
@@ -21,7 +22,7 @@ __all__ = ["TABS", "QueueView"]
 _ALWAYS: tuple[type[View], ...] = (HeadView, JobView)
 
 TABS: Mapping[str, tuple[type[View], ...]] = {
-    "jobs": (WorkersView, JobsView),
+    "jobs": (BeltView, WorkersView, JobsView),
     "events": (EventsView,),
 }
 """The tabs of a queue, each with the parts that it shows beside those that are always there."""
@@ -57,6 +58,12 @@ class QueueView:
         for kind in (*_ALWAYS, *TABS[self.tab]):
             parts[kind.part] = sendable(await self._views[kind].read(glance))
         return parts
+
+    @property
+    def again(self) -> float | None:
+        """In how many seconds it is to be read again though nothing happened; ``None``: not."""
+        wishes = (self._views[kind].again for kind in (*_ALWAYS, *TABS[self.tab]))
+        return min((wish for wish in wishes if wish is not None), default=None)
 
     def find(self, what: str) -> Action | None:
         """What is done when a page asks for this; ``None``: nothing is known by that name.

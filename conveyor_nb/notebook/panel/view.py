@@ -57,6 +57,11 @@ class View(ABC):
     async def read(self, glance: Glance) -> Any:
         """What the page is to show, as JSON-like values."""
 
+    @property
+    def again(self) -> float | None:
+        """In how many seconds it is to be read again though nothing happened; ``None``: not."""
+        return None
+
     def asks(self) -> Mapping[str, Action]:
         """What a page may ask for that changes what it is shown, and nothing else."""
         return {}

@@ -67,6 +67,7 @@ class Panel(anywidget.AnyWidget):
     queues = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
     tab = traitlets.Unicode(allow_none=True, default_value=None).tag(sync=True)
     head = traitlets.Dict().tag(sync=True)
+    belt = traitlets.Dict().tag(sync=True)
     workers: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     jobs = traitlets.Dict().tag(sync=True)
     detail = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
@@ -164,6 +165,9 @@ class Panel(anywidget.AnyWidget):
             for name, value in parts.items():
                 self.set_trait(name, value)
             self.frame = number
+        again = self._view.again if self._view is not None else None
+        if again is not None and self.live:
+            self._feed.touch_in(again)
 
     def _complain(self, error: BaseException) -> None:
         """Say in one line of the panel what went wrong; the log gets what was not foreseen."""

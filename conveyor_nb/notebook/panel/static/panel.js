@@ -1,6 +1,7 @@
 // The front end of a panel. Python holds the state and sends frames; the views draw their parts of
 // it and send back what was clicked. Whatever a job carries goes into the page as text.
 
+import { makeBelt } from "./belt.js";
 import { h, setText } from "./elements.js";
 import { makeEvents } from "./events.js";
 import { makeHead } from "./head.js";
@@ -62,7 +63,7 @@ function render({ model, el }) {
   const head = makeHead(page);
   const queues = makeQueues(page);
   const inQueue = [
-    makeTabs(page, { jobs: make(makeStates, makeWorkers, makeJobs), events: make(makeEvents) }),
+    makeTabs(page, { jobs: make(makeBelt, makeStates, makeWorkers, makeJobs), events: make(makeEvents) }),
     makeJob(page), // whatever tab it was opened from
   ];
   const ofStore = h("div", {}, ...queues.nodes);

@@ -1,0 +1,98 @@
+// The belt: pictures that Python has laid out, one after the other. Each job is one piece, known by
+// its id, and so moves from the belt to a slot, back to the shelf or into a tray.
+
+import { h, setText } from "./elements.js";
+
+const SPACE = "http://www.w3.org/2000/svg";
+const NARROW = 640; // pixels
+const GONE_MS = 300;
+
+/**
+ * An element of a picture as Python sends it: a tag, attributes, and children or texts.
+ * @typedef {[string, Record<string, string | number>, ...(any[] | string)[]]} Drawn
+ */
+
+/** Make an element; texts become text nodes. @param {Drawn} drawn @returns {SVGElement} */
+export function build([tag, attributes, ...children]) {
+  const node = /** @type {SVGElement} */ (document.createElementNS(SPACE, tag));
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
+  node.append(...children.map((child) => typeof child === "string" ? child : build(/** @type {any} */ (child))));
+  return node;
+}
+
+/** Where a piece is. @param {Drawn} drawn */
+const placeOf = ([, { transform }]) => {
+  const [x, y] = String(transform).match(/-?[\d.]+/g) ?? [0, 0];
+  return `translate(${x}px, ${y}px)`;
+};
+
+/** Let the pieces of a layer be those of a new picture: those that stay move to their places. */
+export function movePieces(layer, drawn) {
+  const old = new Map([...layer.children].filter((node) => !node.dataset.gone)
+    .map((node) => [node.dataset.key, node]));
+  for (const item of drawn) {
+    const key = item[1]["data-key"];
+    const content = JSON.stringify(item.slice(2));
+    let node = old.get(key);
+    old.delete(key);
+    if (!node) {
+      node = build(item);
+      node.removeAttribute("transform");
+      node.dataset.content = content;
+      layer.append(node);
+    } else if (node.dataset.content !== content) {
+      node.replaceChildren(...build(item).childNodes);
+      node.dataset.content = content;
+    }
+    node.style.transform = placeOf(item);
+  }
+  for (const node of old.values()) {
+    node.dataset.gone = "yes";
+    setTimeout(() => node.remove(), GONE_MS);
+  }
+}
+
+/** @param {import("./panel.js").Page} page */
+export function makeBelt(page) {
+  const told = h("span", { class: "cv-flow", "data-testid": "cv-flow" });
+  const still = document.createElementNS(SPACE, "g");
+  const pieces = document.createElementNS(SPACE, "g");
+  const svg = document.createElementNS(SPACE, "svg");
+  svg.setAttribute("role", "img");
+  svg.classList.add("cvp");
+  pieces.classList.add("cvp-pieces");
+  svg.append(still, pieces);
+  const node = h("div", { class: "cv-belt", "data-testid": "cv-belt" }, svg);
+  let narrow = false;
+  let tallest = 0;
+  let drawnStill = "";
+
+  pieces.addEventListener("click", (event) => {
+    const piece = /** @type {Element} */ (event.target).closest(".cvp-piece");
+    if (piece) page.openJob(/** @type {SVGElement} */ (piece).dataset.key ?? "");
+  });
+
+  new ResizeObserver(([{ contentRect }]) => {
+    if (!contentRect.width || contentRect.width < NARROW === narrow) return;
+    narrow = !narrow;
+    tallest = 0;
+    page.link.send({ do: "belt", narrow });
+  }).observe(node);
+
+  return {
+    nodes: [h("div", { class: "cv-flow-line" }, told), node],
+    draw() {
+      const { picture, told: words } = page.part("belt");
+      const [, attributes, title, , quiet, moving] = picture;
+      setText(told, words);
+      svg.setAttribute("aria-label", title[2]);
+      const [, , width, height] = attributes.viewBox.split(" ").map(Number);
+      tallest = Math.max(tallest, height); // nothing below it jumps
+      svg.setAttribute("viewBox", `0 0 ${width} ${tallest}`);
+      const content = JSON.stringify(quiet);
+      if (content !== drawnStill) still.replaceChildren(build(quiet));
+      drawnStill = content;
+      movePieces(pieces, moving.slice(2));
+    },
+  };
+}

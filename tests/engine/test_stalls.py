@@ -22,6 +22,7 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
+from conveyor_nb.clocks.clock import checkpoint
 from conveyor_nb.core.actions import Complete, Fail
 from conveyor_nb.core.model import Lock
 
@@ -153,6 +154,45 @@ async def test_a_loop_of_another_thread_that_is_blocked_keeps_its_job() -> None:
 
     assert runs == [job.id]
     assert job.attempts_made == 0
+
+
+@pytest.mark.asyncio
+async def test_a_job_on_a_loop_that_is_closed_stalls_though_nothing_tells_its_worker(
+    queue: Queue, clock: VirtualClock, start: Start
+) -> None:
+    async def hang(job: Job) -> None:
+        await asyncio.Event().wait()
+
+    start(hang)  # it has no slot left for the other job, and looks for stalled ones
+    await queue.add("first")
+    await clock.settle()
+    left: set[asyncio.Task[Any]] = set()
+
+    async def begin() -> Worker:
+        worker = Worker("emails", hang, store=queue.store)
+        await queue.add("second", job_id="second", attempts=2)
+        while not worker.running:
+            await checkpoint()
+        return worker
+
+    def leave() -> Worker:
+        loop = asyncio.new_event_loop()
+        try:
+            return loop.run_until_complete(begin())
+        finally:
+            left.update(asyncio.all_tasks(loop))  # were they destroyed, the worker would notice
+            for task in left:
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+            loop.close()
+
+    gone = await asyncio.to_thread(leave)
+    await clock.advance(65)
+
+    job = await queue.get_job("second")
+    assert job is not None
+    assert (job.state, job.attempts_made) == (JobState.WAITING, 1)
+    assert str(job.failed_reason).startswith("stalled")
+    await gone.close()
 
 
 # -- locks ----------------------------------------------------------------------------------

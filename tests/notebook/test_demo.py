@@ -6,9 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import nbformat
 import pytest
@@ -17,7 +18,7 @@ from nbformat import v4
 from conveyor_nb.cli import main
 
 if TYPE_CHECKING:
-    from ..conftest import StartChild
+    from ..conftest import CasesOf, StartChild
     from .conftest import Together
 
 COMMAND = [sys.executable, "-m", "conveyor_nb", "demo"]
@@ -38,9 +39,24 @@ def run_demo_here(*arguments: str | Path) -> int:
     return main(["demo", *map(str, arguments)])
 
 
-def test_it_sums_up_the_jobs_and_writes_the_page(tmp_path: Path) -> None:
+class Summed(NamedTuple):
+    """A demo that has ended: what it was run on, and what came of it."""
+
+    notebook: Path
+    page: Path
+    result: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def summing_up(
+    cases_of: CasesOf, case_pool: ThreadPoolExecutor, tmp_path_factory: pytest.TempPathFactory
+) -> Future[Summed] | None:
+    """The demo that the last test looks at, if it is to run: it goes on beside the other tests."""
+    if not cases_of(test_it_sums_up_the_jobs_and_writes_the_page):
+        return None
+    folder = tmp_path_factory.mktemp("summed")
     notebook = write_notebook(
-        tmp_path / "emails.ipynb",
+        folder / "emails.ipynb",
         "from conveyor_nb import MemoryStore, Queue, Worker\n"
         "store = MemoryStore()\n"
         "emails = Queue('emails', store=store)\n"
@@ -53,18 +69,8 @@ def test_it_sums_up_the_jobs_and_writes_the_page(tmp_path: Path) -> None:
         "from IPython.display import HTML; HTML('<p>a snapshot</p>')",
         "await worker.close(); await emails.close(); await store.disconnect()",
     )
-    page = tmp_path / "page.html"
-
-    result = run_demo(notebook, "--output", page)
-
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "4/4" in result.stdout
-    rows = [line.strip("┃│ ").split() for line in result.stdout.splitlines()]
-    # Two jobs were sent, one failed at its second attempt; the store is empty by now.
-    assert ["emails", "│", "2", "│", "1", "│", "3", "│", "4"] in rows
-    assert result.stdout.splitlines()[-1] == f"The notebook as a page: {page}"
-    assert "<p>a snapshot</p>" in page.read_text(encoding="utf-8")
-    assert not nbformat.read(notebook, as_version=4).cells[2].outputs, "the notebook is as it was"
+    page = folder / "page.html"
+    return case_pool.submit(lambda: Summed(notebook, page, run_demo(notebook, "--output", page)))
 
 
 def test_a_widget_is_shown_by_its_snapshot(tmp_path: Path) -> None:
@@ -135,3 +141,15 @@ def interrupt_a_demo(
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
         return kernel, (process.returncode, err)
+
+
+def test_it_sums_up_the_jobs_and_writes_the_page(summing_up: Future[Summed]) -> None:
+    notebook, page, result = summing_up.result()
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "4/4" in result.stdout
+    rows = [line.strip("┃│ ").split() for line in result.stdout.splitlines()]
+    # Two jobs were sent, one failed at its second attempt; the store is empty by now.
+    assert ["emails", "│", "2", "│", "1", "│", "3", "│", "4"] in rows
+    assert result.stdout.splitlines()[-1] == f"The notebook as a page: {page}"
+    assert "<p>a snapshot</p>" in page.read_text(encoding="utf-8")
+    assert not nbformat.read(notebook, as_version=4).cells[2].outputs, "the notebook is as it was"

@@ -121,7 +121,8 @@ class MemoryState:
         self.queues[job.queue_name].remove(job)
         if job.children_ids:
             self.families.forget((job.queue_name, job.id))
-        self.retention.move(job, None)
+        if job.opts.remove_on_complete or job.opts.remove_on_fail:
+            self.retention.move(job, None)
 
     # -- families -----------------------------------------------------------------------------
 

@@ -226,6 +226,14 @@ class FlowTests(StoreTests):
         assert await states(store) == {}
         assert events == []
 
+    async def test_a_parent_that_waits_for_its_children_takes_no_room_in_its_group(
+        self, store: StoreInterface
+    ) -> None:
+        small = Group("ada", max_size=1)
+        await store.save_job(new_job("full", group=small))
+        await store.save_flow(family(new_job("p", group=small), child("a")))
+        assert (await states(store))["p"] is JobState.WAITING_CHILDREN
+
     async def test_an_id_may_be_used_again_in_another_queue(self, store: StoreInterface) -> None:
         await store.save_flow(family(new_job("a"), child("a")))
         await complete(store, await fetch(store), "from the child")

@@ -56,7 +56,10 @@ def scheduler(**template: Any) -> JobScheduler:
 
 @pytest.fixture
 def rows() -> MemoryState:
-    """A job ``done`` and one ``broken`` whose key ``taken`` has now; a flow whose child failed."""
+    """A job ``done`` and one ``broken`` whose key ``taken`` has now; a flow whose child failed.
+
+    Another parent does without its failed child, and waits for its turn.
+    """
     rows = MemoryState(sequential_ids=True, seed=1, metrics=False)
     saving.save(rows, new_job("done"), NOW)
     changing.apply(rows, "emails", "done", Complete(None), take(rows), NOW)
@@ -66,6 +69,9 @@ def rows() -> MemoryState:
     flow = family(new_job("up", queue="flows"), new_job("down", queue="flows"))
     whole(saving.save_flow(rows, flow, NOW))
     changing.apply(rows, "flows", "down", Fail("boom"), take(rows, "flows"), NOW)
+    calm = new_job("calm", queue="flows", fail_parent_on_child_failure="ignore")
+    whole(saving.save_flow(rows, family(calm, new_job("lost", queue="flows")), NOW))
+    changing.apply(rows, "flows", "lost", Fail("boom"), take(rows, "flows"), NOW)
     saving.save(rows, new_job("active"), NOW)
     take(rows)
     saving.save(rows, new_job("taken", deduplication=key), NOW)
@@ -162,8 +168,8 @@ REFUSED: dict[str, tuple[str, Callable[[MemoryState], object]]] = {
         lambda rows: changing.tell_of_child(rows, "flows", "down", JobState.COMPLETED, NOW),
     ),
     "a family that has not settled": (
-        "active",
-        lambda rows: whole(many.retry_family(rows, "emails", "active", NOW)),
+        "calm",
+        lambda rows: whole(many.retry_family(rows, "flows", "calm", NOW)),
     ),
     "a queue that is at work": (
         "active",

@@ -22,6 +22,10 @@ from conveyor_nb.stores.memory.waiting import WaitingIndex
 NAMES = ("send", "log", "sort")
 GROUPS = (None, "x", "y")
 SECOND = timedelta(seconds=1)
+OTHERS = st.sampled_from(
+    [None, None, None, GroupLimits(), GroupLimits(2), GroupLimits(limiter=Limiter(1, 2))]
+)
+"""What a worker now and then asks with in place of the usual limits."""
 
 
 class WaitingMachine(RuleBasedStateMachine):
@@ -102,9 +106,14 @@ class WaitingMachine(RuleBasedStateMachine):
         if group not in {job.group_id for job in (*self.waiting, *self.active)}:
             self.seen.remove(group)
 
-    @rule(lifo=st.booleans(), rounds=st.integers(1, 6), take=st.sampled_from([True, True, False]))
-    def serve(self, lifo: bool, rounds: int, take: bool) -> None:
-        options = FetchOptions(lifo=lifo, group=self.limits)
+    @rule(
+        lifo=st.booleans(),
+        rounds=st.integers(1, 6),
+        take=st.sampled_from([True, True, False]),
+        other=OTHERS,
+    )
+    def serve(self, lifo: bool, rounds: int, take: bool, other: GroupLimits | None) -> None:
+        options = FetchOptions(lifo=lifo, group=other or self.limits)
         line = self._line(options)
         assert list(self.index.in_turn(options, self.now)) == line
         for _ in range(rounds):
@@ -123,6 +132,8 @@ class WaitingMachine(RuleBasedStateMachine):
         self.starts.append((job.group_id, self.now))
         self.served[job.group_id] = len(self.starts)
         self.index.remove(job)
+        if job.group_id is not None:  # starts are counted from when a limit is first asked about
+            self.index._groups[job.group_id].window.opens_at(Limiter(3, 5))
         self.index.note_start(job.group_id, self.now)
 
     def _check_next_opening(self, options: FetchOptions) -> None:

@@ -11,15 +11,18 @@ from operator import attrgetter
 from sortedcontainers import SortedList
 
 from conveyor_nb.core.model import JobData
-from conveyor_nb.core.options.worker_options import GroupLimits
+from conveyor_nb.core.options.worker_options import GroupLimits, Limiter
 from conveyor_nb.core.turns import Place, place_of
 from conveyor_nb.stores.memory.limits import SlidingWindow
 
-__all__ = ["FEW", "Group"]
+__all__ = ["FEW", "Group", "Shelf"]
 
 FEW = 8
 """Heaps with no more entries than this that don't hold are left alone."""
 
+
+Shelf = tuple[Limiter | None, int]
+"""Which groups lie together: those held back by one rate limit, or by none, equally busy."""
 
 _IN_LANE = -1
 """Marks a place that comes from its lane, and not from the heap of what is offered."""
@@ -31,8 +34,9 @@ class Group:
     __slots__ = (
         "active",
         "heads",
+        "held_by",
+        "held_until",
         "id",
-        "is_held",
         "lanes",
         "lingers",
         "offered",
@@ -53,14 +57,16 @@ class Group:
         self.active = 0
         self.served = 0
         self.window = SlidingWindow()
-        self.is_held = False
+        self.held_by: Limiter | None = None
+        """The rate limit that holds it back; to those who ask with another one it does not."""
+        self.held_until: datetime | None = None
         self.lingers = False
         """Whether it is among those that are over, but not for its rate limit."""
-        self.spot: tuple[int, int] | None = None
+        self.spot: tuple[Shelf, int] | None = None
 
     def is_over(self) -> bool:
         """Whether nothing refers to it."""
-        return not (self.active or self.lanes or self.is_held or self.lingers)
+        return not (self.active or self.lanes or self.held_by or self.lingers)
 
     def add(self, name: str, place: Place) -> None:
         lane = self.lanes.get(name)

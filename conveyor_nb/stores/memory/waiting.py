@@ -26,7 +26,7 @@ from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.model import ALL_NAMES, JobData
 from conveyor_nb.core.options.worker_options import GroupLimits
 from conveyor_nb.core.turns import Place, place_of
-from conveyor_nb.stores.memory.group import FEW, Group
+from conveyor_nb.stores.memory.group import FEW, Group, Shelf
 
 __all__ = ["WaitingIndex"]
 
@@ -47,10 +47,11 @@ class WaitingIndex:
         self._remembered: OrderedDict[str | None, int] = OrderedDict()
         self._forgotten = 0
         """The latest turn of those groups that are remembered no more: all others count as that."""
-        # The groups that offer a job, by how many of their jobs are active: a cap on that rules
-        # out whole shelves, and the top of each other shelf is its next in turn.
-        self._shelves: dict[int, list[tuple[int, int, Group]]] = {}
-        self._stale: Counter[int] = Counter()
+        # The groups that offer a job, by the rate limit that holds them back, if one does, and by
+        # how many of their jobs are active: who asks with that limit, or with a cap, passes over
+        # whole shelves, and the top of each other shelf is its next in turn.
+        self._shelves: dict[Shelf, list[tuple[int, int, Group]]] = {}
+        self._stale: Counter[Shelf] = Counter()
         """How many entries of each shelf don't hold any more."""
         self._held: list[tuple[datetime, int, Group]] = []
         self._idle: list[tuple[datetime, int, Group]] = []
@@ -167,7 +168,7 @@ class WaitingIndex:
         limits = options.group
         to_come = (
             itertools.islice(group.in_turn(lifo=options.lifo), group.room(limits, now))
-            for group in self._by_turn(limits.concurrency if limits else None)
+            for group in self._by_turn(limits)
         )
         had_a_turn: deque[Iterator[str]] = deque()
         while group := next(to_come, None) or (had_a_turn.popleft() if had_a_turn else None):
@@ -175,21 +176,33 @@ class WaitingIndex:
                 yield job_id
                 had_a_turn.append(group)
 
-    def _by_turn(self, cap: int | None) -> Iterator[Group]:
-        """The groups with fewer active jobs than ``cap``, as they were served, found one by one."""
-        shelves = self._shelves
-        free = [active for active in shelves if cap is None or active < cap]
-        ahead = [(shelves[active][0], active, 0) for active in free if shelves[active]]
+    def _by_turn(self, limits: GroupLimits | None) -> Iterator[Group]:
+        """The groups that such limits leave a turn, as they were served, found one by one."""
+        keys = self._shelves_for(limits)
+        shelves = [self._shelves[key] for key in keys]
+        ahead = [(shelf[0], number, 0) for number, shelf in enumerate(shelves) if shelf]
         heapq.heapify(ahead)
         seen: set[int] = set()
         while ahead:
-            entry, active, at = heapq.heappop(ahead)
-            for below in range(2 * at + 1, min(2 * at + 3, len(shelves[active]))):
-                heapq.heappush(ahead, (shelves[active][below], active, below))
+            entry, number, at = heapq.heappop(ahead)
+            shelf = shelves[number]
+            for below in range(2 * at + 1, min(2 * at + 3, len(shelf))):
+                heapq.heappush(ahead, (shelf[below], number, below))
             served, order, group = entry
-            if group.spot == (active, served) and order not in seen:
+            if group.spot == (keys[number], served) and order not in seen:
                 seen.add(order)
                 yield group
+
+    def _shelves_for(self, limits: GroupLimits | None) -> list[Shelf]:
+        """The shelves whose groups may have a turn with such limits."""
+        if limits is None:
+            return list(self._shelves)
+        cap, limiter = limits.concurrency, limits.limiter
+        return [
+            (held_by, active)
+            for held_by, active in self._shelves
+            if (cap is None or active < cap) and (held_by is None or held_by != limiter)
+        ]
 
     def next_opening(self) -> datetime | None:
         """When the first of the groups that a rate limit held back may be served again."""
@@ -204,7 +217,7 @@ class WaitingIndex:
             self.give_back(over.id)
         while self._held and self._held[0][0] <= now:
             reopened = heapq.heappop(self._held)[2]
-            reopened.is_held = False
+            reopened.held_by = reopened.held_until = None
             self._shelve(reopened)
             self.give_back(reopened.id)
 
@@ -212,31 +225,30 @@ class WaitingIndex:
         self._open_again(now)
         if self._only is not None:  # the last other group was given back just now
             return self._only
-        cap = limits.concurrency if limits else None
         limiter = limits.limiter if limits else None
         while True:
-            group = self._first_in_turn(cap)
+            group = self._first_in_turn(limits)
             if group is None or limiter is None or group.id is None:
                 return group
             opens = group.window.opens_at(limiter)
             if opens is None or opens <= now:
                 return group
-            group.is_held = True
-            heapq.heappush(self._held, (opens, group.order, group))
+            group.held_by = limiter
+            if group.held_until is None or opens < group.held_until:
+                group.held_until = opens
+                heapq.heappush(self._held, (opens, group.order, group))
             self._shelve(group)
 
-    def _first_in_turn(self, cap: int | None) -> Group | None:
-        """The group that was served least recently of those with fewer active jobs than ``cap``."""
+    def _first_in_turn(self, limits: GroupLimits | None) -> Group | None:
+        """The group that was served least recently of those that such limits leave a turn."""
         best: tuple[int, int, Group] | None = None
-        for active in list(self._shelves):
-            if cap is not None and active >= cap:
-                continue
-            shelf = self._shelves[active]
-            while shelf and shelf[0][2].spot != (active, shelf[0][0]):
+        for key in self._shelves_for(limits):
+            shelf = self._shelves[key]
+            while shelf and shelf[0][2].spot != (key, shelf[0][0]):
                 heapq.heappop(shelf)
-                self._stale[active] -= 1
+                self._stale[key] -= 1
             if not shelf:
-                del self._shelves[active], self._stale[active]
+                del self._shelves[key], self._stale[key]
             elif best is None or shelf[0] < best:
                 best = shelf[0]
         return best[2] if best else None
@@ -281,9 +293,10 @@ class WaitingIndex:
     def _shelve(self, group: Group) -> None:
         """Put a group where what it offers, how busy it is and its last turn say."""
         spot = None
-        if not group.is_held and group.offers():
+        if group.offers():
             # jobs without a group form one that no cap holds back: it always counts as idle
-            spot = (group.active if group.id is not None else 0, group.served)
+            active = group.active if group.id is not None else 0
+            spot = ((group.held_by, active), group.served)
         if spot == group.spot:
             return
         left, group.spot = group.spot, spot
@@ -294,16 +307,16 @@ class WaitingIndex:
             self._stale[left[0]] += 1
             self._tidy(left[0])
 
-    def _tidy(self, active: int) -> None:
+    def _tidy(self, key: Shelf) -> None:
         """Drop what does not hold from a shelf of which it is most."""
-        shelf = self._shelves[active]
-        if self._stale[active] <= len(shelf) // 2 + FEW:
+        shelf = self._shelves[key]
+        if self._stale[key] <= len(shelf) // 2 + FEW:
             return
         # a group may have come back to a spot that it had left
-        held = {entry[1]: entry for entry in shelf if entry[2].spot == (active, entry[0])}
-        del self._stale[active]
+        held = {entry[1]: entry for entry in shelf if entry[2].spot == (key, entry[0])}
+        del self._stale[key]
         if held:
-            self._shelves[active] = list(held.values())
-            heapq.heapify(self._shelves[active])
+            self._shelves[key] = list(held.values())
+            heapq.heapify(self._shelves[key])
         else:
-            del self._shelves[active]
+            del self._shelves[key]

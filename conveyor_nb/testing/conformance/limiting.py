@@ -70,6 +70,21 @@ class LimitingTests(StoreTests):
         await add_to(store, "y", "y1", priority=-5)
         assert await served(store) == ["x2", "y1", "x1"]
 
+    async def test_the_rate_limit_of_one_worker_holds_no_other_back(
+        self, store: StoreInterface, clock: VirtualClock
+    ) -> None:
+        await add_to(store, "x", "x1", "x2", "x3", "x4")
+        hourly, minutely = Limiter(1, 3_600), Limiter(1, 60)
+        assert await next_id(store, group_limiter=hourly) == "x1"
+        assert await next_id(store, group_limiter=hourly) is None
+        assert await next_id(store, group_limiter=minutely) is None
+        await clock.advance(60)
+        assert await next_id(store, group_limiter=minutely) == "x2"
+        assert await next_id(store, group_limiter=hourly) is None
+        assert await next_id(store) == "x3"
+        await clock.advance(3_600)
+        assert await next_id(store, group_limiter=hourly) == "x4"
+
     async def test_a_large_group_does_not_hold_up_small_ones(self, store: StoreInterface) -> None:
         await store.save_bulk([new_job(f"x{n}", group=Group("x")) for n in range(50)])
         await add_to(store, "y", "y1", "y2")

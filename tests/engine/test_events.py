@@ -379,3 +379,21 @@ async def test_a_subscriber_of_the_store_that_raises(
     assert ("a listener's own fault", "job:completed") in reported
     assert [kind for _, kind in reported if kind != "store:disconnected"] == after[:-1]
     assert "on_event_handler_error raised for job:active" in caplog.text
+
+
+@pytest.mark.asyncio
+async def test_who_is_told_of_faults_is_not_told_of_those_at_the_very_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told: list[BaseException] = []
+    store = MemoryStore(on_event_handler_error=told.append)
+
+    def refuse(event: StoreEvent) -> None:
+        raise ValueError(event.type)
+
+    store.subscribe("emails", refuse)
+    await Queue("emails", store=store).add("send")
+    await store.disconnect()
+
+    assert [str(error) for error in told] == ["job:waiting"]
+    assert "a subscriber raised for store:disconnected" in caplog.text

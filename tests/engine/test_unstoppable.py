@@ -38,6 +38,7 @@ from conveyor_nb import (
     Worker,
 )
 from conveyor_nb.clocks.clock import checkpoint
+from conveyor_nb.core.actions import Complete
 
 Start = Callable[..., Worker]
 
@@ -674,6 +675,62 @@ async def test_a_store_that_fails_holds_up_no_close(
         store.is_silent = False
         await clock.advance(5)
         assert (await job.refresh()).state is JobState.WAITING
+
+
+@pytest.mark.asyncio
+async def test_a_job_whose_end_the_store_could_not_keep_goes_back_when_its_worker_closes(
+    clock: VirtualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Full(MemoryStore):
+        async def apply(self, *args: Any, **options: Any) -> Any:
+            if isinstance(args[2], Complete):
+                raise OSError("disk full")
+            return await super().apply(*args, **options)
+
+    async def send(job: Job) -> str:
+        return "sent"
+
+    caplog.set_level(logging.CRITICAL)
+    async with Full(clock=clock) as store:
+        worker = Worker("emails", send, store=store)
+        job = await Queue("emails", store=store).add("send")
+        await clock.settle()
+        assert (await job.refresh()).state is JobState.ACTIVE
+        await worker.close(timeout=0)
+        await job.refresh()
+        assert (job.state, job.attempts_made) == (JobState.WAITING, 0)
+
+
+@pytest.mark.asyncio
+async def test_a_new_job_with_the_id_of_one_whose_handler_goes_on_can_be_stopped(
+    queue: Queue, clock: VirtualClock, start: Start
+) -> None:
+    go_on, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def send(job: Job) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if job.name == "new":
+                cancelled.set()
+                raise
+            await go_on.wait()
+
+    start(send, concurrency=2)
+    old = await queue.add("old", job_id="same")
+    await clock.settle()
+    await old.remove()
+    await clock.advance(2)  # past its second of grace
+    new = await queue.add("new", job_id="same")
+    await clock.settle()
+    assert (await new.refresh()).state is JobState.ACTIVE
+    go_on.set()
+    await clock.settle()  # the old one has ended
+    await new.cancel()
+    await clock.settle()
+
+    assert cancelled.is_set()
+    assert (await new.refresh()).failed_reason == "cancelled"
 
 
 @pytest.mark.asyncio

@@ -280,3 +280,20 @@ async def test_an_idle_worker_shows_that_it_is_there(
     await worker.close()
     await clock.advance("10m")
     assert store.renewals == 2
+
+
+@pytest.mark.parametrize(
+    ("lock_duration", "renewals"), [("20s", 30), ("20m", 10)], ids=["renews often", "renews rarely"]
+)
+async def test_a_worker_that_renews_its_locks_shows_so_that_it_is_there(
+    lock_duration: str, renewals: int, store: DistantStore, queue: Queue, clock: VirtualClock
+) -> None:
+    async def hang(job: Job) -> None:
+        await asyncio.Event().wait()
+
+    worker = Worker("emails", hang, store=store, lock_duration=lock_duration)
+    await queue.add("send")
+    for _ in range(30):
+        await clock.advance("10s")
+    assert store.renewals == renewals
+    await worker.close(timeout=0)

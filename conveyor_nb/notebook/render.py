@@ -49,7 +49,7 @@ from conveyor_nb.worker import Worker
 
 __all__ = ["mimebundle", "queues_html", "static_html"]
 
-_TEXT = "max-height:24em; overflow:auto"
+_SCROLLS = "max-height:24em; overflow:auto"
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -201,7 +201,9 @@ def _job_html(job: Job) -> str:
         ("log", log_text(job.logs)),
     ]
     parts = [
-        tag("div", tag("p", label), tag("pre", text, style=_TEXT)) for label, text in blocks if text
+        tag("div", tag("p", label), tag("pre", text, style=_SCROLLS))
+        for label, text in blocks
+        if text
     ]
     tried = table(["attempt", "status", "took", "error"], attempts) if attempts else ""
     told = _told(job.name, str(job.state), f"in {job.queue_name}")

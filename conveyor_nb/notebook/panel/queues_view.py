@@ -7,6 +7,7 @@ from typing import Any
 from conveyor_nb.core.model import ALL_NAMES, JobState
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.notebook.panel.queue_view import sendable
+from conveyor_nb.notebook.reads import QueueLine, queue_lines
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.stores.in_words import store_in_words
 
@@ -30,7 +31,7 @@ class QueuesView:
     async def read(self) -> dict[str, Any]:
         """The cards, in the order of their names."""
         names = await self.store.list_queues()
-        cards = [await self._card(name) for name in names[:_MOST_CARDS]]
+        cards = [_card(line) for line in await queue_lines(self.store, names[:_MOST_CARDS])]
         told = {
             "store": f"<{type(self.store).__name__}: {await store_in_words(self.store)}>",
             "cards": cards,
@@ -49,13 +50,12 @@ class QueuesView:
         if name not in names:
             raise ValueError(f"this store has no queue {shown(name)}")
 
-    async def _card(self, name: str) -> dict[str, Any]:
-        counts = await self.store.get_job_counts(name)
-        workers = await self.store.list_workers(name)
-        return {
-            "name": name,
-            "counts": {str(state): counts[state] for state in JobState},
-            "paused": ALL_NAMES in await self.store.get_paused_job_names(name),
-            "workers": len(workers),
-            "slots": sum(worker.concurrency for worker in workers),
-        }
+
+def _card(line: QueueLine) -> dict[str, Any]:
+    return {
+        "name": line.name,
+        "counts": {str(state): line.counts[state] for state in JobState},
+        "paused": ALL_NAMES in line.paused,
+        "workers": len(line.workers),
+        "slots": sum(worker.concurrency for worker in line.workers),
+    }

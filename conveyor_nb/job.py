@@ -51,7 +51,7 @@ class Job(Displayable, JobFields):
     _preparations: tuple[Preparation, ...] = ()
     _resources: tuple[Any, ...] = ()
 
-    def __init__(self, data: JobData, store: StoreInterface, *, lock: Lock | None = None) -> None:
+    def __init__(self, data: JobData, store: StoreInterface, lock: Lock | None = None) -> None:
         self._data = data
         self._store = store
         self._lock = lock

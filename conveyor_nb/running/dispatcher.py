@@ -351,7 +351,7 @@ class Dispatcher:
 
     def _as_taken(self, data: JobData) -> Job:
         lock = Lock(self._worker_id, data.attempt_logs[-1].attempt)
-        return Job(data, self._store, lock=lock)
+        return Job(data, self._store, lock)
 
     async def _run_jobs(
         self, holder: asyncio.Task[Any], jobs: list[Job], *, keep_trying: bool = True

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Any
 
+from msgspec import Struct
+
 from conveyor_nb.clocks.clock import Callback, Clock, TimerHandle, checkpoint
 from conveyor_nb.context.recent_failures import keep_failure
 from conveyor_nb.context.runs import Run, enter_run
@@ -56,7 +58,7 @@ class Verdict(IntEnum):
     """Its lock was lost, or the job itself."""
 
 
-class Execution:
+class Execution(Struct, eq=False):
     """A handler at work on some jobs, in the task that awaits :meth:`run`.
 
     Args:
@@ -69,53 +71,24 @@ class Execution:
         on_overrun: called with it when a run was told to stop and goes on all the same.
     """
 
-    __slots__ = (
-        "_background",
-        "_batch",
-        "_captured",
-        "_clock",
-        "_gave",
-        "_on_overrun",
-        "_retry_on",
-        "_runner",
-        "_task",
-        "_timers",
-        "_verdicts",
-        "_was_patient",
-        "_was_told",
-        "is_over",
-        "jobs",
-        "reporting",
-    )
-
-    def __init__(
-        self,
-        jobs: list[Job],
-        runner: Runner,
-        batch: bool,
-        clock: Clock,
-        captured: bool,
-        retry_on: Retried,
-        on_overrun: Callable[[Execution], object],
-    ) -> None:
-        self.jobs = jobs
-        self.is_over = False
-        """Whether its handler has returned."""
-        self.reporting: asyncio.Lock | None = None
-        """Held by whoever reports on a run that goes on; ``None``: it ends when it is told to."""
-        self._background: Background | None = None
-        self._on_overrun = on_overrun
-        self._was_told = False
-        self._was_patient = False
-        self._runner = runner
-        self._batch = batch
-        self._clock = clock
-        self._captured = captured
-        self._retry_on = retry_on
-        self._verdicts: dict[str, Verdict] = {}
-        self._task: asyncio.Task[Any] | None = None
-        self._gave: Any = None
-        self._timers: tuple[TimerHandle, ...] = ()
+    jobs: list[Job]
+    _runner: Runner
+    _batch: bool
+    _clock: Clock
+    _captured: bool
+    _retry_on: Retried
+    _on_overrun: Callable[[Execution], object]
+    is_over: bool = False
+    """Whether its handler has returned."""
+    reporting: asyncio.Lock | None = None
+    """Held by whoever reports on a run that goes on; ``None``: it ends when it is told to."""
+    _background: Background | None = None
+    _was_told: bool = False
+    _was_patient: bool = False
+    _verdicts: dict[str, Verdict] = {}
+    _task: asyncio.Task[Any] | None = None
+    _gave: Any = None
+    _timers: tuple[TimerHandle, ...] = ()
 
     async def run(self, task: asyncio.Task[Any]) -> bool:
         """Call the handler, to its end; whatever it raises is an outcome too.

@@ -38,6 +38,12 @@ from conveyor_nb.stores import StoreInterface
 __all__ = ["Dispatcher"]
 
 
+_Reaction = Callable[[StoreEvent], object]
+
+_UNHEARD: Any = object()
+"""In place of the reaction to an event that no worker listens to."""
+
+
 class Dispatcher:
     """Runs a handler over the jobs of a queue, for as long as it is told to take them.
 
@@ -114,6 +120,7 @@ class Dispatcher:
             running=self.slots.locked_jobs,
             on_lost=self._lose,
             spawn=self._chores.spawn,
+            on_watch=self._hear_of_starts_no_more,
         )
         self.overruns = Overruns(
             self.slots,
@@ -159,18 +166,24 @@ class Dispatcher:
 
     def hear(self, event: StoreEvent) -> None:
         """Take note of an event of the queue, on whatever thread it was made."""
-        react = self._reactions.get(event.type)
-        if react is None or self.loop is None:
+        react = self._reactions.get(event.type, _UNHEARD)
+        if react is _UNHEARD or self.loop is None:
             return
         if getattr(self.loop, "_thread_id", None) == get_ident():  # as runs_here, for each job
-            react(event)
+            if react is not None:
+                react(event)
+        elif react is None:
+            if self.loop.is_closed():
+                self._on_loop_gone()
         elif not call_on(self.loop, react, event, context=self._context.copy()):
             self._on_loop_gone()
 
-    def _reactions_to_events(
-        self, options: WorkerOptions
-    ) -> dict[str, Callable[[StoreEvent], object]]:
-        reactions: dict[str, Callable[[StoreEvent], object]] = {
+    def _hear_of_starts_no_more(self, watches: bool) -> None:
+        """Only look whether the loop is there as a job becomes active, while locks are watched."""
+        self._reactions[EventType.ACTIVE] = None if watches else self._locks.watch
+
+    def _reactions_to_events(self, options: WorkerOptions) -> dict[str, _Reaction | None]:
+        reactions: dict[str, _Reaction | None] = {
             EventType.WAITING: self._open_slot,
             EventType.DELAYED: self._open_slot,  # which finds out when it is due
             EventType.RESUMED: lambda _: self._open_slot(all_of_them=True),

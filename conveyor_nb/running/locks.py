@@ -48,6 +48,8 @@ class LockKeeper:
         running: gives the jobs that the worker holds the locks of now.
         on_lost: called with a job whose lock was lost.
         spawn: runs a coroutine as a task that the worker looks after.
+        on_watch: called with whether it looks for stalled jobs from now on; while it does, it need
+            not be told of jobs that become active.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class LockKeeper:
         running: Callable[[], Iterable[Job]],
         on_lost: Callable[[Job], None],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
+        on_watch: Callable[[bool], object],
     ) -> None:
         self._store = store
         self._queue_name = queue_name
@@ -70,6 +73,7 @@ class LockKeeper:
         self._running = running
         self._on_lost = on_lost
         self._spawn = spawn
+        self._on_watch = on_watch
         self._renewal: TimerHandle | None = None
         self._watch: TimerHandle | None = None
         self._beat: TimerHandle | None = None
@@ -93,6 +97,7 @@ class LockKeeper:
             self._watch = self._store.clock.call_later(
                 self._stalled_interval, lambda: self._spawn(self._look())
             )
+            self._on_watch(True)
 
     def stop_watching(self) -> None:
         """Look for stalled jobs no more."""
@@ -156,9 +161,11 @@ class LockKeeper:
         go_on = True
         try:
             await self._look_now()
+            self._on_watch(False)  # it hears of a job that another thread starts after it counted
             go_on = await self._store.get_active_count(self._queue_name) > 0
         finally:  # as above
             self._watch = None
+            self._on_watch(False)
             if go_on:
                 self.watch()
 

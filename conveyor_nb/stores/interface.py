@@ -112,8 +112,8 @@ class StoreInterface(Derived, Displayable, ABC):
     async def save_flow(self, jobs: Sequence[JobData]) -> list[JobData]:
         """Add the jobs of a flow, all or none: parents before their children, linked by ids.
 
-        One that is to get its id in this step has a ``core.ids.placeholder`` until then, which
-        its parent and its children know it by.
+        One that is to get its id in this step has a ``core.values.ids.placeholder`` until then,
+        which its parent and its children know it by.
 
         Raises:
             ValueError: an id is taken, a family is not whole, or a job has a deduplication key;

@@ -109,7 +109,7 @@ class JobFields:
 
     @property
     def held(self) -> str | None:
-        """Of a job that was to stop, and whose handler is still at work: why; else ``None``."""
+        """Why the job was to stop, if its handler is still at work; else ``None``."""
         return still_at_work(self.state, self.locked_by, self.attempt_logs)
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class JobFields:
         ``opts`` is a ``JobOptions``, instants are datetimes; payload and result are copies.
         """
         fields = {name: getattr(self._data, name) for name in JobData.__struct_fields__}
-        # of the payload as this object shows it, which a handler may have worked in
+        # a copy of the payload as this object shows it, as a handler may have worked in it
         return fields | {"data": thaw(freeze(self.data, "data"))}
 
     def _show(self, data: JobData) -> None:

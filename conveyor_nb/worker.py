@@ -346,12 +346,12 @@ def holding_workers() -> list[Worker]:
 
 
 def live_workers() -> list[Worker]:
-    """The workers that were started and are not closed yet, whoever made them."""
+    """The workers that were started and are not closed yet, however they were made."""
     started = [one for one in list(_known) if one.loop is not None]
     return [one for one in started if one.status is not WorkerStatus.CLOSED]
 
 
 def _left_behind(process: int, name: str) -> None:
-    """What of a worker goes along with its handler to another process: nothing."""
+    """Nothing of a worker goes along with its handler to another process."""
     if process == os.getpid():
         raise TypeError(f"worker {shown(name)} can't be copied")

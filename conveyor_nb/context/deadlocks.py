@@ -75,7 +75,7 @@ async def _is_below(job: _OwnJob, wanted: tuple[str, str], store: StoreInterface
 _Line = dict[asyncio.Future[Any], tuple[Run, str | None]]
 
 _lines: WeakKeyDictionary[StoreInterface, _Line] = WeakKeyDictionary()
-"""By store: what runs wait for now that needs a slot itself, and the worker whose slot each has."""
+"""For each store: the jobs that runs wait for now, and the worker whose slot each run has."""
 
 
 async def refuse_slot_deadlock(

@@ -29,7 +29,7 @@ class WaitingData(_Moved):
     """A job waits for its turn."""
 
     worker_id: NotRequired[str]
-    """Who gave it back, if a worker did."""
+    """The worker that gave it back, if one did."""
     reason: NotRequired[str]
     """Why it was given back."""
 
@@ -68,7 +68,7 @@ class FailedData(_Moved):
     """A job failed for good."""
 
     worker_id: NotRequired[str | None]
-    """Who had it, if anybody; it may fail without, for a child's sake."""
+    """The worker that had it, if any; a parent may fail without one."""
     reason: str
     cancelled: bool
     """Whether that is because it was cancelled."""
@@ -177,7 +177,7 @@ class MissedData(TypedDict):
 
 
 class HandlerErrorData(TypedDict):
-    """Of an event ``error`` that an ``EventBus`` makes by itself: a handler raised."""
+    """The data of an event ``error`` that an ``EventBus`` makes by itself: a handler raised."""
 
     error: BaseException
     event: StoreEvent

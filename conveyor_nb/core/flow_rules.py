@@ -67,7 +67,7 @@ def child_settled(
         return move(parent, JobState.FAILED, updates, {"reason": reason, "cancelled": False})
     if pending:
         return Change(updates)
-    if not parent.attempts_made:  # else it tells of the attempt before
+    if not parent.attempts_made:  # otherwise it tells of the attempt before
         updates["failed_reason"] = None
     return move(parent, JobState.WAITING, updates, {})
 

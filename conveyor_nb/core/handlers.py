@@ -115,7 +115,7 @@ def check_handler(handler: object) -> Handler:
 give the one result with `return`, and what comes before it with job.log or job.update_progress
     """
     if inspect.iscoroutine(handler):
-        handler.close()  # else Python warns that it was never awaited, which was not meant
+        handler.close()  # or else Python warns that nobody awaited it
         name = handler.__qualname__
         raise TypeError(
             f"handler must be a function that takes the job, not what a call of it gives: "

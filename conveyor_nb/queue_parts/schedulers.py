@@ -98,7 +98,7 @@ def _without_run(scheduler_id: str, why: str) -> ValueError:
 
 
 def _warn_of_change(known: JobScheduler, wanted: JobScheduler) -> None:
-    """Warn whoever edits a rule that it replaces the one from before, if that has runs to come."""
+    """Warn that an edited rule replaces the one from before, if that has runs to come."""
     is_over = known.pending_job_id is None and not known.paused
     if is_over or known.repeat == wanted.repeat:
         return
@@ -113,7 +113,7 @@ def _warn_of_change(known: JobScheduler, wanted: JobScheduler) -> None:
 
 
 def _level_of_caller() -> int:
-    """The ``stacklevel`` of whoever called this package, for the function that calls this."""
+    """The ``stacklevel`` of the code that called this package, for the function that calls this."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back

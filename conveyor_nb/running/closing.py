@@ -39,7 +39,7 @@ class Closing:
     ) -> None:
         self.over: concurrent.futures.Future[None] = concurrent.futures.Future()
         """Done when the worker is closed."""
-        self.over.set_running_or_notify_cancel()  # who waits for it can't call it off
+        self.over.set_running_or_notify_cancel()  # those who wait for it can't call it off
         self._dispatcher = dispatcher
         self._clock = clock
         self._tasks = tasks

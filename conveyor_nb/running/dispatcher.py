@@ -169,7 +169,7 @@ class Dispatcher:
         react = self._reactions.get(event.type, _UNHEARD)
         if react is _UNHEARD or self.loop is None:
             return
-        if getattr(self.loop, "_thread_id", None) == get_ident():  # as runs_here, for each job
+        if getattr(self.loop, "_thread_id", None) == get_ident():  # like runs_here, but cheaper
             if react is not None:
                 react(event)
         elif react is None:

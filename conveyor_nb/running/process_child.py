@@ -140,7 +140,7 @@ class _Parent:
         self._reader = open(os.dup(0), "rb")  # noqa: SIM115 -- as long as the process
         self._writer = open(os.dup(1), "wb")  # noqa: SIM115
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(2, 1)  # what is not Python's print, such as a library's own, shows as errors do
+        os.dup2(2, 1)  # what a library of C prints shows as errors do
         self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._replies: queue.SimpleQueue[tuple[bool, bytes]] = queue.SimpleQueue()
         self._sending = threading.Lock()
@@ -190,7 +190,7 @@ class _Parent:
 
     def _end(self) -> None:
         """End this process: by itself if it is idle, and in a little time at the latest."""
-        if not self._owed:  # else nobody is left who would take the result
+        if not self._owed:  # otherwise nobody is left who would take the result
             self._jobs.put(None)
             threading.Event().wait(_LAST_SECONDS)
         end_own_group()

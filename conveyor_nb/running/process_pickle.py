@@ -55,7 +55,7 @@ def pack_handler(
             f"handler {name} can't be sent to a process ({describe(error)}); "
             "let it make what it needs itself, or take it from job.data"
         ) from error
-    # those without a time of change are in no file, so a child's tracebacks could not show them
+    # lines without a time of change are in no file, so a child's tracebacks could not show them
     cells = {name: entry for name, entry in linecache.cache.items() if entry[1:2] == (None,)}
     return packed, cells, classes
 

@@ -105,5 +105,5 @@ class OutcomeReporter:
             raise error
         if not isinstance(error, (LostLockError, JobNotFoundError)):
             await self._settle(job, failed(job, error, self._retry_on))
-        elif not isinstance(action, LetGo):  # of a job that is gone there is nothing to let go
+        elif not isinstance(action, LetGo):  # there is nothing to let go of a job that is gone
             await self._faults.publish(error, job.id)

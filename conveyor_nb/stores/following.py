@@ -91,7 +91,7 @@ class _Listener(ABC):
         if self._kinds is not None and event.type not in self._kinds:
             return
         if not call_on(self._loop, self._take, event):
-            self.close()  # the loop is gone, and whoever waited with it
+            self.close()  # the loop is gone, and those who waited on it
 
     @abstractmethod
     def _take(self, event: StoreEvent) -> None:

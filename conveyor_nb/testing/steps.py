@@ -128,7 +128,7 @@ async def take(store: StoreInterface, worker_id: str = "w1", **options: Any) -> 
 
 
 async def served(store: StoreInterface, **options: Any) -> list[str]:
-    """Fetch until there is no job to be had; gives the ids in order."""
+    """Fetch until there is no job left; gives the ids in order."""
     ids = []
     while (job_id := await next_id(store, **options)) is not None:
         ids.append(job_id)

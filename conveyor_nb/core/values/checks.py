@@ -65,7 +65,7 @@ for instance datetime(2027, 1, 1, tzinfo=UTC)
         raise ValueError(f"{what} {value.isoformat()} is out of range in UTC") from None
     if type(instant) is datetime:
         return instant
-    return datetime.combine(instant.date(), instant.timetz())  # of pandas' Timestamp, to the µs
+    return datetime.combine(instant.date(), instant.timetz())  # pandas' Timestamp, to the µs
 
 
 def check_name(value: object, *, what: str) -> str:

@@ -51,7 +51,7 @@ def plain_number(value: object) -> int | float | None:
         return None
     try:
         return float(value)
-    except OverflowError:  # of a Fraction or an int that is beyond every float
+    except OverflowError:  # a Fraction or an int may be beyond every float
         return math.inf if value == abs(value) else -math.inf
     except ValueError:  # a Decimal that signals that it is not a number
         return math.nan

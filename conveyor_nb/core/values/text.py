@@ -63,7 +63,7 @@ _FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
 
 
 class Word(StrEnum):
-    """One of a few words: it equals its text, and is shown as that."""
+    """One of a few words: it equals its text, and is shown as its text."""
 
     def __repr__(self) -> str:
         return repr(self.value)
@@ -264,7 +264,7 @@ def _is_balanced(text: str) -> bool:
 
 
 def _few_marks(match: re.Match[str]) -> str:
-    """Of marks that stand over or under one letter, those past the first few are left out."""
+    """Leave out marks over or under one letter, past the first few."""
     kept: list[str] = []
     marks = 0
     for character in match[0]:

@@ -275,7 +275,7 @@ def _told_plainly(command: str) -> Iterator[None]:
     for one in caught:
         if issubclass(one.category, ScheduleReplacedWarning):
             print(f"%conveyor {command}: {one_line(str(one.message), 2_000)}", file=sys.stderr)
-        else:  # of another task or thread
+        else:  # it is from another task or thread
             warnings.showwarning(
                 one.message, one.category, one.filename, one.lineno, one.file, one.line
             )
@@ -297,7 +297,7 @@ def _job_options(args: Namespace) -> dict[str, Any]:
 
 
 async def _failed_children(parent: Job) -> list[Job]:
-    """Those of a job's children that have failed."""
+    """The children of a job that have failed."""
     store = parent.store
     found = [await store.find_job_by_id(one) for one in parent.children_ids]
     return [
@@ -308,7 +308,7 @@ async def _failed_children(parent: Job) -> list[Job]:
 
 
 def _told_if_new(name: str, known: list[str]) -> str:
-    """That a queue is a new one, and which it may have been meant to be."""
+    """Says that a queue is a new one, and which one may have been meant."""
     if name in known:
         return ""
     meant = difflib.get_close_matches(name, known, n=1)

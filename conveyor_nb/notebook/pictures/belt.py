@@ -67,7 +67,7 @@ def belt_picture(state: BeltState, plan: Plan = WIDE) -> Element:
 
 
 class _Drawing:
-    """One picture: where the lines of it are, and what is drawn there."""
+    """One picture: where its lines are, and what is drawn there."""
 
     def __init__(self, state: BeltState, plan: Plan) -> None:
         self.state, self.plan = state, plan

@@ -128,7 +128,7 @@ class JobOutput:
             try:
                 await job.store.apply(job.queue_name, job.id, lines, lock=job.lock)
             except LostLockError:
-                # of a task that outlives its run; but what another attempt logs is its own
+                # a task may outlive its run; but what another attempt logs is its own
                 now = await job.store.get_job(job.queue_name, job.id)
                 if now is not None and now.state is not JobState.ACTIVE:
                     await job.store.apply(job.queue_name, job.id, lines)

@@ -219,7 +219,7 @@ class Session:
         handlers have been cancelled, which the returned task waits for.
         """
         widget = sys.modules.get("conveyor_nb.notebook.panel.widget")
-        if widget is not None:  # else no panel was ever shown
+        if widget is not None:  # otherwise no panel was ever shown
             widget.close_panels()
         self._tasks.cancel()
         if self._watched is not None:

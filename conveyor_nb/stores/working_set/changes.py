@@ -61,20 +61,20 @@ class Overlay:
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, JobState]] = Counter()
-        """By how many there are more in a state than in the store."""
+        """How many more jobs there are in a state than in the store."""
         self.in_groups: Counter[tuple[str, str | None]] = Counter()
-        """By how many more of a group wait."""
+        """How many more jobs of a group wait."""
         self.awaited: Counter[Key] = Counter()
-        """By how many more children a parent waits for again."""
+        """How many more children a parent waits for again."""
         self.added: Counter[str] = Counter()
         self.touched: dict[str, dict[str, None]] = defaultdict(dict)
         """The jobs of a queue that were changed, in the order of ``Changes.jobs``."""
         self.busy: dict[str, set[str]] = defaultdict(set)
-        """Those that are waiting or active now."""
+        """The jobs that are waiting or active now."""
         self.were_busy: dict[str, set[str]] = defaultdict(set)
-        """Those that are so in the store."""
+        """The jobs that are waiting or active in the store."""
         self.with_key: dict[tuple[str, HeldKey], dict[str, JobData]] = defaultdict(dict)
-        """Those that are unfinished and have a deduplication key."""
+        """The jobs that are unfinished and have a deduplication key."""
 
     def put(
         self, key: Key, loaded: JobData | None, before: JobData | None, after: JobData | None

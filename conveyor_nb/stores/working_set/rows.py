@@ -305,7 +305,7 @@ class WorkingSet:
         new, gone = kept(self.changes.jobs), len(kept(self.changes.before))
         oldest = self._ask("surplus", queue_name, state, max(most - len(new), 0))
         left = self._unchanged(oldest)
-        # those that are gone from the newest ones, which were not told of, make room for others
+        # jobs that have left the newest ones without being told of make room for others
         spare = gone - (len(oldest) - len(left))
         return left[: len(left) - spare] + new[: max(len(new) - most, 0)]
 

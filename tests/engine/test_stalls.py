@@ -290,6 +290,25 @@ async def test_how_soon_a_stall_is_found(
     assert (await job.refresh()).returnvalue == "sent"
 
 
+@pytest.mark.parametrize("idle", ["0s", "10 minutes"])
+@pytest.mark.asyncio
+async def test_a_stall_is_found_of_a_job_that_started_while_nothing_was_watched(
+    idle: str, queue: Queue, clock: VirtualClock, start: Start
+) -> None:
+    worker = start(lambda job: "sent")
+    await clock.advance(idle)  # nothing is active, and so nobody looks for stalls any more
+    worker.pause()
+    await clock.advance("1s")
+    for _ in range(2):
+        job = await queue.add("send", attempts=9)
+        await take_and_vanish(queue)
+        await clock.advance("2 minutes")
+
+        assert (await job.refresh()).attempts_made == 1
+        await job.remove()
+        await clock.advance(idle)
+
+
 @pytest.mark.parametrize("options", [{"attempts": 1}, {"attempts": 3, "discard": True}])
 @pytest.mark.asyncio
 async def test_out_of_attempts_a_stalled_job_fails(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from conveyor_nb import MemoryStore, Queue, StoreEvent, VirtualClock, Worker
+from conveyor_nb import Queue, StoreEvent, StoreInterface, VirtualClock, Worker
+from tests.stores import STORES
 
 
 @pytest.fixture
@@ -17,14 +19,29 @@ def clock() -> VirtualClock:
     return VirtualClock()
 
 
+OVER_ALL_STORES = (
+    *("test_adding", "test_batches", "test_closing", "test_cron", "test_current_job"),
+    *("test_deadlocks", "test_observation", "test_retries", "test_schedules", "test_stopping"),
+    "test_waiting",
+)
+"""The modules that run over every store; with ``EVERY_STORE=1`` all do."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "store_kind" in metafunc.fixturenames:
+        is_among = metafunc.module.__name__.rpartition(".")[2] in OVER_ALL_STORES
+        everywhere = is_among or bool(os.environ.get("EVERY_STORE"))
+        metafunc.parametrize("store_kind", list(STORES) if everywhere else ["memory"])
+
+
 @pytest_asyncio.fixture
-async def store(clock: VirtualClock) -> AsyncIterator[MemoryStore]:
-    async with MemoryStore(clock=clock, ids="sequential", seed=7) as store:
+async def store(store_kind: str, clock: VirtualClock) -> AsyncIterator[StoreInterface]:
+    async with STORES[store_kind](clock=clock, ids="sequential", seed=7) as store:
         yield store
 
 
 @pytest.fixture
-def events(store: MemoryStore) -> list[StoreEvent]:
+def events(store: StoreInterface) -> list[StoreEvent]:
     """Every event of the store, as it comes."""
     seen: list[StoreEvent] = []
     store.subscribe(None, seen.append)
@@ -32,13 +49,13 @@ def events(store: MemoryStore) -> list[StoreEvent]:
 
 
 @pytest_asyncio.fixture
-async def queue(store: MemoryStore) -> AsyncIterator[Queue]:
+async def queue(store: StoreInterface) -> AsyncIterator[Queue]:
     async with Queue("emails", store=store) as queue:
         yield queue
 
 
 @pytest_asyncio.fixture
-async def start(store: MemoryStore) -> AsyncIterator[Callable[..., Worker]]:
+async def start(store: StoreInterface) -> AsyncIterator[Callable[..., Worker]]:
     """Makes workers of the queue ``emails``; each is closed after the test, running jobs or not."""
     workers: list[Worker] = []
 

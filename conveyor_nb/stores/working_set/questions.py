@@ -23,7 +23,8 @@ class Question(NamedTuple):
       are held back by their rate limit.
     - ``starts(queue_name, limiter)``: when the latest jobs started, the newest last; as many as
       the limit allows.
-    - ``new_ids(queue_name, most)``: so many ids that no job has or had. It uses none of them up.
+    - ``new_ids(queue_name, most)``: so many ids that no job has or had. It uses none of them up, so
+      unless they are random it is to be seen, at the commit, that nobody else has.
     - ``next_sequence(queue_name)``: the next number of the insertion counter, not used up either.
     """
 

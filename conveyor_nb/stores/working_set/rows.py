@@ -197,11 +197,13 @@ class WorkingSet:
     def _now(
         self, queue_name: str, rows: Sequence[JobData], fits: Callable[[JobData], bool]
     ) -> list[JobData]:
-        """Rows as they are now: those that do not fit any more are left out, new ones are last."""
-        if not self._overlay.touched[queue_name]:
+        """Rows as they are now: without those that do not fit any more, the new ones last."""
+        changed = {(queue_name, one): None for one in self._overlay.touched[queue_name]}
+        if not changed:
             return list(rows)
-        changed = [self.changes.jobs[queue_name, one] for one in self._overlay.touched[queue_name]]
-        return self._unchanged(rows) + [job for job in changed if job is not None and fits(job)]
+        keys = dict.fromkeys(map(key_of, rows)) | changed
+        now = (self.changes.jobs.get(key, self._loaded.get(key)) for key in keys)
+        return [job for job in now if job is not None and fits(job)]
 
     # -- families -----------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar, TypeVarTuple
 
-from conveyor_nb.core.actions import Action
+from conveyor_nb.core.actions import Action, ChangePriority, Complete, UpdateData
 from conveyor_nb.core.fetching import Fetched, FetchOptions
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobData, JobState, Lock, to_state
@@ -19,6 +19,7 @@ from conveyor_nb.core.slicing import Step
 from conveyor_nb.core.steps import changing, looking, many, saving, schedulers, serving
 from conveyor_nb.core.values.checks import check_count, check_flag, check_positions
 from conveyor_nb.core.worker_info import WorkerInfo
+from conveyor_nb.stores.capabilities import refuse_options, refuse_priority
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.stores.working_set.questions import Question
 
@@ -54,13 +55,24 @@ class SteppedStore(StoreInterface):
 
     # -- steps --------------------------------------------------------------------------------
 
+    def refuse_payload(self, value: Any, what: str) -> None:
+        """Raise ``PayloadError`` for what can't be kept, if the store has no ``PYTHON_OBJECTS``."""
+
+    def _refuse(self, *jobs: JobData | JobScheduler) -> None:
+        for job in jobs:
+            refuse_options(self.capabilities, job.opts)
+            self.refuse_payload(job.data, "data")
+
     async def save_job(self, job: JobData) -> JobData:
+        self._refuse(job)
         return await self._take(saving.save, job, about=[job])
 
     async def save_bulk(self, jobs: Sequence[JobData]) -> list[JobData]:
+        self._refuse(*jobs)
         return await self._take_long(saving.save_bulk, jobs, about=jobs)
 
     async def save_flow(self, jobs: Sequence[JobData]) -> list[JobData]:
+        self._refuse(*jobs)
         return await self._take_long(saving.save_flow, jobs, about=jobs)
 
     async def fetch_jobs(
@@ -92,6 +104,13 @@ class SteppedStore(StoreInterface):
     async def apply(
         self, queue_name: str, job_id: str, action: Action, *, lock: Lock | None = None
     ) -> JobData:
+        match action:
+            case ChangePriority(priority):
+                refuse_priority(self.capabilities, priority)
+            case UpdateData(data):
+                self.refuse_payload(data, "data")
+            case Complete(returnvalue):
+                self.refuse_payload(returnvalue, "the job's result")
         return await self._take(changing.apply, queue_name, job_id, action, lock)
 
     async def renew_locks(
@@ -109,6 +128,10 @@ class SteppedStore(StoreInterface):
         *,
         expected_state: JobState | str | None = None,
     ) -> JobData:
+        if isinstance(changes, Mapping):
+            self.refuse_payload(changes.get("data"), "data")
+            if isinstance(priority := changes.get("priority"), float):
+                refuse_priority(self.capabilities, priority)
         return await self._take(changing.update, queue_name, job_id, changes, expected_state)
 
     async def remove_job(self, queue_name: str, job_id: str) -> bool:
@@ -121,6 +144,7 @@ class SteppedStore(StoreInterface):
         return await self._take(changing.tell_of_child, queue_name, child_id, JobState.FAILED)
 
     async def upsert_job_scheduler(self, scheduler: JobScheduler) -> JobScheduler:
+        self._refuse(scheduler)
         return looking.scheduler_out(await self._take(schedulers.save_scheduler, scheduler))
 
     async def pause_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:

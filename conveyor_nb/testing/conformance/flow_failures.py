@@ -528,7 +528,7 @@ class FlowFailureTests(StoreTests):
         self, store: StoreInterface
     ) -> None:
         middle = family(new_job("m"), child("a", remove_on_fail=True))
-        await store.save_flow(family(new_job("r", queue="reports"), child("c"), middle))
+        await store.save_flow(family(new_job("r", queue="reports"), middle, child("c")))
         first, second = await fetch(store), await fetch(store)
         await fail(store, first)
         await fail(store, second)

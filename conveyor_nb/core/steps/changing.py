@@ -59,7 +59,7 @@ def _require_key(rows: Rows, job: JobData, now: datetime) -> None:
     """Raise ``RetryRefusedError`` if another job holds the deduplication key of this one."""
     key = held_key(job)
     holder = None if key is None else holder_of(rows, job.queue_name, key, now)
-    if holder is not None and holder.id != job.id:
+    if holder is not None:  # it is unfinished, so another one
         raise RetryRefusedError(
             job.id,
             f"job {shown(holder.id)} has its deduplication key and is {holder.state!s}",

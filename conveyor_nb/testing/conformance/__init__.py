@@ -9,7 +9,22 @@ In a test file of yours, with pytest and pytest-asyncio::
             return MyStore(clock=clock, metrics=metrics)
 
 Each test gets a store of its own on a ``VirtualClock``, and works on the store alone: there is
-no worker, so what fails is the store.
+no worker, so what fails is the store. A store that can't do something declares it, see
+``StoreInterface.capabilities``, and is asked to say so at the call. Events may come a little after
+the call that made them, in order.
+
+One test can be looked at by hand:
+
+>>> import asyncio
+>>> from conveyor_nb import MemoryStore, VirtualClock
+>>> class TestMyStore(StoreConformance):
+...     def make_store(self, clock, metrics=False):
+...         return MemoryStore(clock=clock, metrics=metrics)
+>>> async def main():
+...     tests = TestMyStore()
+...     async with tests.make_store(VirtualClock()) as store:
+...         await tests.test_no_job_is_served_twice(store)
+>>> asyncio.run(main())
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from functools import partial
 from typing import Any
@@ -12,12 +13,12 @@ import pytest
 
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.freezing import thaw
-from conveyor_nb.core.model import ALL_NAMES, EventType, StoreEvent
+from conveyor_nb.core.model import ALL_NAMES, EventType, JobState, StoreEvent
 from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import EventLog, all_told, capture_events
-from conveyor_nb.testing.steps import QUEUE, add, add_all, complete, ids_in, new_job, take
+from conveyor_nb.testing.steps import QUEUE, add, add_all, complete, ids_in, new_job, state_of, take
 
 __all__ = ["SubscribingTests"]
 
@@ -121,6 +122,19 @@ class SubscribingTests(StoreTests):
         await store.save_bulk([new_job("a"), new_job("b")])
         await all_told(store)
         assert called == [(1, "a"), (2, "a"), (1, "b"), (2, "b")]
+
+    async def test_what_an_event_tells_of_can_be_seen_by_then(self, store: StoreInterface) -> None:
+        looks: list[asyncio.Task[JobState | None]] = []
+
+        def look(event: StoreEvent) -> None:
+            assert event.job_id is not None
+            looks.append(asyncio.ensure_future(state_of(store, event.job_id)))
+
+        for job_id in "abc":
+            store.subscribe(QUEUE, look, job_id=job_id)
+            await add(store, job_id)
+            await all_told(store)
+        assert await asyncio.gather(*looks) == [JobState.WAITING] * 3
 
     # -- until when ---------------------------------------------------------------------------
 

@@ -2,5 +2,6 @@
 
 Only this room imports IPython, ipywidgets, anywidget or pandas, so that the engine runs where there
 is none. It may import all that is below it; nothing below imports it: ``display`` is handed its
-``renderers``. The live panel, the magics and the kernel around us have rooms of their own.
+``renderers``. The live panel, the pictures, the magics and the kernel around us have rooms
+of their own.
 """

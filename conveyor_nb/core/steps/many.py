@@ -6,7 +6,7 @@ as it is by its turn.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from operator import attrgetter
 
@@ -48,7 +48,8 @@ def promote_due(rows: Rows, queue_name: str, now: datetime) -> Step[int]:
 
 def promote_jobs(rows: Rows, queue_name: str, now: datetime) -> Step[int]:
     """Make all delayed jobs wait; returns how many."""
-    return _apply_to_all(rows, rows.listed(queue_name, JobState.DELAYED), Promote(), now)
+    delayed = _ids(rows.listed(queue_name, JobState.DELAYED))
+    return _apply_to_all(rows, queue_name, delayed, Promote(), now)
 
 
 def retry_jobs(rows: Rows, queue_name: str, state: JobState | str, now: datetime) -> Step[int]:
@@ -56,18 +57,25 @@ def retry_jobs(rows: Rows, queue_name: str, state: JobState | str, now: datetime
     settled = to_state(state)
     if settled not in lifecycle.SETTLED:
         raise ValueError(f"retry_jobs takes 'failed' or 'completed', not {shown(state)}")
-    return _apply_to_all(rows, rows.listed(queue_name, settled), Retry(), now)
+    return _apply_to_all(rows, queue_name, _ids(rows.listed(queue_name, settled)), Retry(), now)
 
 
-def _apply_to_all(rows: Rows, jobs: Sequence[JobData], action: Action, now: datetime) -> Step[int]:
+def _ids(jobs: Iterable[JobData]) -> list[str]:
+    """What a long step goes by: rows that it held on to would all be let go in its last turn."""
+    return [job.id for job in jobs]
+
+
+def _apply_to_all(
+    rows: Rows, queue_name: str, ids: Sequence[str], action: Action, now: datetime
+) -> Step[int]:
     """Apply an action to jobs; returns to how many.
 
     One that can't be retried is left as it is, and an event ``queue:error`` says why.
     """
     changed = 0
-    for some in sliced(jobs):
-        for listed in some:
-            job = find(rows, listed.queue_name, listed.id)
+    for some in sliced(ids):
+        for job_id in some:
+            job = find(rows, queue_name, job_id)
             try:
                 commit(rows, job, decide(rows, job, action, None, now), now)
             except RetryRefusedError as error:
@@ -112,21 +120,23 @@ def clean(
     wanted = to_state(state)
     if wanted in (None, JobState.ACTIVE):
         raise ValueError(f"clean takes any state but active, not {shown(state)}")
-    since = now - to_delta(grace, what="grace")
-    jobs = rows.listed(queue_name, wanted, since=since)
+    spared = to_delta(grace, what="grace")
+    # without a grace there is no need to look when each of them settled: it was before now
+    jobs = rows.listed(queue_name, wanted, since=now - spared if spared else None)
     if wanted is JobState.WAITING_CHILDREN:  # parents before their children, as in drain
         jobs = sorted(jobs, key=attrgetter("sequence"))
-    return _remove_all(rows, jobs, now, state=wanted)
+    return _remove_all(rows, queue_name, _ids(jobs), now, state=wanted)
 
 
 def drain(rows: Rows, queue_name: str, now: datetime) -> Step[int]:
     """Remove all that waits: for its turn, its time or its children; returns how many."""
     # parents before their children, which then are jobs of their own and tell nobody
     parents = rows.listed(queue_name, JobState.WAITING_CHILDREN)
-    jobs = sorted(parents, key=attrgetter("sequence"))
-    jobs += rows.listed(queue_name, JobState.WAITING)
-    jobs += rows.listed(queue_name, JobState.DELAYED)
-    removed = yield from _remove_all(rows, jobs, now)
+    ids = _ids(sorted(parents, key=attrgetter("sequence")))
+    del parents
+    ids += _ids(rows.listed(queue_name, JobState.WAITING))
+    ids += _ids(rows.listed(queue_name, JobState.DELAYED))
+    removed = yield from _remove_all(rows, queue_name, ids, now)
     note(rows, EventType.DRAINED, queue_name, None, now)
     return removed
 
@@ -138,7 +148,7 @@ def obliterate(rows: Rows, queue_name: str, *, force: bool, now: datetime) -> St
         raise InvalidJobStateError(job.id, job.state, sorted(set(JobState) - {job.state}))
     for scheduler in rows.schedulers(queue_name):
         rows.remove_scheduler(scheduler)
-    removed = yield from _remove_all(rows, rows.listed(queue_name), now)
+    removed = yield from _remove_all(rows, queue_name, _ids(rows.listed(queue_name)), now)
     for name in sorted(rows.paused_names(queue_name)):
         note(rows, EventType.RESUMED, queue_name, None, now, job_name=name)
     rows.forget_queue(queue_name)
@@ -146,17 +156,22 @@ def obliterate(rows: Rows, queue_name: str, *, force: bool, now: datetime) -> St
 
 
 def _remove_all(
-    rows: Rows, jobs: Sequence[JobData], now: datetime, *, state: JobState | None = None
+    rows: Rows,
+    queue_name: str,
+    ids: Sequence[str],
+    now: datetime,
+    *,
+    state: JobState | None = None,
 ) -> Step[int]:
     """Remove jobs; returns how many. An unsettled child counts as failed for its parent.
 
     Those that are gone by their turn, or no longer in ``state``, are left out.
     """
     count = 0
-    for some in sliced(jobs):
+    for some in sliced(ids):
         to_follow: list[Removed] = []
-        for listed in some:
-            job = rows.job(listed.queue_name, listed.id)
+        for job_id in some:
+            job = rows.job(queue_name, job_id)
             if job is not None and state in (None, job.state):
                 removed = remove(rows, job, now)
                 count += 1

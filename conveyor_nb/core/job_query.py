@@ -34,6 +34,10 @@ class JobQuery(Struct, frozen=True, kw_only=True):
         name_part: what stands somewhere in the job name, in lower case.
         fields: what the payload has, which is a mapping.
         is_parent: it has children.
+        anywhere: what stands somewhere in the id, the job name or the payload, in lower case.
+        group_id: the group.
+        flow: the job with this id, and the children that it has in this queue.
+        scheduler_id: the scheduler that added it.
     """
 
     states: Collection[JobState] | None = None
@@ -44,6 +48,10 @@ class JobQuery(Struct, frozen=True, kw_only=True):
     name_part: str | None = None
     fields: Mapping[str, Any] | None = None
     is_parent: bool = False
+    anywhere: str | None = None
+    group_id: str | None = None
+    flow: str | None = None
+    scheduler_id: str | None = None
 
     @classmethod
     def of(
@@ -89,6 +97,10 @@ class JobQuery(Struct, frozen=True, kw_only=True):
             and (not self.is_parent or bool(job.children_ids))
             and (self.text is None or _contains(job, self.text))
             and (self.fields is None or _has(peek(job, "data"), self.fields))
+            and self.group_id in (None, job.group_id)
+            and self.scheduler_id in (None, job.scheduler_id)
+            and (self.flow is None or self.flow in (job.id, job.parent_id))
+            and (self.anywhere is None or _says(job, self.anywhere))
         )
 
 
@@ -107,6 +119,10 @@ def page_of(
 
 def _instant(value: datetime | None, what: str) -> datetime | None:
     return None if value is None else to_instant(value, what=what)
+
+
+def _says(job: JobData, needle: str) -> bool:
+    return needle in job.id.casefold() or needle in job.name.casefold() or _contains(job, needle)
 
 
 def _contains(job: JobData, needle: str) -> bool:

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { LABELS, SHAPES, capital } from "conveyor/elements.js";
+import { pageOf, pageText } from "conveyor/pager.js";
 import { span, storeClock } from "conveyor/time.js";
 
 test("a duration takes a few characters, whatever its size", () => {
@@ -33,4 +34,11 @@ test("each state has a word and a shape of its own", () => {
   const states = Object.keys(LABELS).filter(Boolean);
   assert.equal(new Set(states.map((state) => SHAPES[state])).size, states.length);
   assert.equal(capital("retry"), "Retry");
+});
+
+test("a page is told by its rows, and found by its number", () => {
+  assert.equal(pageText(10, 10, 1_240), "11–20 of 1,240");
+  assert.equal(pageText(0, 3, 3, true), "1–3 of 3 found");
+  assert.equal(pageText(0, 0, 0), "");
+  assert.deepEqual(["1", " 3 ", "99", "-2", "", "x"].map((text) => pageOf(text, 5)), [0, 2, 4, 0, null, null]);
 });

@@ -26,6 +26,7 @@ __all__ = [
     "many_lines",
     "one_line",
     "shorten",
+    "shorten_middle",
     "shown",
     "shown_fields",
     "shown_list",
@@ -120,6 +121,16 @@ def shorten(text: str, limit: int) -> str:
     'abc…'
     """
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def shorten_middle(text: str, limit: int) -> str:
+    """The same with the middle left out: of ids that begin alike, the end is what tells them apart.
+
+    >>> shorten_middle("emails-000000000042", 10)
+    'ema…000042'
+    """
+    kept = (limit - 1) // 3
+    return text if len(text) <= limit else f"{text[:kept]}…{text[kept + 1 - limit :]}"
 
 
 def one_line(value: object, limit: int = 200) -> str:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from conveyor_nb.core.model import JobData, JobState, to_state
-from conveyor_nb.core.values.text import shorten
+from msgspec.structs import replace
+
+from conveyor_nb.core.model import JobData, JobPage, JobState, to_state
+from conveyor_nb.core.values.text import shorten_middle
+from conveyor_nb.notebook.happening import what_happens
 from conveyor_nb.notebook.job_words import instant_of, outcome, tries
+from conveyor_nb.notebook.panel.job_choice import Choice, Search
+from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
 from conveyor_nb.queue import Queue
 
@@ -17,16 +22,24 @@ PAGE_SIZE = 10
 _IN_ORDER = frozenset({JobState.WAITING, JobState.DELAYED, JobState.WAITING_CHILDREN})
 """States whose jobs are shown in the order in which their turn comes; others: newest first."""
 
+_SHORT_ID = 13
+_MOST_KNOWN = 20
+_LONGEST_KNOWN = 60
+
 
 class JobsView(View):
-    """Which page of which state's jobs a panel shows."""
+    """Which page of which jobs a panel shows."""
 
     part: ClassVar[str] = "jobs"
 
     def __init__(self, queue: Queue, *, read_only: bool = False) -> None:
         super().__init__(queue, read_only=read_only)
-        self.state: JobState | None = None
+        self.choice = Choice()
         self.page = 0
+        self._search = Search(queue)
+        self._known: dict[str, dict[str, None]] = {
+            what: {} for what in ("name", "group", "flow", "schedule")
+        }
 
     def show(self, state: str) -> None:
         """Show the jobs in a state, or all if it is empty, from the first page on.
@@ -34,40 +47,94 @@ class JobsView(View):
         Raises:
             ValueError: there is no such state.
         """
-        self.state = to_state(state or None)
-        self.page = 0
+        self._choose(replace(self.choice, state=to_state(state or None)))
+
+    def filter(self, message: Message) -> None:
+        """Show only what a person looks for, from the first page on."""
+        self._choose(
+            Choice(
+                state=self.choice.state,
+                text=message.text.strip(),
+                name=message.name,
+                group=message.group,
+                flow=message.flow,
+                schedule=message.schedule,
+                sort=self.choice.sort,
+            )
+        )
+
+    def sort(self, by: str) -> None:
+        """Sort the table, or show it as it happens if ``by`` is empty.
+
+        Raises:
+            ValueError: it can't be sorted so.
+        """
+        self._choose(replace(self.choice, sort=by))
 
     def turn_to(self, page: int) -> None:
         """Show another page, counted from 0; past the last one, the last."""
         self.page = max(0, page)
 
+    def _choose(self, choice: Choice) -> None:
+        self.choice = choice
+        self.page = 0
+        self._search.forget()
+
     def asks(self) -> Mapping[str, Action]:
         return {
             "show": plainly(lambda message: self.show(message.state)),
             "page": plainly(lambda message: self.turn_to(message.page)),
+            "filter": plainly(self.filter),
+            "sort": plainly(lambda message: self.sort(message.sort)),
         }
 
+    @property
+    def again(self) -> float | None:
+        return self._search.again if self.choice.is_searched else None
+
     async def read(self, glance: Glance) -> dict[str, Any]:
-        """The page as the front end draws it; never more than a page is asked of the store."""
-        total = glance.total if self.state is None else glance.counts[self.state]
-        pages = max(1, -(-total // PAGE_SIZE))
-        self.page = min(self.page, pages - 1)
-        first = self.page * PAGE_SIZE
-        jobs = await self.queue.store.list_jobs(
-            self.queue.name,
-            self.state,
-            first,
-            first + PAGE_SIZE,
-            newest_first=self.state not in _IN_ORDER,
-        )
+        """The page as the front end draws it; without a search, no more is read than a page."""
+        found = await self._read_page(glance)
+        pages = max(1, -(-found.total // PAGE_SIZE))
+        if self.page >= pages:
+            self.page = pages - 1
+            found = await self._read_page(glance)
+        for job in found.jobs:
+            self._learn(job)
         return {
-            "state": str(self.state or ""),
+            "state": str(self.choice.state or ""),
+            "sort": self.choice.sort,
+            "filter": {what: getattr(self.choice, what) for what in ("text", *self._known)},
+            "known": {what: list(values) for what, values in self._known.items()},
             "page": self.page,
             "pages": pages,
-            "total": total,
-            "first": first,
-            "rows": [job_row(job) for job in jobs],
+            "total": found.total,
+            "first": self.page * PAGE_SIZE,
+            "rows": [job_row(job) for job in found.jobs],
         }
+
+    async def _read_page(self, glance: Glance) -> JobPage:
+        choice, store, name = self.choice, self.queue.store, self.queue.name
+        first = self.page * PAGE_SIZE
+        if choice.is_searched:
+            return await self._search.page(choice, first, PAGE_SIZE)
+        if choice.state is None:
+            jobs = await what_happens(store, name, glance.counts, first, PAGE_SIZE)
+            return JobPage(jobs, glance.total)
+        newest_first = choice.state not in _IN_ORDER
+        jobs = await store.list_jobs(
+            name, choice.state, first, first + PAGE_SIZE, newest_first=newest_first
+        )
+        return JobPage(jobs, glance.counts[choice.state])
+
+    def _learn(self, job: JobData) -> None:
+        """Keep what there is to filter by, as far as it was seen: the newest few of each."""
+        values = (job.name, job.group_id, job.parent_id, job.scheduler_id)
+        for known, value in zip(self._known.values(), values, strict=True):
+            if value and value not in known and len(value) <= _LONGEST_KNOWN:
+                known[value] = None
+                if len(known) > _MOST_KNOWN:
+                    del known[next(iter(known))]
 
 
 def job_row(job: JobData) -> dict[str, Any]:
@@ -75,7 +142,7 @@ def job_row(job: JobData) -> dict[str, Any]:
     at, word = instant_of(job)
     return {
         "id": job.id,
-        "short_id": shorten(job.id, 13) if len(job.id) > 20 else job.id,
+        "short_id": shorten_middle(job.id, _SHORT_ID),
         "name": job.name,
         "state": str(job.state),
         "progress": _progress(job),

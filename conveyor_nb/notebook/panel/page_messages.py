@@ -17,6 +17,7 @@ __all__ = ["Message", "read_message"]
 
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Name = Annotated[str, Meta(max_length=255)]
+Text = Annotated[str, Meta(max_length=500)]
 Token = Annotated[str, Meta(max_length=64, pattern=r"\A[!-~]*\Z")]
 
 
@@ -32,6 +33,9 @@ class Message(Struct, frozen=True):
         state: of which state, all if it is empty; likewise ``type``, of events.
         id: of which job; likewise ``worker``, by its name.
         tab: which tab is to be shown; likewise ``queue``, all if it is empty.
+        text: what stands in the jobs that are looked for; likewise their ``name``, ``group``,
+            ``flow`` (its parent's id) and ``schedule``, each any if it is empty.
+        sort: by what the table is sorted.
         narrow: whether the page has little room from left to right.
     """
 
@@ -46,6 +50,12 @@ class Message(Struct, frozen=True):
     worker: Name = ""
     tab: Name = ""
     queue: Name = ""
+    text: Text = ""
+    name: Name = ""
+    group: Name = ""
+    flow: Name = ""
+    schedule: Name = ""
+    sort: Name = ""
     narrow: bool = False
 
 

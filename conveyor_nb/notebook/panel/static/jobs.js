@@ -1,27 +1,39 @@
 // The table of jobs, page by page.
 
 import { LABELS, h, icon, memo, reconcile, setText } from "./elements.js";
+import { makeFilters } from "./filters.js";
+import { makePager } from "./pager.js";
 
-const column = (name, kind) => h("span", { role: "columnheader", class: `cv-${kind}` }, name);
-const grouped = (count) => count.toLocaleString("en");
+const column = (name, kind, inner = name) =>
+  h("span", { role: "columnheader", class: `cv-${kind}` }, inner);
 
 /** @param {import("./panel.js").Page} page */
 export function makeJobs(page) {
   const rows = h("div", { role: "rowgroup", class: "cv-rows", "data-testid": "cv-jobs" });
   const empty = h("p", { class: "cv-empty", "data-testid": "cv-empty" });
-  const pageText = h("span", { class: "cv-page", "data-testid": "cv-page" });
+  const sheet = h("div", { class: "cv-sheet" }, rows, empty);
   const bulk = h("span", { class: "cv-bulk" });
-  const turn = (step, label, name) => h("button", {
-    type: "button", class: "cv-button", "aria-label": name, "data-testid": `cv-${label}`,
-    onclick: (event) => page.link.send(
-      { do: "page", page: page.part("jobs").page + step }, { button: event.currentTarget }),
-  }, step < 0 ? "‹" : "›");
-  const [previous, next] = [turn(-1, "prev", "Previous page"), turn(1, "next", "Next page")];
+  const filters = makeFilters(page);
+  const pager = makePager(page);
+
+  // a click sorts by it, another one turns the order round, a third goes back to what happens
+  const sorted = Object.entries({ name: "Job", tries: "Tries", when: "When" }).map(([by, label]) => {
+    const button = h("button", {
+      type: "button", class: "cv-sort", "data-testid": `cv-sort-${by}`,
+      onclick: () => {
+        const { sort } = page.part("jobs");
+        page.link.send({ do: "sort", sort: { [by]: `-${by}`, [`-${by}`]: "" }[sort] ?? by }, { button });
+      },
+    }, label);
+    return { by, label, button, head: column(label, { name: "job" }[by] ?? by, button) };
+  });
+  const [job, tries, when] = sorted.map((one) => one.head);
   const table = h("section", { class: "cv-jobs", role: "table", "aria-label": "Jobs" },
     h("div", { role: "rowgroup" }, h("div", { role: "row", class: "cv-row cv-columns" },
-      column("State", "state"), column("Job", "job"), column("Progress", "progress"),
-      column("Tries", "tries"), column("When", "when"), column("Result", "result"))),
-    rows);
+      column("State", "state"), job, column("Progress", "progress"),
+      tries, when, column("Result", "result"))),
+    sheet);
+  let highest = 0;
 
   rows.addEventListener("click", (event) => {
     const row = event.target.closest(".cv-row");
@@ -59,20 +71,32 @@ export function makeJobs(page) {
     result.title = job.text;
   }
 
+  function drawColumns(sort) {
+    for (const { by, label, button, head } of sorted) {
+      const way = { [by]: "ascending", [`-${by}`]: "descending" }[sort];
+      if (way) head.setAttribute("aria-sort", way);
+      else head.removeAttribute("aria-sort");
+      setText(button, way ? `${label} ${way === "ascending" ? "↑" : "↓"}` : label);
+    }
+  }
+
   return {
-    nodes: [table, empty,
-      h("div", { class: "cv-pager" }, bulk, h("span", { class: "cv-gap" }), pageText, previous, next)],
+    nodes: [h("div", { class: "cv-tools" }, ...filters.nodes), filters.row, table,
+      h("div", { class: "cv-pager" }, bulk, h("span", { class: "cv-gap" }), ...pager.nodes)],
     draw() {
-      const { rows: jobs, state, total, first, page: at, pages } = page.part("jobs");
+      const { rows: jobs, state, total, sort, filter } = page.part("jobs");
       reconcile(rows, jobs, (job) => job.id, makeRow, drawRow);
       table.classList.toggle("cv-plain", jobs.every((job) => job.progress === null));
+      highest = Math.max(highest, jobs.length);
+      sheet.style.setProperty("--cv-rows", String(highest)); // it never shrinks: nothing jumps
       empty.hidden = jobs.length > 0;
-      setText(empty, state ? `No ${LABELS[state].toLowerCase()} jobs.`
-        : "No jobs yet. Add one with  await queue.add(\"name\", {...})");
-      setText(pageText,
-        total ? `${grouped(first + 1)}–${grouped(first + jobs.length)} of ${grouped(total)}` : "");
-      previous.disabled = page.link.isDead() || at === 0;
-      next.disabled = page.link.isDead() || at >= pages - 1;
+      const isSearch = Object.values(filter).some(Boolean);
+      setText(empty, isSearch ? "No job fits what is looked for."
+        : state ? `No ${LABELS[state].toLowerCase()} jobs.`
+          : "No jobs yet. Add one with  await queue.add(\"name\", {...})");
+      drawColumns(sort);
+      filters.draw();
+      pager.draw();
       memo(bulk, total ? state : "", (shown) => [
         shown === "failed" && page.link.act("Retry all failed", { do: "retry_failed" }),
         shown === "delayed" && page.link.act("Run all now", { do: "promote_delayed" })]);

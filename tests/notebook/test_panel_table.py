@@ -1,0 +1,227 @@
+"""The table of a queue's panel: what it shows, in which order, and what is done with many jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from conveyor_nb import (
+    FlowJob,
+    FlowProducer,
+    Group,
+    Job,
+    JobData,
+    MemoryStore,
+    Queue,
+    Repeat,
+    VirtualClock,
+    Worker,
+)
+from conveyor_nb.notebook.happening import what_happens
+from conveyor_nb.notebook.panel import job_choice
+from conveyor_nb.notebook.panel.job_choice import Choice, Search
+from conveyor_nb.notebook.panel.page_messages import read_message
+from conveyor_nb.notebook.panel.queue_view import QueueView
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.fixture
+def queue() -> Queue:
+    store = MemoryStore(clock=VirtualClock(), ids="sequential", seed=1)
+    return Queue("emails", store=store)
+
+
+@pytest.fixture
+def view(queue: Queue) -> QueueView:
+    return QueueView(queue)
+
+
+async def table(view: QueueView) -> dict[str, Any]:
+    """What the table is sent."""
+    jobs: dict[str, Any] = (await view.read())["jobs"]
+    return jobs
+
+
+async def numbers(view: QueueView) -> list[int]:
+    """The jobs that are shown, by the numbers in their ids."""
+    return [int(row["id"].split("-")[1]) for row in (await table(view))["rows"]]
+
+
+def advance(queue: Queue, duration: str) -> Any:
+    clock = queue.store.clock
+    assert isinstance(clock, VirtualClock)
+    return clock.advance(duration)
+
+
+async def run_some(queue: Queue, jobs: int) -> None:
+    """Run the next jobs, one each second; those named ``bad`` fail."""
+
+    async def send(job: Job) -> None:
+        await job.sleep(1)
+        if job.name == "bad":
+            raise ConnectionError("no answer")
+
+    async with Worker(queue.name, send, store=queue.store):
+        await advance(queue, f"{jobs}s")
+
+
+# -- the order ------------------------------------------------------------------------------
+
+
+async def test_all_shows_what_happens(queue: Queue, view: QueueView) -> None:
+    await queue.add_bulk({"name": "send"} for _ in range(20))
+    await queue.add("send", delay="1h")
+    await run_some(queue, 6)
+    await queue.store.fetch_jobs("emails", "w", 30)
+    assert await numbers(view) == [7, 6, 5, 4, 8, 9, 10, 11, 12, 13], "active, settled, next"
+    await view.do("page", page=1)
+    assert await numbers(view) == [14, 15, 16, 17, 18, 19, 20, 21, 3, 2], (
+        "due later, settled before"
+    )
+    await view.do("page", page=99)  # past the last page is the last page
+    assert await numbers(view) == [1]
+    assert (await table(view))["pages"] == 3
+
+
+async def test_all_shows_what_settled_last_if_there_is_nothing_else(
+    queue: Queue, view: QueueView
+) -> None:
+    await queue.add_bulk({"name": "bad" if n % 3 == 1 else "send"} for n in range(60))
+    await run_some(queue, 60)
+    assert await numbers(view) == [60, 59, 58, 57, 56, 55, 54, 53, 52, 51]
+    shown = []
+    for page in range(6):
+        await view.do("page", page=page)
+        shown += await numbers(view)
+    assert shown == list(range(60, 0, -1)), "completed and failed ones as one list, each once"
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2, 7])
+async def test_each_job_is_on_one_page(queue: Queue, bad: int) -> None:
+    await queue.add_bulk({"name": "bad" if bad and n % bad == 0 else "send"} for n in range(80))
+    await queue.add_bulk({"name": "later", "delay": n + 3_600} for n in range(5))
+    await run_some(queue, 65)
+    store, counts = queue.store, await queue.store.get_job_counts("emails")
+    found: list[JobData] = []
+    for start in range(0, 100, 10):
+        found += await what_happens(store, "emails", counts, start, 10)
+    assert sorted(job.sequence for job in found) == sorted(
+        job.sequence for job in await store.list_jobs("emails")
+    )
+
+
+async def test_what_comes_next_goes_by_turns_and_pauses(queue: Queue, view: QueueView) -> None:
+    for number in range(6):
+        await queue.add("send" if number else "held", group=Group("a" if number < 4 else "b"))
+    await queue.pause("held")
+    assert await numbers(view) == [2, 5, 3, 6, 4, 1], "what may not start comes last"
+    await queue.pause()
+    assert len(await numbers(view)) == 6
+
+
+async def test_waiting_jobs_stand_in_order_of_service(queue: Queue, view: QueueView) -> None:
+    await queue.add_bulk({"name": "send"} for _ in range(25))
+    await view.do("show", state="waiting")
+    assert await numbers(view) == list(range(1, 11))
+    await view.do("show", state="failed")
+    shown = await table(view)
+    assert (shown["rows"], shown["pages"], shown["total"]) == ([], 1, 0)
+
+
+async def test_ids_are_cut_in_the_middle(queue: Queue, view: QueueView) -> None:
+    await queue.add("send", job_id="customer-order-2026-000000000042")
+    [row] = (await table(view))["rows"]
+    assert row["short_id"] == "cust…00000042"
+
+
+# -- search, filters, sort ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({"text": "ADA"}, [3, 1]),
+        ({"text": "emails-2"}, [2]),
+        ({"text": "bounce"}, [3]),
+        ({"name": "send"}, [2, 1]),
+        ({"name": "sen"}, []),
+        ({"group": "gold"}, [2]),
+        ({"text": "ada", "name": "send"}, [1]),
+    ],
+)
+async def test_jobs_are_looked_for(
+    queue: Queue, view: QueueView, wanted: dict[str, str], found: list[int]
+) -> None:
+    await queue.add("send", {"to": ["Ada@example.org"]})
+    await queue.add("send", {"to": "bob"}, group=Group("gold"))
+    await queue.add("bounce", {"of": "ada"})
+    await view.do("filter", **wanted)
+    assert await numbers(view) == found
+    assert (await table(view))["total"] == len(found)
+    await view.do("show", state="completed")
+    assert await numbers(view) == []
+    await view.do("show", state="")
+    await view.do("filter")
+    assert await numbers(view) == [1, 2, 3]
+
+
+async def test_a_flow_and_a_schedule_are_looked_for(queue: Queue, view: QueueView) -> None:
+    children = [FlowJob("child", "emails"), FlowJob("child", "emails")]
+    flow = await FlowProducer(store=queue.store).add(FlowJob("parent", "emails", children=children))
+    await queue.upsert_job_scheduler("ticks", Repeat(every="1m"), "tick")
+    shown = await table(view)
+    assert shown["known"]["flow"] == [flow.job.id]
+    assert shown["known"]["schedule"] == ["ticks"]
+    await view.do("filter", flow=flow.job.id)
+    assert [row["name"] for row in (await table(view))["rows"]] == ["child", "child", "parent"]
+    await view.do("filter", schedule="ticks")
+    assert [row["name"] for row in (await table(view))["rows"]] == ["tick"]
+
+
+async def test_the_table_is_sorted(queue: Queue, view: QueueView) -> None:
+    await queue.add_bulk({"name": f"job {n * 7 % 600:03}"} for n in range(600))
+    await view.do("sort", sort="name")
+    assert [row["name"] for row in (await table(view))["rows"]] == [
+        f"job {n:03}" for n in range(10)
+    ]
+    await view.do("sort", sort="-name")
+    await view.do("page", page=59)
+    assert [row["name"] for row in (await table(view))["rows"]][-1] == "job 000"
+    with pytest.raises(ValueError, match="a table is sorted by one of"):
+        await view.do("sort", sort="colour")
+
+
+async def test_a_large_queue_is_not_searched_for_each_frame(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = VirtualClock()
+    monkeypatch.setattr(job_choice, "REAL_TIME", clock)
+    search, searches = Search(queue), 0
+    find_jobs = type(queue.store).find_jobs
+
+    async def slowly(store: MemoryStore, *args: Any, **more: Any) -> Any:
+        nonlocal searches
+        searches += 1
+        await clock.advance("0.1s")
+        return await find_jobs(store, *args, **more)
+
+    monkeypatch.setattr(type(queue.store), "find_jobs", slowly)
+    choice = Choice(text="ada")
+    for _ in range(3):
+        await search.page(choice, 0, 10)
+    assert searches == 1
+    assert search.again == pytest.approx(0.9)
+    await search.page(Choice(text="adam"), 0, 10)
+    assert searches == 2, "what is typed is looked for at once"
+    await clock.advance("1s")
+    await search.page(Choice(text="adam"), 0, 10)
+    assert (searches, search.again) == (3, None)
+
+
+async def test_what_a_page_looks_for_is_bounded() -> None:
+    assert read_message({"do": "filter", "text": "x" * 500}).text
+    for field, length in (("text", 501), ("name", 256), ("flow", 256)):
+        with pytest.raises(ValueError, match="not a message of a page"):
+            read_message({"do": "filter", field: "x" * length})

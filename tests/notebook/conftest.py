@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -123,9 +125,15 @@ class Kernel:
 
 @contextlib.contextmanager
 def running_kernel(log: Path) -> Iterator[Kernel]:
-    """Start a kernel of this Python, and end it; what it writes to its terminal goes to a file."""
-    manager = KernelManager(kernel_name="python3")
-    with log.open("wb") as output:
+    """Start a kernel of this Python, and end it; what it writes to its terminal goes to a file.
+
+    Where there are sockets with names it has no ports: of those that are free when they are chosen,
+    another kernel that starts may take one.
+    """
+    with log.open("wb") as output, tempfile.TemporaryDirectory() as sockets:
+        manager = KernelManager(kernel_name="python3")
+        if sys.platform != "win32":
+            manager.transport, manager.ip = "ipc", f"{sockets}/kernel"
         manager.start_kernel(cwd=log.parent, stdout=output, stderr=output)
         client = manager.client()
         client.start_channels()

@@ -6,10 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
@@ -18,8 +16,7 @@ from nbformat import v4
 from conveyor_nb.cli import main
 
 if TYPE_CHECKING:
-    from ..conftest import CasesOf, StartChild
-    from .conftest import Together
+    from ..conftest import StartChild
 
 COMMAND = [sys.executable, "-m", "conveyor_nb", "demo"]
 
@@ -39,24 +36,9 @@ def run_demo_here(*arguments: str | Path) -> int:
     return main(["demo", *map(str, arguments)])
 
 
-class Summed(NamedTuple):
-    """A demo that has ended: what it was run on, and what came of it."""
-
-    notebook: Path
-    page: Path
-    result: subprocess.CompletedProcess[str]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def summing_up(
-    cases_of: CasesOf, case_pool: ThreadPoolExecutor, tmp_path_factory: pytest.TempPathFactory
-) -> Future[Summed] | None:
-    """The demo that the last test looks at, if it is to run: it goes on beside the other tests."""
-    if not cases_of(test_it_sums_up_the_jobs_and_writes_the_page):
-        return None
-    folder = tmp_path_factory.mktemp("summed")
+def test_it_sums_up_the_jobs_and_writes_the_page(tmp_path: Path) -> None:
     notebook = write_notebook(
-        folder / "emails.ipynb",
+        tmp_path / "emails.ipynb",
         "from conveyor_nb import MemoryStore, Queue, Worker\n"
         "store = MemoryStore()\n"
         "emails = Queue('emails', store=store)\n"
@@ -69,8 +51,18 @@ def summing_up(
         "from IPython.display import HTML; HTML('<p>a snapshot</p>')",
         "await worker.close(); await emails.close(); await store.disconnect()",
     )
-    page = folder / "page.html"
-    return case_pool.submit(lambda: Summed(notebook, page, run_demo(notebook, "--output", page)))
+    page = tmp_path / "page.html"
+
+    result = run_demo(notebook, "--output", page)
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "4/4" in result.stdout
+    rows = [line.strip("┃│ ").split() for line in result.stdout.splitlines()]
+    # Two jobs were sent, one failed at its second attempt; the store is empty by now.
+    assert ["emails", "│", "2", "│", "1", "│", "3", "│", "4"] in rows
+    assert result.stdout.splitlines()[-1] == f"The notebook as a page: {page}"
+    assert "<p>a snapshot</p>" in page.read_text(encoding="utf-8")
+    assert not nbformat.read(notebook, as_version=4).cells[2].outputs, "the notebook is as it was"
 
 
 def test_a_widget_is_shown_by_its_snapshot(tmp_path: Path) -> None:
@@ -112,44 +104,23 @@ def test_a_cell_that_fails_is_told_in_one_line(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send on Windows")
 @pytest.mark.parametrize("where", ["foreground", "background"])
-def test_ctrl_c_ends_it_and_its_kernel(
-    together: Together, start_child: StartChild, where: str
-) -> None:
-    kernel, ended = together(partial(interrupt_a_demo, start_child))
-    assert ended == (130, "")
-    with pytest.raises(ProcessLookupError):
-        os.kill(kernel, 0)
-
-
-def interrupt_a_demo(
-    start_child: StartChild, where: str, folder: Path
-) -> tuple[int, tuple[int, str]]:
-    """End a demo by Ctrl-C; gives the process of its kernel, and the demo's status and errors."""
+def test_ctrl_c_ends_it_and_its_kernel(where: str, tmp_path: Path, start_child: StartChild) -> None:
     # a script's background ignores interrupts
     ignoring = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"] if where == "background" else []
     notebook = write_notebook(
-        folder / "endless.ipynb",
+        tmp_path / "endless.ipynb",
         "import os, pathlib, time\n"
         "with open('fifo', 'w') as fifo: fifo.write(str(os.getpid()))\n"
         "time.sleep(600)",
     )
-    os.mkfifo(fifo := folder / "fifo")
+    os.mkfifo(fifo := tmp_path / "fifo")
     with start_child(
         [*ignoring, *COMMAND, notebook], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:
         kernel = int(fifo.read_text())
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-        return kernel, (process.returncode, err)
 
-
-def test_it_sums_up_the_jobs_and_writes_the_page(summing_up: Future[Summed]) -> None:
-    notebook, page, result = summing_up.result()
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "4/4" in result.stdout
-    rows = [line.strip("┃│ ").split() for line in result.stdout.splitlines()]
-    # Two jobs were sent, one failed at its second attempt; the store is empty by now.
-    assert ["emails", "│", "2", "│", "1", "│", "3", "│", "4"] in rows
-    assert result.stdout.splitlines()[-1] == f"The notebook as a page: {page}"
-    assert "<p>a snapshot</p>" in page.read_text(encoding="utf-8")
-    assert not nbformat.read(notebook, as_version=4).cells[2].outputs, "the notebook is as it was"
+    assert (process.returncode, err) == (130, "")
+    with pytest.raises(ProcessLookupError):
+        os.kill(kernel, 0)

@@ -23,6 +23,7 @@ from conveyor_nb.notebook.pictures.pieces import (
 from conveyor_nb.notebook.pictures.svg import Attributes, Element, el, group, picture, soft, text
 from conveyor_nb.notebook.pictures.words import (
     about,
+    brief,
     end_of,
     flow_words,
     job_words,
@@ -121,7 +122,7 @@ class _Drawing:
 
     def _head(self) -> list[Element]:
         state, plan = self.state, self.plan
-        name = text(plan.left, 30, one_line(state.name, 40), 17, font_weight="600")
+        name = text(plan.left, 30, brief(state.name, 40), 17, font_weight="600")
         place = {"x": plan.right, "y": 30} if plan.told else {"x": plan.left, "y": 48}
         anchor = "end" if plan.told else "start"
         return [name, soft(place["x"], place["y"], flow_words(state), 13, text_anchor=anchor)]
@@ -247,7 +248,7 @@ class _Drawing:
             told.append(f"{count:,} {state_word(JobState.WAITING_CHILDREN)}")
         names = sorted(self.state.paused_names - {ALL_NAMES})
         if names:
-            some = ", ".join(one_line(name, 24) for name in names[:3])
+            some = ", ".join(brief(name, 24) for name in names[:3])
             more = f" and {len(names) - 3:,} more names" if len(names) > 3 else ""
             told.append(f"paused: {some}{more}")
         return " · ".join(told)
@@ -298,7 +299,7 @@ class _Drawing:
         job, width = station.job, self.plan.slot_width
         edge: Attributes = {"stroke": "#b4bcc6" if job is None else _ACTIVE, "stroke_width": 1.2}
         box = el("rect", class_="cvp-box", fill="#f6f8fa", width=width, height=31, rx=5, **edge)
-        whose = "worker is gone" if station.worker is None else one_line(station.worker.name, 14)
+        whose = "worker is gone" if station.worker is None else brief(station.worker.name, 14)
         if job is None:
             return [box, soft(10, 19, f"{whose}: {'paused' if station.is_paused else 'free'}", 11)]
         assert job.processed_at is not None, "it is active"
@@ -345,12 +346,12 @@ class _Drawing:
         parts: list[Element] = []
         x, line = float(self.plan.left), 0
         for name, look in self.looks.items():
-            label = one_line(name, 24)
-            needed = 17 + text_width(label, 11)
+            told = brief(name, 24)
+            needed = 17 + text_width(told, 11)
             if x + needed > self.plan.right:
                 x, line = float(self.plan.left), line + 1
             y = top + 18 * line
-            parts += [mark(look, x, y - 10, 11), soft(x + 16, y, label, 11)]
+            parts += [mark(look, x, y - 10, 11), soft(x + 16, y, told, 11)]
             x += needed + 16
         return parts, line + 1 if self.looks else 0
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from conveyor_nb.core.model import JobData, JobState
-from conveyor_nb.core.values.text import one_line
+from conveyor_nb.core.values.text import one_line, shorten
 from conveyor_nb.notebook.pictures.belt_state import BeltState
 
-__all__ = ["about", "end_of", "flow_words", "job_words", "state_word", "text_width"]
+__all__ = ["about", "brief", "end_of", "flow_words", "job_words", "state_word", "text_width"]
 
 _UNITS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "m"))
 
@@ -32,6 +32,15 @@ def end_of(job_id: str) -> str:
     """
     tail = job_id[-400:].rpartition("-")[2] or job_id[-4:]
     return one_line(tail[-4:], 4)
+
+
+def brief(words: str, most: int) -> str:
+    """Other people's words where there is little room: at most so many characters.
+
+    >>> brief("thumbnail", 6)
+    'thumb…'
+    """
+    return one_line(shorten(words, most), most)
 
 
 def state_word(state: JobState) -> str:

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from conveyor_nb.notebook.panel.widget import dashboard
+    from conveyor_nb.notebook.pictures.timeline_figure import timeline
     from conveyor_nb.notebook.progress import progress
 
 __version__ = "0.1.0"
@@ -126,6 +127,7 @@ __all__ = [
     "load_ipython_extension",
     "progress",
     "set_default_store",
+    "timeline",
     "unload_ipython_extension",
 ]
 
@@ -142,6 +144,10 @@ def __getattr__(name: str) -> Any:
         from conveyor_nb.notebook.panel.widget import dashboard
 
         return dashboard
+    if name == "timeline":  # few need it
+        from conveyor_nb.notebook.pictures.timeline_figure import timeline
+
+        return timeline
     if name == "frames":  # the same holds for pandas
         return importlib.import_module("conveyor_nb.frames")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

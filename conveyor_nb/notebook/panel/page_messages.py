@@ -37,6 +37,7 @@ class Message(Struct, frozen=True):
             ``flow`` (its parent's id) and ``schedule``, each any if it is empty.
         sort: by what the table is sorted.
         narrow: whether the page has little room from left to right.
+        span: how much time is to be shown, such as ``minute``.
     """
 
     do: Name
@@ -57,6 +58,7 @@ class Message(Struct, frozen=True):
     schedule: Name = ""
     sort: Name = ""
     narrow: bool = False
+    span: Name = ""
 
 
 def read_message(content: object) -> Message:

@@ -72,6 +72,7 @@ class Panel(anywidget.AnyWidget):
     jobs = traitlets.Dict().tag(sync=True)
     detail = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
     events = traitlets.Dict().tag(sync=True)
+    timeline = traitlets.Dict().tag(sync=True)
     notice = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
     frame = traitlets.Int(0).tag(sync=True)
 

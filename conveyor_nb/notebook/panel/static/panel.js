@@ -12,6 +12,7 @@ import { makeQueues } from "./queues.js";
 import { makeStates } from "./states.js";
 import { makeTabs } from "./tabs.js";
 import { storeClock } from "./time.js";
+import { makeTimeline } from "./timeline.js";
 import { makeWorkers } from "./workers.js";
 
 /**
@@ -63,7 +64,11 @@ function render({ model, el }) {
   const head = makeHead(page);
   const queues = makeQueues(page);
   const inQueue = [
-    makeTabs(page, { jobs: make(makeBelt, makeStates, makeWorkers, makeJobs), events: make(makeEvents) }),
+    makeTabs(page, {
+      jobs: make(makeBelt, makeStates, makeWorkers, makeJobs),
+      timeline: make(makeTimeline),
+      events: make(makeEvents),
+    }),
     makeJob(page), // whatever tab it was opened from
   ];
   const ofStore = h("div", {}, ...queues.nodes);

@@ -1,0 +1,93 @@
+"""The timeline in a queue's panel: who ran what in the last minute, or in all that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from conveyor_nb.clocks.clock import REAL_TIME
+from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.model import EPOCH, JobState
+from conveyor_nb.core.values.text import shown
+from conveyor_nb.notebook.panel.page_messages import Message
+from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
+from conveyor_nb.notebook.pictures.timeline import (
+    PAGE,
+    PAGE_NARROW,
+    timeline_picture,
+    timeline_text,
+)
+from conveyor_nb.notebook.pictures.timeline_state import read_timeline
+from conveyor_nb.queue import Queue
+
+__all__ = ["SPANS", "TimelineView"]
+
+SPANS: Mapping[str, timedelta | None] = {"minute": timedelta(minutes=1), "all": None}
+"""How much time may be shown."""
+
+_MOST_JOBS = 400
+_REST = timedelta(seconds=0.2)
+"""For so long a picture stays as it is: to look at hundreds of jobs takes a few milliseconds."""
+
+_WHILE_IT_RUNS = 0.5
+
+
+class TimelineView(View):
+    """A row for each slot of a worker, a bar for each attempt."""
+
+    part: ClassVar[str] = "timeline"
+
+    def __init__(self, queue: Queue, *, read_only: bool = False) -> None:
+        super().__init__(queue, read_only=read_only)
+        self._is_virtual = isinstance(queue.store.clock, VirtualClock)
+        self._plan = PAGE
+        self._span = "all" if self._is_virtual else "minute"
+        self._last: dict[str, Any] | None = None
+        self._read_at: datetime = EPOCH
+        self._moves = False
+        self._is_late = False
+
+    async def read(self, glance: Glance) -> dict[str, Any]:
+        real_now = REAL_TIME.now()
+        self._is_late = self._last is not None and real_now - self._read_at < _REST
+        if self._last is not None and self._is_late:
+            return self._last
+        store, span = self.queue.store, SPANS[self._span]
+        now = store.clock.now()
+        state = await read_timeline(
+            store,
+            self.queue.name,
+            now,
+            most_jobs=_MOST_JOBS,
+            since=None if span is None else now - span,
+        )
+        shown_minute = span is not None and bool(state.bars)
+        self._moves = bool(glance.counts[JobState.ACTIVE]) or shown_minute
+        self._read_at = real_now
+        self._last = {
+            "picture": timeline_picture(state, self._plan),
+            "told": timeline_text(state),
+            "span": self._span,
+        }
+        return self._last
+
+    @property
+    def again(self) -> float | None:
+        if self._is_late:
+            return _REST.total_seconds()
+        return _WHILE_IT_RUNS if self._moves and not self._is_virtual else None
+
+    def asks(self) -> Mapping[str, Action]:
+        return {"timeline": plainly(self._turn)}
+
+    def renew(self) -> None:
+        self._last = None
+
+    def _turn(self, message: Message) -> None:
+        """Show another span of time, or lay it out for a page that is wide or narrow."""
+        if message.span and message.span not in SPANS:
+            raise ValueError(f"a timeline shows {' or '.join(SPANS)}, not {shown(message.span)}")
+        self._span = message.span or self._span
+        self._plan = PAGE_NARROW if message.narrow else PAGE
+        self._last = None

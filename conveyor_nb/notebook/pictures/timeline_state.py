@@ -1,0 +1,215 @@
+"""Who ran what and when, by the records of a queue's attempts: what a timeline shows."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from conveyor_nb.core.model import AttemptRecord, JobData, JobState
+from conveyor_nb.stores.reads import Reads
+
+__all__ = ["Bar", "Lane", "TimelineState", "read_timeline", "timeline_of"]
+
+_MOST_NAMED = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One attempt.
+
+    Args:
+        job: its job.
+        record: its record.
+        lane: the place of its lane.
+        end: when it ended; now, if it has not.
+    """
+
+    job: JobData
+    record: AttemptRecord
+    lane: int
+    end: datetime
+
+    @property
+    def start(self) -> datetime:
+        """When it began."""
+        return self.record.started_at
+
+    @property
+    def outcome(self) -> str:
+        """How it ended: ``completed``, ``failed``, or ``running``, which has not.
+
+        One that its worker gave back, or was lost with it, failed too: its error says so.
+        """
+        return str(self.record.status or "running")
+
+    @property
+    def took(self) -> float:
+        """For how many seconds it ran."""
+        return max(0.0, (self.end - self.start).total_seconds())
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A slot of a worker.
+
+    Args:
+        worker_id: the worker.
+        worker: what it is called.
+        slot: which of its slots it is, counted from 1.
+    """
+
+    worker_id: str
+    worker: str
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineState:
+    """The attempts of a queue over a span of time.
+
+    Args:
+        name: the queue's name.
+        now: when this was seen.
+        begin: where it begins.
+        end: where it ends.
+        lanes: the slots, those of each worker together.
+        bars: the attempts, the earliest first.
+        left_out: how many jobs that have settled were not looked at, as there are too many.
+    """
+
+    name: str
+    now: datetime
+    begin: datetime
+    end: datetime
+    lanes: list[Lane] = field(default_factory=list)
+    bars: list[Bar] = field(default_factory=list)
+    left_out: int = 0
+
+    @property
+    def span(self) -> float:
+        """For how many seconds it goes."""
+        return max(1e-6, (self.end - self.begin).total_seconds())
+
+    def count(self, outcome: str) -> int:
+        """How many attempts ended so."""
+        return sum(bar.outcome == outcome for bar in self.bars)
+
+    def retries(self) -> list[tuple[Bar, Bar]]:
+        """Each attempt that was followed by another one of its job, with that one."""
+        last: dict[str, Bar] = {}
+        pairs = []
+        for bar in self.bars:
+            before = last.get(bar.job.id)
+            if before is not None and before.record.attempt + 1 == bar.record.attempt:
+                pairs.append((before, bar))
+            last[bar.job.id] = bar
+        return pairs
+
+
+async def read_timeline(
+    reads: Reads,
+    queue_name: str,
+    now: datetime,
+    *,
+    most_jobs: int = 10_000,
+    since: datetime | None = None,
+) -> TimelineState:
+    """Read the attempts of a queue, the newest if there are too many.
+
+    Args:
+        reads: asks the store.
+        queue_name: the queue's name.
+        now: the instant, by the store's clock.
+        most_jobs: how many jobs of each state are looked at.
+        since: leave out what ended before.
+    """
+    jobs: list[JobData] = []
+    counts = await reads.get_job_counts(queue_name)
+    for state in (JobState.COMPLETED, JobState.FAILED):
+        jobs += await reads.list_jobs(queue_name, state, 0, most_jobs, newest_first=True)
+    for state in (JobState.ACTIVE, JobState.DELAYED, JobState.WAITING):
+        jobs += await reads.list_jobs(queue_name, state, 0, most_jobs)
+    workers = await reads.list_workers(queue_name)
+    settled = counts[JobState.COMPLETED], counts[JobState.FAILED]
+    return timeline_of(
+        queue_name,
+        {job.id: job for job in jobs}.values(),  # one may have changed its state meanwhile
+        now,
+        names={worker.id: worker.name for worker in workers},
+        since=since,
+        left_out=sum(max(0, count - most_jobs) for count in settled),
+    )
+
+
+def timeline_of(
+    name: str,
+    jobs: Iterable[JobData],
+    now: datetime,
+    *,
+    names: Mapping[str, str] | None = None,
+    since: datetime | None = None,
+    left_out: int = 0,
+) -> TimelineState:
+    """The timeline of some jobs: each attempt in a slot of its worker that was free.
+
+    No record tells in which slot an attempt ran. A worker's slots are found by what ran at the
+    same time: an attempt is in the first one whose last attempt is over.
+    """
+    attempts = sorted(
+        (
+            (job, record)
+            for job in jobs
+            for record in job.attempt_logs
+            if since is None or (record.ended_at or now) >= since
+        ),
+        key=lambda pair: (pair[1].started_at, pair[1].ended_at or now, pair[0].sequence),
+    )
+    slots: dict[str, _Slots] = defaultdict(_Slots)
+    found = []
+    for job, record in attempts:
+        end = max(record.started_at, record.ended_at or now)
+        found.append((job, record, slots[record.worker_id].take(record.started_at, end), end))
+    lanes = [
+        Lane(worker_id, _called(worker_id, names or {}), slot + 1)
+        for worker_id, own in slots.items()
+        for slot in range(own.count)
+    ]
+    places = {(lane.worker_id, lane.slot - 1): place for place, lane in enumerate(lanes)}
+    bars = [
+        Bar(job, record, places[record.worker_id, slot], end) for job, record, slot, end in found
+    ]
+    first = min((bar.start for bar in bars), default=now)
+    begin = first if since is None else max(since, first)
+    runs = any(bar.outcome == "running" for bar in bars)
+    last = max((bar.end for bar in bars), default=now)
+    end = now if runs or since is not None else last
+    return TimelineState(name, now, begin, end, lanes, bars, left_out)
+
+
+class _Slots:
+    """The slots of one worker: until when each is taken."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._free: list[int] = []
+        self._taken: list[tuple[datetime, int]] = []
+
+    def take(self, start: datetime, end: datetime) -> int:
+        """The first slot that is free at ``start``; it is taken until ``end``."""
+        while self._taken and self._taken[0][0] <= start:
+            heapq.heappush(self._free, heapq.heappop(self._taken)[1])
+        if self._free:
+            slot = heapq.heappop(self._free)
+        else:
+            slot = self.count
+            self.count += 1
+        heapq.heappush(self._taken, (end, slot))
+        return slot
+
+
+def _called(worker_id: str, names: Mapping[str, str]) -> str:
+    """A worker's name; one that is gone is called by its id."""
+    return names.get(worker_id, worker_id)[:_MOST_NAMED]

@@ -1,0 +1,79 @@
+"""The tabs of a queue that show its workers and its time, as a person sees and uses them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from playwright.sync_api import Locator, Page, expect
+
+
+class Notebook(Protocol):
+    """What ``open_notebook`` gives."""
+
+    page: Page
+    folder: Path
+
+    @property
+    def panel(self) -> Locator: ...
+
+    def run(self, number: int) -> None: ...
+
+
+OpenNotebook = Callable[..., Notebook]
+
+SETUP = """\
+import asyncio
+from conveyor_nb import MemoryStore, Queue, timeline
+
+store = MemoryStore(ids="sequential")
+queue = Queue("images", store=store)
+gate = asyncio.Event()
+
+@queue.worker(name="resizer", concurrency=2)
+async def work(job):
+    if job.name == "bad":
+        raise ValueError("no <image>")
+    await gate.wait()
+
+queue
+"""
+ADD = "for name in ('bad', 'resize', 'crop'): await queue.add(name)"
+
+
+def test_attempts_are_bars_in_their_slots(open_notebook: OpenNotebook) -> None:
+    notebook = open_notebook(SETUP, ADD, "gate.set()", "timeline(queue)")
+    notebook.run(0)
+    panel = notebook.panel
+    panel.get_by_test_id("cv-tab-timeline").click()
+    shown = panel.get_by_test_id("cv-timeline")
+    expect(shown).to_contain_text("No attempt here yet")
+    notebook.run(1)
+    told = panel.get_by_test_id("cv-timeline-told")
+    expect(told).to_contain_text("3 attempts, 1 failed, 2 running, 2 slots")
+    expect(shown).to_contain_text("resizer")
+
+    failed = shown.locator('.cvp-bar[data-key="images-1"]')
+    failed.hover()
+    hint = panel.get_by_test_id("cv-timeline-hint")
+    expect(hint).to_contain_text("images-1 bad · failed in")
+    expect(hint).to_contain_text("no <image>")
+    failed.click()
+    expect(panel.get_by_test_id("cv-detail")).to_contain_text("images-1")
+    panel.get_by_test_id("cv-detail-close").click()
+
+    panel.get_by_test_id("cv-span-all").click()
+    expect(panel.get_by_test_id("cv-span-all")).to_have_attribute("aria-pressed", "true")
+    notebook.run(2)
+    expect(told).to_contain_text("2 completed, 1 failed, 2 slots")
+    shown.focus()
+    shown.press("End")
+    expect(hint).to_contain_text(re.compile("completed in"))
+    shown.press("Enter")
+    expect(panel.get_by_test_id("cv-detail")).to_contain_text(re.compile("images-[23]"))
+
+    notebook.run(3)
+    figure = notebook.page.locator(".jp-OutputArea-output svg.cvp").last
+    expect(figure).to_contain_text("3 attempts, 2 completed, 1 failed")

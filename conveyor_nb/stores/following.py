@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from conveyor_nb.clocks.clock import REAL_TIME, resolve
 from conveyor_nb.clocks.loops import call_on
+from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.core.freezing import freeze
 from conveyor_nb.core.lifecycle import SETTLED
 from conveyor_nb.core.model import EventType, JobData, JobState, StoreEvent
@@ -116,7 +117,7 @@ class JobFollower(_Listener):
     'job:failed'
     """
 
-    __slots__ = ("_id", "_tell", "end")
+    __slots__ = ("_checks", "_id", "_tell", "_told", "end")
 
     def __init__(
         self,
@@ -128,6 +129,9 @@ class JobFollower(_Listener):
         self.end: asyncio.Future[JobEnd] = asyncio.get_running_loop().create_future()
         """Done when the job has ended; cancelled when it is followed no more."""
         self._tell = tell
+        self._told: StoreEvent | None = None
+        """An end that was told late, and is of this run unless the record says otherwise."""
+        self._checks: BackgroundTasks | None = None
         self._id = job_id
         super().__init__(store, queue_name, JOB_ENDS if tell is None else None, job_id)
 
@@ -162,14 +166,39 @@ class JobFollower(_Listener):
         """Follow it no more."""
         if self._is_open:
             self._unsubscribe()
+        if self._checks is not None:
+            self._checks.cancel()
         if not self.end.done():
             call_on(self._loop, self.end.cancel)
 
     def _take(self, event: StoreEvent) -> None:
-        if event.type in JOB_ENDS:
+        if event.type not in JOB_ENDS:
+            if self._tell is not None and not self.end.done():
+                self._tell(event)
+        elif self._store.tells_at_once:
             self._end(JobEnd(event))
-        elif self._tell is not None and not self.end.done():
-            self._tell(event)
+        elif event.type in GONE:
+            self._end(JobEnd(self._told or event))
+        elif not self.end.done():
+            self._told = event
+            if self._checks is None:
+                self._checks = BackgroundTasks()
+            self._checks.spawn(self._check(event))
+
+    async def _check(self, event: StoreEvent) -> None:
+        """Take what was told late for the job's end, unless the job has started afresh since."""
+        try:
+            record = await self._store.get_job(self._queue_name, self._id)
+        except Exception:  # who reads the record of its end is told why that can't be had
+            self._end(JobEnd(event))
+            return
+        if record is None:  # what tells so is on its way, and maybe a later end before it
+            await REAL_TIME.wait(self.end, _ON_ITS_WAY)
+            self._end(JobEnd(self._told or event))
+        elif record.state in SETTLED:
+            self._end(JobEnd(self._event_of(record), record))
+        elif self._told is event:
+            self._told = None
 
     def _end(self, end: JobEnd) -> None:
         if not self.end.done():

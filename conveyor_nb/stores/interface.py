@@ -50,6 +50,10 @@ class StoreInterface(Derived, Displayable, ABC):
     """How often, in seconds, an idle worker calls :meth:`renew_locks` to show that it is there;
     ``None``: it need not, as the store sees its workers by itself."""
 
+    tells_at_once: bool = False
+    """Whether subscribers are called within each step. If not, an event may be of something that
+    was before they subscribed, and who follows a job reads it again when its end is told."""
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {describe_store(self)}>"
 

@@ -21,6 +21,7 @@ from conveyor_nb import (
     StoreEvent,
     VirtualClock,
     Worker,
+    progress,
 )
 from conveyor_nb.clocks.clock import checkpoint
 from conveyor_nb.core import freezing
@@ -209,6 +210,8 @@ async def test_a_result_is_copied_once_on_its_way_in_and_once_on_its_way_out(
 class LateStore(MemoryStore):
     """Tells who follows one job of it some turns of the loop after it has changed."""
 
+    tells_at_once = False
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._late: dict[EventCallback, EventCallback] = {}
@@ -233,7 +236,7 @@ class LateStore(MemoryStore):
             self._telling = asyncio.ensure_future(tell(event))
 
         if job_id is not None:
-            self._late[callback] = hear
+            self._late.setdefault(callback, hear)
             # the job comes to its end between this and the next look
             self.next_read = self.come_between
         super().subscribe(queue_name, self._late.get(callback, callback), job_id=job_id)
@@ -267,3 +270,105 @@ async def test_a_result_is_had_that_is_told_after_the_job_is_gone(name: str) -> 
         else:
             assert await job.wait_until_finished() == [1]
         assert await queue.get_job(job.id) is None
+
+
+class Overtaken(LateStore):
+    """Tells who follows a job of its earlier end, after they have seen it start afresh."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._followers: list[EventCallback] = []
+
+    async def come_between(self) -> None:
+        """Nothing runs of itself."""
+
+    def subscribe(
+        self, queue_name: str | None, callback: EventCallback, *, job_id: str | None = None
+    ) -> None:
+        super().subscribe(queue_name, callback, job_id=job_id)
+        if job_id is not None:
+            self._followers.append(self._late[callback])
+
+    def tell_of(self, event: StoreEvent) -> None:
+        """Tell all that have followed a job."""
+        for hear in self._followers:
+            hear(event)
+
+
+EARLIER = {"reason": "bad address", "cancelled": False, "name": "send"}
+
+
+@pytest.mark.parametrize("keeps", [True, False], ids=["kept", "gone"])
+@pytest.mark.parametrize("way", ["wait", "observe", "progress"])
+@pytest.mark.asyncio
+async def test_the_end_of_an_earlier_run_is_not_taken_for_that_of_this_one(
+    way: str, keeps: bool, clock: VirtualClock
+) -> None:
+    results: list[Any] = []
+
+    async def follow(job: Job) -> None:
+        if way == "wait":
+            results.append(await job.wait_until_finished())
+        elif way == "progress":
+            results.extend(await progress.gather([job], disable=True))
+        else:
+            done = asyncio.Event()
+
+            def note(job: Job, result: Any) -> None:
+                results.append(result)
+                done.set()
+
+            job.observe().subscribe(on_completed=note, on_failed=note)
+            await done.wait()
+
+    async with Overtaken(clock=clock) as store:
+        queue = Queue("emails", store=store)
+        job = await queue.add("send", [1], remove_on_complete=not keeps)
+        following = asyncio.ensure_future(follow(job))
+        await clock.settle()
+        store.tell_of(StoreEvent("job:failed", "emails", job.id, EARLIER, store.clock.now()))
+        await clock.settle()
+        assert not following.done()
+        async with Worker("emails", work, store=store):
+            await following
+        assert results == [[1]]
+        await clock.settle()
+        assert len(store._subscriptions) == 0
+
+
+@pytest.mark.asyncio
+async def test_the_last_end_that_was_told_counts_for_a_job_that_is_gone(
+    clock: VirtualClock,
+) -> None:
+    async with Overtaken(clock=clock) as store:
+        queue = Queue("emails", store=store)
+        job = await queue.add("send", [1], remove_on_complete=True)
+        waiting = asyncio.ensure_future(job.wait_until_finished())
+        await clock.settle()
+        store.tell_of(StoreEvent("job:failed", "emails", job.id, EARLIER, store.clock.now()))
+        worker = Worker("emails", work, store=store, auto_start=False)
+        await worker.run_once()
+        assert await queue.get_job(job.id) is None
+        assert not waiting.done()
+        assert await waiting == [1]
+        await worker.close()
+
+
+@pytest.mark.asyncio
+async def test_a_store_that_fails_at_the_end_of_a_job_holds_up_nobody(
+    clock: VirtualClock,
+) -> None:
+    async with Overtaken(clock=clock) as store:
+        queue = Queue("emails", store=store)
+        job = await queue.add("send", [1])
+        waiting = asyncio.ensure_future(job.wait_until_finished())
+        await clock.settle()
+
+        async def fail() -> None:
+            store.next_read = fail
+            raise ConnectionError("no answer")
+
+        store.next_read = fail
+        async with Worker("emails", work, store=store):
+            with pytest.raises(ConnectionError, match="no answer"):
+                await waiting

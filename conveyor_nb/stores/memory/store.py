@@ -70,6 +70,7 @@ class MemoryStore(MemoryBulk):
     ('emails-1', 1)
     """
 
+    tells_at_once = True
     idle_beat: float | None = None
     """It sees that a worker is there by its event loop, which it does not wake for that."""
 

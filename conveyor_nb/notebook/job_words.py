@@ -20,6 +20,7 @@ __all__ = [
     "instant_of",
     "job_facts",
     "log_text",
+    "option_words",
     "options_text",
     "outcome",
     "payload_text",
@@ -40,10 +41,14 @@ def tries(job: JobData | Job) -> str:
     >>> tries(JobData("emails-1", "send", "emails"))
     ''
     """
-    begun = job.attempts_made + (job.state in (JobState.ACTIVE, JobState.COMPLETED))
+    begun = _begun(job)
     if not begun:
         return ""
     return f"{begun}/{job.opts.attempts}" if job.opts.attempts > 1 else f"{begun}"
+
+
+def _begun(job: JobData | Job) -> int:
+    return job.attempts_made + (job.state in (JobState.ACTIVE, JobState.COMPLETED))
 
 
 def instant_of(job: JobData | Job) -> tuple[datetime | None, str]:
@@ -83,19 +88,22 @@ def held_by(job: JobData | Job) -> str | None:
 
 def job_facts(job: JobData | Job) -> list[tuple[str, object]]:
     """What is worth saying of a job: instants, durations, texts; missing ones are left out."""
-    settled_at = job.completed_at or job.failed_at
-    wait = job.processed_at and job.processed_at - job.created_at
-    took = settled_at and job.processed_at and settled_at - job.processed_at
+    first, last = (job.attempt_logs[0], job.attempt_logs[-1]) if job.attempt_logs else (None, None)
+    started = first.started_at if first else job.processed_at
+    took = last.ended_at - last.started_at if last and last.ended_at else None
+    is_only = first is last
     parent = job.parent_id and f"{job.parent_id} in {job.parent_queue_name}"
     facts: list[tuple[str, object]] = [
         ("Added", job.created_at),
         ("Due", job.delay_until),
-        ("Started", job.processed_at),
+        ("Started" if is_only else "First started", started),
+        ("Last started", last.started_at if last and not is_only else None),
         ("Completed", job.completed_at),
         ("Failed", job.failed_at),
-        ("Waited", wait),
-        ("Took", took),
-        ("Attempts", f"{job.attempts_made} of {job.opts.attempts} failed"),
+        ("Waited", started and started - job.created_at),
+        ("Took" if is_only else "Last took", took),
+        ("Tries", f"{_begun(job)} of {job.opts.attempts}"),
+        ("Attempts", _attempts_in_all(job)),
         ("Priority", f"{job.priority:g}" if job.priority else None),
         ("Group", job.group_id),
         ("Parent", parent),
@@ -103,6 +111,18 @@ def job_facts(job: JobData | Job) -> list[tuple[str, object]]:
         ("Held", held_by(job)),
     ]
     return [(label, value) for label, value in facts if value is not None]
+
+
+def _attempts_in_all(job: JobData | Job) -> str | None:
+    """How many attempts there were, if not each of them is a try of the job as it is now.
+
+    A retry counts anew from 0, and an attempt that was put back or cancelled is no try.
+    """
+    in_all = job.attempt_logs[-1].attempt if job.attempt_logs else 0
+    uncounted = in_all - _begun(job)
+    if uncounted <= 0:
+        return None
+    return f"{in_all:,}; {uncounted:,} don't count (before a retry, put back or cancelled)"
 
 
 def payload_text(job: JobData | Job) -> str:
@@ -123,16 +143,24 @@ def options_text(opts: JobOptions) -> str:
     attempts: 3
     backoff: fixed, delay 2s
     """
-    defaults = JobOptions()
-    names = [field.name for field in dataclasses.fields(opts)]
-    set_ones = [(name, getattr(opts, name)) for name in names]
-    return "\n".join(
-        f"{name}: {_option(name, value)}"
-        for name, value in set_ones
-        if value != getattr(defaults, name)
-    )
+    return "\n".join(f"{name}: {text}" for name, text in option_words(opts).items())
 
 
+def option_words(opts: JobOptions) -> dict[str, str]:
+    """The options that differ from the defaults, each in words.
+
+    >>> option_words(JobOptions(delay="2 hours"))
+    {'delay': '2h'}
+    """
+    values = {field.name: getattr(opts, field.name) for field in dataclasses.fields(opts)}
+    return {
+        name: _option(name, value)
+        for name, value in values.items()
+        if value != getattr(_DEFAULTS, name)
+    }
+
+
+_DEFAULTS = JobOptions()
 _DURATIONS = frozenset({"delay", "timeout", "ttl", "age", "every", "duration"})
 
 

@@ -224,6 +224,13 @@ async def read_all(queue: Queue, job_id: str) -> dict[str, Any]:
     return parts
 
 
+def leaves(tree: dict[str, Any]) -> list[str]:
+    """All texts of a tree, its labels too."""
+    if "text" in tree:
+        return [tree["text"]]
+    return [text for label, part in tree["parts"] for text in (label, *leaves(part))]
+
+
 async def test_the_panel(
     store: MemoryStore, jobs: list[Job], hostile: str, check_shown: Check, caplog: Any
 ) -> None:
@@ -248,7 +255,15 @@ async def test_the_panel(
             check_shown(shown, most=13_000, lines=True)
         for attempt in parts["detail"]["attempts"]:
             check_shown(attempt["error"], most=3_000, lines=True)
-            check_shown(attempt["traceback"], most=13_000, lines=True)
+            for part in attempt["traceback"]:
+                check_shown("\n".join(map(str, part.values())), most=13_000, lines=True)
+        for moment in parts["detail"]["life"]:
+            check_shown(moment["text"], most=900)
+        check_shown(parts["detail"]["code"], most=13_000, lines=True)
+        for value in parts["detail"]["values"]:
+            check_shown(value["copy"], most=13_000, lines=True)
+            for leaf in leaves(value["tree"]):
+                check_shown(leaf, most=3_000, lines=True)
         for row in parts["events"]["rows"]:
             check_shown(row["text"], most=900)
         for row in parts["jobs"]["rows"]:

@@ -210,11 +210,13 @@ async def test_an_open_job_tells_all(queue: Queue, panel: Panel, page: Page) -> 
     await page.until(lambda: panel.detail is not None)
     assert panel.detail is not None
     assert panel.detail["can"] == ["retry", "remove"]
-    assert ["Payload", "{'to': 'ada'}"] in panel.detail["texts"]
-    assert ["Options", "attempts: 2"] in panel.detail["texts"]
+    payload, options = panel.detail["values"]
+    assert payload["tree"]["parts"] == [["to", {"kind": "text", "text": "ada"}]]
+    assert options["tree"]["parts"] == [["attempts", {"kind": "text", "text": "2"}]]
     first, second = panel.detail["attempts"]
     assert first["error"] == second["error"] == "ValueError: no mailbox"
-    assert "raise ValueError" in second["traceback"]
+    assert second["traceback"][-1] == {"text": "ValueError: no mailbox"}
+    assert "raise ValueError" in second["traceback"][-2]["code"]
     assert second["logs"] == "connecting"
     await page.say("open", id="")
     await page.until(lambda: panel.detail is None)

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
 from conveyor_nb.core.errors import JobNotFoundError
+from conveyor_nb.core.model import JobData
+from conveyor_nb.core.values.text import one_line
 from conveyor_nb.job import Job
 from conveyor_nb.notebook.panel.job_detail import gone_detail, job_detail
 from conveyor_nb.notebook.panel.page_messages import Message
@@ -21,43 +23,110 @@ _ACTIONS: Mapping[str, Callable[[Job], Awaitable[None]]] = {
     "remove_job": Job.remove,
 }
 
+_MOST_OPENED = 3
+"""How many attempts, those that were opened last, are told with their logs and tracebacks."""
+
+_MOST_CHILDREN = 50
+_MOST_READ = 500
+"""A parent of more children is shown without them: all of them would be read for each frame."""
+
+_FOREIGN_EVERY = 1.0
+"""How often, in seconds, a job of another queue is read again: its events come to no panel."""
+
 
 class JobView(View):
-    """One job with all its details; a job that is removed stays, as it was."""
+    """One job with all its details; a job that is removed stays, as it was.
+
+    It may be of another queue than the panel's, as the relatives of a job are.
+    """
 
     part: ClassVar[str] = "detail"
 
     def __init__(self, queue: Queue, *, read_only: bool = False) -> None:
         super().__init__(queue, read_only=read_only)
         self._id = ""
+        self._queue_name = queue.name
+        self._opened: dict[int, None] = {}
         self._last: dict[str, Any] | None = None
 
-    def open(self, job_id: str) -> None:
-        """Show a job; none if the id is empty."""
+    def open(self, job_id: str, queue_name: str = "") -> None:
+        """Show a job, one of the panel's queue if no other is named; none if the id is empty."""
         self._id = job_id
+        self._queue_name = queue_name or self.queue.name
+        self._opened.clear()
         self._last = None
 
     async def read(self, glance: Glance) -> dict[str, Any] | None:
         if not self._id:
             return None
-        job = await self.queue.store.get_job(self.queue.name, self._id)
+        job = await self.queue.store.get_job(self._queue_name, self._id)
         if job is not None:
-            self._last = job_detail(job) | ({"can": []} if self.read_only else {})
+            relatives = await self._relatives(job)
+            if job.attempt_logs:  # it stays open on the page when another one follows
+                self._open_attempt(job.attempt_logs[-1].attempt)
+            self._last = job_detail(job, self._opened) | {"relatives": relatives}
+            self._last |= {"can": []} if self.read_only else {}
         elif self._last is not None:
             self._last = gone_detail(self._last)
         return self._last
 
+    @property
+    def again(self) -> float | None:
+        is_foreign = self._id and self._queue_name != self.queue.name
+        has_foreign = self._last is not None and any(
+            one["queue"] != self.queue.name for one in self._last["relatives"]["jobs"]
+        )
+        return _FOREIGN_EVERY if is_foreign or has_foreign else None
+
     def asks(self) -> Mapping[str, Action]:
-        return {"open": plainly(lambda message: self.open(message.id))}
+        return {
+            "open": plainly(lambda message: self.open(message.id, message.queue)),
+            "open_attempt": plainly(lambda message: self._open_attempt(message.attempt)),
+        }
 
     def acts(self) -> Mapping[str, Action]:
         return {name: self._doing(do) for name, do in _ACTIONS.items()}
 
     def _doing(self, do: Callable[[Job], Awaitable[None]]) -> Action:
         async def action(message: Message) -> None:
-            job = await self.queue.get_job(message.id)
+            queue = self.queue
+            if message.queue and message.queue != queue.name:
+                queue = Queue(message.queue, store=queue.store)
+            job = await queue.get_job(message.id)
             if job is None:
-                raise JobNotFoundError(message.id, self.queue.name)
+                raise JobNotFoundError(message.id, queue.name)
             await do(job)
 
         return action
+
+    def _open_attempt(self, attempt: int) -> None:
+        """From now on tell of an attempt with its logs and its traceback."""
+        self._opened.pop(attempt, None)
+        self._opened[attempt] = None
+        if len(self._opened) > _MOST_OPENED:
+            del self._opened[next(iter(self._opened))]
+
+    async def _relatives(self, job: JobData) -> dict[str, Any]:
+        """The parent of a job and its children, each with its state."""
+        store = self.queue.store
+        jobs = []
+        if job.parent_id is not None:
+            queue_name = job.parent_queue_name or job.queue_name
+            parent = await store.get_job(queue_name, job.parent_id)
+            jobs.append(_relative("parent", job.parent_id, queue_name, parent))
+        count = len(job.children_ids)
+        if 0 < count <= _MOST_READ:
+            children = await store.get_children_jobs(job.queue_name, job.id)
+            shown = children[:_MOST_CHILDREN]
+            jobs += [_relative("child", one.id, one.queue_name, one) for one in shown]
+        return {"jobs": jobs, "children": count}
+
+
+def _relative(kind: str, job_id: str, queue_name: str, job: JobData | None) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "id": job_id,
+        "queue": queue_name,
+        "name": one_line(job.name) if job else "removed",
+        "state": str(job.state) if job else "",
+    }

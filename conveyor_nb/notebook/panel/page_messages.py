@@ -36,6 +36,7 @@ class Message(Struct, frozen=True):
         text: what stands in the jobs that are looked for; likewise their ``name``, ``group``,
             ``flow`` (its parent's id) and ``schedule``, each any if it is empty.
         sort: by what the table is sorted.
+        attempt: which attempt of the job, counted from 1.
         narrow: whether the page has little room from left to right.
         span: how much time is to be shown, such as ``minute``.
     """
@@ -57,6 +58,7 @@ class Message(Struct, frozen=True):
     flow: Name = ""
     schedule: Name = ""
     sort: Name = ""
+    attempt: Count = 0
     narrow: bool = False
     span: Name = ""
 

@@ -51,6 +51,13 @@ export function icon(shape) {
 /** A word with a capital letter. @param {string} word */
 export const capital = (word) => word[0].toUpperCase() + word.slice(1);
 
+/** An id with its middle left out if it is long: the end is what tells it from others. */
+export function shortId(id, most) {
+  if (id.length <= most) return id;
+  const first = Math.floor((most - 1) / 3);
+  return `${id.slice(0, first)}…${id.slice(id.length - (most - 1 - first))}`;
+}
+
 export const setText = (node, text) => {
   if (node.textContent !== text) node.textContent = text;
 };

@@ -22,7 +22,7 @@ import { makeWorkers } from "./workers.js";
  * @property {import("./link.js").Link} link
  * @property {ReturnType<typeof storeClock>} clock
  * @property {(name: string) => any} part what the last frame says of something
- * @property {(id: string) => void} openJob opens a job, or closes it with an empty id
+ * @property {(id: string, queue?: string) => void} openJob opens a job, of this queue or of another; an empty id closes it
  * @property {() => string | null} takeNewlyOpened the job that was opened last, once
  * @property {(node: HTMLElement, at: number | null, word: string) => void} setAge shows how long ago
  */
@@ -35,9 +35,9 @@ function makePage(model, el, root) {
   return {
     root, link, clock,
     part: (name) => model.get(name),
-    openJob(id) {
+    openJob(id, queue = "") {
       newlyOpened = id || null;
-      link.send({ do: "open", id });
+      link.send({ do: "open", id, queue });
     },
     takeNewlyOpened() {
       const id = newlyOpened;
@@ -48,7 +48,7 @@ function makePage(model, el, root) {
       node.hidden = at === null;
       if (at === null) return;
       node.dataset.at = String(at);
-      node.title = `${word} ${new Date(at * 1000).toISOString()}`;
+      node.title = `${word} ${clock.full(at)}`;
       setText(node, clock.ago(at));
     },
   };

@@ -19,9 +19,12 @@ export function storeClock(read) {
   let received = performance.now();
   const now = () => read().now + ((performance.now() - received) / 1000) * read().speed;
 
-  /** The instant as a time, or as a date and time; a made-up clock is read as it prints. */
+  /** The time zone of the whole page, by its name; a made-up clock is read as it prints. */
+  const zoneName = () => read().speed === 0 ? "UTC" : Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+  /** The instant as a time, or as a date and time, in the zone of the page. */
   function text(at, withDate = false) {
-    const zone = read().speed === 0 ? "UTC" : undefined;
+    const zone = zoneName();
     const when = new Date(at * 1000);
     const time = when.toLocaleTimeString("en-GB", { timeZone: zone });
     return withDate ? `${when.toLocaleDateString("en-CA", { timeZone: zone })} ${time}` : time;
@@ -34,7 +37,9 @@ export function storeClock(read) {
   }
 
   return {
-    now, text, ago,
+    now, text, ago, zone: zoneName,
+    /** The instant to the millisecond, with the name of its zone. */
+    full: (at) => `${text(at, true)}.${String(Math.floor((at % 1) * 1000)).padStart(3, "0")} ${zoneName()}`,
     /** A frame has come, with the clock as it is now. */
     arrived: () => { received = performance.now(); },
     stands: () => read().speed === 0,

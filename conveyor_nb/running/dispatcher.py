@@ -17,6 +17,7 @@ from typing import Any
 from conveyor_nb.clocks.clock import checkpoint
 from conveyor_nb.clocks.loops import call_on
 from conveyor_nb.clocks.timer import Timer
+from conveyor_nb.core.actions import Release
 from conveyor_nb.core.errors import FAULTS, LostLockError
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.handlers import Handler, Handlers
@@ -39,6 +40,8 @@ __all__ = ["Dispatcher"]
 
 
 _Reaction = Callable[[StoreEvent], object]
+
+_TAKES_NONE = Release("the worker takes no more jobs")
 
 _UNHEARD: Any = object()
 """In place of the reaction to an event that no worker listens to."""
@@ -347,6 +350,10 @@ class Dispatcher:
                     self._faults.all_is_well("work")
                     return
                 jobs = list(map(self._as_taken, fetched.jobs))
+                if not self.phase.takes_jobs:  # it was told so while the answer was under way
+                    for job in jobs:
+                        await self._outcomes.report(job, _TAKES_NONE)
+                    continue
                 if all_of_them:
                     self._open_slot(all_of_them=True)
                     all_of_them = False

@@ -148,6 +148,47 @@ async def test_an_idle_worker_knows_from_its_last_fetch_when_to_ask_again(
         assert runs == [0, 10, 40]
 
 
+@pytest.mark.parametrize("told", ["pause", "pause for a moment", "retire"])
+@pytest.mark.parametrize("batch", [None, Batch(3)], ids=["one", "batch"])
+async def test_jobs_that_come_when_no_more_are_taken_are_given_back(
+    told: str, batch: Batch | None, store: DistantStore, queue: Queue, clock: VirtualClock
+) -> None:
+    runs: list[str] = []
+
+    async def send(given: Any) -> list[None]:
+        jobs = given if batch else [given]
+        runs.extend(job.data for job in jobs)
+        return [None] * len(jobs)
+
+    def tell(event: StoreEvent) -> None:
+        if event.type == "job:active" and not told_of:
+            told_of.append(event)
+            stop()
+        elif event.data.get("previous") == "active" and told == "pause for a moment":
+            worker.resume()
+
+    told_of: list[StoreEvent] = []
+    worker = Worker("emails", send, store=store, batch=batch)
+    stop = worker.retire if told == "retire" else worker.pause
+    await clock.settle()
+    store.subscribe("emails", tell)
+    jobs = await queue.add_bulk([{"name": "send", "data": text} for text in "ab"])
+    await clock.settle()
+    if told != "pause for a moment":
+        assert runs == []
+        assert await queue.count("waiting") == 2
+        assert {job.attempts_made for job in await queue.get_jobs()} == {0}
+        if told == "pause":
+            worker.resume()
+        else:
+            worker = worker.successor()
+            worker.start()
+        await clock.settle()
+    assert sorted(runs) == ["a", "b"]
+    assert [(await job.refresh()).state for job in jobs] == [JobState.COMPLETED] * 2
+    await worker.close()
+
+
 async def test_several_workers_run_each_job_once(
     store: DistantStore, queue: Queue, clock: VirtualClock
 ) -> None:

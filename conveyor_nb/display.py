@@ -45,6 +45,9 @@ class Renderers(NamedTuple):
     bundle_of: Callable[[object], dict[str, Any]]
     """The forms in which a notebook may show something, by MIME type."""
 
+    show: Callable[[object], bool]
+    """Shows something in the cell that runs so that it can be renewed; ``False``: it can't."""
+
     frame_of: Callable[[object, str | None], DataFrame]
     """What something holds as a DataFrame, or what of it is in a state."""
 
@@ -78,6 +81,15 @@ class Shown:
     """Is shown richly in a notebook."""
 
     __slots__ = ()
+
+    def _ipython_display_(self) -> None:
+        """Show what is renewed later on; all else is shown in the forms of the next method.
+
+        Raises:
+            NotImplementedError: this is shown once, which IPython then does.
+        """
+        if not _renderers().show(self):
+            raise NotImplementedError
 
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
+from base64 import b64encode
 from collections.abc import Iterable
 
 from conveyor_nb.core.values.text import fit
 
-__all__ = ["Markup", "as_page", "table", "tag"]
+__all__ = ["Markup", "as_page", "image", "table", "tag"]
 
 
 class Markup(str):
@@ -35,6 +36,19 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Markup:
     lines = [tag("tr", *map(_cell, row)) for row in rows]
     header = tag("thead", tag("tr", *titles)) if titles else Markup()
     return tag("table", header, tag("tbody", *lines))
+
+
+def image(svg: str, words: str) -> Markup:
+    """A picture within the text: as an image, no page takes its parts for its own.
+
+    Args:
+        svg: the picture.
+        words: what it shows, for those who can't see it.
+    """
+    data = b64encode(svg.encode()).decode()
+    alt = html.escape(fit(words))
+    source = f"data:image/svg+xml;base64,{data}"
+    return Markup(f'<img style="width:100%; max-width:920px" alt="{alt}" src="{source}">')
 
 
 def as_page(content: str) -> str:

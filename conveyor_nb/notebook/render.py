@@ -7,19 +7,20 @@ ids; only the live panel's model id does not, which nbval leaves out when it com
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeGuard
 
 from IPython.core.getipython import get_ipython
 
 from conveyor_nb.context.runs import current_run
-from conveyor_nb.core.model import ALL_NAMES, JobData, JobState
+from conveyor_nb.core.model import JobState
 from conveyor_nb.core.values.durations import format_seconds
 from conveyor_nb.core.values.text import many_lines, one_line
 from conveyor_nb.flow import FlowNode
 from conveyor_nb.job import Job
 from conveyor_nb.lists import JobCounts, JobList
+from conveyor_nb.notebook.host import Host, host_of
 from conveyor_nb.notebook.job_words import (
     job_facts,
     log_text,
@@ -28,51 +29,58 @@ from conveyor_nb.notebook.job_words import (
     result_text,
 )
 from conveyor_nb.notebook.listings import (
-    JOB_HEAD,
     Listing,
     counts_listing,
     flow_listing,
-    job_cells,
     jobs_listing,
     moment,
 )
 from conveyor_nb.notebook.markup import Markup, as_page, table, tag
-from conveyor_nb.notebook.panel.job_table import PAGE_SIZE
-from conveyor_nb.notebook.reads import QueueLine, queue_lines
+from conveyor_nb.notebook.reads import queue_lines
 from conveyor_nb.notebook.shell.terminal import is_terminal
+from conveyor_nb.notebook.snapshot import (
+    headed,
+    jobs_table,
+    note,
+    queue_page,
+    queues_html,
+    read_queue_page,
+    told,
+)
 from conveyor_nb.queue import Queue
 from conveyor_nb.stores import StoreInterface
-from conveyor_nb.stores.in_words import counts_in_words, pauses_in_words, why_unread
+from conveyor_nb.stores.in_words import why_unread
 from conveyor_nb.stores.read_now import read_now
-from conveyor_nb.stores.reads import Reads
 from conveyor_nb.worker import Worker
 
-__all__ = ["mimebundle", "queues_html", "static_html"]
+__all__ = ["mimebundle", "show", "static_html"]
 
 _SCROLLS = "max-height:24em; overflow:auto"
-
-WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 def mimebundle(subject: object) -> dict[str, Any]:
     """The forms in which a notebook may show ``subject``; it takes the richest it can.
 
-    In a running kernel a queue's has a live panel, which JupyterLab prefers. All have
-    ``text/html`` and ``text/plain`` for readers without a kernel.
+    All have ``text/html`` and ``text/plain``. In a running kernel a queue has a live panel too:
+    where the host is JupyterLab or its like, a page puts it over the HTML, and else it is a widget.
     """
     text = _listing_of(subject) if isinstance(subject, (JobList, FlowNode)) else subject
     bundle: dict[str, Any] = {"text/plain": repr(text), "text/html": static_html(subject)}
-    if isinstance(subject, Queue) and not subject.closed and _can_be_live():
-        from conveyor_nb.notebook.panel.widget import (
-            panel_of,  # widgets only where one is shown
-        )
+    if _has_panel(subject) and host_of(get_ipython()) is not Host.FILE:
+        from conveyor_nb.notebook.panel.widget import panel_of  # widgets only where one is shown
 
-        bundle[WIDGET_VIEW] = {
-            "version_major": 2,
-            "version_minor": 0,
-            "model_id": panel_of(subject).model_id,
-        }
+        bundle |= panel_of(subject).forms()
     return bundle
+
+
+def show(subject: object) -> bool:
+    """Show what has a live panel, where what is shown can be renewed; ``False``: it is not so."""
+    if not _has_panel(subject) or host_of(get_ipython()) is not Host.JUPYTERLAB:
+        return False
+    from conveyor_nb.notebook.panel.widget import panel_of
+
+    panel_of(subject).output.show(subject.__repr__)
+    return True
 
 
 def static_html(subject: object) -> str:
@@ -106,6 +114,10 @@ def _listing_of(subject: JobList | JobCounts | FlowNode) -> Listing:
             return flow_listing(subject)
 
 
+def _has_panel(subject: object) -> TypeGuard[Queue]:
+    return isinstance(subject, Queue) and not subject.closed and _can_be_live()
+
+
 def _can_be_live() -> bool:
     """Whether this is a cell of a kernel: a terminal has no page, and a job shows text."""
     if current_run() is not None:
@@ -124,61 +136,29 @@ def _can_be_live() -> bool:
 def _queue_html(queue: Queue) -> str:
     if queue.closed:
         return tag("pre", repr(queue))
-
-    async def look(
-        reads: Reads,
-    ) -> tuple[Mapping[JobState, int], frozenset[str], list[JobData]]:
-        return (
-            await reads.get_job_counts(queue.name),
-            await reads.get_paused_job_names(queue.name),
-            await reads.list_jobs(queue.name, None, 0, PAGE_SIZE, newest_first=True),
-        )
-
+    now = queue.store.clock.now()
     try:
-        counts, paused, jobs = read_now(queue.store, look)
+        page = read_now(queue.store, lambda reads: read_queue_page(reads, queue.name, now))
     except Exception as error:  # whatever a store raises, the display says so
-        told = f"its store, a {type(queue.store).__name__}, {why_unread(error)}"
-        return _page("Queue", queue.name, [], _note(told))
-    total = sum(counts.values())
-    more = f"the newest {len(jobs)} of {total:,} jobs" if total > len(jobs) else ""
-    return _page("Queue", queue.name, [_counts(counts, paused)], _jobs_table(jobs), _note(more))
+        text = f"its store, a {type(queue.store).__name__}, {why_unread(error)}"
+        return headed("Queue", queue.name, [], note(text))
+    return queue_page(page)
 
 
 def _store_html(store: StoreInterface) -> str:
     try:
         lines = read_now(store, queue_lines)
     except Exception as error:  # likewise
-        return _page("Store", type(store).__name__, [], _note(why_unread(error)))
+        return headed("Store", type(store).__name__, [], note(why_unread(error)))
     return queues_html(store, lines)
 
 
-def queues_html(store: StoreInterface, lines: Iterable[QueueLine]) -> str:
-    """A store with its queues."""
-    states = list(JobState)
-    rows = [
-        [
-            line.name,
-            *(f"{line.counts[state]:,}" for state in states),
-            f"{len(line.workers)}",
-            "paused" if ALL_NAMES in line.paused else "",
-        ]
-        for line in lines
-    ]
-    head = ["queue", *map(str, states), "workers", ""]
-    return _page(
-        "Store",
-        type(store).__name__,
-        [],
-        table(head, rows) if rows else _note("no queues yet"),
-    )
-
-
 def _worker_html(worker: Worker) -> str:
-    return _page(
+    return headed(
         "Worker",
         worker.name,
-        [_told(f"of {worker.queue_name}", str(worker.status), worker.slots_summary)],
-        _jobs_table(worker.running),
+        [told(f"of {worker.queue_name}", str(worker.status), worker.slots_summary)],
+        jobs_table(worker.running),
     )
 
 
@@ -205,9 +185,9 @@ def _job_html(job: Job) -> str:
         for label, text in blocks
         if text
     ]
-    tried = table(["attempt", "status", "took", "error"], attempts) if attempts else ""
-    told = _told(job.name, str(job.state), f"in {job.queue_name}")
-    return _page("Job", job.id, [told], _facts(facts), *parts, tried)
+    tried = table(["attempt", "status", "took", "error"], attempts) if attempts else Markup()
+    beside = told(job.name, str(job.state), f"in {job.queue_name}")
+    return headed("Job", job.id, [beside], _facts(facts), *parts, tried)
 
 
 def _failure_of(job: Job) -> str:
@@ -226,30 +206,8 @@ def _failure_of(job: Job) -> str:
 # -- pieces ---------------------------------------------------------------------------------
 
 
-def _page(kind: str, name: str, beside: Iterable[Markup], *parts: str) -> str:
-    title = tag("p", f"{kind} ", tag("strong", tag("bdi", name)), *beside)
-    return tag("div", title, *(part for part in parts if part))
-
-
-def _counts(counts: Mapping[JobState, int], paused: frozenset[str]) -> Markup:
-    return _told(*counts_in_words(counts), *filter(None, [pauses_in_words(paused)]))
-
-
-def _told(*words: str) -> Markup:
-    return tag("span", *(part for word in words for part in (" · ", tag("bdi", word))))
-
-
-def _note(text: str) -> str:
-    return tag("p", text) if text else ""
-
-
-def _facts(facts: Mapping[str, str]) -> str:
+def _facts(facts: Mapping[str, str]) -> Markup:
     return table([], [[label, value] for label, value in facts.items() if value])
-
-
-def _jobs_table(jobs: Iterable[JobData | Job]) -> str:
-    rows = [job_cells(job) for job in jobs]
-    return table(JOB_HEAD, rows) if rows else ""
 
 
 def _fact(value: object) -> str:

@@ -24,6 +24,12 @@ def _bundle_of(subject: object) -> dict[str, Any]:
     return mimebundle(subject)
 
 
+def _show(subject: object) -> bool:
+    from conveyor_nb.notebook.render import show
+
+    return show(subject)
+
+
 def _frame_of(subject: object, state: str | None) -> DataFrame:
     from conveyor_nb.notebook.to_frame import frame_of
 
@@ -48,5 +54,5 @@ def _picture_of(queue: Queue) -> Figure:
     return picture_of(queue)
 
 
-RENDERERS = Renderers(_bundle_of, _frame_of, _frame_of_async, _rows_of, _picture_of)
+RENDERERS = Renderers(_bundle_of, _show, _frame_of, _frame_of_async, _rows_of, _picture_of)
 hand_over(RENDERERS)

@@ -6,6 +6,8 @@ import asyncio
 import html.parser
 import json
 import logging
+import xml.etree.ElementTree as ET
+from base64 import b64decode
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -53,8 +55,23 @@ class Texts(html.parser.HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert tag in TAGS
-        assert {name for name, _ in attrs} <= {"style", "class"}
+        told = dict(attrs)
+        if tag == "img":
+            self._take_picture(told.pop("src") or "")
+            self.texts.append(told.pop("alt") or "")
+        else:
+            assert tag in TAGS
+        assert set(told) <= {"style", "class"}
+
+    def _take_picture(self, source: str) -> None:
+        """A picture is an image that comes with the page, and whole in itself."""
+        kind, _, data = source.partition(",")
+        assert kind == "data:image/svg+xml;base64"
+        root = ET.fromstring(b64decode(data))
+        tags = {one.tag.removeprefix("{http://www.w3.org/2000/svg}") for one in root.iter()}
+        assert tags <= {"svg", "title", "style", "g", "rect", "line", "circle", "path", "text"}
+        style = "{http://www.w3.org/2000/svg}style"
+        self.texts += [one.text or "" for one in root.iter() if one.tag != style]
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)

@@ -45,14 +45,14 @@ def test_the_scripts_print_what_is_shown(blocks: list[tuple[str, str]], tmp_path
         assert (result.stdout, result.stderr) == (shown, "")
 
 
-def test_the_cells_run_in_a_notebook_and_end_in_a_panel(blocks: list[tuple[str, str]]) -> None:
+def test_the_cells_run_in_a_notebook_and_end_in_a_picture(blocks: list[tuple[str, str]]) -> None:
     cells = [text for language, text in blocks if language == "python" and is_cell(text)]
     assert cells
     for text in cells:
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text)])
         NotebookClient(notebook, kernel_name="python3", timeout=60).execute()
         [output] = notebook.cells[0].outputs
-        assert "application/vnd.jupyter.widget-view+json" in output.data
+        assert "data:image/svg+xml;base64," in output.data["text/html"]
         assert "emails" in output.data["text/plain"]
 
 

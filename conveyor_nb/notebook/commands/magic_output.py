@@ -76,7 +76,7 @@ class Overview:
         return self._text
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        from conveyor_nb.notebook.render import queues_html
+        from conveyor_nb.notebook.snapshot import queues_html
 
         page = as_page(queues_html(self._store, self._lines))
         return {"text/plain": self._text, "text/html": page}

@@ -23,15 +23,20 @@ from conveyor_nb.core.model import EventType, StoreEvent
 from conveyor_nb.core.values.checks import check_flag
 from conveyor_nb.core.values.text import error_line, inline, one_line, shown
 from conveyor_nb.notebook.commands.command_line import Mistake
+from conveyor_nb.notebook.host import Host, host_of
+from conveyor_nb.notebook.markup import Markup
 from conveyor_nb.notebook.panel.feed import Feed
 from conveyor_nb.notebook.panel.modules import bundle, style_sheet
+from conveyor_nb.notebook.panel.output import Output
 from conveyor_nb.notebook.panel.page_messages import Message, read_message
 from conveyor_nb.notebook.panel.queue_view import QueueView, sendable
 from conveyor_nb.notebook.panel.queues_view import QueuesView
 from conveyor_nb.notebook.panel.view import Action
+from conveyor_nb.notebook.reads import queue_lines
+from conveyor_nb.notebook.snapshot import queue_page, queues_html, read_queue_page
 from conveyor_nb.queue import Queue
 from conveyor_nb.stores import StoreInterface, check_store
-from conveyor_nb.stores.reads import SynchronousReads
+from conveyor_nb.stores.reads import Reads, SynchronousReads
 
 __all__ = ["Panel", "close_panels", "dashboard", "panel_of"]
 
@@ -65,6 +70,7 @@ class Panel(anywidget.AnyWidget):
     _css = style_sheet(_STATIC)
 
     queues = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
+    mount = traitlets.Unicode("").tag(sync=True)
     tab = traitlets.Unicode(allow_none=True, default_value=None).tag(sync=True)
     head = traitlets.Dict().tag(sync=True)
     belt = traitlets.Dict().tag(sync=True)
@@ -89,7 +95,10 @@ class Panel(anywidget.AnyWidget):
         self._notices = 0
         self._has_warned = False
         self.was_live = False
-        super().__init__(**self._first_parts())
+        self.output = Output(store, self._draw, self._loop)
+        """Its place in the outputs of the notebook."""
+        mine = {"model_id": self.output.id, "mount": self.output.id}
+        super().__init__(**mine, **self._first_parts())
         self.on_msg(lambda _, message, __: self.receive(message))
         _panels.append(self)
 
@@ -98,6 +107,28 @@ class Panel(anywidget.AnyWidget):
         if self._view is None:
             return f"<Panel of a {type(self._store).__name__}>"
         return f"<Panel of queue {inline(self._view.queue.name)}>"
+
+    def _ipython_display_(self) -> None:
+        """Show it where what is shown can be renewed.
+
+        Raises:
+            NotImplementedError: there is no such place here.
+        """
+        if host_of(get_ipython()) is not Host.JUPYTERLAB:
+            raise NotImplementedError
+        self.output.show(self.__repr__)
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A picture for readers without a kernel, and the live panel where there can be one."""
+        bundle = {"text/plain": repr(self), "text/html": self.output.page(placed=False)}
+        return (bundle if host_of(get_ipython()) is Host.FILE else bundle | self.forms()), {}
+
+    def forms(self) -> dict[str, Any]:
+        """The forms of it for a page with a kernel, by MIME type."""
+        if host_of(get_ipython()) is Host.JUPYTERLAB:
+            return {"text/html": self.output.page()}
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        return {"application/vnd.jupyter.widget-view+json": view}
 
     @property
     def queue(self) -> Queue | None:
@@ -112,6 +143,7 @@ class Panel(anywidget.AnyWidget):
     def close(self) -> None:
         """Let go of the store and of the page; what was asked for before is still done."""
         call_on(self._loop, self._feed.stop)
+        call_on(self._loop, self.output.close)
         if self in _panels:
             _panels.remove(self)
         super().close()
@@ -124,6 +156,13 @@ class Panel(anywidget.AnyWidget):
             return await self._view.read()
         assert self._overview is not None, "it shows all queues if it shows none"
         return {"tab": None, **await self._overview.read()}
+
+    async def _draw(self, reads: Reads) -> Markup:
+        """The picture of what is shown."""
+        if self._view is None:
+            return queues_html(self._store, await queue_lines(reads))
+        now = self._store.clock.now()
+        return queue_page(await read_queue_page(reads, self._view.queue.name, now))
 
     def _first_parts(self) -> dict[str, Any]:
         """What is shown before any page has asked: nothing, if the store takes time."""
@@ -153,6 +192,8 @@ class Panel(anywidget.AnyWidget):
         if self._view is not None:
             self._view.note(event)
         self._feed.touch()
+        if event.type == EventType.DRAINED:
+            self.output.renew_soon()
         if event.type == EventType.ERROR and event.job_id is None:  # a fault of the engine itself
             self._notify(one_line(event.data.get("error"), _MOST_TEXT))
 

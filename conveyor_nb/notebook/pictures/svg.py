@@ -8,6 +8,7 @@ else by what the reader's system prefers.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
@@ -35,6 +36,7 @@ _ON_A_DARK_PAGE = "".join(
     f'body[data-jp-theme-light="false"] {name}{{{rule}}}' for name, rule in _DARK_RULES.items()
 )
 _BY_ITSELF = "".join(f"svg.cvp:root {name}{{{rule}}}" for name, rule in _DARK_RULES.items())
+_INVALID = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _STYLE = f"{_ON_A_DARK_PAGE}@media (prefers-color-scheme: dark){{{_BY_ITSELF}}}"
 
 
@@ -106,7 +108,7 @@ def to_svg(element: Element) -> str:
 
 def _text_of(element: Element | str) -> str:
     if isinstance(element, str):
-        return escape(element)
+        return escape(_valid(element))
     tag, attributes, *children = element
     told = "".join(f" {key}={quoteattr(_value(value))}" for key, value in attributes.items())
     inner = _STYLE if tag == "style" else "".join(map(_text_of, children))
@@ -114,4 +116,9 @@ def _text_of(element: Element | str) -> str:
 
 
 def _value(value: float | str) -> str:
-    return fit(value) if isinstance(value, str) else f"{value:g}"
+    return _valid(value) if isinstance(value, str) else f"{value:g}"
+
+
+def _valid(text: str) -> str:
+    """A text without the characters of which a single one makes XML unreadable."""
+    return _INVALID.sub("\ufffd", fit(text))

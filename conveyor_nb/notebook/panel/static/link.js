@@ -7,6 +7,9 @@ const HELLO_PATIENCE_MS = 1500; // a page that is just loading may take longer t
 const CONFIRM_MS = 4000;
 const ENDED = new Set(["restarting", "autorestarting", "terminating", "dead"]); // a kernel's status
 
+// JupyterLab marks the view of a widget so, and mount.js what has no view
+const DISCONNECTED = ".jupyter-widgets-disconnected, .cv-disconnected";
+
 const TEXTS = {
   live: "",
   busy: "Kernel busy: your click waits for the running cell",
@@ -111,7 +114,7 @@ export function makeLink(model, el, isReadOnly) {
   const kernel = model.widget_manager?.kernel;
   const onDead = () => set("dead");
   const onStatus = (_, status) => ENDED.has(status) && onDead();
-  const onLink = () => el.classList.contains("jupyter-widgets-disconnected") && onDead();
+  const onLink = () => el.matches(DISCONNECTED) && onDead();
 
   return {
     node, send, button,
@@ -122,6 +125,7 @@ export function makeLink(model, el, isReadOnly) {
       root.dataset.link = state;
       model.on("msg:custom", onMessage);
       model.on("comm_live_update", onLink);
+      model.on("comm:close", onDead); // Python has let go of the panel
       kernel?.statusChanged?.connect(onStatus);
       kernel?.disposed?.connect(onDead);
       onLink();
@@ -134,6 +138,7 @@ export function makeLink(model, el, isReadOnly) {
     close() {
       model.off("msg:custom", onMessage);
       model.off("comm_live_update", onLink);
+      model.off("comm:close", onDead);
       kernel?.statusChanged?.disconnect(onStatus);
       kernel?.disposed?.disconnect(onDead);
       send({ do: "bye" });

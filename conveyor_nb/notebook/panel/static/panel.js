@@ -8,6 +8,7 @@ import { makeHead } from "./head.js";
 import { makeJob } from "./job.js";
 import { makeJobs } from "./jobs.js";
 import { makeLink } from "./link.js";
+import { mount } from "./mount.js";
 import { makeQueues } from "./queues.js";
 import { makeStates } from "./states.js";
 import { makeTabs } from "./tabs.js";
@@ -104,4 +105,6 @@ function render({ model, el }) {
   };
 }
 
-export default { render };
+const initialize = ({ model }) => mount(model, render);
+
+export default { initialize, render };

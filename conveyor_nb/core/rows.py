@@ -123,6 +123,18 @@ class Rows(Protocol):
     def record(self, job: JobData, now: datetime) -> None:
         """Count a job that has just settled in the metrics."""
 
+    # -- payloads -----------------------------------------------------------------------------
+
+    def freeze(self, value: Any, what: str, /) -> Any:
+        """Turn a payload or a result into what rows hold of it; what they hold stays as it is.
+
+        ``core.freezing.freeze`` does so for any picklable object, and what it makes is thawed as
+        it is read. All else that a store puts in its place is given out as it is.
+
+        Raises:
+            PayloadError: it can't be kept; the message names ``what`` and where in it.
+        """
+
     # -- jobs ---------------------------------------------------------------------------------
 
     def job(self, queue_name: str, job_id: str) -> JobData | None:

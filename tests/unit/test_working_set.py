@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -12,8 +13,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from conveyor_nb import Group, JobData, JobState, Keep, VirtualClock
+from conveyor_nb import Group, JobData, JobState, Keep, Repeat, VirtualClock
+from conveyor_nb.core.actions import Complete
+from conveyor_nb.core.fetching import FetchOptions
+from conveyor_nb.core.job_scheduler import JobScheduler
+from conveyor_nb.core.model import Lock
+from conveyor_nb.core.options.job_options import JobOptions
 from conveyor_nb.core.rows import PENDING, ChildRow, Rows, key_of
+from conveyor_nb.core.steps import changing, saving, schedulers, serving
+from conveyor_nb.stores.working_set.changes import Changes
 from conveyor_nb.stores.working_set.loop import attempts
 from conveyor_nb.stores.working_set.questions import Question, RowMissing
 from conveyor_nb.stores.working_set.rows import WorkingSet
@@ -155,6 +163,54 @@ def test_who_writes_on_what_has_changed_is_asked_anew() -> None:
     with pytest.raises(StopIteration) as end:
         plan.send(True)
     assert end.value.value == 2
+
+
+@pytest.mark.parametrize("given", ["one", "bulk", "flow", "scheduler", "result", "change"])
+def test_a_payload_is_frozen_once_by_the_store_however_often_a_step_is_taken(given: str) -> None:
+    frozen: list[object] = []
+
+    def freeze(value: object, _: str) -> str:
+        frozen.append(value)
+        return json.dumps(value)
+
+    database = BytesRows(sequential_ids=True, metrics=False)
+    begin: list[Callable[[Rows], Any]] = [
+        lambda rows: saving.save(rows, new_job("kept"), NOW),
+        lambda rows: serving.fetch(rows, QUEUE, "w", 30, FetchOptions(), 1, NOW),
+    ]
+    for step in begin:
+        before = WorkingSet()
+        answered(database, before, step)
+        database.write(before.changes)
+    payload = {"to": ["ada"]}
+    job = JobData("", "send", QUEUE, payload)
+    child = JobData("child", "send", QUEUE, payload)
+    daily = JobScheduler("daily", QUEUE, Repeat(every=60), "send", payload, JobOptions())
+    complete = Complete(payload)
+    steps: dict[str, Callable[[Rows], Any]] = {
+        "one": lambda rows: saving.save(rows, job, NOW),
+        "bulk": lambda rows: saving.save_bulk(rows, [job, job], NOW),
+        "flow": lambda rows: saving.save_flow(rows, [child], NOW),
+        "scheduler": lambda rows: schedulers.save_scheduler(rows, daily, NOW),
+        "result": lambda rows: changing.apply(rows, QUEUE, "kept", complete, Lock("w", 1), NOW),
+        "change": lambda rows: changing.update(rows, QUEUE, "kept", {"data": payload}, None, NOW),
+    }
+    rows = WorkingSet(freeze=freeze)
+    plan = attempts(steps[given], rows)
+    request, times = next(plan), 1
+    has_failed = False
+    while not has_failed or not isinstance(request, Changes):
+        times += 1
+        if isinstance(request, Changes):
+            request, has_failed = plan.send(False), True
+        else:
+            request = plan.send(request and [database.answer(one) for one in request])
+    assert times > 2
+    assert frozen == [payload]
+    held = {(job.kept_data, job.kept_returnvalue) for job in request.jobs.values() if job}
+    text = json.dumps(payload)
+    assert held == {(None, text) if given == "result" else (text, None)}
+    assert all(one and one.data == text for one in request.schedulers.values())
 
 
 @pytest.mark.asyncio

@@ -8,7 +8,6 @@ from typing import Any
 
 from conveyor_nb.core import actions, lifecycle
 from conveyor_nb.core.errors import InvalidJobStateError, JobNotFoundError, RetryRefusedError
-from conveyor_nb.core.freezing import freeze
 from conveyor_nb.core.lifecycle import SETTLED
 from conveyor_nb.core.model import JobData, JobState, Lock, to_state
 from conveyor_nb.core.rows import Rows, held_key, key_of, parent_key_of
@@ -43,9 +42,9 @@ def decide(
     """Decide what an action changes; payloads are frozen on the way in. Nothing is written."""
     field, frozen = "", None
     if isinstance(action, actions.Complete):
-        field, frozen = "returnvalue", freeze(action.returnvalue, "the job's result")
+        field, frozen = "returnvalue", rows.freeze(action.returnvalue, "the job's result")
     elif isinstance(action, actions.UpdateData):
-        field, frozen = "data", freeze(action.data, "data")
+        field, frozen = "data", rows.freeze(action.data, "data")
     change = lifecycle.decide(job, action, now=now, lock=lock, random=rows.random)
     if field in change.updates:
         change.updates[field] = frozen

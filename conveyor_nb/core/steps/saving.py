@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from conveyor_nb.core.errors import GroupFullError
 from conveyor_nb.core.flow_rules import FamilyCheck, refuse_family
-from conveyor_nb.core.freezing import freeze
 from conveyor_nb.core.model import JobData
 from conveyor_nb.core.rows import PENDING, HeldKey, Key, Rows, held_key, key_of, parent_key_of
 from conveyor_nb.core.slicing import SLICE, Step, sliced
@@ -32,7 +31,7 @@ def save(rows: Rows, job: JobData, now: datetime) -> JobData:
         existing = duplicate_of(rows, job, now)
         if existing is not None:
             return existing
-    data = freeze(job.kept_data, "data")
+    data = rows.freeze(job.kept_data, "data")
     if job.opts.group is not None:
         _take_room(rows, job, {})
     return admit(rows, job, job.id or rows.new_id(job.queue_name), data, now)
@@ -116,7 +115,7 @@ class _Batch:
         job_id = job.id
         while not job_id or (not job.id and (job.queue_name, job_id) in self._reserved):
             job_id = rows.new_id(job.queue_name)
-        data = freeze(job.kept_data, f"item {len(self.chosen)}: data")
+        data = rows.freeze(job.kept_data, f"item {len(self.chosen)}: data")
         return replace(job, id=job_id, data=data)
 
     def _add(self, job: JobData, *, has_own_id: bool) -> int:
@@ -147,7 +146,7 @@ def save_flow(rows: Rows, jobs: Sequence[JobData], now: datetime) -> Step[list[J
             family.take(job)
             if not job.pending_children_count:
                 _take_room(rows, job, room)
-            data = freeze(job.kept_data, f"data of {shown(job.name)}")
+            data = rows.freeze(job.kept_data, f"data of {shown(job.name)}")
             records.append(replace(job, data=data))
         if len(some) == SLICE:
             yield

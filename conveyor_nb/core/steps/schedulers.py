@@ -7,7 +7,6 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from conveyor_nb.core import schedule
-from conveyor_nb.core.freezing import freeze
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobData, JobState
 from conveyor_nb.core.rows import Rows
@@ -24,7 +23,7 @@ def save_scheduler(rows: Rows, wanted: JobScheduler, now: datetime) -> JobSchedu
     If only the template changes, the pending run keeps its time; a run that is active is
     left alone, and the change holds from the next one on.
     """
-    fresh = replace(wanted, data=freeze(wanted.data, "data"))
+    fresh = replace(wanted, data=rows.freeze(wanted.data, "data"))
     known = rows.scheduler(wanted.queue_name, wanted.id)
     if known is None or (known.pending_job_id is None and not known.paused):
         return plan_run(rows, fresh, schedule.first_run(fresh.repeat, now), now)

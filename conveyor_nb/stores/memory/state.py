@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from conveyor_nb.core import freezing
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobData, JobState, StoreEvent
@@ -34,6 +35,8 @@ class MemoryState:
         metrics: collect them.
         followed: the jobs that somebody follows by themselves, and is to be told the results of.
     """
+
+    freeze = staticmethod(freezing.freeze)
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from conveyor_nb.core import turns
+from conveyor_nb.core import freezing, turns
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobData, JobState
@@ -32,6 +32,7 @@ class WorkingSet:
         random: what chance has a say in.
         followed: the jobs that somebody follows by themselves.
         collects_metrics: whether the store does.
+        freeze: turns a payload into what the rows hold of it, see ``Rows.freeze``.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class WorkingSet:
         random: random_module.Random | None = None,
         followed: Collection[Key] = (),
         collects_metrics: bool = False,
+        freeze: Callable[[Any, str], Any] = freezing.freeze,
     ) -> None:
         self.answers: dict[Question, Any] = {}
         """What was asked, and what the store said."""
@@ -49,6 +51,9 @@ class WorkingSet:
         self._given = [one for one in about if isinstance(one, JobData)]
         self._keys = [key_of(one) if isinstance(one, JobData) else one for one in about]
         self._loaded: dict[Key, JobData | None] = {}
+        self._freeze = freeze
+        self._frozen: dict[int, tuple[Any, Any]] = {}
+        """Payloads by identity, and what the rows hold of them: for all times the step is taken."""
         self._random = random or random_module.Random()
         self._random_state: Any = None
         self.begin()
@@ -137,6 +142,17 @@ class WorkingSet:
     def record(self, job: JobData, now: datetime) -> None:
         """Note a job for the metrics."""
         self.changes.settled.append((job, now))
+
+    # -- payloads -----------------------------------------------------------------------------
+
+    def freeze(self, value: Any, what: str, /) -> Any:
+        """What the rows hold of a payload: as it was when the step first came by it."""
+        known = self._frozen.get(id(value))
+        if known is None:
+            known = (value, self._freeze(value, what))
+            if known[1] is not value:
+                self._frozen[id(value)] = known
+        return known[1]
 
     # -- jobs ---------------------------------------------------------------------------------
 

@@ -16,7 +16,15 @@ from conveyor_nb.core.options.repeat import Repeat
 from conveyor_nb.core.values.durations import format_seconds, to_seconds
 from conveyor_nb.core.values.text import shown
 
-__all__ = ["describe", "first_run", "next_run", "resumed_run", "why_no_run"]
+__all__ = [
+    "describe",
+    "first_run",
+    "interval",
+    "next_run",
+    "resumed_run",
+    "runs_from",
+    "why_no_run",
+]
 
 _HOUR_FIELD = 1
 
@@ -67,7 +75,7 @@ def describe(repeat: Repeat) -> str:
     "cron='0 9 * * *', tz='Europe/Paris'"
     """
     parts: dict[str, object] = {
-        "every": None if repeat.every is None else _interval(repeat.every),
+        "every": None if repeat.every is None else interval(repeat.every),
         "cron": repeat.cron,
         "limit": repeat.limit,
         "start_date": repeat.start_date and repeat.start_date.isoformat(),
@@ -77,7 +85,12 @@ def describe(repeat: Repeat) -> str:
     return ", ".join(f"{name}={shown(value)}" for name, value in parts.items() if value is not None)
 
 
-def _interval(seconds: float) -> str:
+def interval(seconds: float) -> str:
+    """An interval as text that :class:`Repeat` takes for the very same one.
+
+    >>> interval(600.0), interval(600.0001)
+    ('10m', '600.0001s')
+    """
     short = format_seconds(seconds)
     return short if to_seconds(short) == seconds else f"{seconds:.15g}s"
 
@@ -117,6 +130,29 @@ def next_run(
     if upcoming_match is not None and upcoming_match <= now:
         upcoming_match = _latest_match(repeat, now)
     return _within(repeat, upcoming_match)
+
+
+def runs_from(repeat: Repeat, planned: datetime, runs: int, count: int) -> list[datetime]:
+    """The planned times of the next runs, if each of them starts when it is planned.
+
+    Args:
+        repeat: when to run.
+        planned: what time the first of them is planned for.
+        runs: how many runs there have been, with that one.
+        count: how many at most.
+
+    >>> noon = datetime(2027, 1, 1, 12, tzinfo=UTC)
+    >>> [run.hour for run in runs_from(Repeat(every="1 hour", limit=9), noon, runs=7, count=5)]
+    [12, 13, 14]
+    """
+    found = [planned]
+    while len(found) < count:
+        upcoming = next_run(repeat, planned, planned, runs + len(found) - 1, planned)
+        if upcoming is None:
+            break
+        found.append(upcoming)
+        planned = upcoming
+    return found
 
 
 def resumed_run(repeat: Repeat, planned: datetime | None, now: datetime) -> datetime | None:

@@ -37,6 +37,7 @@ class Message(Struct, frozen=True):
             ``flow`` (its parent's id) and ``schedule``, each any if it is empty.
         sort: by what the table is sorted.
         attempt: which attempt of the job, counted from 1.
+        rule: what a schedule is to run by; likewise ``tz``, its time zone.
         narrow: whether the page has little room from left to right.
         span: how much time is to be shown, such as ``minute``.
     """
@@ -59,6 +60,8 @@ class Message(Struct, frozen=True):
     schedule: Name = ""
     sort: Name = ""
     attempt: Count = 0
+    rule: Name = ""
+    tz: Name = ""
     narrow: bool = False
     span: Name = ""
 

@@ -13,6 +13,7 @@ from conveyor_nb.notebook.panel.head_view import HeadView
 from conveyor_nb.notebook.panel.job_table import JobsView
 from conveyor_nb.notebook.panel.job_view import JobView
 from conveyor_nb.notebook.panel.page_messages import Message
+from conveyor_nb.notebook.panel.schedules_view import SchedulesView
 from conveyor_nb.notebook.panel.timeline_view import TimelineView
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
 from conveyor_nb.notebook.panel.workers_panel import WorkersView
@@ -24,6 +25,7 @@ _ALWAYS: tuple[type[View], ...] = (HeadView, JobView)
 
 TABS: Mapping[str, tuple[type[View], ...]] = {
     "jobs": (BeltView, WorkersView, JobsView),
+    "schedules": (SchedulesView,),
     "timeline": (TimelineView,),
     "events": (EventsView,),
 }

@@ -10,6 +10,7 @@ import { makeJobs } from "./jobs.js";
 import { makeLink } from "./link.js";
 import { mount } from "./mount.js";
 import { makeQueues } from "./queues.js";
+import { makeSchedules } from "./schedules.js";
 import { makeStates } from "./states.js";
 import { makeTabs } from "./tabs.js";
 import { storeClock } from "./time.js";
@@ -67,6 +68,7 @@ function render({ model, el }) {
   const inQueue = [
     makeTabs(page, {
       jobs: make(makeBelt, makeStates, makeWorkers, makeJobs),
+      schedules: make(makeSchedules),
       timeline: make(makeTimeline),
       events: make(makeEvents),
     }),

@@ -30,6 +30,14 @@ export function storeClock(read) {
     return withDate ? `${when.toLocaleDateString("en-CA", { timeZone: zone })} ${time}` : time;
   }
 
+  /** The same as a weekday, a date and a time, as one says it of what is to come. */
+  function day(at) {
+    const zone = read().speed === 0 ? "UTC" : undefined;
+    const date = new Date(at * 1000).toLocaleDateString("en-GB",
+      { weekday: "short", day: "numeric", month: "short", timeZone: zone });
+    return `${date.replace(",", "")} ${text(at).replace(/:00$/, "")}`;
+  }
+
   function ago(at) {
     const age = now() - at;
     if (age < -0.05) return `in ${span(age)}`;
@@ -37,7 +45,7 @@ export function storeClock(read) {
   }
 
   return {
-    now, text, ago, zone: zoneName,
+    now, text, day, ago, zone: zoneName,
     /** The instant to the millisecond, with the name of its zone. */
     full: (at) => `${text(at, true)}.${String(Math.floor((at % 1) * 1000)).padStart(3, "0")} ${zoneName()}`,
     /** A frame has come, with the clock as it is now. */

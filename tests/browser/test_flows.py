@@ -1,0 +1,66 @@
+"""Schedules, flows and groups in JupyterLab, as a person sees and uses them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+
+if TYPE_CHECKING:
+    from .test_panel import OpenNotebook
+
+SETUP = """\
+import asyncio
+from conveyor_nb import FlowJob, FlowProducer, Group, MemoryStore, Queue, Repeat
+
+store = MemoryStore(ids="sequential")
+queue, parts = Queue("reports", store=store), Queue("parts", store=store)
+go = asyncio.Event()
+
+@queue.worker(name="reporter")
+async def report(job):
+    if job.name == "gather":
+        await go.wait()
+
+at_nine = Repeat(cron="0 9 * * 1-5", tz="Europe/Paris")
+await queue.upsert_job_scheduler("<i>daily</i>", at_nine, "report", {"to": "ada"})
+queue
+"""
+
+
+def test_a_schedule_is_seen_changed_run_paused_and_removed(open_notebook: OpenNotebook) -> None:
+    notebook = open_notebook(SETUP)
+    notebook.run(0)
+    panel = notebook.panel
+    panel.get_by_test_id("cv-tab-schedules").click()
+    schedule = panel.get_by_test_id("cv-schedule")
+    rule = schedule.get_by_test_id("cv-schedule-rule")
+    expect(schedule).to_contain_text("<i>daily</i>")
+    expect(rule).to_contain_text("Every weekday at 09:00, Europe/Paris")
+    expect(schedule.locator(".cv-run")).to_have_count(5)
+
+    schedule.get_by_test_id("cv-schedule-edit").click()
+    schedule.get_by_test_id("cv-rule").fill("30 8 * * mon")
+    preview = schedule.get_by_test_id("cv-preview")
+    expect(preview).to_contain_text("Every Monday at 08:30, Europe/Paris; next Mon")
+    schedule.get_by_test_id("cv-rule").fill("soon")
+    expect(preview).to_contain_text("'soon' is no rule")
+    expect(rule).to_contain_text("Every weekday at 09:00")
+    schedule.get_by_test_id("cv-rule").fill("2h")
+    schedule.get_by_test_id("cv-rule").press("Enter")
+    expect(rule).to_contain_text("Every 2 hours")
+    expect(schedule.get_by_test_id("cv-rule")).to_have_count(0)
+
+    schedule.get_by_test_id("cv-schedule-pause").click()
+    expect(schedule).to_contain_text("Paused")
+    expect(schedule.locator(".cv-run")).to_have_count(0)
+    schedule.get_by_test_id("cv-schedule-run").click()
+    schedule.get_by_test_id("cv-schedule-resume").click()
+    expect(schedule.locator(".cv-run")).to_have_count(5)
+
+    schedule.get_by_test_id("cv-run-open").click()
+    expect(panel.get_by_test_id("cv-detail-head")).to_contain_text("report")
+    schedule.get_by_test_id("cv-schedule-remove").click()
+    schedule.get_by_text("Remove for good?").click()
+    expect(panel.get_by_test_id("cv-no-schedules")).to_contain_text("No schedules yet")
+    assert notebook.page.locator(".jp-Notebook i", has_text="daily").count() == 0

@@ -1,0 +1,137 @@
+"""Schedules, flows and groups in a queue's panel, as its page sees them, without a browser."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+import pytest_asyncio
+
+from conveyor_nb import MemoryStore, Queue, Repeat, VirtualClock
+from conveyor_nb.notebook.panel.queue_view import QueueView
+
+pytestmark = pytest.mark.asyncio
+
+NOON = datetime(2027, 1, 1, 12, tzinfo=UTC)  # a Friday
+
+
+@pytest_asyncio.fixture
+async def queue() -> AsyncIterator[Queue]:
+    clock = VirtualClock(start=NOON)
+    async with (
+        MemoryStore(clock=clock, ids="sequential", seed=1) as store,
+        Queue("emails", store=store) as queue,
+    ):
+        yield queue
+
+
+async def schedule_row(view: QueueView) -> dict[str, object]:
+    """The only schedule."""
+    (row,) = (await view.read())["schedules"]["rows"]
+    assert isinstance(row, dict)
+    return row
+
+
+@pytest_asyncio.fixture
+async def schedules(queue: Queue) -> QueueView:
+    """A panel's view of a queue, with its tab of schedules open, and one schedule."""
+    rule = Repeat(cron="0 9 * * 1-5", tz="Europe/Paris", limit=9)
+    await queue.upsert_job_scheduler("report", rule, "report", {"to": "ada"}, priority=3)
+    view = QueueView(queue)
+    await view.do("tab", tab="schedules")
+    return view
+
+
+async def test_a_rule_is_told_in_words_with_the_next_five_runs(schedules: QueueView) -> None:
+    row = await schedule_row(schedules)
+    assert row["words"] == "Every weekday at 09:00, Europe/Paris"
+    times = [datetime.fromtimestamp(at, UTC) for at in row["runs"]]  # type: ignore[attr-defined]
+    assert [f"{time:%a %d %H:%M}" for time in times] == [
+        *("Mon 04 08:00", "Tue 05 08:00", "Wed 06 08:00", "Thu 07 08:00", "Fri 08 08:00")
+    ]
+    assert (row["job"], row["running"], row["paused"]) == ("emails-1", False, False)
+
+
+async def test_no_more_runs_are_told_than_its_limit_leaves(queue: Queue) -> None:
+    await queue.upsert_job_scheduler("twice", Repeat(every="1h", limit=2), "tick")
+    view = QueueView(queue)
+    await view.do("tab", tab="schedules")
+    row = await schedule_row(view)
+    assert row["runs"] == [NOON.timestamp(), NOON.timestamp() + 3_600]
+
+
+async def test_it_is_paused_resumed_and_removed(schedules: QueueView, queue: Queue) -> None:
+    await schedules.do("pause_schedule", schedule="report")
+    assert (await schedule_row(schedules))["runs"] == []
+    assert (await schedule_row(schedules))["paused"] is True
+    await schedules.do("resume_schedule", schedule="report")
+    assert len((await schedule_row(schedules))["runs"]) == 5  # type: ignore[arg-type]
+    await schedules.do("remove_schedule", schedule="report")
+    assert await queue.get_job_schedulers() == []
+    for verb in ("run", "pause", "resume", "remove"):
+        with pytest.raises(Exception, match="no schedule 'report' any more"):
+            await schedules.do(f"{verb}_schedule", schedule="report")
+
+
+async def test_run_now_adds_one_more_and_leaves_the_plan(
+    schedules: QueueView, queue: Queue
+) -> None:
+    before = await schedule_row(schedules)
+    await schedules.do("run_schedule", schedule="report")
+    (job,) = await queue.get_jobs("waiting")
+    assert (job.name, job.data, job.opts.priority) == ("report", {"to": "ada"}, 3)
+    assert await schedule_row(schedules) == before
+
+
+async def test_another_rule_is_tried_out_and_taken(schedules: QueueView, queue: Queue) -> None:
+    await schedules.do("draft_schedule", schedule="report", rule="every 10 minutes")
+    draft = (await schedules.read())["schedules"]["draft"]
+    assert (draft["words"], draft["error"]) == ("Every 10 minutes", "")
+    assert draft["runs"][1] - draft["runs"][0] == 600
+    assert (await schedule_row(schedules))["rule"] == "0 9 * * 1-5"
+
+    await schedules.do("edit_schedule", schedule="report", rule="every 10 minutes")
+    (scheduler,) = await queue.get_job_schedulers()
+    assert scheduler.repeat == Repeat(every="10m", limit=9)
+    assert (scheduler.name, scheduler.data, scheduler.opts.priority) == ("report", {"to": "ada"}, 3)
+    part = (await schedules.read())["schedules"]
+    assert (part["draft"], part["saved"]) == (None, 1)
+
+
+async def test_a_paused_one_gets_another_rule_and_stays_paused(
+    schedules: QueueView, queue: Queue
+) -> None:
+    await schedules.do("pause_schedule", schedule="report")
+    await schedules.do("edit_schedule", schedule="report", rule="30 8 * * *", tz="Asia/Tokyo")
+    row = await schedule_row(schedules)
+    assert (row["paused"], row["words"]) == (True, "Every day at 08:30, Asia/Tokyo")
+
+
+@pytest.mark.parametrize(
+    ("rule", "tz", "said"),
+    [
+        ("soon", "", "'soon' is no rule: type a duration such as 10m"),
+        ("99 9 * * *", "", "is not a cron line"),
+        ("0 9 * * *", "Europe/Pariss", "is not a known time zone"),
+        ("0 0 30 2 *", "", "never comes: no date fits it"),
+    ],
+)
+async def test_a_bad_rule_is_told_and_changes_nothing(
+    schedules: QueueView, rule: str, tz: str, said: str
+) -> None:
+    before = await schedule_row(schedules)
+    await schedules.do("draft_schedule", schedule="report", rule=rule, tz=tz)
+    assert said in (await schedules.read())["schedules"]["draft"]["error"]
+    with pytest.raises(Exception, match=said):
+        await schedules.do("edit_schedule", schedule="report", rule=rule, tz=tz)
+    assert await schedule_row(schedules) == before
+
+
+async def test_nothing_of_a_schedule_is_changed_where_it_is_only_shown(queue: Queue) -> None:
+    await queue.upsert_job_scheduler("tick", Repeat(every="1h"), "tick")
+    view = QueueView(queue, read_only=True)
+    for verb in ("run", "edit", "pause", "resume", "remove"):
+        with pytest.raises(PermissionError):
+            await view.do(f"{verb}_schedule", schedule="tick", rule="5m")
+    await view.do("draft_schedule", schedule="tick", rule="5m")

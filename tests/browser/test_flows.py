@@ -64,3 +64,39 @@ def test_a_schedule_is_seen_changed_run_paused_and_removed(open_notebook: OpenNo
     schedule.get_by_text("Remove for good?").click()
     expect(panel.get_by_test_id("cv-no-schedules")).to_contain_text("No schedules yet")
     assert notebook.page.locator(".jp-Notebook i", has_text="daily").count() == 0
+
+
+def test_a_flow_is_seen_as_a_tree_that_moves_and_opens_its_jobs(
+    open_notebook: OpenNotebook,
+) -> None:
+    add = """\
+gather = FlowJob("gather", "reports")
+flow = await FlowProducer(store=store).add(FlowJob("book", "reports", children=[
+    FlowJob("<b>chapter</b>", "parts"), gather]))
+flow"""
+    notebook = open_notebook(SETUP, add, "go.set()")
+    notebook.run(0)
+    panel = notebook.panel
+    panel.get_by_test_id("cv-tab-flows").click()
+    expect(panel.get_by_test_id("cv-no-flows")).to_contain_text("No flows here")
+
+    notebook.run(1)
+    flow = panel.get_by_test_id("cv-flow-item")
+    jobs = flow.get_by_test_id("cv-branch")
+    expect(flow.get_by_test_id("cv-flow-open")).to_contain_text("0 of 2")
+    expect(jobs).to_have_count(3)
+    expect(jobs.nth(1)).to_contain_text("<b>chapter</b>")
+    expect(jobs.nth(2)).to_have_attribute("data-state", "active")
+
+    notebook.run(2)
+    expect(flow.get_by_test_id("cv-flow-open")).to_contain_text("1 of 2")
+    expect(jobs.nth(2)).to_have_attribute("data-state", "completed")
+
+    jobs.nth(2).get_by_test_id("cv-branch-open").click()
+    expect(panel.get_by_test_id("cv-detail-head")).to_contain_text("gather")
+    jobs.first.get_by_test_id("cv-fold").click()
+    expect(jobs).to_have_count(1)
+    jobs.first.get_by_test_id("cv-fold").click()
+    expect(jobs).to_have_count(3)
+    flow.get_by_test_id("cv-flow-open").click()
+    expect(jobs).to_have_count(0)

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from conveyor_nb import MemoryStore, Queue, Repeat, VirtualClock
+from conveyor_nb import (
+    FlowJob,
+    FlowProducer,
+    Job,
+    MemoryStore,
+    Queue,
+    Repeat,
+    VirtualClock,
+    Worker,
+)
 from conveyor_nb.notebook.panel.queue_view import QueueView
 
 pytestmark = pytest.mark.asyncio
@@ -135,3 +145,104 @@ async def test_nothing_of_a_schedule_is_changed_where_it_is_only_shown(queue: Qu
         with pytest.raises(PermissionError):
             await view.do(f"{verb}_schedule", schedule="tick", rule="5m")
     await view.do("draft_schedule", schedule="tick", rule="5m")
+
+
+async def flows_part(view: QueueView) -> dict[str, Any]:
+    part: dict[str, Any] = (await view.read())["flows"]
+    return part
+
+
+def drawn(rows: list[dict[str, Any]]) -> list[str]:
+    """A tree as lines."""
+    return [
+        f"{'  ' * row['depth']}{row['more'] or row['name'] + ' ' + row['state']}" for row in rows
+    ]
+
+
+BOOK = FlowJob(
+    "book",
+    "emails",
+    children=[
+        FlowJob("chapter", "parts", children=[FlowJob("page", "parts", n) for n in range(2)]),
+        FlowJob("cover", "emails"),
+    ],
+)
+
+
+async def test_a_flow_is_a_tree_with_live_states_that_folds(queue: Queue) -> None:
+    flow = await FlowProducer(store=queue.store).add(BOOK)
+    await queue.add("other")
+    view = QueueView(queue)
+    await view.do("tab", tab="flows")
+    part = await flows_part(view)
+    assert [row["id"] for row in part["rows"]] == [flow.job.id]
+    assert drawn(part["tree"]) == [
+        "book waiting-children",
+        "  chapter waiting-children",
+        "    page waiting",
+        "    page waiting",
+        "  cover waiting",
+    ]
+    assert [row["foreign"] for row in part["tree"]] == [False, True, True, True, False]
+
+    async with Worker("emails", lambda job: None, store=queue.store):
+        await flow.children[1].job.wait_until_finished()
+    (row,) = (await flows_part(view))["rows"]
+    assert (row["done"], row["failed"], row["children"]) == (1, 0, 2)
+
+    chapter = flow.children[0].job
+    await view.do("fold", id=chapter.id, queue="parts")
+    part = await flows_part(view)
+    assert drawn(part["tree"]) == [
+        *("book waiting-children", "  chapter waiting-children", "  cover completed")
+    ]
+    await view.do("fold", id=chapter.id, queue="parts")
+    assert len((await flows_part(view))["tree"]) == 5
+    await view.do("open_flow")
+    assert ((await flows_part(view))["open"], (await flows_part(view))["tree"]) == (None, [])
+    await view.do("open_flow", id=flow.job.id)
+    assert len((await flows_part(view))["tree"]) == 5
+
+
+async def test_a_flow_is_found_from_the_queue_of_its_children(queue: Queue) -> None:
+    flow = await FlowProducer(store=queue.store).add(BOOK)
+    view = QueueView(Queue("parts", store=queue.store))
+    await view.do("tab", tab="flows")
+    (row,) = (await flows_part(view))["rows"]
+    assert (row["id"], row["queue"], row["foreign"]) == (flow.job.id, "emails", True)
+    assert view.again is not None  # no event of the other queue comes to a panel of this one
+
+
+async def test_a_flow_that_was_found_stays_when_many_jobs_come_after_it(queue: Queue) -> None:
+    await FlowProducer(store=queue.store).add(FlowJob("book", "emails"))
+    flow = await FlowProducer(store=queue.store).add(
+        FlowJob("sum", "emails", children=[FlowJob("part", "parts")])
+    )
+    view = QueueView(queue)
+    await view.do("tab", tab="flows")
+    await flows_part(view)
+    async with Worker("parts", lambda job: None, store=queue.store):
+        await flow.children[0].job.wait_until_finished()
+    await queue.add_bulk([{"name": "more"}] * 500)
+    (row,) = (await flows_part(view))["rows"]
+    assert (row["id"], row["state"]) == (flow.job.id, "waiting")
+
+
+async def test_of_very_many_children_those_that_failed_are_shown(queue: Queue) -> None:
+    children = [FlowJob("part", "emails", n) for n in range(60)]
+    tree = FlowJob("sum", "emails", children=children, fail_parent_on_child_failure="ignore")
+    flow = await FlowProducer(store=queue.store).add(tree)
+
+    def fails(job: Job) -> None:
+        if job.data in (50, 55):
+            raise ValueError("no")
+
+    async with Worker("emails", fails, store=queue.store):
+        await flow.job.wait_until_finished()
+    view = QueueView(queue)
+    await view.do("tab", tab="flows")
+    part = await flows_part(view)
+    assert (part["rows"][0]["done"], part["rows"][0]["failed"]) == (58, 2)
+    assert part["rows"][0]["ring"][1]["aria-label"] == "58 of 60 completed, 2 failed"
+    assert [line for line in drawn(part["tree"]) if "failed" in line] == ["  part failed"] * 2
+    assert drawn(part["tree"])[-1] == "  35"

@@ -9,6 +9,7 @@ from conveyor_nb.core.model import StoreEvent
 from conveyor_nb.core.values.text import encodable, shown
 from conveyor_nb.notebook.panel.belt_view import BeltView
 from conveyor_nb.notebook.panel.event_log import EventsView
+from conveyor_nb.notebook.panel.flows_view import FlowsView
 from conveyor_nb.notebook.panel.head_view import HeadView
 from conveyor_nb.notebook.panel.job_table import JobsView
 from conveyor_nb.notebook.panel.job_view import JobView
@@ -25,6 +26,7 @@ _ALWAYS: tuple[type[View], ...] = (HeadView, JobView)
 
 TABS: Mapping[str, tuple[type[View], ...]] = {
     "jobs": (BeltView, WorkersView, JobsView),
+    "flows": (FlowsView,),
     "schedules": (SchedulesView,),
     "timeline": (TimelineView,),
     "events": (EventsView,),

@@ -77,6 +77,7 @@ class Panel(anywidget.AnyWidget):
     workers: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     jobs = traitlets.Dict().tag(sync=True)
     detail = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
+    flows = traitlets.Dict().tag(sync=True)
     schedules = traitlets.Dict().tag(sync=True)
     events = traitlets.Dict().tag(sync=True)
     timeline = traitlets.Dict().tag(sync=True)

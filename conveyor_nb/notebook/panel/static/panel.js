@@ -4,6 +4,7 @@
 import { makeBelt } from "./belt.js";
 import { h, setText } from "./elements.js";
 import { makeEvents } from "./events.js";
+import { makeFlows } from "./flows.js";
 import { makeHead } from "./head.js";
 import { makeJob } from "./job.js";
 import { makeJobs } from "./jobs.js";
@@ -68,6 +69,7 @@ function render({ model, el }) {
   const inQueue = [
     makeTabs(page, {
       jobs: make(makeBelt, makeStates, makeWorkers, makeJobs),
+      flows: make(makeFlows),
       schedules: make(makeSchedules),
       timeline: make(makeTimeline),
       events: make(makeEvents),

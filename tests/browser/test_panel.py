@@ -72,7 +72,8 @@ def test_jobs_are_seen_to_wait_and_to_complete(open_notebook: OpenNotebook) -> N
     panel.get_by_test_id("cv-tab-events").click()
     expect(panel.get_by_test_id("cv-events")).to_contain_text("emails-6")
     expect(panel.get_by_test_id("cv-job").first).to_be_hidden()
-    panel.get_by_test_id("cv-tab-events").press("ArrowLeft")
+    panel.get_by_test_id("cv-tab-jobs").press("ArrowRight")
+    panel.locator(".cv-tab:focus").press("ArrowLeft")
     expect(panel.get_by_test_id("cv-job").first).to_be_visible()
 
 

@@ -9,11 +9,12 @@ then changes nothing and raises ``LostLockError``. ``running.locks`` renews the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from conveyor_nb.core.errors import LostLockError
 from conveyor_nb.core.model import ACTIVE, AttemptRecord, JobData, JobState, Lock
 
-__all__ = ["STILL_AT_WORK", "require_lock", "still_at_work"]
+__all__ = ["STILL_AT_WORK", "has_run_out", "require_lock", "still_at_work"]
 
 STILL_AT_WORK = "its handler is still at work"
 """What is said of a job whose run was told to stop and goes on."""
@@ -35,6 +36,11 @@ def require_lock(job: JobData, lock: Lock | None, *, ended_too: bool = False) ->
     )
     if not held:
         raise LostLockError(job.id, lock.worker_id if lock else None)
+
+
+def has_run_out(job: JobData, now: datetime) -> bool:
+    """Whether the lock of an active job was not renewed in time, so that the job may be stalled."""
+    return job.lock_until is not None and job.lock_until <= now
 
 
 def still_at_work(

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import random as random_module
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -40,6 +40,7 @@ __all__ = [
     "Key",
     "Rows",
     "held_key",
+    "holds_still",
     "key_of",
     "parent_key_of",
 ]
@@ -95,6 +96,13 @@ def held_key(job: JobData) -> HeldKey | None:
         return None
     rule = job.opts.deduplication
     return (job.name, key) if rule is not None and rule.hash else key
+
+
+def holds_still(job: JobData, now: datetime) -> bool:
+    """Whether an unfinished job that took a deduplication key is younger than the key's ttl."""
+    rule = job.opts.deduplication
+    ttl = None if rule is None else rule.ttl
+    return ttl is None or job.created_at + timedelta(seconds=ttl) > now
 
 
 class Rows(Protocol):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from conveyor_nb.core.model import JobData
-from conveyor_nb.core.rows import HeldKey, Rows, held_key
+from conveyor_nb.core.rows import HeldKey, Rows, held_key, holds_still
 
 __all__ = ["duplicate_of", "holder_of"]
 
@@ -13,9 +13,7 @@ __all__ = ["duplicate_of", "holder_of"]
 def holder_of(rows: Rows, queue_name: str, key: HeldKey, now: datetime) -> JobData | None:
     """The unfinished job that holds a deduplication key, as it is younger than its ttl."""
     for job in rows.holders(queue_name, key):
-        rule = job.opts.deduplication
-        ttl = None if rule is None else rule.ttl
-        if ttl is None or job.created_at + timedelta(seconds=ttl) > now:
+        if holds_still(job, now):
             return job
     return None
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from conveyor_nb.core.errors import UnreadablePayloadError
 from conveyor_nb.core.freezing import Unreadable, thaw_for
 from conveyor_nb.core.job_scheduler import JobScheduler
+from conveyor_nb.core.locks import has_run_out
 from conveyor_nb.core.model import JobData, JobState
 from conveyor_nb.core.rows import Rows
 from conveyor_nb.core.steps.deduplication import holder_of
@@ -54,7 +55,7 @@ def children_values(rows: Rows, queue_name: str, parent_id: str) -> dict[str, An
 def stalled_jobs(rows: Rows, queue_name: str, now: datetime) -> list[JobData]:
     """The active jobs whose lock has run out."""
     active = rows.listed(queue_name, JobState.ACTIVE)
-    return [job for job in active if job.lock_until and job.lock_until <= now]
+    return [job for job in active if has_run_out(job, now)]
 
 
 def schedulers_of(rows: Rows, queue_name: str) -> list[JobScheduler]:

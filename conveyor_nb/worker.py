@@ -26,7 +26,7 @@ from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 from conveyor_nb.display import Displayable
 from conveyor_nb.job import Job
 from conveyor_nb.running.life import Life, require_loop
-from conveyor_nb.running.phase import Change
+from conveyor_nb.running.phase import PhaseChange
 from conveyor_nb.stores import StoreInterface, check_store
 from conveyor_nb.stores.events import EventBus, EventHandler
 
@@ -217,12 +217,12 @@ class Worker(Displayable):
     def pause(self) -> None:
         """Take no more jobs until :meth:`resume`; running ones finish."""
         self._life.require_open()
-        self._life.note(Change.PAUSE)
+        self._life.note(PhaseChange.PAUSE)
 
     def resume(self) -> None:
         """Take jobs again."""
         self._life.require_open()
-        self._life.note(Change.RESUME)
+        self._life.note(PhaseChange.RESUME)
 
     async def run_once(self) -> Job | None:
         """Take and process exactly one job, and return it as it is after; ``None``: none is due.

@@ -18,7 +18,7 @@ from conveyor_nb.job import Job
 from conveyor_nb.running.closing import Closing
 from conveyor_nb.running.dispatcher import Dispatcher
 from conveyor_nb.running.lifespan import lifespan_of
-from conveyor_nb.running.phase import Change
+from conveyor_nb.running.phase import PhaseChange
 from conveyor_nb.stores.interface import StoreInterface
 
 __all__ = ["Life", "require_loop"]
@@ -107,13 +107,13 @@ class Life:
 
     # -- being told ---------------------------------------------------------------------------
 
-    def note(self, change: Change) -> None:
+    def note(self, change: PhaseChange) -> None:
         """Take note of what happens to the worker, and let the dispatcher act on it."""
         before = self.dispatcher.phase
         if (phase := before.after(change)) is not before:
             self.dispatcher.enter(phase)
 
-    def start(self, change: Change = Change.START) -> None:
+    def start(self, change: PhaseChange = PhaseChange.START) -> None:
         """Run from now on, on the loop where it was started first.
 
         Raises:
@@ -143,12 +143,12 @@ class Life:
         before = slots.ended_count
         is_for_a_while = not self.dispatcher.phase.stays_on
         if is_for_a_while:
-            self.start(Change.START_FOR_A_WHILE)
+            self.start(PhaseChange.START_FOR_A_WHILE)
         try:
             await self.dispatcher.until_idle()
         finally:
             if is_for_a_while:
-                self.note(Change.END_OF_WHILE)
+                self.note(PhaseChange.END_OF_WHILE)
         return slots.ended_count - before
 
     def retire(self) -> concurrent.futures.Future[None]:
@@ -161,7 +161,7 @@ class Life:
                 loop, self.dispatcher, self._worker.store.clock, self._tasks, self._finish
             )
             self._closing.over.add_done_callback(self._note_closed)
-            self.note(Change.CLOSE)
+            self.note(PhaseChange.CLOSE)
             self._closing.begin()
         return self._closing.over
 
@@ -205,7 +205,7 @@ class Life:
         return [task for task in (self._run, *self._steps) if task is not None]
 
     async def _finish(self) -> None:
-        self.note(Change.CLOSED)
+        self.note(PhaseChange.CLOSED)
         try:
             await self._announce()
         finally:
@@ -233,9 +233,9 @@ class Life:
     def _note_end(self, run: asyncio.Task[None]) -> None:
         """Say so if the worker has stopped in any other way than it should."""
         if run.cancelled():
-            self.note(Change.STOP)
+            self.note(PhaseChange.STOP)
         elif (error := run.exception()) is not None:
-            self.note(Change.STOP)
+            self.note(PhaseChange.STOP)
             self._fault = self._fault or error_line(error)
             self._logger.error(
                 "worker %r has stopped: %s; worker.start() tries again",
@@ -254,20 +254,20 @@ class Life:
     def _note_loop_gone(self) -> None:
         """Leave the queue to others: this worker can do nothing any more."""
         self._stop_listening()
-        self.note(Change.STOP)
+        self.note(PhaseChange.STOP)
         if asyncio._get_running_loop() is not None:
             self.retire()
 
     def _note_disconnected(self) -> None:
         """Take no more jobs, as the store does not tell of them; :meth:`start` listens anew."""
-        self.note(Change.STOP)
+        self.note(PhaseChange.STOP)
 
     def _note_lifespan_gone(self, error: BaseException | None) -> None:
         """Take no more jobs, as they would not have what they need."""
         self._fault = "its lifespan has ended"
         if error is not None:
             self._fault += f": {error_line(error)}"
-        self.note(Change.STOP)
+        self.note(PhaseChange.STOP)
         self._logger.error(
             "worker %r takes no more jobs: its lifespan has ended; worker.start() opens a new one",
             self._worker.name,

@@ -11,10 +11,10 @@ from enum import Enum, auto
 
 from conveyor_nb.core.worker_info import WorkerStatus
 
-__all__ = ["Change", "Phase"]
+__all__ = ["Phase", "PhaseChange"]
 
 
-class Change(Enum):
+class PhaseChange(Enum):
     """What happens to a worker that may take it to another phase."""
 
     START = auto()
@@ -33,9 +33,9 @@ class Change(Enum):
 class Phase(Enum):
     """Where a worker is between its start and its end.
 
-    >>> Phase.STOPPED.after(Change.START)
+    >>> Phase.STOPPED.after(PhaseChange.START)
     <Phase.RUNNING: 'running'>
-    >>> Phase.STOPPED.after(Change.PAUSE)
+    >>> Phase.STOPPED.after(PhaseChange.PAUSE)
     <Phase.STOPPED: 'stopped'>
     """
 
@@ -58,29 +58,29 @@ class Phase(Enum):
         self.is_closing = self.status.is_over
         """Whether it is over, or will be."""
 
-    def after(self, change: Change) -> Phase:
+    def after(self, change: PhaseChange) -> Phase:
         """The phase that a change leads to: this one, if it makes no difference to it."""
         return _AFTER[change].get(self, self)
 
 
 _OPEN = [phase for phase in Phase if not phase.is_closing]
 
-_AFTER: Mapping[Change, Mapping[Phase, Phase]] = {
-    Change.START: dict.fromkeys(_OPEN, Phase.RUNNING),
-    Change.START_FOR_A_WHILE: {Phase.STOPPED: Phase.RUNNING_FOR_A_WHILE},
-    Change.END_OF_WHILE: {
+_AFTER: Mapping[PhaseChange, Mapping[Phase, Phase]] = {
+    PhaseChange.START: dict.fromkeys(_OPEN, Phase.RUNNING),
+    PhaseChange.START_FOR_A_WHILE: {Phase.STOPPED: Phase.RUNNING_FOR_A_WHILE},
+    PhaseChange.END_OF_WHILE: {
         Phase.RUNNING_FOR_A_WHILE: Phase.STOPPED,
         Phase.PAUSED_FOR_A_WHILE: Phase.STOPPED,
     },
-    Change.PAUSE: {
+    PhaseChange.PAUSE: {
         Phase.RUNNING: Phase.PAUSED,
         Phase.RUNNING_FOR_A_WHILE: Phase.PAUSED_FOR_A_WHILE,
     },
-    Change.RESUME: {
+    PhaseChange.RESUME: {
         Phase.PAUSED: Phase.RUNNING,
         Phase.PAUSED_FOR_A_WHILE: Phase.RUNNING_FOR_A_WHILE,
     },
-    Change.STOP: dict.fromkeys(_OPEN, Phase.STOPPED),
-    Change.CLOSE: dict.fromkeys(_OPEN, Phase.CLOSING),
-    Change.CLOSED: {Phase.CLOSING: Phase.CLOSED},
+    PhaseChange.STOP: dict.fromkeys(_OPEN, Phase.STOPPED),
+    PhaseChange.CLOSE: dict.fromkeys(_OPEN, Phase.CLOSING),
+    PhaseChange.CLOSED: {Phase.CLOSING: Phase.CLOSED},
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conveyor_nb.core.worker_info import WorkerStatus
-from conveyor_nb.running.phase import Change, Phase
+from conveyor_nb.running.phase import Phase, PhaseChange
 
 TABLE = """
          START    START+   END_OF_WHILE PAUSE   RESUME   STOP    CLOSE   CLOSED
@@ -29,12 +29,12 @@ CASES = [
 
 @pytest.mark.parametrize(("phase", "change", "end"), CASES)
 def test_what_each_change_does_to_each_phase(phase: str, change: str, end: str) -> None:
-    assert Phase[phase].after(Change[change]) is Phase[end]
+    assert Phase[phase].after(PhaseChange[change]) is Phase[end]
 
 
 def test_the_table_has_every_phase_and_every_change() -> None:
     assert {phase for phase, *_ in _ROWS} == {one.name for one in Phase}
-    assert set(_HEAD) == {one.name for one in Change}
+    assert set(_HEAD) == {one.name for one in PhaseChange}
 
 
 @pytest.mark.parametrize(

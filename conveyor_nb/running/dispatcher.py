@@ -211,7 +211,7 @@ class Dispatcher:
     async def run(self) -> None:
         """Stay until it is neither to stay on nor has anything left to report."""
         self._locks.watch()
-        self._locks.show()
+        self._locks.start_beat()
         self._context = contextvars.copy_context()
         self.loop = asyncio.get_running_loop()
         try:
@@ -219,7 +219,7 @@ class Dispatcher:
                 await self._run()
         finally:
             self._runs = False
-            self._locks.hide()
+            self._locks.stop_beat()
 
     async def _run(self) -> None:
         while True:
@@ -262,7 +262,7 @@ class Dispatcher:
             holder = asyncio.get_running_loop().create_task(self._step(taken))
             self.slots.take(holder)
         await self.slots.wait_for_leave(holder)
-        if holder.done():  # if not, its handler does not stop
+        if holder.done():  # a task that has left and is not done runs a handler that does not stop
             holder.result()
         return taken[0] if taken else None
 
@@ -414,6 +414,7 @@ class Dispatcher:
         return is_as_before
 
     def _lose(self, job: Job) -> None:
-        if self.slots.stop(job.id, Verdict.LOST):  # else its report will tell
+        # of a job that runs no more, the report of its outcome will tell that the lock was lost
+        if self.slots.stop(job.id, Verdict.LOST):
             error = LostLockError(job.id, self._worker_id)
             self._chores.spawn(self._faults.publish(error, job.id))

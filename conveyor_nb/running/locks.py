@@ -105,24 +105,24 @@ class LockKeeper:
         if self._watch is not None:
             self._watch.cancel()
 
-    def show(self) -> None:
-        """Let the store see from time to time that the worker is there, if it asks for that."""
+    def start_beat(self) -> None:
+        """Send a beat from time to time, so that a store that asks for it sees the worker."""
         often = self._store.idle_beat
         if often is not None:
             self._beat = self._store.clock.call_at_leisure(
-                often, lambda: self._spawn(self._show_now(often))
+                often, lambda: self._spawn(self._send_beat(often))
             )
 
-    def hide(self) -> None:
-        """Stop :meth:`show`."""
+    def stop_beat(self) -> None:
+        """Send no more beats."""
         if self._beat is not None:
             self._beat.cancel()
             self._beat = None
 
     def close(self) -> None:
-        """Stop renewing, watching and showing."""
+        """Stop renewing, watching and the beat."""
         self.stop_watching()
-        self.hide()
+        self.stop_beat()
         self._closed = True
         with _keepers_lock:
             _keepers.discard(self)
@@ -148,14 +148,14 @@ class LockKeeper:
                 if any(job is one for one in held):
                     self._on_lost(job)
 
-    async def _show_now(self, often: float) -> None:
+    async def _send_beat(self, often: float) -> None:
         beat = self._beat
         try:
             if self._renewal is None or self._lock_duration / 2 > often:
                 await self._renew_now()
-        finally:  # as above
+        finally:  # whatever the store's fault was, the next beat is sent
             if self._beat is beat:
-                self.show()
+                self.start_beat()
 
     async def _look(self) -> None:
         go_on = True
@@ -163,7 +163,7 @@ class LockKeeper:
             await self._look_now()
             self._on_watch(False)  # it hears of a job that another thread starts after it counted
             go_on = await self._store.get_active_count(self._queue_name) > 0
-        finally:  # as above
+        finally:  # whatever the store's fault was, it is looked at again
             self._watch = None
             self._on_watch(False)
             if go_on:

@@ -42,7 +42,7 @@ from conveyor_nb.stores.interface import EventCallback
 from conveyor_nb.stores.metrics import Metrics, require
 from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback, Subscriptions
 from conveyor_nb.stores.working_set.changes import Changes
-from conveyor_nb.stores.working_set.loop import take_step
+from conveyor_nb.stores.working_set.loop import run_step
 from conveyor_nb.stores.working_set.questions import Question
 from conveyor_nb.stores.working_set.rows import WorkingSet
 from conveyor_nb.stores.working_set.store import SteppedStore
@@ -315,7 +315,7 @@ class BytesRows:
         self._groups[own] = turn
 
 
-class _Session:
+class _RowsSession:
     """Loads and writes for one step: what is written rests on nothing that has changed since."""
 
     def __init__(self, store: BytesStore) -> None:
@@ -436,7 +436,7 @@ class BytesStore(SteppedStore):
             collects_metrics=self._has_metrics,
         )
         now = self.clock.now()
-        taken = take_step(lambda rows: step(rows, now), rows, _Session(self))
+        taken = run_step(lambda rows: step(rows, now), rows, _RowsSession(self))
         result = await self._tasks.see_through(taken)
         self._set_expiry()
         return result

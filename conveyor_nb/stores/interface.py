@@ -32,8 +32,8 @@ __all__ = ["EventCallback", "StoreInterface"]
 class StoreInterface(Derived, Displayable, ABC):
     """What every store promises. All methods are coroutines but for (un)subscribing.
 
-    A store has to do the abstract ones. What follows from them, such as searches and counts, is in
-    ``Derived``; a store may do it in a better way.
+    A store has to do the abstract ones; for rows in a database ``stores.working_set`` does most of
+    them. What follows, such as searches and counts, is in ``Derived``; a store may do it better.
     Jobs go in and come out as copies: nobody changes a store by changing what they hold.
     A state may be given as text; a ``ValueError`` names one that is none.
     ``queue_name`` and ``job_id`` together name a job; ids are unique in a queue.

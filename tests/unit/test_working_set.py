@@ -22,7 +22,7 @@ from conveyor_nb.core.options.job_options import JobOptions
 from conveyor_nb.core.rows import PENDING, ChildRow, Rows, key_of
 from conveyor_nb.core.steps import changing, saving, schedulers, serving
 from conveyor_nb.stores.working_set.changes import Changes
-from conveyor_nb.stores.working_set.loop import attempts
+from conveyor_nb.stores.working_set.loop import tries
 from conveyor_nb.stores.working_set.questions import Question, RowMissing
 from conveyor_nb.stores.working_set.rows import WorkingSet
 from conveyor_nb.testing.steps import QUEUE, new_job
@@ -137,12 +137,20 @@ def test_a_step_is_taken_a_few_times_and_not_once_for_each_row() -> None:
     def look(rows: Rows) -> list[JobData | None]:
         return [rows.job(*key_of(job)) for job in jobs]
 
-    plan = attempts(look, WorkingSet(jobs))
+    plan = tries(look, WorkingSet(jobs))
     request = next(plan)
     while isinstance(request, list):
         asked.append(request)
         request = plan.send([None] * len(request))
     assert [len(questions) for questions in asked] == [100]
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_rows_of_a_longer_answer_are_not_asked_for_again(kind: type) -> None:
+    jobs = [new_job(f"job-{number}") for number in range(3)]
+    rows = WorkingSet()
+    rows.learn([Question("listed", (QUEUE, None, None))], [kind(jobs)])
+    assert [rows.job(*key_of(job)) for job in jobs] == jobs
 
 
 def test_who_writes_on_what_has_changed_is_asked_anew() -> None:
@@ -155,7 +163,7 @@ def test_who_writes_on_what_has_changed_is_asked_anew() -> None:
             raise ValueError(f"{count} is odd")
         return count
 
-    plan = attempts(refuse_odd, WorkingSet())
+    plan = tries(refuse_odd, WorkingSet())
     assert next(plan) == [Question("active_count", (QUEUE,))]
     assert not plan.send([next(said)])  # it refused, and changes nothing
     assert plan.send(False) == [Question("active_count", (QUEUE,))]
@@ -196,7 +204,7 @@ def test_a_payload_is_frozen_once_by_the_store_however_often_a_step_is_taken(giv
         "change": lambda rows: changing.update(rows, QUEUE, "kept", {"data": payload}, None, NOW),
     }
     rows = WorkingSet(freeze=freeze)
-    plan = attempts(steps[given], rows)
+    plan = tries(steps[given], rows)
     request, times = next(plan), 1
     has_failed = False
     while not has_failed or not isinstance(request, Changes):

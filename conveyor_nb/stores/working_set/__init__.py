@@ -7,4 +7,10 @@ it was told still holds; if not, it is asked anew.
 
 ``questions`` says what a store is asked, ``changes`` what it is to write, ``loop`` is the loop, and
 ``store`` has the methods of a store that are steps.
+
+A new store begins as a ``SteppedStore``, which leaves ten methods to it: ``take_step()`` (by
+``loop.run_step`` over a ``RowsSession`` of its own) and ``answer()``; ``connect()`` and
+``disconnect()``; ``get_job_counts()``, ``list_queues()`` and ``list_workers()``; ``publish()``,
+``subscribe()`` and ``unsubscribe()``. ``tests/bytes_store.py`` is one, and ``testing.conformance``
+proves it.
 """

@@ -11,13 +11,13 @@ from conveyor_nb.stores.working_set.changes import Changes
 from conveyor_nb.stores.working_set.questions import Question, RowMissing
 from conveyor_nb.stores.working_set.rows import WorkingSet
 
-__all__ = ["Session", "attempts", "take_step"]
+__all__ = ["RowsSession", "run_step", "tries"]
 
 Step = Callable[[WorkingSet], Any]
 """A step of ``core``, with all its arguments but the rows; one on many jobs is a generator."""
 
 
-def attempts(step: Step, rows: WorkingSet) -> Generator[list[Question] | Changes | None, Any, Any]:
+def tries(step: Step, rows: WorkingSet) -> Generator[list[Question] | Changes | None, Any, Any]:
     """Take a step until what it changed is written; returns its result, or raises what it raises.
 
     Yields what is to be done, and is sent what came of it:
@@ -46,7 +46,7 @@ def attempts(step: Step, rows: WorkingSet) -> Generator[list[Question] | Changes
         rows.forget()
 
 
-class Session(Protocol):
+class RowsSession(Protocol):
     """The part of a store that loads and writes for one step."""
 
     async def load(self, questions: Sequence[Question]) -> Sequence[Any]:
@@ -56,13 +56,13 @@ class Session(Protocol):
         """Write the changes, if what was loaded since the last time still holds."""
 
 
-async def take_step(step: Step, rows: WorkingSet, session: Session) -> Any:
+async def run_step(step: Step, rows: WorkingSet, session: RowsSession) -> Any:
     """Take a step over rows that are loaded and written by coroutines; returns its result."""
-    with contextlib.closing(attempts(step, rows)) as attempt:
+    with contextlib.closing(tries(step, rows)) as taken:
         answer: Any = None
         while True:
             try:
-                wanted = attempt.send(answer)
+                wanted = taken.send(answer)
             except StopIteration as end:
                 return end.value
             if wanted is None:

@@ -75,7 +75,7 @@ class WorkingSet:
             self.answers[question] = answer
             if question.what == "job":
                 self._loaded[question.about] = answer
-            elif isinstance(answer, list):
+            elif isinstance(answer, (list, tuple)):
                 rows = [row for row in answer if isinstance(row, JobData)]
                 self._loaded.update((key_of(row), row) for row in rows)
 
@@ -203,7 +203,7 @@ class WorkingSet:
         jobs = self.changes.jobs
         self.changes.before.setdefault(key, before)
         if before is None or after is None or before.state is not after.state:
-            jobs.pop(key, None)  # it is the last that has come to its state
+            jobs.pop(key, None)  # to be put last: jobs are in the order they came to their states
         jobs[key] = after
         self._overlay.put(key, self.changes.before[key], before, after)
 

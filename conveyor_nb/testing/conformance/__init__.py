@@ -1,5 +1,6 @@
 """The tests that every store passes; a store of your own proves itself by running them.
 
+``stores.working_set`` says how to begin one, and ``tests/bytes_store.py`` is an example.
 In a test file of yours, with pytest and pytest-asyncio::
 
     from conveyor_nb.testing.conformance import StoreConformance

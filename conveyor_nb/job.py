@@ -95,7 +95,11 @@ class Job(Displayable, JobFields):
 
     @property
     def cancel_requested(self) -> bool:
-        """Whether this run is to stop: the job was cancelled or removed, or it timed out."""
+        """Whether this run is to stop, whatever for.
+
+        The job was cancelled or removed, it timed out, its lock was lost, its worker was closed,
+        or the event loop of its worker ended.
+        """
         return self._stop_reason is not None
 
     @property

@@ -97,7 +97,7 @@ async def refuse_slot_deadlock(
     queue_name = target.queue_name
     job = next(iter(_at_work(run, store)), None)
     if job is None or job.queue_name != queue_name or job.opts.timeout is not None:
-        return  # it has no slot there, or its end comes by itself
+        return  # the waiting job has no slot of that queue, or a timeout ends its wait
     line = _lines.setdefault(store, {})
     line[settled] = (run, job.locked_by)
     settled.add_done_callback(lambda _: line.pop(settled, None))

@@ -1,10 +1,11 @@
 """What makes a parent of a flow wait, and what its children do to it.
 
 A parent is ``waiting-children`` as long as one of its children is unsettled: from when the flow is
-added; again if a child starts afresh before the parent has begun; and, retried under the policy
-``"fail"``, until its failed children have been retried and have completed. Pure functions from what
-happened to a child to a change of its parent: ``lifecycle`` says what an action changes in a job,
-this says what follows for its family.
+added (``entering.admit``); again if a child starts afresh before the parent has begun; if the
+parent was active and is put back, for the children that are unsettled by then (``lifecycle.move``);
+and, retried under the policy ``"fail"``, until its failed children have been retried and have
+completed. Pure functions from what happened to a child to a change of its parent: ``lifecycle``
+says what an action changes in a job, this says what follows for its family.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """When a repeating job runs: pure functions from (repeat, what was, now) to the next run.
 
 Cron lines are read by croniter, which knows 5, 6 and 7 fields and time zones. How cron handles a
-clock change (daylight saving): a time that the gap skips runs at the gap's end; a time that comes
-twice runs once, unless the line's hour is ``*``, when it runs every real hour.
+clock change (daylight saving): a time that the gap skips runs at the gap's end, which is croniter's
+own rule, held to by ``tests/unit/test_schedule.py``; a time that comes twice runs once, unless the
+line's hour is ``*``, when it runs every real hour. ``every`` counts real time, so a clock change
+makes no difference to it.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ A store that can do one of these better, as by an index, does so; what it gives 
 from __future__ import annotations
 
 from collections.abc import Collection, Coroutine, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol
 
 from conveyor_nb.clocks.clock import Clock, checkpoint
@@ -16,9 +16,10 @@ from conveyor_nb.core.fetching import Fetched, FetchOptions
 from conveyor_nb.core.job_query import JobQuery, page_of
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.lifecycle import UNSETTLED
+from conveyor_nb.core.locks import has_run_out
 from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
 from conveyor_nb.core.model import JobData, JobPage, JobState, Lock, to_state
-from conveyor_nb.core.rows import held_key
+from conveyor_nb.core.rows import held_key, holds_still
 from conveyor_nb.core.slicing import sliced
 from conveyor_nb.core.values.checks import check_flag, check_positions
 from conveyor_nb.core.values.ids import random_worker_id
@@ -105,7 +106,7 @@ class Derived:
         """The active jobs whose lock has run out."""
         now = self.clock.now()
         active = await self.list_jobs(queue_name, JobState.ACTIVE)
-        return [job for job in active if job.lock_until and job.lock_until <= now]
+        return [job for job in active if has_run_out(job, now)]
 
     async def get_next_delayed_timestamp(self: _Seam, queue_name: str) -> datetime | None:
         """When the next delayed job falls due."""
@@ -153,10 +154,7 @@ class Derived:
         wanted, now = (key if name is None else (name, key)), self.clock.now()
         found = await self.find_jobs(queue_name, JobQuery(states=UNSETTLED), 0, None)
         for job in found.jobs:
-            ttl = job.opts.deduplication.ttl if job.opts.deduplication else None
-            if held_key(job) == wanted and (
-                ttl is None or job.created_at + timedelta(seconds=ttl) > now
-            ):
+            if held_key(job) == wanted and holds_still(job, now):
                 return job
         return None
 
@@ -260,14 +258,18 @@ class Derived:
     async def notify_child_completed(self: _Seam, queue_name: str, child_id: str) -> bool:
         """Tell a completed child's parent of it, if it does not know yet; returns whether.
 
-        A settling child tells its parent in the same step, so that it always knows. This is for
-        repairs by hand, where others write to a store too.
+        A settling child tells its parent in the same step, so the parent always knows: this only
+        checks that the child has completed, and gives ``False``. A store that others write to as
+        well overrides it, for repairs by hand.
         """
-        return await _require_state(self, queue_name, child_id, JobState.COMPLETED)
+        return await _already_knows(self, queue_name, child_id, JobState.COMPLETED)
 
     async def fail_parent_on_child_failure(self: _Seam, queue_name: str, child_id: str) -> bool:
-        """Tell a failed child's parent of it, if it does not know yet; returns whether."""
-        return await _require_state(self, queue_name, child_id, JobState.FAILED)
+        """Tell a failed child's parent of it, if it does not know yet; returns whether.
+
+        As :meth:`notify_child_completed`: this only checks that the child has failed.
+        """
+        return await _already_knows(self, queue_name, child_id, JobState.FAILED)
 
     # -- metrics ------------------------------------------------------------------------------
 
@@ -301,8 +303,8 @@ class Derived:
         raise MetricsDisabledError
 
 
-async def _require_state(store: _Seam, queue_name: str, child_id: str, state: JobState) -> bool:
-    """Check the state of a child whose parent knows of it; gives ``False``: it need not be told."""
+async def _already_knows(store: _Seam, queue_name: str, child_id: str, state: JobState) -> bool:
+    """Check the state of a child; gives ``False``: its parent already knows, and is not told."""
     child = await store.get_job(queue_name, child_id)
     if child is None:
         raise JobNotFoundError(child_id, queue_name)

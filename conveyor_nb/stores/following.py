@@ -2,6 +2,14 @@
 
 So nothing that happens in between is missed. This is the one way for all who wait for a job or a
 queue, and for all who follow one.
+
+A result's whole way: the handler returns it to an ``Execution``, whose outcome is a ``Complete``
+that the dispatcher applies through ``Job.apply`` and ``StoreInterface.apply``. There
+``core.steps.changing`` has the rows freeze it, ``core.lifecycle`` puts it into the change of the
+job, and ``core.steps.writing`` writes the row, and keeps a copy in ``Rows.results`` if somebody
+follows the job. ``Subscriptions`` hands that copy to those alone; here a ``JobFollower`` takes the
+event, and ``Job.take_end`` thaws the result by way of ``as_told``, or of the record read from the
+store, and ``context.results.result_of``.
 """
 
 from __future__ import annotations
@@ -145,7 +153,7 @@ class JobFollower(_Listener):
         if timeout is None:
             return await self.end
         if not await self._store.clock.wait(self.end, timeout):
-            await self.look(was_there=True)  # it may be at the last moment
+            await self.look(was_there=True)  # the job may have ended at the last moment
         return self.end.result() if self.end.done() else None
 
     async def look(self, *, was_there: bool = False) -> JobData | None:

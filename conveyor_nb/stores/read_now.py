@@ -103,13 +103,13 @@ class _Reading(Generic[T]):
         try:
             return self._answer.result(limit)
         except TimeoutError:
-            if self._answer.done():  # it is the store's own
+            if self._answer.done():  # the error is the store's own
                 raise
             raise ReadTimeoutError(self._kind, limit) from None
         finally:
             if self._answer.done():
                 self.thread.join()
-            else:  # be it that an interrupt ends the wait
+            else:  # the time is over, or an interrupt has ended the wait
                 self._give_up()
 
     def _run(self) -> None:
@@ -117,7 +117,7 @@ class _Reading(Generic[T]):
             answer = asyncio.run(self._read())
         except Exception as error:
             self._answer.set_exception(error)
-        except BaseException as error:  # it is not this thread's caller that it is meant for
+        except BaseException as error:  # such as an exit, which must not end who asked
             self._answer.set_exception(RuntimeError(f"the read ended by {error!r}"))
         else:
             self._answer.set_result(answer)

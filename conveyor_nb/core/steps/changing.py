@@ -12,8 +12,8 @@ from conveyor_nb.core.lifecycle import SETTLED
 from conveyor_nb.core.model import JobData, JobState, Lock, to_state
 from conveyor_nb.core.rows import Rows, held_key, key_of, parent_key_of
 from conveyor_nb.core.steps import families
+from conveyor_nb.core.steps.consequences import follow_up, tell_parent
 from conveyor_nb.core.steps.deduplication import holder_of
-from conveyor_nb.core.steps.following import follow_up, tell_parent
 from conveyor_nb.core.steps.writing import find, remove, write
 from conveyor_nb.core.values.checks import check_number, check_percent
 from conveyor_nb.core.values.text import shown
@@ -58,7 +58,7 @@ def _require_key(rows: Rows, job: JobData, now: datetime) -> None:
     """Raise ``RetryRefusedError`` if another job holds the deduplication key of this one."""
     key = held_key(job)
     holder = None if key is None else holder_of(rows, job.queue_name, key, now)
-    if holder is not None:  # it is unfinished, so another one
+    if holder is not None:  # a holder is unfinished, and this job has settled: so it is another
         raise RetryRefusedError(
             job.id,
             f"job {shown(holder.id)} has its deduplication key and is {holder.state!s}",

@@ -17,8 +17,8 @@ from conveyor_nb.core.model import EventType, JobData, JobState, to_state
 from conveyor_nb.core.rows import Rows, key_of
 from conveyor_nb.core.slicing import SLICE, Step, sliced
 from conveyor_nb.core.steps.changing import commit, decide
+from conveyor_nb.core.steps.consequences import follow_up
 from conveyor_nb.core.steps.families import child_of
-from conveyor_nb.core.steps.following import follow_up
 from conveyor_nb.core.steps.writing import Removed, find, note, remove
 from conveyor_nb.core.values.durations import to_delta
 from conveyor_nb.core.values.text import shown
@@ -96,7 +96,7 @@ def retry_family(rows: Rows, queue_name: str, job_id: str, now: datetime) -> Ste
     top = find(rows, queue_name, job_id)
     decide(rows, top, Retry(), None, now)
     family = [top]
-    for number, parent in enumerate(family, 1):  # it grows: a flow may be any number deep
+    for number, parent in enumerate(family, 1):  # the list grows: a flow may be any number deep
         for key in rows.failed_children(key_of(parent)):
             child = child_of(rows, parent, key)
             if child is not None:

@@ -10,7 +10,7 @@ from conveyor_nb.core import schedule
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobData, JobState
 from conveyor_nb.core.rows import Rows
-from conveyor_nb.core.steps.following import follow_up
+from conveyor_nb.core.steps.consequences import follow_up
 from conveyor_nb.core.steps.planning import keep, plan_run
 from conveyor_nb.core.steps.writing import remove
 

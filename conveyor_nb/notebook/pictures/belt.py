@@ -35,7 +35,6 @@ __all__ = ["belt_picture", "belt_text"]
 
 _GAP = 5
 _WIDE, _HIGH = PIECE
-_TRAY_HEIGHT = 52
 
 _ORDER = (
     JobState.COMPLETED,

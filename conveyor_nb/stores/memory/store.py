@@ -70,7 +70,8 @@ class MemoryStore(MemoryBulk):
     ('emails-1', 1)
     """
 
-    tells_at_once = True
+    tells_at_once: bool = True
+    """It publishes the events of a step within that step."""
     idle_beat: float | None = None
     """It sees that a worker is there by its event loop, which it does not wake for that."""
 

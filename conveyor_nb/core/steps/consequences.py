@@ -32,7 +32,7 @@ def follow_up(rows: Rows, now: datetime, settled: list[JobData], removed: list[R
     """
     if removed:
         _follow_removals(rows, now, settled, removed)
-    for job in settled:  # it grows
+    for job in settled:  # the list grows by parents that settle
         if rows.collects_metrics:
             rows.record(job, now)
         if job.parent_id is not None:
@@ -50,7 +50,7 @@ def follow_up(rows: Rows, now: datetime, settled: list[JobData], removed: list[R
 def _follow_removals(
     rows: Rows, now: datetime, settled: list[JobData], removed: list[Removed]
 ) -> None:
-    for job, reason in removed:  # it grows
+    for job, reason in removed:  # the list grows by parents that are removed
         _tell(rows, job, reason, now, settled, removed)
         if job.scheduler_id is not None:
             plan_next_run(rows, job, now)

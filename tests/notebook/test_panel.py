@@ -303,10 +303,15 @@ async def test_jobs_are_promoted_cancelled_and_retried(
     await page.until(lambda: count(panel, "waiting") == 1)
     await page.say("cancel_job", id="emails-1")
     await page.until(lambda: count(panel, "failed") == 1)
-    await page.say("retry_failed")
+    await page.say("ask", act="retry_failed")
+    await page.until(lambda: panel.jobs["question"] is not None)
+    assert panel.jobs["question"]["text"] == "Run 1 job again?"
+    await page.say("answer", question=1)
     await page.until(lambda: count(panel, "waiting") == 1)
     await queue.add("send", delay="1h")
-    await page.say("promote_delayed")
+    await page.say("ask", act="promote_delayed")
+    await page.until(lambda: panel.jobs["question"] is not None)
+    await page.say("answer", question=2)
     await page.until(lambda: count(panel, "waiting") == 2)
 
 
@@ -453,7 +458,7 @@ async def test_what_is_only_to_be_looked_at_changes_nothing(
     await page.say("open", id=job.id)
     await page.until(lambda: panel.detail is not None)
     assert panel.detail["can"] == []
-    acts = "pause resume retry_failed promote_delayed retry_job remove_job stop_worker"
+    acts = "pause resume ask answer retry_job remove_job stop_worker"
     for do in acts.split():
         panel.set_trait("notice", None)
         await page.say(do, id=job.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
+from conveyor_nb.core import actions
+from conveyor_nb.notebook.commands.command_line import Mistake
 from conveyor_nb.notebook.happening import what_happens
 from conveyor_nb.notebook.panel import job_choice
 from conveyor_nb.notebook.panel.job_choice import Choice, Search
@@ -225,3 +228,133 @@ async def test_what_a_page_looks_for_is_bounded() -> None:
     for field, length in (("text", 501), ("name", 256), ("flow", 256)):
         with pytest.raises(ValueError, match="not a message of a page"):
             read_message({"do": "filter", field: "x" * length})
+
+
+# -- what is done with many -----------------------------------------------------------------
+
+
+async def ask(view: QueueView, act: str, **more: Any) -> str:
+    """What a person is asked before it is done."""
+    await view.do("ask", act=act, **more)
+    asked = (await table(view))["question"]
+    return str(asked["text"])
+
+
+async def say_yes(view: QueueView) -> None:
+    await view.do("answer", question=(await table(view))["question"]["n"])
+
+
+@pytest.fixture
+def counts(queue: Queue) -> Callable[[], Awaitable[dict[str, int]]]:
+    """Gives how many jobs are in which state, the empty ones left out."""
+
+    async def read() -> dict[str, int]:
+        found = await queue.get_job_counts()
+        return {str(state): count for state, count in found.items() if count}
+
+    return read
+
+
+Counts = Callable[[], Awaitable[dict[str, int]]]
+
+
+async def test_what_is_chosen_is_retried_promoted_cancelled_and_removed(
+    queue: Queue, view: QueueView, counts: Counts
+) -> None:
+    await queue.add_bulk({"name": "bad"} for _ in range(3))
+    await queue.add_bulk({"name": "later", "delay": 3_600} for _ in range(2))
+    await run_some(queue, 3)
+    ids = tuple(f"emails-{n}" for n in range(2, 6))
+    assert await ask(view, "retry", ids=ids) == "Run 2 jobs again? (2 others can't be)"
+    assert await counts() == {"failed": 3, "delayed": 2}, "it is only asked"
+    await say_yes(view)
+    assert await counts() == {"failed": 1, "delayed": 2, "waiting": 2}
+    assert (await table(view))["question"] is None
+    assert await ask(view, "promote", ids=ids) == "Run 2 jobs now? (2 others can't be)"
+    await say_yes(view)
+    assert await counts() == {"failed": 1, "waiting": 4}
+    assert await ask(view, "cancel", ids=ids[:1]) == "Cancel 1 job?"
+    await say_yes(view)
+    assert await counts() == {"failed": 2, "waiting": 3}
+    assert await ask(view, "remove", ids=ids[:2]) == "Remove 2 jobs for good?"
+    await say_yes(view)
+    assert await counts() == {"failed": 1, "waiting": 2}
+    with pytest.raises(Mistake, match="none of the 1 job can be promoted as it is"):
+        await ask(view, "promote", ids=ids[-1:])
+
+
+async def test_all_that_are_found_are_chosen(queue: Queue, view: QueueView, counts: Counts) -> None:
+    await queue.add_bulk({"name": "send", "data": "ada" if n % 2 else "bob"} for n in range(600))
+    await view.do("filter", text="ada")
+    assert await ask(view, "remove", all=True) == "Remove 300 jobs for good?"
+    await queue.add("send", "ada")
+    await say_yes(view)
+    assert await counts() == {"waiting": 301}, "those that were counted, and no other"
+    assert (await table(view))["total"] == 1
+
+
+async def test_no_stale_answer_does_anything(queue: Queue, view: QueueView, counts: Counts) -> None:
+    await queue.add("send")
+    await ask(view, "remove", all=True)
+    await ask(view, "drain")
+    with pytest.raises(Mistake, match="nothing was done"):
+        await view.do("answer", question=1)
+    await view.do("keep")
+    with pytest.raises(Mistake, match="nothing was done"):
+        await view.do("answer", question=2)
+    assert await counts() == {"waiting": 1}
+    with pytest.raises(ValueError, match="does not know how to do 'explode'"):
+        await ask(view, "explode")
+
+
+async def test_what_changed_since_it_was_asked_stops_no_other(
+    queue: Queue, view: QueueView, counts: Counts
+) -> None:
+    await queue.add_bulk({"name": "later", "delay": 3_600} for _ in range(3))
+    await ask(view, "promote", all=True)
+    await queue.store.apply("emails", "emails-2", actions.Promote())
+    with pytest.raises(Mistake, match=r"promoted 2 of 3 jobs; job 'emails-2' is 'waiting'"):
+        await say_yes(view)
+    assert await counts() == {"waiting": 3}
+
+
+async def test_a_queue_is_drained_cleaned_and_obliterated(
+    queue: Queue, view: QueueView, counts: Counts
+) -> None:
+    await queue.add_bulk({"name": "bad" if n < 2 else "send"} for n in range(8))
+    await queue.add("later", delay="2h")
+    await run_some(queue, 4)
+    await advance(queue, "1h")
+    await run_some(queue, 1)
+    told = await ask(view, "clean", state="completed", grace="30m")
+    assert told == "Remove 2 jobs: all that are completed, for 30m or longer?"
+    await say_yes(view)
+    assert await counts() == {"completed": 1, "failed": 2, "waiting": 3, "delayed": 1}
+    assert await ask(view, "clean", state="failed") == "Remove 2 jobs: all that are failed?"
+    await say_yes(view)
+    assert await ask(view, "drain") == "Remove 4 jobs: all that wait?"
+    await say_yes(view)
+    assert await counts() == {"completed": 1}
+    await queue.add("send")
+    await queue.store.fetch_jobs("emails", "w", 30)
+    assert await ask(view, "obliterate") == (
+        "Obliterate 2 jobs: the queue and all it has, 1 of them at work?"
+    )
+    await say_yes(view)
+    assert await counts() == {}
+    with pytest.raises(Mistake, match="any state but active"):
+        await ask(view, "clean", state="active")
+
+
+async def test_one_job_name_is_paused_and_resumed(queue: Queue, view: QueueView) -> None:
+    await view.do("pause_name", name="send")
+    assert (await view.read())["head"]["paused_names"] == ["send"]
+    await view.do("resume_name", name="send")
+    assert (await view.read())["head"]["paused_names"] == []
+
+
+async def test_where_it_is_only_looked_nothing_is_asked(queue: Queue) -> None:
+    view = QueueView(queue, read_only=True)
+    for what in ("ask", "answer", "pause_name", "resume_name"):
+        with pytest.raises(PermissionError, match="is only shown here"):
+            await view.do(what, act="drain", name="send")

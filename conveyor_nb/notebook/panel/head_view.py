@@ -35,8 +35,6 @@ class HeadView(View):
         return {
             "pause": lambda _: queue.pause(),
             "resume": lambda _: queue.resume(),
-            "retry_failed": lambda _: queue.retry_jobs(),
-            "promote_delayed": lambda _: queue.promote_jobs(),
         }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from msgspec.structs import replace
@@ -12,6 +12,7 @@ from conveyor_nb.core.values.text import shorten_middle
 from conveyor_nb.notebook.happening import what_happens
 from conveyor_nb.notebook.job_words import instant_of, outcome, tries
 from conveyor_nb.notebook.panel.job_choice import Choice, Search
+from conveyor_nb.notebook.panel.job_deeds import Asking
 from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
 from conveyor_nb.queue import Queue
@@ -37,6 +38,7 @@ class JobsView(View):
         self.choice = Choice()
         self.page = 0
         self._search = Search(queue)
+        self._asking = Asking(queue, self._chosen, self._search.forget)
         self._known: dict[str, dict[str, None]] = {
             what: {} for what in ("name", "group", "flow", "schedule")
         }
@@ -88,6 +90,14 @@ class JobsView(View):
             "sort": plainly(lambda message: self.sort(message.sort)),
         }
 
+    def acts(self) -> Mapping[str, Action]:
+        queue = self.queue
+        return {
+            "pause_name": lambda message: queue.pause(message.name),
+            "resume_name": lambda message: queue.resume(message.name),
+            **self._asking.acts(),
+        }
+
     @property
     def again(self) -> float | None:
         return self._search.again if self.choice.is_searched else None
@@ -105,6 +115,7 @@ class JobsView(View):
             "state": str(self.choice.state or ""),
             "sort": self.choice.sort,
             "filter": {what: getattr(self.choice, what) for what in ("text", *self._known)},
+            "question": self._asking.shown,
             "known": {what: list(values) for what, values in self._known.items()},
             "page": self.page,
             "pages": pages,
@@ -126,6 +137,14 @@ class JobsView(View):
             name, choice.state, first, first + PAGE_SIZE, newest_first=newest_first
         )
         return JobPage(jobs, glance.counts[choice.state])
+
+    async def _chosen(self, message: Message) -> Sequence[JobData]:
+        """The jobs that a page has chosen, or all that fit, as they are now."""
+        if message.all:
+            return await self._search.all(self.choice)
+        store, name = self.queue.store, self.queue.name
+        found = [await store.get_job(name, job_id) for job_id in message.ids]
+        return [job for job in found if job is not None]
 
     def _learn(self, job: JobData) -> None:
         """Keep what there is to filter by, as far as it was seen: the newest few of each."""

@@ -18,6 +18,7 @@ __all__ = ["Message", "read_message"]
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Name = Annotated[str, Meta(max_length=255)]
 Text = Annotated[str, Meta(max_length=500)]
+Ids = Annotated[tuple[Name, ...], Meta(max_length=1_000)]
 Token = Annotated[str, Meta(max_length=64, pattern=r"\A[!-~]*\Z")]
 
 
@@ -38,6 +39,11 @@ class Message(Struct, frozen=True):
         sort: by what the table is sorted.
         attempt: which attempt of the job, counted from 1.
         rule: what a schedule is to run by; likewise ``tz``, its time zone.
+        act: what is to be done with many jobs, or with the queue.
+        ids: with which jobs.
+        all: whether with all that the table shows, on whatever page.
+        question: which question is answered.
+        grace: for how long they have been as they are, as a duration.
         narrow: whether the page has little room from left to right.
         span: how much time is to be shown, such as ``minute``.
     """
@@ -62,6 +68,11 @@ class Message(Struct, frozen=True):
     attempt: Count = 0
     rule: Name = ""
     tz: Name = ""
+    act: Name = ""
+    ids: Ids = ()
+    all: bool = False
+    question: Count = 0
+    grace: Name = ""
     narrow: bool = False
     span: Name = ""
 

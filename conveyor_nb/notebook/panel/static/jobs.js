@@ -1,7 +1,9 @@
 // The table of jobs, page by page.
 
 import { LABELS, h, icon, memo, reconcile, setText } from "./elements.js";
+import { makeChosen, makeQuestion } from "./chosen.js";
 import { makeFilters } from "./filters.js";
+import { makeManage } from "./manage.js";
 import { makePager } from "./pager.js";
 
 const column = (name, kind, inner = name) =>
@@ -15,6 +17,10 @@ export function makeJobs(page) {
   const bulk = h("span", { class: "cv-bulk" });
   const filters = makeFilters(page);
   const pager = makePager(page);
+  const chosen = makeChosen(page);
+  const manage = makeManage(page);
+  const question = makeQuestion(page, () => chosen.clear());
+  const tools = h("div", { class: "cv-tools" }, ...filters.nodes, h("span", { class: "cv-gap" }), manage.toggle);
 
   // a click sorts by it, another one turns the order round, a third goes back to what happens
   const sorted = Object.entries({ name: "Job", tries: "Tries", when: "When" }).map(([by, label]) => {
@@ -30,20 +36,20 @@ export function makeJobs(page) {
   const [job, tries, when] = sorted.map((one) => one.head);
   const table = h("section", { class: "cv-jobs", role: "table", "aria-label": "Jobs" },
     h("div", { role: "rowgroup" }, h("div", { role: "row", class: "cv-row cv-columns" },
-      column("State", "state"), job, column("Progress", "progress"),
+      column("State", "state", h("span", { class: "cv-state" }, chosen.onPage, "State")), job, column("Progress", "progress"),
       tries, when, column("Result", "result"))),
     sheet);
   let highest = 0;
 
   rows.addEventListener("click", (event) => {
     const row = event.target.closest(".cv-row");
-    if (!row || (event.detail && String(document.getSelection()))) return; // selecting is no click
+    if (!row || event.target.closest("input") || (event.detail && String(document.getSelection()))) return; // selecting is no click
     const id = row.dataset.key;
     page.openJob(page.part("detail")?.id === id ? "" : id);
   });
 
   const makeRow = () => h("div", { role: "row", class: "cv-row", "data-testid": "cv-job" },
-    h("span", { role: "cell", class: "cv-state" }),
+    h("span", { role: "cell", class: "cv-state" }, chosen.box(), h("span", { class: "cv-state" })),
     h("span", { role: "cell", class: "cv-job" },
       h("button", { type: "button", class: "cv-open" }), h("span", { class: "cv-id" })),
     h("span", { role: "cell", class: "cv-progress" }),
@@ -56,7 +62,8 @@ export function makeJobs(page) {
     const isOpen = page.part("detail")?.id === job.id;
     row.dataset.state = job.state;
     row.classList.toggle("cv-selected", isOpen);
-    memo(state, job.state, () => [icon(job.state), h("span", {}, LABELS[job.state])]);
+    chosen.drawBox(state.firstChild, job);
+    memo(state.lastChild, job.state, () => [icon(job.state), h("span", {}, LABELS[job.state])]);
     const [open, id] = name.children;
     setText(open, job.name);
     open.setAttribute("aria-expanded", String(isOpen));
@@ -81,10 +88,11 @@ export function makeJobs(page) {
   }
 
   return {
-    nodes: [h("div", { class: "cv-tools" }, ...filters.nodes), filters.row, table,
-      h("div", { class: "cv-pager" }, bulk, h("span", { class: "cv-gap" }), ...pager.nodes)],
+    nodes: [tools, question.node, filters.row, manage.node, table,
+      h("div", { class: "cv-pager" }, chosen.bar, bulk, h("span", { class: "cv-gap" }), ...pager.nodes)],
     draw() {
-      const { rows: jobs, state, total, sort, filter } = page.part("jobs");
+      const { rows: jobs, state, total, sort, filter, question: asked } = page.part("jobs");
+      chosen.draw();
       reconcile(rows, jobs, (job) => job.id, makeRow, drawRow);
       table.classList.toggle("cv-plain", jobs.every((job) => job.progress === null));
       highest = Math.max(highest, jobs.length);
@@ -97,9 +105,13 @@ export function makeJobs(page) {
       drawColumns(sort);
       filters.draw();
       pager.draw();
+      manage.draw();
+      tools.hidden = asked !== null;
+      question.draw();
+      bulk.hidden = chosen.any();
       memo(bulk, total ? state : "", (shown) => [
-        shown === "failed" && page.link.act("Retry all failed", { do: "retry_failed" }),
-        shown === "delayed" && page.link.act("Run all now", { do: "promote_delayed" })]);
+        shown === "failed" && page.link.act("Retry all failed", { do: "ask", act: "retry_failed" }, { testid: "cv-retry_failed" }),
+        shown === "delayed" && page.link.act("Run all now", { do: "ask", act: "promote_delayed" }, { testid: "cv-promote_delayed" })]);
     },
   };
 }

@@ -27,6 +27,7 @@ import { makeWorkers } from "./workers.js";
  * @property {(name: string) => any} part what the last frame says of something
  * @property {(id: string, queue?: string) => void} openJob opens a job, of this queue or of another; an empty id closes it
  * @property {() => string | null} takeNewlyOpened the job that was opened last, once
+ * @property {() => void} redraw draws again what the last frame says
  * @property {(node: HTMLElement, at: number | null, word: string) => void} setAge shows how long ago
  */
 
@@ -37,6 +38,7 @@ function makePage(model, el, root) {
   let newlyOpened = null;
   return {
     root, link, clock,
+    redraw: () => {},
     part: (name) => model.get(name),
     openJob(id, queue = "") {
       newlyOpened = id || null;
@@ -80,17 +82,24 @@ function render({ model, el }) {
   const ofQueue = h("div", {}, ...inQueue.flatMap((view) => view.nodes));
   root.append(...head.nodes, ofStore, ofQueue);
 
+  function draw() {
+    const isOfAll = page.part("tab") === null;
+    head.draw();
+    ofStore.hidden = !isOfAll;
+    ofQueue.hidden = isOfAll;
+    for (const view of isOfAll ? [queues] : inQueue) view.draw();
+  }
+
   function paint() {
     const isOfAll = page.part("tab") === null;
     // of a store that has to be waited for, the first frame is under way
     if (isOfAll ? !page.part("queues")?.cards : !page.part("head").counts) return;
     page.clock.arrived();
-    head.draw();
-    ofStore.hidden = !isOfAll;
-    ofQueue.hidden = isOfAll;
-    for (const view of isOfAll ? [queues] : inQueue) view.draw();
+    draw();
     page.link.drawn(page.part("frame"));
   }
+
+  page.redraw = () => draw();
 
   const ticking = setInterval(() => {
     if (document.hidden || page.clock.stands() || page.link.isDead()) return;

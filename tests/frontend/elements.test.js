@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { LABELS, SHAPES, capital } from "conveyor/elements.js";
+import { faultOfJson } from "conveyor/form.js";
 import { pageOf, pageText } from "conveyor/pager.js";
 import { span, storeClock } from "conveyor/time.js";
 
@@ -41,4 +42,9 @@ test("a page is told by its rows, and found by its number", () => {
   assert.equal(pageText(0, 3, 3, true), "1–3 of 3 found");
   assert.equal(pageText(0, 0, 0), "");
   assert.deepEqual(["1", " 3 ", "99", "-2", "", "x"].map((text) => pageOf(text, 5)), [0, 2, 4, 0, null, null]);
+});
+
+test("what is typed is JSON, nothing, or told what is wrong with it", () => {
+  assert.deepEqual(["", "  ", "3", '{"to": ["ada"]}'].map(faultOfJson), ["", "", "", ""]);
+  for (const text of ["{", "{to: 1}", "'ada'", "[1,]"]) assert.match(faultOfJson(text), /^Not JSON yet: ./);
 });

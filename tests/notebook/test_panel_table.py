@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from conveyor_nb import (
+    Backoff,
+    Deduplication,
     FlowJob,
     FlowProducer,
     Group,
+    InvalidJobStateError,
     Job,
     JobData,
+    JobNotFoundError,
     MemoryStore,
     Queue,
     Repeat,
@@ -355,6 +360,107 @@ async def test_one_job_name_is_paused_and_resumed(queue: Queue, view: QueueView)
 
 async def test_where_it_is_only_looked_nothing_is_asked(queue: Queue) -> None:
     view = QueueView(queue, read_only=True)
-    for what in ("ask", "answer", "pause_name", "resume_name"):
+    for what in ("ask", "answer", "add", "edit", "change", "pause_name", "resume_name"):
         with pytest.raises(PermissionError, match="is only shown here"):
             await view.do(what, act="drain", name="send")
+
+
+# -- one that is added or changed -----------------------------------------------------------
+
+
+async def form(view: QueueView) -> dict[str, Any]:
+    """What the form is sent."""
+    told: dict[str, Any] = (await table(view))["form"]
+    return told
+
+
+async def test_a_job_is_added_with_its_options(queue: Queue, view: QueueView) -> None:
+    options = {
+        "delay": "10m",
+        "priority": "2.5",
+        "attempts": "3",
+        "backoff": "exponential:2s",
+        "timeout": "30",
+        "group": "gold",
+        "job_id": "first",
+        "deduplication": "ada",
+        "lifo": "yes",
+    }
+    await view.do("add", name="send", data='{"to": ["ada"]}', options=options)
+    assert (await form(view))["told"] == "added first"
+    job = await queue.get_job("first")
+    assert job is not None
+    assert (job.name, job.data) == ("send", {"to": ["ada"]})
+    assert (job.priority, job.group_id) == (2.5, "gold")
+    opts = job.opts
+    assert (opts.delay, opts.attempts, opts.timeout, opts.lifo) == (600, 3, 30, True)
+    assert opts.backoff == Backoff("exponential", delay=2)
+    assert opts.deduplication == Deduplication("ada")
+    await view.do("add", name="send")
+    assert (await form(view))["saved"] == 2
+
+
+@pytest.mark.parametrize(
+    ("message", "wrong"),
+    [
+        ({"name": ""}, "a job has a name"),
+        ({"data": "{to: 1}"}, "the payload is not JSON: Expecting property name"),
+        ({"data": "[" * 50_000}, "the payload is not JSON"),
+        ({"options": {"delay": "soon"}}, "the delay is a duration such as 500ms, 5s or 10m"),
+        ({"options": {"attempts": "many"}}, "attempts is a whole number such as 3, not 'many'"),
+        ({"options": {"attempts": "0"}}, "attempts"),
+        ({"options": {"priority": "nan"}}, "priority"),
+        ({"options": {"colour": "red"}}, "a form has no field 'colour'"),
+    ],
+)
+async def test_what_is_wrong_is_told_in_the_form_and_nothing_is_added(
+    queue: Queue, view: QueueView, message: dict[str, Any], wrong: str
+) -> None:
+    await view.do("add", **{"name": "send", **message})
+    told = await form(view)
+    assert wrong in told["wrong"]
+    assert told["saved"] == 0
+    assert await queue.count() == 0
+
+
+async def test_one_that_has_not_run_is_changed(queue: Queue, view: QueueView) -> None:
+    await queue.add("send", {"to": "ada"}, delay="1h")
+    await view.do("edit", id="emails-1")
+    assert (await form(view))["editing"] == {
+        "id": "emails-1",
+        "name": "send",
+        "data": '{\n  "to": "ada"\n}',
+        "priority": "0",
+        "delayed": True,
+    }
+    options = {"priority": "4", "delay": "5m"}
+    await view.do("change", id="emails-1", data='{"to": "bob"}', options=options)
+    told = await form(view)
+    assert (told["told"], told["wrong"], told["editing"]) == ("changed emails-1", "", None)
+    job = await queue.get_job("emails-1")
+    assert job is not None
+    assert (job.data, job.priority) == ({"to": "bob"}, 4)
+    assert job.delay_until == queue.store.clock.now() + timedelta(minutes=5)
+    await view.do("change", id="emails-1", options={"priority": "1"})
+    await job.refresh()
+    assert (job.data, job.priority) == ({"to": "bob"}, 1), "only what is sent is changed"
+
+
+async def test_one_that_runs_is_not_changed(queue: Queue, view: QueueView) -> None:
+    await queue.add("send", "ada")
+    await queue.store.fetch_jobs("emails", "w", 30)
+    await view.do("change", id="emails-1", data='"bob"')
+    assert "job 'emails-1' is 'active'" in (await form(view))["wrong"]
+    with pytest.raises(InvalidJobStateError):
+        await view.do("edit", id="emails-1")
+    with pytest.raises(JobNotFoundError):
+        await view.do("edit", id="emails-7")
+
+
+@pytest.mark.parametrize("data", [{1, 2}, (1, 2), {1: "a"}, float("nan"), "x" * 100_001])
+async def test_a_payload_that_is_more_than_json_is_not_written_as_such(
+    queue: Queue, view: QueueView, data: object
+) -> None:
+    await queue.add("send", data)
+    await view.do("edit", id="emails-1")
+    assert (await form(view))["editing"]["data"] is None

@@ -13,6 +13,7 @@ from conveyor_nb.notebook.happening import what_happens
 from conveyor_nb.notebook.job_words import instant_of, outcome, tries
 from conveyor_nb.notebook.panel.job_choice import Choice, Search
 from conveyor_nb.notebook.panel.job_deeds import Asking
+from conveyor_nb.notebook.panel.job_form import JobForm
 from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
 from conveyor_nb.queue import Queue
@@ -38,6 +39,7 @@ class JobsView(View):
         self.choice = Choice()
         self.page = 0
         self._search = Search(queue)
+        self._form = JobForm(queue, self._search.forget)
         self._asking = Asking(queue, self._chosen, self._search.forget)
         self._known: dict[str, dict[str, None]] = {
             what: {} for what in ("name", "group", "flow", "schedule")
@@ -96,6 +98,7 @@ class JobsView(View):
             "pause_name": lambda message: queue.pause(message.name),
             "resume_name": lambda message: queue.resume(message.name),
             **self._asking.acts(),
+            **self._form.acts(),
         }
 
     @property
@@ -116,6 +119,7 @@ class JobsView(View):
             "sort": self.choice.sort,
             "filter": {what: getattr(self.choice, what) for what in ("text", *self._known)},
             "question": self._asking.shown,
+            "form": self._form.shown,
             "known": {what: list(values) for what, values in self._known.items()},
             "page": self.page,
             "pages": pages,

@@ -13,11 +13,16 @@ from msgspec import Meta, Struct
 
 from conveyor_nb.core.values.text import one_line
 
-__all__ = ["Message", "read_message"]
+__all__ = ["MOST_PAYLOAD", "Message", "read_message"]
+
+MOST_PAYLOAD = 100_000
+"""So many characters a payload may have that is written on a page."""
 
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Name = Annotated[str, Meta(max_length=255)]
 Text = Annotated[str, Meta(max_length=500)]
+Payload = Annotated[str, Meta(max_length=MOST_PAYLOAD)]
+Options = Annotated[dict[Name, Text], Meta(max_length=20)]
 Ids = Annotated[tuple[Name, ...], Meta(max_length=1_000)]
 Token = Annotated[str, Meta(max_length=64, pattern=r"\A[!-~]*\Z")]
 
@@ -44,6 +49,8 @@ class Message(Struct, frozen=True):
         all: whether with all that the table shows, on whatever page.
         question: which question is answered.
         grace: for how long they have been as they are, as a duration.
+        data: the payload of a job that is added or changed, as JSON; ``None``: as it is.
+        options: its options by name, as they were typed.
         narrow: whether the page has little room from left to right.
         span: how much time is to be shown, such as ``minute``.
     """
@@ -73,6 +80,8 @@ class Message(Struct, frozen=True):
     all: bool = False
     question: Count = 0
     grace: Name = ""
+    data: Payload | None = None
+    options: Options = {}
     narrow: bool = False
     span: Name = ""
 

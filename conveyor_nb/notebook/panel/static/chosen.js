@@ -49,6 +49,8 @@ export function makeChosen(page) {
       }, `All ${total.toLocaleString("en")}`),
       ...DEEDS.map((act) => page.link.act(capital(act), () => ({ do: "ask", act, ...what() }),
         { testid: `cv-many-${act}` })),
+      number === 1 && !all && page.link.act("Edit", () => ({ do: "edit", id: [...ids][0] }),
+        { testid: "cv-edit" }),
       h("button", {
         type: "button", class: "cv-button cv-quiet", "aria-label": "Choose none",
         "data-testid": "cv-choose-none", onclick: clear,

@@ -3,6 +3,7 @@
 import { LABELS, h, icon, memo, reconcile, setText } from "./elements.js";
 import { makeChosen, makeQuestion } from "./chosen.js";
 import { makeFilters } from "./filters.js";
+import { makeForm } from "./form.js";
 import { makeManage } from "./manage.js";
 import { makePager } from "./pager.js";
 
@@ -20,7 +21,9 @@ export function makeJobs(page) {
   const chosen = makeChosen(page);
   const manage = makeManage(page);
   const question = makeQuestion(page, () => chosen.clear());
-  const tools = h("div", { class: "cv-tools" }, ...filters.nodes, h("span", { class: "cv-gap" }), manage.toggle);
+  const form = makeForm(page);
+  const tools = h("div", { class: "cv-tools" }, ...filters.nodes, h("span", { class: "cv-gap" }),
+    form.told, form.add, manage.toggle);
 
   // a click sorts by it, another one turns the order round, a third goes back to what happens
   const sorted = Object.entries({ name: "Job", tries: "Tries", when: "When" }).map(([by, label]) => {
@@ -88,7 +91,7 @@ export function makeJobs(page) {
   }
 
   return {
-    nodes: [tools, question.node, filters.row, manage.node, table,
+    nodes: [tools, question.node, filters.row, manage.node, form.node, table,
       h("div", { class: "cv-pager" }, chosen.bar, bulk, h("span", { class: "cv-gap" }), ...pager.nodes)],
     draw() {
       const { rows: jobs, state, total, sort, filter, question: asked } = page.part("jobs");
@@ -106,6 +109,7 @@ export function makeJobs(page) {
       filters.draw();
       pager.draw();
       manage.draw();
+      form.draw();
       tools.hidden = asked !== null;
       question.draw();
       bulk.hidden = chosen.any();

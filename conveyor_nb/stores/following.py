@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Self
 
 from msgspec import Struct
@@ -161,12 +161,15 @@ class JobFollower(_Listener):
 
         Args:
             was_there: it was when this began to follow it: so if it is gone, what tells of its
-                end, and may have its result, is on its way.
+                end, and may have its result, is on its way, and is waited for. If not, that may
+                be so where the store tells late.
         """
         record = await self._store.get_job(self._queue_name, self._id)
         if record is None and was_there:
-            await REAL_TIME.wait(self.end, _ON_ITS_WAY)
-        if record is None or record.state in SETTLED:
+            await self._end_soon()
+        elif record is None and not self._store.tells_at_once:
+            self._spawn(self._end_soon())
+        elif record is None or record.state in SETTLED:
             self._end(JobEnd(self._event_of(record), record))
         return record
 
@@ -189,9 +192,7 @@ class JobFollower(_Listener):
             self._end(JobEnd(self._told or event))
         elif not self.end.done():
             self._told = event
-            if self._checks is None:
-                self._checks = BackgroundTasks()
-            self._checks.spawn(self._check(event))
+            self._spawn(self._check(event))
 
     async def _check(self, event: StoreEvent) -> None:
         """Take what was told late for the job's end, unless the job has started afresh since."""
@@ -200,13 +201,22 @@ class JobFollower(_Listener):
         except Exception:  # who reads the record of its end is told why that can't be had
             self._end(JobEnd(event))
             return
-        if record is None:  # what tells so is on its way, and maybe a later end before it
-            await REAL_TIME.wait(self.end, _ON_ITS_WAY)
-            self._end(JobEnd(self._told or event))
+        if record is None:
+            await self._end_soon()
         elif record.state in SETTLED:
             self._end(JobEnd(self._event_of(record), record))
         elif self._told is event:
             self._told = None
+
+    async def _end_soon(self) -> None:
+        """End with a job that is gone: what tells of that, or of its last end, may be under way."""
+        await REAL_TIME.wait(self.end, _ON_ITS_WAY)
+        self._end(JobEnd(self._told or self._event_of(None)))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._checks is None:
+            self._checks = BackgroundTasks()
+        self._checks.spawn(work)
 
     def _end(self, end: JobEnd) -> None:
         if not self.end.done():

@@ -67,7 +67,7 @@ async def test_an_end_that_was_missed_is_found_in_the_record(
 async def test_a_job_that_is_gone_has_ended(queue: Queue) -> None:
     with JobFollower(queue.store, queue.name, "emails-9") as follower:
         assert await follower.look() is None
-        end = follower.end.result()
+        end = await follower.end
 
     assert (end.event.type, end.record) == ("job:removed", None)
 
@@ -259,14 +259,24 @@ class LateStore(MemoryStore):
 
 
 @pytest.mark.parametrize("name", ["send", "fail"])
+@pytest.mark.parametrize("way", ["wait", "progress", "observe"])
 @pytest.mark.asyncio
-async def test_a_result_is_had_that_is_told_after_the_job_is_gone(name: str) -> None:
+async def test_a_result_is_had_that_is_told_after_the_job_is_gone(name: str, way: str) -> None:
     async with LateStore() as store:
         queue = Queue("emails", store=store)
         job = await queue.add(name, [1], remove_on_complete=True, remove_on_fail=True)
-        if name == "fail":
+        if way == "observe":
+            told: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+            job.observe().subscribe(
+                on_completed=lambda _, result: told.set_result(result),
+                on_failed=lambda _, reason: told.set_result(reason),
+            )
+            assert await told == ([1] if name == "send" else "ValueError: bad address")
+        elif name == "fail":
             with pytest.raises(JobFailedError, match="bad address"):
-                await job.wait_until_finished()
+                await (job.wait_until_finished() if way == "wait" else progress.gather([job]))
+        elif way == "progress":
+            assert await progress.gather([job]) == [[1]]
         else:
             assert await job.wait_until_finished() == [1]
         assert await queue.get_job(job.id) is None

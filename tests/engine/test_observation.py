@@ -20,6 +20,7 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
+from conveyor_nb.stores import following
 
 Start = Callable[..., Worker]
 
@@ -183,15 +184,22 @@ async def test_an_end_in_the_same_turn_is_told_once(
 @pytest.mark.parametrize("how", ["removed", "unknown"])
 @pytest.mark.asyncio
 async def test_a_job_that_is_gone_ends_the_observation(
-    queue: Queue, clock: VirtualClock, witness: Witness, how: str
+    queue: Queue,
+    clock: VirtualClock,
+    witness: Witness,
+    how: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(following, "_ON_ITS_WAY", 0)  # nothing is
     job = await queue.add("send")
     observable = queue.observe(job.id if how == "removed" else "nobody")
     observable.subscribe(**witness.callbacks)
+    end = observable._followers[0]._job.end
     if how == "removed":
         await clock.settle()
         assert not observable.disposed
         await job.remove()
+    await end
     await clock.settle()
     assert observable.disposed
     assert witness.told == []

@@ -77,3 +77,44 @@ def test_attempts_are_bars_in_their_slots(open_notebook: OpenNotebook) -> None:
     notebook.run(3)
     figure = notebook.page.locator(".jp-OutputArea-output svg.cvp").last
     expect(figure).to_contain_text("3 attempts, 2 completed, 1 failed")
+
+
+def test_workers_are_seen_and_managed(open_notebook: OpenNotebook) -> None:
+    more = "await queue.add_bulk([{'name': 'resize'}] * 3)"
+    notebook = open_notebook(SETUP, ADD, more, "gate.set()")
+    notebook.run(0)
+    panel = notebook.panel
+    panel.get_by_test_id("cv-tab-workers").click()
+    card = panel.get_by_test_id("cv-mate")
+    expect(card).to_contain_text("resizer")
+    expect(card).to_contain_text("idle")
+    expect(card.get_by_test_id("cv-mate-handler")).to_have_text("Cell In[1], line 8")
+    notebook.run(1)
+    notebook.run(2)
+    places = card.get_by_test_id("cv-place")
+    expect(places).to_have_count(2)
+    expect(card).to_contain_text("1 failed")
+
+    count = card.get_by_test_id("cv-slot-count")
+    card.get_by_test_id("cv-more").click()
+    expect(count).to_have_text("3 slots")
+    expect(places).to_have_count(3)
+    card.get_by_test_id("cv-fewer").click()
+    expect(count).to_have_text("2 slots")
+    expect(places).to_have_count(3)  # what runs goes on
+    places.first.click()
+    expect(panel.get_by_test_id("cv-detail")).to_contain_text("images-2")
+    expect(card).to_contain_text("100% in use")
+
+    card.get_by_test_id("cv-mate-pause").click()
+    expect(card).to_contain_text("paused")
+    notebook.run(3)
+    expect(card.get_by_test_id("cv-mate-done")).to_have_text("3 done")
+    expect(places).to_have_count(0)
+    card.get_by_test_id("cv-mate-resume").click()
+    expect(card.get_by_test_id("cv-mate-done")).to_have_text("5 done")
+    card.get_by_test_id("cv-mate-stop").click()
+    expect(card).to_contain_text("stopped")
+    expect(card.get_by_test_id("cv-more")).to_have_count(0)
+    card.get_by_test_id("cv-mate-start").click()
+    expect(card.get_by_test_id("cv-slot-count")).to_have_text("2 slots")

@@ -52,6 +52,7 @@ class Message(Struct, frozen=True):
         data: the payload of a job that is added or changed, as JSON; ``None``: as it is.
         options: its options by name, as they were typed.
         narrow: whether the page has little room from left to right.
+        slots: how many jobs a worker is to run at once.
         span: how much time is to be shown, such as ``minute``.
     """
 
@@ -83,6 +84,7 @@ class Message(Struct, frozen=True):
     data: Payload | None = None
     options: Options = {}
     narrow: bool = False
+    slots: Annotated[int, Meta(ge=1, le=10_000)] = 1
     span: Name = ""
 
 

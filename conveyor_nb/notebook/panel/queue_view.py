@@ -17,6 +17,7 @@ from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.schedules_view import SchedulesView
 from conveyor_nb.notebook.panel.timeline_view import TimelineView
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
+from conveyor_nb.notebook.panel.worker_cards import WorkerCardsView
 from conveyor_nb.notebook.panel.workers_panel import WorkersView
 from conveyor_nb.queue import Queue
 
@@ -28,6 +29,7 @@ TABS: Mapping[str, tuple[type[View], ...]] = {
     "jobs": (BeltView, WorkersView, JobsView),
     "flows": (FlowsView,),
     "schedules": (SchedulesView,),
+    "workers": (WorkerCardsView,),
     "timeline": (TimelineView,),
     "events": (EventsView,),
 }

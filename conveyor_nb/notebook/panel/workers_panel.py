@@ -13,7 +13,7 @@ from conveyor_nb.notebook.panel.view import Action, Glance, View
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.worker import Worker, live_workers
 
-__all__ = ["WorkersView", "act_on_worker", "worker_rows"]
+__all__ = ["WorkersView", "act_on_worker", "known_workers_of", "worker_rows"]
 
 _ACTIONS: Mapping[str, list[str]] = {
     WorkerStatus.RUNNING: ["pause", "stop"],
@@ -47,7 +47,7 @@ async def worker_rows(store: StoreInterface, queue_name: str) -> list[dict[str, 
     Workers of other processes have no buttons. Those that gave way to another version are shown
     when they have finished their jobs.
     """
-    mine = _known(store, queue_name)
+    mine = known_workers_of(store, queue_name)
     known = {worker.id for worker in mine.values()}
     others = [info for info in await store.list_workers(queue_name) if info.id not in known]
     rows = [_known_row(key, worker) for key, worker in sorted(mine.items())]
@@ -63,7 +63,7 @@ async def act_on_worker(store: StoreInterface, queue_name: str, key: str, action
     Raises:
         ConveyorError: there is no such worker.
     """
-    worker = _known(store, queue_name).get(key)
+    worker = known_workers_of(store, queue_name).get(key)
     if worker is None:
         raise ConveyorError(f"queue {shown(queue_name)} has no worker named {shown(key)} any more")
     match action:
@@ -77,7 +77,8 @@ async def act_on_worker(store: StoreInterface, queue_name: str, key: str, action
             start_worker(worker)
 
 
-def _known(store: StoreInterface, queue_name: str) -> dict[str, Worker]:
+def known_workers_of(store: StoreInterface, queue_name: str) -> dict[str, Worker]:
+    """The workers that serve a queue and can be managed here, by the keys of their rows."""
     workers = known_workers(store).items()
     return {key: worker for key, worker in workers if worker.queue_name == queue_name}
 

@@ -16,6 +16,7 @@ import { makeStates } from "./states.js";
 import { makeTabs } from "./tabs.js";
 import { storeClock } from "./time.js";
 import { makeTimeline } from "./timeline.js";
+import { makeWorkerCards } from "./worker-cards.js";
 import { makeWorkers } from "./workers.js";
 
 /**
@@ -73,6 +74,7 @@ function render({ model, el }) {
       jobs: make(makeBelt, makeStates, makeWorkers, makeJobs),
       flows: make(makeFlows),
       schedules: make(makeSchedules),
+      workers: make(makeWorkerCards),
       timeline: make(makeTimeline),
       events: make(makeEvents),
     }),

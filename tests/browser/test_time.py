@@ -118,3 +118,34 @@ def test_workers_are_seen_and_managed(open_notebook: OpenNotebook) -> None:
     expect(card.get_by_test_id("cv-more")).to_have_count(0)
     card.get_by_test_id("cv-mate-start").click()
     expect(card.get_by_test_id("cv-slot-count")).to_have_text("2 slots")
+
+
+def test_minutes_and_hours_are_charts(open_notebook: OpenNotebook) -> None:
+    counting = SETUP.replace('ids="sequential"', 'ids="sequential", metrics=True')
+    without = "Queue('plain', store=MemoryStore())"
+    notebook = open_notebook(counting, ADD, "gate.set()", without)
+    notebook.run(0)
+    panel = notebook.panel
+    panel.get_by_test_id("cv-tab-metrics").click()
+    told = panel.get_by_test_id("cv-metrics-told")
+    expect(told).to_have_text("0 completed, 0 failed in the last 60 minutes")
+    notebook.run(1)
+    notebook.run(2)
+    expect(told).to_have_text("2 completed, 1 failed in the last 60 minutes")
+    panel.get_by_test_id("cv-period-hour").click()
+    expect(told).to_have_text("2 completed, 1 failed in the last 48 hours")
+    charts = panel.get_by_test_id("cv-metrics")
+    hint = panel.get_by_test_id("cv-metrics-hint")
+    charts.locator(".cvp-bar").last.hover()
+    expect(hint).to_contain_text("completed")
+    notebook.page.mouse.move(0, 0)
+    expect(hint).to_contain_text("Point at a period")
+    charts.focus()
+    charts.press("End")
+    expect(hint).to_contain_text("95% under")
+
+    notebook.run(3)
+    other = notebook.page.get_by_test_id("cv-panel").nth(1)
+    other.get_by_test_id("cv-tab-metrics").click()
+    expect(other.get_by_test_id("cv-metrics-off")).to_contain_text("MemoryStore(metrics=True)")
+    expect(other.get_by_test_id("cv-metrics")).to_be_hidden()

@@ -13,6 +13,7 @@ from conveyor_nb.notebook.panel.flows_view import FlowsView
 from conveyor_nb.notebook.panel.head_view import HeadView
 from conveyor_nb.notebook.panel.job_table import JobsView
 from conveyor_nb.notebook.panel.job_view import JobView
+from conveyor_nb.notebook.panel.metrics_view import MetricsView
 from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.schedules_view import SchedulesView
 from conveyor_nb.notebook.panel.timeline_view import TimelineView
@@ -31,6 +32,7 @@ TABS: Mapping[str, tuple[type[View], ...]] = {
     "schedules": (SchedulesView,),
     "workers": (WorkerCardsView,),
     "timeline": (TimelineView,),
+    "metrics": (MetricsView,),
     "events": (EventsView,),
 }
 """The tabs of a queue, each with the parts that it shows beside those that are always there."""

@@ -81,6 +81,7 @@ class Panel(anywidget.AnyWidget):
     schedules = traitlets.Dict().tag(sync=True)
     events = traitlets.Dict().tag(sync=True)
     timeline = traitlets.Dict().tag(sync=True)
+    metrics = traitlets.Dict().tag(sync=True)
     worker_cards = traitlets.Dict().tag(sync=True)
     notice = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
     frame = traitlets.Int(0).tag(sync=True)

@@ -9,6 +9,7 @@ import { makeHead } from "./head.js";
 import { makeJob } from "./job.js";
 import { makeJobs } from "./jobs.js";
 import { makeLink } from "./link.js";
+import { makeMetrics } from "./metrics.js";
 import { mount } from "./mount.js";
 import { makeQueues } from "./queues.js";
 import { makeSchedules } from "./schedules.js";
@@ -76,6 +77,7 @@ function render({ model, el }) {
       schedules: make(makeSchedules),
       workers: make(makeWorkerCards),
       timeline: make(makeTimeline),
+      metrics: make(makeMetrics),
       events: make(makeEvents),
     }),
     makeJob(page), // whatever tab it was opened from

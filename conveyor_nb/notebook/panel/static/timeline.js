@@ -3,6 +3,7 @@
 
 import { build } from "./belt.js";
 import { h, setText } from "./elements.js";
+import { makeSpans } from "./spans.js";
 
 const SPANS = { minute: "Last minute", all: "All" };
 const NARROW_TIMELINE = 640; // pixels
@@ -31,11 +32,7 @@ export function makeTimeline(page) {
   let tallest = 0;
 
   const ask = (more) => page.link.send({ do: "timeline", narrow, ...more });
-  const spans = h("div", { class: "cv-spans", role: "group", "aria-label": "Span" },
-    ...Object.entries(SPANS).map(([span, label]) => h("button", {
-      type: "button", class: "cv-button", "data-span": span, "data-testid": `cv-span-${span}`,
-      onclick: () => ask({ span }),
-    }, label)));
+  const spans = makeSpans(SPANS, "cv-span", (span) => ask({ span }));
   const svg = /** @type {SVGSVGElement} */ (/** @type {any} */ (build(["svg", { class: "cvp", role: "img" }])));
   const node = h("div", {
     class: "cv-timeline", tabindex: "0", role: "group", "aria-label": "Attempts",
@@ -80,13 +77,11 @@ export function makeTimeline(page) {
   }).observe(node);
 
   return {
-    nodes: [h("div", { class: "cv-timeline-head" }, told, h("span", { class: "cv-gap" }), spans), node, hint],
+    nodes: [h("div", { class: "cv-timeline-head" }, told, h("span", { class: "cv-gap" }), spans.node), node, hint],
     draw() {
       const { picture, told: words, span } = page.part("timeline");
       setText(told, words);
-      for (const button of spans.children) {
-        button.setAttribute("aria-pressed", String(/** @type {HTMLElement} */ (button).dataset.span === span));
-      }
+      spans.show(span);
       const content = JSON.stringify(picture);
       if (content === drawn) return;
       drawn = content;

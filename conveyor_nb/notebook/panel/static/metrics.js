@@ -1,0 +1,74 @@
+// The metrics: charts that Python has laid out, by minute and by hour. Pointing at a period, or the
+// arrow keys, tell its numbers.
+
+import { build } from "./belt.js";
+import { h, setText } from "./elements.js";
+import { makeSpans } from "./spans.js";
+import { nextBar } from "./timeline.js";
+
+const PERIODS = { minute: "By minute", hour: "By hour" };
+const NARROW_CHARTS = 640; // pixels
+const CHART_HINT = "Point at a period, or use the arrow keys, to read its numbers.";
+
+/** @param {import("./panel.js").Page} page */
+export function makeMetrics(page) {
+  const told = h("span", { class: "cv-muted", "data-testid": "cv-metrics-told" });
+  const off = h("p", { class: "cv-empty", "data-testid": "cv-metrics-off" });
+  const hint = h("p", { class: "cv-hint", role: "status", "data-testid": "cv-metrics-hint" }, CHART_HINT);
+  let narrow = false;
+  let drawn = "";
+  let chosen = -1;
+
+  const ask = (more) => page.link.send({ do: "metrics", narrow, ...more });
+  const spans = makeSpans(PERIODS, "cv-period", (span) => ask({ span }));
+  const svg = /** @type {SVGSVGElement} */ (/** @type {any} */ (build(["svg", { class: "cvp", role: "img" }])));
+  const node = h("div", {
+    class: "cv-timeline", tabindex: "0", role: "group", "aria-label": "Metrics", "data-testid": "cv-metrics",
+  }, svg);
+  const head = h("div", { class: "cv-timeline-head" }, told, h("span", { class: "cv-gap" }), spans.node);
+
+  const periods = () => [...svg.querySelectorAll(".cvp-bar")];
+  function choose(at) {
+    chosen = at;
+    const all = periods();
+    all.forEach((one, place) => one.classList.toggle("cvp-chosen", place === at));
+    setText(hint, all[at]?.querySelector("title")?.textContent ?? CHART_HINT);
+  }
+  node.addEventListener("pointermove", (event) => {
+    const one = /** @type {Element} */ (event.target).closest(".cvp-bar");
+    choose(one ? periods().indexOf(one) : -1);
+  });
+  node.addEventListener("pointerleave", () => choose(-1));
+  node.addEventListener("keydown", (event) => {
+    const count = periods().length;
+    if (!/^(Arrow|Home|End)/.test(event.key) || !count) return;
+    event.preventDefault();
+    choose(nextBar(chosen, event.key, count));
+  });
+
+  new ResizeObserver(([{ contentRect }]) => {
+    if (!contentRect.width || contentRect.width < NARROW_CHARTS === narrow) return;
+    narrow = !narrow;
+    ask({});
+  }).observe(node);
+
+  return {
+    nodes: [off, head, node, hint],
+    draw() {
+      const { picture, told: words, span, off: why } = page.part("metrics");
+      off.hidden = !why;
+      for (const one of [head, node, hint]) one.hidden = Boolean(why);
+      setText(off, why ?? "");
+      const content = JSON.stringify(picture);
+      if (why || content === drawn) return;
+      drawn = content;
+      setText(told, words);
+      spans.show(span);
+      const [, attributes, title, ...parts] = picture;
+      svg.setAttribute("viewBox", attributes.viewBox);
+      svg.setAttribute("aria-label", title[2]);
+      svg.replaceChildren(...parts.map(build));
+      choose(Math.min(chosen, periods().length - 1));
+    },
+  };
+}

@@ -128,6 +128,24 @@ async def test_an_outcome_is_told_by_shape_as_well(queue: Queue) -> None:
     assert len(set.union(*shapes.values())) == 3
 
 
+async def test_a_short_failure_is_not_covered_by_what_came_next(
+    queue: Queue, clock: VirtualClock
+) -> None:
+    async def one(job: Job) -> None:
+        if job.name == "bad":
+            raise ValueError("no image")
+        await job.sleep(3_600)
+
+    await queue.add("bad")
+    await queue.add("long")
+    async with Worker("images", one, store=queue.store):
+        await clock.advance("1h")
+        picture = timeline_picture(await read_timeline(queue.store, "images", clock.now()))
+    failed, long = (bar[1].attrib for bar in bars(picture))
+    assert float(failed["width"]) >= 2
+    assert float(failed["x"]) + float(failed["width"]) <= float(long["x"])
+
+
 async def test_very_many_attempts_are_summed_up_honestly(clock: VirtualClock) -> None:
     async def quick(job: Job) -> None:
         await job.sleep(0.01)

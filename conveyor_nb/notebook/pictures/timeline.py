@@ -53,7 +53,7 @@ PAGE_NARROW = TimelinePlan(
 
 _ROW = 24
 _HIGH = 16
-_LEAST = 2.0
+_LEAST = 2.5
 """How wide a bar is at least, so that it is seen."""
 
 _OUT = 3
@@ -113,6 +113,7 @@ class _Drawing:
         self.foot = self.top + max(len(self.lanes), plan.lanes_kept) * _ROW
         self.right = plan.width - _RIGHT
         self.scale = (self.right - plan.left) / state.span
+        self.drawn_to: dict[int, float] = {}
 
     def whole(self) -> Element:
         state, plan = self.state, self.plan
@@ -233,8 +234,13 @@ class _Drawing:
 
     def _bar(self, run: _Run) -> Element:
         bar = run.bars[0]
-        wide = max(_LEAST, run.right - run.left)
-        x, y = min(run.left, self.right - wide), self.y(bar.lane)
+        # a bar that had to be widened is not covered by the next one, if that has room to spare
+        left = run.left
+        if run.right - run.left > 3 * _LEAST:
+            left = max(left, self.drawn_to.get(bar.lane, 0.0))
+        wide = max(_LEAST, run.right - left)
+        x, y = min(left, self.right - wide), self.y(bar.lane)
+        self.drawn_to[bar.lane] = x + wide
         if wide > 3:
             wide -= 0.8  # neighbours stay apart
         if len(run.bars) == 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from playwright.sync_api import Locator, expect
 
 from .test_panel import OpenNotebook, chip
@@ -78,6 +80,13 @@ def test_many_jobs_are_chosen_and_changed_after_a_question(open_notebook: OpenNo
     expect(boxes).to_have_count(10)
     boxes.nth(1).check()
     boxes.nth(2).check()
+    with notebook.page.expect_download() as saved:
+        panel.get_by_test_id("cv-export-json").click()
+    assert saved.value.suggested_filename == "emails.json"
+    assert [one["name"] for one in json.loads(saved.value.path().read_text())] == [
+        "bounce",
+        "digest",
+    ]
     expect(panel.get_by_test_id("cv-detail")).to_be_hidden()
     panel.get_by_test_id("cv-many-cancel").click()
     expect(asked).to_contain_text("Cancel 2 jobs?")

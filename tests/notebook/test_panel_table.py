@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -27,10 +30,11 @@ from conveyor_nb import (
 from conveyor_nb.core import actions
 from conveyor_nb.notebook.commands.command_line import Mistake
 from conveyor_nb.notebook.happening import what_happens
-from conveyor_nb.notebook.panel import job_choice
+from conveyor_nb.notebook.panel import job_choice, job_export
 from conveyor_nb.notebook.panel.job_choice import Choice, Search
 from conveyor_nb.notebook.panel.page_messages import read_message
 from conveyor_nb.notebook.panel.queue_view import QueueView
+from conveyor_nb.notebook.panel.widget import panel_of
 
 pytestmark = pytest.mark.asyncio
 
@@ -464,3 +468,50 @@ async def test_a_payload_that_is_more_than_json_is_not_written_as_such(
     await queue.add("send", data)
     await view.do("edit", id="emails-1")
     assert (await form(view))["editing"]["data"] is None
+
+
+# -- what is taken away ---------------------------------------------------------------------
+
+
+async def test_what_is_chosen_is_exported_once(queue: Queue, view: QueueView) -> None:
+    await queue.add("=cmd()", {"to": "ada"}, group=Group("gold"))
+    await queue.add("send", {1, 2})
+    await queue.add("send", float("nan"))
+    await view.do("export", act="json", all=True, view="page")
+    file = (await table(view))["file"]
+    assert (file["name"], file["view"]) == ("emails.json", "page")
+    rows = {row["id"]: row for row in json.loads(file["text"])}
+    assert [rows[f"emails-{n}"]["data"] for n in (1, 2, 3)] == [{"to": "ada"}, "{1, 2}", "nan"]
+    assert rows["emails-1"]["created_at"] == queue.store.clock.now().isoformat()
+    assert (await table(view))["file"] is None
+    await view.do("export", act="csv", ids=("emails-1", "emails-9"))
+    [row] = csv.DictReader(io.StringIO((await table(view))["file"]["text"]))
+    assert (row["name"], row["group_id"]) == ("'=cmd()", "gold"), "no formula for a spreadsheet"
+    assert json.loads(row["data"]) == {"to": "ada"}
+    with pytest.raises(ValueError, match="as json or csv, not xls"):
+        await view.do("export", act="xls")
+
+
+async def test_very_many_are_not_put_into_one_file(
+    queue: Queue, view: QueueView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_export, "MOST_JOBS", 300)
+    await queue.add_bulk({"name": "send"} for _ in range(301))
+    with pytest.raises(Mistake, match="a file takes 300 jobs, not 301"):
+        await view.do("export", act="json", all=True)
+    await queue.store.remove_job("emails", "emails-1")
+    await view.do("export", act="json", all=True)
+    assert len(json.loads((await table(view))["file"]["text"])) == 300
+
+
+async def test_the_frame_is_what_the_table_shows(queue: Queue) -> None:
+    await queue.add_bulk({"name": "send"} for _ in range(25))
+    panel = panel_of(queue)
+    assert panel.table is not None
+    panel.table.turn_to(1)
+    panel.table.sort("-added")
+    panel.table.turn_to(2)
+    await panel._send_frame(1)
+    assert list(panel.table.frame.index) == [row["id"] for row in panel.jobs["rows"]]
+    assert list(panel.table.frame.index) == [f"emails-{n}" for n in range(5, 0, -1)]
+    panel.close()

@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from msgspec.structs import replace
+from pandas import DataFrame
 
 from conveyor_nb.core.model import JobData, JobPage, JobState, to_state
 from conveyor_nb.core.values.text import shorten_middle
+from conveyor_nb.notebook.frames import jobs_frame
 from conveyor_nb.notebook.happening import what_happens
 from conveyor_nb.notebook.job_words import instant_of, outcome, tries
 from conveyor_nb.notebook.panel.job_choice import Choice, Search
 from conveyor_nb.notebook.panel.job_deeds import Asking
+from conveyor_nb.notebook.panel.job_export import export, file_name
 from conveyor_nb.notebook.panel.job_form import JobForm
 from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
@@ -41,9 +44,16 @@ class JobsView(View):
         self._search = Search(queue)
         self._form = JobForm(queue, self._search.forget)
         self._asking = Asking(queue, self._chosen, self._search.forget)
+        self._shown: Sequence[JobData] = ()
+        self._file: dict[str, Any] | None = None
         self._known: dict[str, dict[str, None]] = {
             what: {} for what in ("name", "group", "flow", "schedule")
         }
+
+    @property
+    def frame(self) -> DataFrame:
+        """What the table shows, as a frame: these jobs, in this order, as they are shown."""
+        return jobs_frame(self._shown)
 
     def show(self, state: str) -> None:
         """Show the jobs in a state, or all if it is empty, from the first page on.
@@ -89,6 +99,7 @@ class JobsView(View):
             "show": plainly(lambda message: self.show(message.state)),
             "page": plainly(lambda message: self.turn_to(message.page)),
             "filter": plainly(self.filter),
+            "export": self._export,
             "sort": plainly(lambda message: self.sort(message.sort)),
         }
 
@@ -114,7 +125,10 @@ class JobsView(View):
             found = await self._read_page(glance)
         for job in found.jobs:
             self._learn(job)
+        self._shown = found.jobs
+        file, self._file = self._file, None  # a page gets it once
         return {
+            "file": file,
             "state": str(self.choice.state or ""),
             "sort": self.choice.sort,
             "filter": {what: getattr(self.choice, what) for what in ("text", *self._known)},
@@ -149,6 +163,13 @@ class JobsView(View):
         store, name = self.queue.store, self.queue.name
         found = [await store.get_job(name, job_id) for job_id in message.ids]
         return [job for job in found if job is not None]
+
+    async def _export(self, message: Message) -> None:
+        """Let the page that asks save the jobs that it has chosen as a file."""
+        jobs = await self._chosen(message)
+        text = await export(jobs, message.act, self.queue.store.clock)
+        name = file_name(self.queue.name, message.act)
+        self._file = {"name": name, "text": text, "view": message.view}
 
     def _learn(self, job: JobData) -> None:
         """Keep what there is to filter by, as far as it was seen: the newest few of each."""

@@ -59,6 +59,13 @@ class QueueView:
             self._acts |= view.acts()
         self.read_only = read_only
 
+    @property
+    def table(self) -> JobsView:
+        """The table of its jobs."""
+        view = self._views[JobsView]
+        assert isinstance(view, JobsView), "it is what was made of that kind"
+        return view
+
     async def read(self) -> dict[str, Any]:
         """The parts of a frame, each as JSON-like values: ``head``, ``jobs`` and so on."""
         store, name = self.queue.store, self.queue.name

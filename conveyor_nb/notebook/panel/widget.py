@@ -26,6 +26,7 @@ from conveyor_nb.notebook.commands.command_line import Mistake
 from conveyor_nb.notebook.host import Host, host_of
 from conveyor_nb.notebook.markup import Markup
 from conveyor_nb.notebook.panel.feed import Feed
+from conveyor_nb.notebook.panel.job_table import JobsView
 from conveyor_nb.notebook.panel.modules import bundle, style_sheet
 from conveyor_nb.notebook.panel.output import Output
 from conveyor_nb.notebook.panel.page_messages import Message, read_message
@@ -138,6 +139,11 @@ class Panel(anywidget.AnyWidget):
     def queue(self) -> Queue | None:
         """The queue that is shown; ``None``: all of them are."""
         return self._view.queue if self._view else None
+
+    @property
+    def table(self) -> JobsView | None:
+        """The table of jobs, whose ``frame`` is what it shows; ``None``: all queues are shown."""
+        return self._view.table if self._view else None
 
     @property
     def live(self) -> bool:

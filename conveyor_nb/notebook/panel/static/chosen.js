@@ -11,6 +11,7 @@ export function makeChosen(page) {
   const ids = new Set();
   let all = false;
   let shownFor = "";
+  let saved = null; // the file that came last
 
   const onPage = h("input", {
     type: "checkbox", class: "cv-check", "aria-label": "Choose all jobs of this page",
@@ -49,12 +50,24 @@ export function makeChosen(page) {
       }, `All ${total.toLocaleString("en")}`),
       ...DEEDS.map((act) => page.link.act(capital(act), () => ({ do: "ask", act, ...what() }),
         { testid: `cv-many-${act}` })),
+      ...["json", "csv"].map((act) => page.link.button(act.toUpperCase(), () => ({ do: "export", act, ...what() }),
+        { testid: `cv-export-${act}`, title: `Save the chosen jobs as ${act.toUpperCase()}`,
+          aria: `Export as ${act.toUpperCase()}` })),
       number === 1 && !all && page.link.act("Edit", () => ({ do: "edit", id: [...ids][0] }),
         { testid: "cv-edit" }),
       h("button", {
         type: "button", class: "cv-button cv-quiet", "aria-label": "Choose none",
         "data-testid": "cv-choose-none", onclick: clear,
       }, "×")]);
+  }
+
+  /** Let the browser save a file that was made for this page. */
+  function save(file) {
+    if (!file || file.view !== page.link.view || file === saved) return;
+    saved = file;
+    const url = URL.createObjectURL(new Blob([file.text], { type: "text/plain;charset=utf-8" }));
+    h("a", { href: url, download: file.name }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 10_000);
   }
 
   return {
@@ -86,6 +99,7 @@ export function makeChosen(page) {
       onPage.checked = on > 0 && on === jobs.rows.length;
       onPage.indeterminate = on > 0 && on < jobs.rows.length;
       drawBar(jobs);
+      save(jobs.file);
     },
   };
 }

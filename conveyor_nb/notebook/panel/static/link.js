@@ -18,6 +18,7 @@ const TEXTS = {
 
 /**
  * @typedef {object} Link
+ * @property {string} view by what the kernel knows this page
  * @property {HTMLElement} node says how it stands, if it does not just work
  * @property {(message: object, options?: {button?: HTMLElement | null, patience?: number}) => void} send
  * @property {(label: string, message: object | (() => object | null), options?: ButtonOptions) => HTMLElement} button
@@ -117,7 +118,7 @@ export function makeLink(model, el, isReadOnly) {
   const onLink = () => el.matches(DISCONNECTED) && onDead();
 
   return {
-    node, send, button,
+    view, node, send, button,
     act: (...given) => isReadOnly() ? null : button(...given),
     isDead: () => state === "dead",
     open(over) {

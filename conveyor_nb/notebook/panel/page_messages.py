@@ -31,7 +31,9 @@ class Message(Struct, frozen=True):
     """What a page sends: what is to be done, and to what.
 
     Args:
-        do: what is to be done.
+        do: what is to be done: one of what ``View.asks`` and ``View.acts`` of the views name,
+            ``tab`` and ``queue``; or ``hello``, ``drawn`` and ``bye``, for the panel itself. The
+            view that does it checks the values below once more, against what it shows.
         view: which view of which page it is from.
         n: the message's number there, for the answer; ``None``: it wants none.
         frame: which frame was drawn.

@@ -17,7 +17,7 @@ from conveyor_nb.notebook.panel.metrics_view import MetricsView
 from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.schedules_view import SchedulesView
 from conveyor_nb.notebook.panel.timeline_view import TimelineView
-from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
+from conveyor_nb.notebook.panel.view import Action, Glance, UnknownRequestError, View, plainly
 from conveyor_nb.notebook.panel.worker_cards import WorkerCardsView
 from conveyor_nb.notebook.panel.workers_panel import WorkersView
 from conveyor_nb.queue import Queue
@@ -82,29 +82,26 @@ class QueueView:
         wishes = (self._views[kind].again for kind in (*_ALWAYS, *TABS[self.tab]))
         return min((wish for wish in wishes if wish is not None), default=None)
 
-    def find(self, what: str) -> Action | None:
-        """What is done when a page asks for this; ``None``: nothing is known by that name.
+    async def do(self, what: str, **more: Any) -> None:
+        """Do what a page would ask for by a :class:`Message` of these values; see :meth:`take`."""
+        await self.take(Message(what, **more))
+
+    async def take(self, message: Message) -> None:
+        """Do what a page asks for.
 
         Raises:
+            UnknownRequestError: no view does what ``message.do`` names.
             PermissionError: it would change a queue that is only to be looked at.
         """
+        what = message.do
         if what in self._acts and self.read_only:
             raise PermissionError(
                 f"queue {shown(self.queue.name)} is only shown here, and {what!r} would change it"
             )
-        return self._asks.get(what) or self._acts.get(what)
-
-    async def do(self, what: str, **more: Any) -> None:
-        """Do what a page asks for: see :class:`Message`.
-
-        Raises:
-            ValueError: nothing is known by that name.
-            PermissionError: it would change a queue that is only to be looked at.
-        """
-        action = self.find(what)
+        action = self._asks.get(what) or self._acts.get(what)
         if action is None:
-            raise ValueError(f"a panel does not know how to do {shown(what)}")
-        await action(Message(what, **more))
+            raise UnknownRequestError(what)
+        await action(message)
 
     def note(self, event: StoreEvent) -> None:
         """Take note of an event of the queue."""

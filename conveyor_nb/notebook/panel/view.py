@@ -8,13 +8,21 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from conveyor_nb.core.model import JobState, StoreEvent
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.queue import Queue
 
-__all__ = ["Action", "Glance", "View", "plainly"]
+__all__ = ["Action", "Glance", "UnknownRequestError", "View", "plainly"]
 
 Action = Callable[[Message], Awaitable[object]]
 """What is done when a page asks for it."""
+
+
+class UnknownRequestError(ValueError):
+    """A page asks for what no panel does; it may be an old or a broken one."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"a panel does not know how to do {shown(what)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.core.errors import FAULTS, ConveyorError
 from conveyor_nb.core.model import EventType, StoreEvent
 from conveyor_nb.core.values.checks import check_flag
-from conveyor_nb.core.values.text import error_line, inline, one_line, shown
+from conveyor_nb.core.values.text import error_line, inline, one_line
 from conveyor_nb.notebook.commands.command_line import Mistake
 from conveyor_nb.notebook.host import Host, host_of
 from conveyor_nb.notebook.markup import Markup
@@ -32,7 +32,7 @@ from conveyor_nb.notebook.panel.output import Output
 from conveyor_nb.notebook.panel.page_messages import Message, read_message
 from conveyor_nb.notebook.panel.queue_view import QueueView, sendable
 from conveyor_nb.notebook.panel.queues_view import QueuesView
-from conveyor_nb.notebook.panel.view import Action
+from conveyor_nb.notebook.panel.view import UnknownRequestError
 from conveyor_nb.notebook.reads import queue_lines
 from conveyor_nb.notebook.snapshot import queue_page, queues_html, read_queue_page
 from conveyor_nb.queue import Queue
@@ -236,7 +236,7 @@ class Panel(anywidget.AnyWidget):
     # -- from the page to the store -----------------------------------------------------------
 
     def receive(self, content: object) -> None:
-        """Take a message of a page, on any thread; what is none changes nothing.
+        """Take a message of a page, on any thread; content that is no message changes nothing.
 
         JupyterLab has widgets' messages served by a subshell of the kernel, which is a thread
         with a loop of its own; the engine lives on the loop of the cells.
@@ -273,13 +273,16 @@ class Panel(anywidget.AnyWidget):
 
     async def _do(self, message: Message) -> None:
         try:
-            action = self._find_action(message.do)
-            if action is None:
-                error = ValueError(f"a panel does not know how to do {shown(message.do)}")
-                self._warn_of_page(error)
-                self._notify(str(error))
-                return
-            await action(message)
+            if message.do == "queue" and self._overview is not None:
+                await self._open_queue(message)
+            elif self._view is not None:
+                await self._view.take(message)
+            else:
+                raise UnknownRequestError(message.do)
+        except UnknownRequestError as error:
+            self._warn_of_page(error)
+            self._notify(str(error))
+            return
         except FAULTS as error:  # a person's click must be answered, whatever it led to
             self._complain(error)
         if self.live:
@@ -290,12 +293,6 @@ class Panel(anywidget.AnyWidget):
         if not self._has_warned:
             self._has_warned = True
             _logger.warning("a page of %r: %s", self, error)
-
-    def _find_action(self, what: str) -> Action | None:
-        """What a message of this name does; ``None`` if none has it."""
-        if what == "queue" and self._overview is not None:
-            return self._open_queue
-        return self._view.find(what) if self._view is not None else None
 
     async def _open_queue(self, message: Message) -> None:
         """Show one of the queues, or all of them if the name is empty."""

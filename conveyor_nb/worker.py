@@ -128,7 +128,7 @@ class Worker(Displayable):
         names = f", for {shown_names(self.handler)}" if isinstance(self.handler, Mapping) else ""
         of = f"{inline(self.name)} of {inline(self.queue_name)}"
         fault = f" ({self.fault})" if self.fault else ""
-        return f"<Worker {of}: {self.status}{fault}, {self.slots_summary}{names}>"
+        return f"<Worker {of}: {self.status.in_words}{fault}, {self.slots_summary}{names}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _left_behind, (os.getpid(), self.name)

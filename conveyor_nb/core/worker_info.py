@@ -31,7 +31,7 @@ class WorkerStatus(Word):
 
     @property
     def in_words(self) -> str:
-        """What a person who starts and stops workers calls it.
+        """What displays call it, for people who start and stop workers.
 
         >>> WorkerStatus.CLOSING.in_words, WorkerStatus.PAUSED.in_words
         ('stopping', 'paused')
@@ -56,5 +56,5 @@ class WorkerInfo:
     """When it last showed that it is there, by the store's clock. The store notes it."""
 
     def __repr__(self) -> str:
-        doing = f"{self.status}, {self.concurrency} at a time"
+        doing = f"{self.status.in_words}, {self.concurrency} at a time"
         return f"<WorkerInfo {inline(self.id)} of {inline(self.queue_name)}: {doing}>"

@@ -113,7 +113,7 @@ def workers_listing(
     rows = [
         [
             *(one.id, one.name, one.queue_name),
-            f"{one.status}: {faults[one.id]}" if one.id in faults else str(one.status),
+            ": ".join(filter(None, (one.status.in_words, faults.get(one.id)))),
             f"{one.concurrency}",
         ]
         for one in workers[:MOST_ROWS]

@@ -157,7 +157,7 @@ def _worker_html(worker: Worker) -> str:
     return headed(
         "Worker",
         worker.name,
-        [told(f"of {worker.queue_name}", str(worker.status), worker.slots_summary)],
+        [told(f"of {worker.queue_name}", worker.status.in_words, worker.slots_summary)],
         jobs_table(worker.running),
     )
 

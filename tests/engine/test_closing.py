@@ -284,11 +284,11 @@ async def test_a_handler_that_does_not_stop_does_not_hold_up_close(
     assert cancels == 1
     assert state is JobState.ACTIVE, "it would run twice at once, were it given back"
     assert told.endswith("active, the worker was closed; its handler is still at work>")
-    assert held.endswith("closed, 1 of 1 slots in use, 1 held by a handler that did not stop>")
+    assert held.endswith("stopped, 1 of 1 slots in use, 1 held by a handler that did not stop>")
     assert f"the handler of job {job.id!r} did not stop" in caplog.text
     assert (await job.refresh()).state is JobState.WAITING, "what it says later is not heard"
     assert (job.attempts_made, job.attempt_logs[0].error) == (0, "the worker was closed")
-    assert repr(worker).endswith("closed, 0 of 1 slots in use>")
+    assert repr(worker).endswith("stopped, 0 of 1 slots in use>")
 
 
 @pytest.mark.asyncio

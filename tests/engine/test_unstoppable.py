@@ -495,7 +495,7 @@ async def test_a_job_stays_active_after_its_worker_closed_until_its_handler_retu
     await job.refresh()
     assert (job.state, job.locked_by) == (JobState.ACTIVE, worker.id)
     assert repr(job).endswith(f"active, the worker was closed; {AT_WORK}>")
-    assert repr(worker).endswith(f"closed, 1 of 1 slots in use, {HELD}>")
+    assert repr(worker).endswith(f"stopped, 1 of 1 slots in use, {HELD}>")
     await returned(crew, clock)
 
     await job.refresh()
@@ -984,7 +984,7 @@ def test_a_thread_that_can_not_be_stopped_keeps_no_program_from_ending(
         check=False,
     )
     assert result.stdout.endswith("over\n")
-    assert ("closed, 2 of 2 slots in use, 2 held" in result.stdout) == close
+    assert ("stopped, 2 of 2 slots in use, 2 held" in result.stdout) == close
     assert (result.stderr, result.returncode) == ("", 0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -10,10 +11,13 @@ import pytest
 import pytest_asyncio
 
 from conveyor_nb import FlowJob, FlowProducer, Job, MemoryStore, Queue, VirtualClock, Worker
+from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 from conveyor_nb.notebook import render
+from conveyor_nb.notebook.listings import workers_listing
 from conveyor_nb.notebook.panel import feed
 from conveyor_nb.notebook.panel.feed import Feed
 from conveyor_nb.notebook.panel.widget import close_panels, panel_of
+from conveyor_nb.notebook.panel.workers_panel import worker_rows
 
 pytestmark = pytest.mark.asyncio
 
@@ -81,6 +85,31 @@ async def test_other_peoples_text_is_escaped() -> None:
     assert "&lt;ok&gt;" in queue["text/html"]
     assert "&lt;mailer&gt;" in worker["text/html"]
     assert "<td" in store["text/html"]
+
+
+async def test_a_worker_that_closes_is_called_the_same_everywhere(queue: Queue) -> None:
+    clock = queue.store.clock
+    assert isinstance(clock, VirtualClock)
+
+    async def send(job: Job) -> None:
+        await job.sleep("1s")
+
+    def check(word: str, info: WorkerInfo) -> None:
+        bundle = worker._repr_mimebundle_()
+        assert f"of emails: {word}, " in bundle["text/plain"]
+        assert f"of emails · {word} · " in re.sub("<[^>]*>", "", bundle["text/html"])
+        assert f": {word}, 1 at a time" in repr(info)
+        assert f" {word} " in repr(workers_listing([info]))
+
+    worker = Worker("emails", send, store=queue.store)
+    await queue.add("send")
+    await clock.settle()
+    worker.retire()
+    await clock.settle()
+    [row] = await worker_rows(queue.store, "emails")
+    check(row["status"], *await queue.store.list_workers())
+    await clock.advance("1s")
+    check(WorkerStatus.CLOSED.in_words, worker.info())
 
 
 async def test_a_panel_shows_its_queue_before_any_page_has_asked(queue: Queue) -> None:

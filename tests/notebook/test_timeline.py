@@ -114,6 +114,13 @@ async def test_each_attempt_is_a_bar_and_retries_are_linked(queue: Queue) -> Non
     assert whole.count("cvp-link") == len(state.retries()) == 3
 
 
+async def test_nothing_has_no_axis(queue: Queue) -> None:
+    svg = timeline(queue).svg
+    assert "No attempt here yet." in svg
+    assert "UTC" not in svg
+    assert "µs" not in svg
+
+
 async def test_an_outcome_is_told_by_shape_as_well(queue: Queue) -> None:
     state = await run(queue, 12, 2, "19s")
     shapes: dict[str, set[tuple[str, ...]]] = {}

@@ -183,12 +183,14 @@ class _Drawing:
             }
             parts.append(el("rect", class_="cvp-box", fill="#f6f8fa", rx=3, y=y + 1, **band))
         if not self.state.bars:
-            parts.append(soft(self.plan.left, self.top + 30, "No attempt here yet."))
+            parts.append(soft(20, self.top + 30, "No attempt here yet."))
         return parts
 
     def _axis(self) -> list[Element]:
-        """The store's clock."""
+        """The store's clock; of nothing there is no begin and no end."""
         state = self.state
+        if not state.bars:
+            return []
         parts: list[Element] = []
         for at, told in ticks(state.begin, state.end, self.plan.ticks):
             x = self.plan.left + (at - state.begin).total_seconds() * self.scale

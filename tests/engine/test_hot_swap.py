@@ -205,7 +205,8 @@ async def test_a_thread_that_was_left_behind_holds_up_no_swap(
 
     assert (await failed.refresh()).failed_reason == "timed out after 5s"
     assert (await job.refresh()).returnvalue == "new"
-    assert repr(old).endswith("stopped, 1 of 1 slots in use, 1 held by a handler that did not stop>")
+    told = "stopped, 1 of 1 slots in use, 1 held by a handler that did not stop>"
+    assert repr(old).endswith(told)
     go_on.set()
     clock.patience = 60
     await clock.settle()

@@ -25,6 +25,7 @@ __all__ = [
     "counts_listing",
     "events_listing",
     "flow_listing",
+    "flow_nodes",
     "job_cells",
     "jobs_listing",
     "moment",
@@ -131,9 +132,9 @@ def flow_listing(flow: FlowNode) -> Listing:
     """A flow as a tree."""
     rows = [
         [f"{_branch(depth)}{one_line(job.name)}", job.queue_name, job.id, str(job.state)]
-        for depth, (job, _) in itertools.islice(_walk(flow), MOST_ROWS)
+        for depth, (job, _) in itertools.islice(flow_nodes(flow), MOST_ROWS)
     ]
-    note = _left_out(len(rows), sum(1 for _ in _walk(flow)), "job")
+    note = _left_out(len(rows), sum(1 for _ in flow_nodes(flow)), "job")
     return Listing(("name", "queue", "id", "state"), rows, note)
 
 
@@ -176,7 +177,7 @@ def _branch(depth: int) -> str:
     return f"{'  ' * min(depth, _MOST_DEPTH)}└ " if depth else ""
 
 
-def _walk(flow: FlowNode) -> Iterator[tuple[int, FlowNode]]:
+def flow_nodes(flow: FlowNode) -> Iterator[tuple[int, FlowNode]]:
     """The nodes of a tree with their depth; a loop, as it may be any number of levels deep."""
     todo = [(0, flow)]
     while todo:

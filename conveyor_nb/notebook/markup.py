@@ -38,17 +38,18 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Markup:
     return tag("table", header, tag("tbody", *lines))
 
 
-def image(svg: str, words: str) -> Markup:
+def image(svg: str, words: str, style: str = "width:100%; max-width:920px") -> Markup:
     """A picture within the text: as an image, no page takes its parts for its own.
 
     Args:
         svg: the picture.
-        words: what it shows, for those who can't see it.
+        words: what it shows, for those who can't see it; none if the text says so too.
+        style: how large it is, and where.
     """
     data = b64encode(svg.encode()).decode()
     alt = html.escape(fit(words))
     source = f"data:image/svg+xml;base64,{data}"
-    return Markup(f'<img style="width:100%; max-width:920px" alt="{alt}" src="{source}">')
+    return Markup(f'<img style="{style}" alt="{alt}" src="{source}">')
 
 
 def as_page(content: str) -> str:

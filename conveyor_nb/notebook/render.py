@@ -20,6 +20,7 @@ from conveyor_nb.core.values.text import many_lines, one_line
 from conveyor_nb.flow import FlowNode
 from conveyor_nb.job import Job
 from conveyor_nb.lists import JobCounts, JobList
+from conveyor_nb.notebook.flow_html import flow_html
 from conveyor_nb.notebook.host import Host, host_of
 from conveyor_nb.notebook.job_words import (
     job_facts,
@@ -98,7 +99,9 @@ def _html_of(subject: object) -> str:
             return _worker_html(subject)
         case Job():
             return _job_html(subject)
-        case JobList() | JobCounts() | FlowNode():
+        case FlowNode():
+            return flow_html(subject)
+        case JobList() | JobCounts():
             return _listing_of(subject).to_html()
         case _:
             return tag("pre", repr(subject))

@@ -100,3 +100,32 @@ flow"""
     expect(jobs).to_have_count(3)
     flow.get_by_test_id("cv-flow-open").click()
     expect(jobs).to_have_count(0)
+
+
+def test_groups_are_seen_with_their_turns(open_notebook: OpenNotebook) -> None:
+    add = """\
+await queue.pause_job_scheduler("<i>daily</i>")
+for customer in ["<b>acme</b>", "<b>acme</b>", "globex", "globex"]:
+    await queue.add("gather", group=Group(customer, max_size=3))"""
+    notebook = open_notebook(SETUP, add, "go.set()")
+    notebook.run(0)
+    panel = notebook.panel
+    panel.get_by_test_id("cv-tab-groups").click()
+    expect(panel.get_by_test_id("cv-no-groups")).to_contain_text("No job of a group waits or runs")
+
+    notebook.run(1)
+    groups = panel.get_by_test_id("cv-group")
+    expect(groups).to_have_count(2)
+    expect(groups.first).to_contain_text("globex")  # as one of the other group runs
+    expect(groups.first).to_contain_text("2 of 3")
+    expect(groups.nth(1)).to_contain_text("<b>acme</b>")
+    expect(panel.get_by_test_id("cv-turns").get_by_role("listitem")).to_have_text(
+        ["globex", "<b>acme</b>", "globex"]
+    )
+    panel.get_by_test_id("cv-tab-jobs").click()
+    row = panel.get_by_test_id("cv-job").filter(has_text="globex").first
+    expect(row.get_by_test_id("cv-tag-group")).to_have_text("globex")
+
+    panel.get_by_test_id("cv-tab-groups").click()
+    notebook.run(2)
+    expect(groups).to_have_count(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,10 @@ import pytest_asyncio
 from conveyor_nb import (
     FlowJob,
     FlowProducer,
+    Group,
+    GroupLimits,
     Job,
+    Limiter,
     MemoryStore,
     Queue,
     Repeat,
@@ -246,3 +250,61 @@ async def test_of_very_many_children_those_that_failed_are_shown(queue: Queue) -
     assert part["rows"][0]["ring"][1]["aria-label"] == "58 of 60 completed, 2 failed"
     assert [line for line in drawn(part["tree"]) if "failed" in line] == ["  part failed"] * 2
     assert drawn(part["tree"])[-1] == "  35"
+
+
+async def test_what_adding_a_flow_gives_is_a_tree_with_marks_and_a_ring(queue: Queue) -> None:
+    flow = await FlowProducer(store=queue.store).add(
+        FlowJob("<b>sum</b>", "emails", children=[FlowJob("part", "parts")])
+    )
+    page = flow._repr_mimebundle_()["text/html"]
+    assert "&lt;b&gt;sum" in page
+    assert "<b>sum" not in page
+    assert " 2 jobs, 0 completed" in page
+    assert page.count("<img ") == 3  # the ring, and a mark for each job
+    assert page.count("<tr>") == 3
+    async with Worker("parts", lambda job: None, store=queue.store):
+        await flow.children[0].job.wait_until_finished()
+    await flow.children[0].job.refresh()
+    page = flow._repr_mimebundle_()["text/html"]
+    assert " 2 jobs, 1 completed" in page
+    assert " completed</td>" in page
+
+
+async def test_groups_are_told_with_their_turns_counts_and_limits(queue: Queue) -> None:
+    for group in ("acme", "acme", "acme", "globex"):
+        await queue.add("send", group=Group(group, max_size=5))
+    await queue.add("send")
+    view = QueueView(queue)
+    await view.do("tab", tab="groups")
+    part = (await view.read())["groups"]
+    assert [(row["id"], row["turn"], row["waiting"]) for row in part["rows"]] == [
+        ("acme", 1, 3),
+        ("globex", 2, 1),
+        (None, 3, 1),
+    ]
+    assert part["turns"] == ["acme", "globex", None, "acme", "acme"]
+    assert [row["max_size"] for row in part["rows"]] == [5, 5, None]
+    assert part["limits"] == []
+
+    limits = GroupLimits(concurrency=1, limiter=Limiter(10, "1m"))
+    has_begun = asyncio.Event()
+
+    async def go_on(job: Job) -> None:
+        has_begun.set()
+        await job.sleep("1h")
+
+    async with Worker("emails", go_on, store=queue.store, group=limits) as worker:
+        await has_begun.wait()
+        part = (await view.read())["groups"]
+        await worker.close(timeout=0)
+    assert part["limits"] == ["1 at once", "10 started in any 1m"]
+    assert part["turns"] == ["globex", None]  # one of each group may run at once
+    acme = next(row for row in part["rows"] if row["id"] == "acme")
+    assert (acme["active"], acme["waiting"], acme["turn"]) == (1, 2, None)
+
+
+async def test_a_queue_without_groups_shows_none(queue: Queue) -> None:
+    await queue.add("send")
+    view = QueueView(queue)
+    await view.do("tab", tab="groups")
+    assert (await view.read())["groups"]["rows"] == []

@@ -10,6 +10,7 @@ from conveyor_nb.core.values.text import encodable, shown
 from conveyor_nb.notebook.panel.belt_view import BeltView
 from conveyor_nb.notebook.panel.event_log import EventsView
 from conveyor_nb.notebook.panel.flows_view import FlowsView
+from conveyor_nb.notebook.panel.groups_view import GroupsView
 from conveyor_nb.notebook.panel.head_view import HeadView
 from conveyor_nb.notebook.panel.job_table import JobsView
 from conveyor_nb.notebook.panel.job_view import JobView
@@ -30,6 +31,7 @@ TABS: Mapping[str, tuple[type[View], ...]] = {
     "jobs": (BeltView, WorkersView, JobsView),
     "flows": (FlowsView,),
     "schedules": (SchedulesView,),
+    "groups": (GroupsView,),
     "workers": (WorkerCardsView,),
     "timeline": (TimelineView,),
     "metrics": (MetricsView,),

@@ -80,6 +80,7 @@ class Panel(anywidget.AnyWidget):
     detail = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
     flows = traitlets.Dict().tag(sync=True)
     schedules = traitlets.Dict().tag(sync=True)
+    groups = traitlets.Dict().tag(sync=True)
     events = traitlets.Dict().tag(sync=True)
     timeline = traitlets.Dict().tag(sync=True)
     metrics = traitlets.Dict().tag(sync=True)

@@ -14,7 +14,18 @@ from xml.sax.saxutils import escape, quoteattr
 
 from conveyor_nb.core.values.text import fit
 
-__all__ = ["Attributes", "Element", "at", "el", "group", "picture", "soft", "text", "to_svg"]
+__all__ = [
+    "Attributes",
+    "Element",
+    "at",
+    "el",
+    "group",
+    "picture",
+    "soft",
+    "text",
+    "text_of",
+    "to_svg",
+]
 
 Element = list[Any]
 """A tag's name, its attributes, and its children: elements or texts."""
@@ -103,15 +114,20 @@ def to_svg(element: Element) -> str:
     '<text x="1.5" aria-label=\'"&lt;"\'>1 &lt; 2</text></svg>'
     """
     tag, attributes, *children = element
-    return _text_of([tag, attributes, ["style", {}, _STYLE], *children])
+    return text_of([tag, attributes, ["style", {}, _STYLE], *children])
 
 
-def _text_of(element: Element | str) -> str:
+def text_of(element: Element | str) -> str:
+    """An element as text, for a little picture within HTML that needs no style sheet.
+
+    >>> text_of(["p", {"title": "<"}, "1 < 2"])
+    '<p title="&lt;">1 &lt; 2</p>'
+    """
     if isinstance(element, str):
         return escape(_valid(element))
     tag, attributes, *children = element
     told = "".join(f" {key}={quoteattr(_value(value))}" for key, value in attributes.items())
-    inner = _STYLE if tag == "style" else "".join(map(_text_of, children))
+    inner = _STYLE if tag == "style" else "".join(map(text_of, children))
     return f"<{tag}{told}>{inner}</{tag}>" if inner else f"<{tag}{told}/>"
 
 

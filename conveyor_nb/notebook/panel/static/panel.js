@@ -5,6 +5,7 @@ import { makeBelt } from "./belt.js";
 import { h, setText } from "./elements.js";
 import { makeEvents } from "./events.js";
 import { makeFlows } from "./flows.js";
+import { makeGroups } from "./groups.js";
 import { makeHead } from "./head.js";
 import { makeJob } from "./job.js";
 import { makeJobs } from "./jobs.js";
@@ -75,6 +76,7 @@ function render({ model, el }) {
       jobs: make(makeBelt, makeStates, makeWorkers, makeJobs),
       flows: make(makeFlows),
       schedules: make(makeSchedules),
+      groups: make(makeGroups),
       workers: make(makeWorkerCards),
       timeline: make(makeTimeline),
       metrics: make(makeMetrics),

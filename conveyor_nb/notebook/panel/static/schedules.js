@@ -103,7 +103,8 @@ export function makeSchedules(page) {
     memo(form, isOpen, (open) => open && makeForm(row));
     drawPreview(form, page.part("schedules").draft, row);
     memo(times, [runs, job, running, paused, last, page.clock.stands() && page.clock.now()], () => runs.length
-      ? runs.map((at, place) => run(at, place ? null : job, running && !place))
+      ? [...runs.map((at, place) => run(at, place ? null : job, running && !place)),
+        h("li", { class: "cv-muted cv-zone" }, page.clock.zone())]
       : [h("li", { class: "cv-muted" }, last === null ? "It never ran." : `Its last run was planned for ${page.clock.day(last)}.`)]);
   }
 

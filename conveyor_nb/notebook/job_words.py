@@ -106,6 +106,7 @@ def job_facts(job: JobData | Job) -> list[tuple[str, object]]:
         ("Attempts", _attempts_in_all(job)),
         ("Priority", f"{job.priority:g}" if job.priority else None),
         ("Group", job.group_id),
+        ("Schedule", job.scheduler_id),
         ("Parent", parent),
         ("Worker", job.locked_by),
         ("Held", held_by(job)),

@@ -308,3 +308,16 @@ async def test_a_queue_without_groups_shows_none(queue: Queue) -> None:
     view = QueueView(queue)
     await view.do("tab", tab="groups")
     assert (await view.read())["groups"]["rows"] == []
+
+
+async def test_a_row_has_tags_of_its_flow_schedule_and_group(queue: Queue) -> None:
+    await FlowProducer(store=queue.store).add(
+        FlowJob("sum", "emails", children=[FlowJob("part", "emails", group=Group("acme"))])
+    )
+    await queue.upsert_job_scheduler("nightly", Repeat(every="1h"), "tick")
+    rows = (await QueueView(queue).read())["jobs"]["rows"]
+    assert {row["name"]: row["tags"] for row in rows} == {
+        "sum": [["flow", "1 child"]],
+        "part": [["flow", "emails-1"], ["group", "acme"]],
+        "tick": [["schedule", "nightly"]],
+    }

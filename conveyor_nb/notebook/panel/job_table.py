@@ -194,7 +194,18 @@ def job_row(job: JobData) -> dict[str, Any]:
         "at": at.timestamp() if at else None,
         "at_word": word,
         "text": outcome(job),
+        "tags": [[kind, text] for kind, text in _tags(job) if text],
     }
+
+
+def _tags(job: JobData) -> tuple[tuple[str, str | None], ...]:
+    """What a job belongs to: its flow, by its parent or as a parent; its schedule; its group."""
+    flow = job.parent_id and shorten_middle(job.parent_id, _SHORT_ID)
+    if job.children_ids:
+        flow = f"{len(job.children_ids):,} {'child' if len(job.children_ids) == 1 else 'children'}"
+    schedule = job.scheduler_id and shorten_middle(job.scheduler_id, _SHORT_ID)
+    group = job.group_id and shorten_middle(job.group_id, _SHORT_ID)
+    return ("flow", flow), ("schedule", schedule), ("group", group)
 
 
 def _progress(job: JobData) -> float | None:

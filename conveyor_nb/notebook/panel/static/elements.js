@@ -20,6 +20,7 @@ export const SHAPES = {
   "waiting-children": "M6 2.4h.01 M6 4.2V6.4 M3 9.6V7.6Q3 6.4 4.2 6.4H7.8Q9 6.4 9 7.6V9.6",
   running: "M4 2.6L9.4 6L4 9.4Z",
   paused: "M4.2 2.8V9.2M7.8 2.8V9.2",
+  group: "M2 3.5H10M2 6H10M2 8.5H7",
   stopped: "M3.2 3.2H8.8V8.8H3.2Z",
 };
 

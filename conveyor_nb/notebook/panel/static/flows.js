@@ -15,7 +15,7 @@ export function makeFlows(page) {
 
   const makeFlow = () => h("div", { class: "cv-flow-item", role: "listitem", "data-testid": "cv-flow-item" },
     h("button", { type: "button", class: "cv-flow-head", "data-testid": "cv-flow-open" }),
-    h("div", { class: "cv-tree", role: "list", "aria-label": "Jobs of the flow" }));
+    h("div", { class: "cv-flow-tree", role: "list", "aria-label": "Jobs of the flow" }));
 
   function drawFlow(node, flow) {
     const [head, tree] = node.children;
@@ -25,7 +25,7 @@ export function makeFlows(page) {
     head.onclick = () => page.link.send(isOpen ? { do: "open_flow" } : { do: "open_flow", id: flow.id, queue: flow.queue },
       { button: head });
     memo(head, [flow.ring, flow.name, flow.state, flow.done, flow.failed, flow.children, isOpen], () => [
-      h("span", { class: "cv-fold", "aria-hidden": "true" }, isOpen ? "▾" : "▸"),
+      h("span", { class: "cv-flow-fold", "aria-hidden": "true" }, isOpen ? "▾" : "▸"),
       flow.ring && build(flow.ring),
       h("span", { class: "cv-name", title: flow.name }, flow.name),
       h("span", { class: "cv-id", title: flow.id }, flow.short_id),
@@ -38,9 +38,9 @@ export function makeFlows(page) {
   }
 
   const makeRow = ({ more }) => more
-    ? h("p", { class: "cv-branch cv-muted", role: "listitem", "data-testid": "cv-branch-more" })
-    : h("div", { class: "cv-branch", role: "listitem", "data-testid": "cv-branch" },
-      h("span", { class: "cv-twig" }), h("span", { class: "cv-leaf" }), h("span", { class: "cv-told" }),
+    ? h("p", { class: "cv-flow-row cv-muted", role: "listitem", "data-testid": "cv-flow-row-more" })
+    : h("div", { class: "cv-flow-row", role: "listitem", "data-testid": "cv-flow-row" },
+      h("span", { class: "cv-flow-twig" }), h("span", { class: "cv-flow-leaf" }), h("span", { class: "cv-flow-told" }),
       h("span", { class: "cv-text" }), h("time", { class: "cv-muted" }));
 
   function drawRow(node, row) {
@@ -53,14 +53,14 @@ export function makeFlows(page) {
     node.dataset.state = row.state;
     node.classList.toggle("cv-selected", page.part("detail")?.id === row.id);
     memo(twig, [row.folded, row.children > 0, row.name], () => row.children > 0 && h("button", {
-      type: "button", class: "cv-fold", "aria-expanded": String(!row.folded), "data-testid": "cv-fold",
+      type: "button", class: "cv-flow-fold", "aria-expanded": String(!row.folded), "data-testid": "cv-flow-fold",
       "aria-label": `${row.folded ? "Unfold" : "Fold"} ${row.name}`,
       onclick: () => page.link.send({ do: "fold", id: row.id, queue: row.queue }),
     }, row.folded ? "▸" : "▾"));
     memo(leaf, [row.id, row.name, row.state, row.queue, row.foreign], () => [
       icon(row.state),
       h("button", { type: "button", class: "cv-open", title: `${row.name}  ${row.id}: ${LABELS[row.state]}`,
-        "data-testid": "cv-branch-open", onclick: () => page.openJob(row.id, row.queue) }, row.name),
+        "data-testid": "cv-flow-row-open", onclick: () => page.openJob(row.id, row.queue) }, row.name),
       h("span", { class: "cv-id", title: row.id }, row.short_id),
       row.foreign && h("span", { class: "cv-badge" }, row.queue)]);
     memo(tally, [row.ring, row.done, row.failed, row.children], () => row.ring && [build(row.ring), ...told(row)]);

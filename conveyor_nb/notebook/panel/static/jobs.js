@@ -6,6 +6,7 @@ import { makeFilters } from "./filters.js";
 import { makeForm } from "./form.js";
 import { makeManage } from "./manage.js";
 import { makePager } from "./pager.js";
+import { drawTags } from "./tags.js";
 
 const column = (name, kind, inner = name) =>
   h("span", { role: "columnheader", class: `cv-${kind}` }, inner);
@@ -54,7 +55,7 @@ export function makeJobs(page) {
   const makeRow = () => h("div", { role: "row", class: "cv-row", "data-testid": "cv-job" },
     h("span", { role: "cell", class: "cv-state" }, chosen.box(), h("span", { class: "cv-state" })),
     h("span", { role: "cell", class: "cv-job" },
-      h("button", { type: "button", class: "cv-open" }), h("span", { class: "cv-id" })),
+      h("button", { type: "button", class: "cv-open" }), h("span", { class: "cv-id" }), h("span", { class: "cv-tags" })),
     h("span", { role: "cell", class: "cv-progress" }),
     h("span", { role: "cell", class: "cv-tries" }),
     h("span", { role: "cell", class: "cv-when" }, h("time", {})),
@@ -67,10 +68,11 @@ export function makeJobs(page) {
     row.classList.toggle("cv-selected", isOpen);
     chosen.drawBox(state.firstChild, job);
     memo(state.lastChild, job.state, () => [icon(job.state), h("span", {}, LABELS[job.state])]);
-    const [open, id] = name.children;
+    const [open, id, tags] = name.children;
     setText(open, job.name);
     open.setAttribute("aria-expanded", String(isOpen));
     setText(id, job.short_id);
+    drawTags(tags, job.tags);
     name.title = `${job.name}  ${job.id}`;
     memo(progress, job.progress, (percent) => percent === null ? null : [
       h("span", { class: "cv-bar", "aria-hidden": "true" }, h("i", { style: `width:${percent}%` })),

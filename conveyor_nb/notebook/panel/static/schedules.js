@@ -15,14 +15,14 @@ export function makeSchedules(page) {
     h("div", { class: "cv-schedule-head" }, h("span", { class: "cv-who" }), h("span", { class: "cv-acts" })),
     h("p", { class: "cv-schedule-rule", "data-testid": "cv-schedule-rule" }),
     h("div", { class: "cv-schedule-form" }),
-    h("ol", { class: "cv-runs", "aria-label": `Next runs of ${id}`, "data-testid": "cv-runs" }));
+    h("ol", { class: "cv-run-times", "aria-label": `Next runs of ${id}`, "data-testid": "cv-run-times" }));
 
   /** One run that is to come: when, and in how long. */
   const run = (at, job, running) => {
     const when = [h("span", {}, page.clock.day(at)), h("time", { class: "cv-muted" })];
     page.setAge(when[1], at, "planned for");
     if (running) when[1] = h("span", { class: "cv-status" }, "runs now");
-    return h("li", { class: "cv-run" }, job ? h("button", {
+    return h("li", { class: "cv-run-time" }, job ? h("button", {
       type: "button", class: "cv-open", title: `Open ${job}`, "data-testid": "cv-run-open",
       onclick: () => page.openJob(job),
     }, ...when) : h("span", { class: "cv-open" }, ...when));
@@ -37,13 +37,13 @@ export function makeSchedules(page) {
 
   function makeForm({ id, rule, tz, words }) {
     const field = (label, value, hint, testid) => {
-      const input = h("input", { class: "cv-input", maxlength: "255", placeholder: hint, spellcheck: "false",
+      const input = h("input", { class: "cv-rule-input", maxlength: "255", placeholder: hint, spellcheck: "false",
         autocomplete: "off", "data-testid": testid });
       input.value = value;
-      return [input, h("label", { class: "cv-field" }, h("span", { class: "cv-caption" }, label), input)];
+      return [input, h("label", { class: "cv-rule-field" }, h("span", { class: "cv-caption" }, label), input)];
     };
     const [rules, ruleField] = field("Rule", rule, "10m, or 0 9 * * 1-5", "cv-rule");
-    const [zones, zoneField] = field("Time zone", tz, "UTC", "cv-zone");
+    const [zones, zoneField] = field("Time zone", tz, "UTC", "cv-run-zone");
     const typed = () => ({ schedule: id, rule: rules.value, tz: zones.value });
     const save = page.link.act("Save", () => ({ do: "edit_schedule", ...typed() }),
       { kind: "cv-primary", testid: "cv-schedule-save" });
@@ -51,7 +51,7 @@ export function makeSchedules(page) {
       onclick: () => edit("") }, "Cancel");
     let timer = 0;
     const form = h("form", {
-      class: "cv-form", "aria-label": `Rule of ${id}`,
+      class: "cv-rule-form", "aria-label": `Rule of ${id}`,
       oninput: () => {
         clearTimeout(timer);
         timer = window.setTimeout(() => page.link.send({ do: "draft_schedule", ...typed() }), DRAFT_AFTER_MS);
@@ -62,18 +62,18 @@ export function makeSchedules(page) {
         if (event.key === "Enter" && event.target instanceof HTMLInputElement) save?.click();
       },
     }, ruleField, zoneField, save, cancel,
-    h("p", { class: "cv-preview", role: "status", "data-testid": "cv-preview" }, words));
+    h("p", { class: "cv-rule-preview", role: "status", "data-testid": "cv-rule-preview" }, words));
     queueMicrotask(() => rules.select());
     return form;
   }
 
   /** What the typed rule would mean. */
   function drawPreview(form, draft, row) {
-    const [preview] = form.getElementsByClassName("cv-preview");
+    const [preview] = form.getElementsByClassName("cv-rule-preview");
     if (!preview) return;
     const known = draft?.schedule === row.id;
     const isSaved = known && draft.rule === row.rule && draft.tz === row.tz;
-    preview.classList.toggle("cv-error-text", Boolean(known && draft.error));
+    preview.classList.toggle("cv-rule-error", Boolean(known && draft.error));
     setText(preview, !known || isSaved ? row.words : draft.error
       || `${draft.words}; next ${page.clock.day(draft.runs[0])}`);
   }
@@ -104,7 +104,7 @@ export function makeSchedules(page) {
     drawPreview(form, page.part("schedules").draft, row);
     memo(times, [runs, job, running, paused, last, page.clock.stands() && page.clock.now()], () => runs.length
       ? [...runs.map((at, place) => run(at, place ? null : job, running && !place)),
-        h("li", { class: "cv-muted cv-zone" }, page.clock.zone())]
+        h("li", { class: "cv-muted cv-run-zone" }, page.clock.zone())]
       : [h("li", { class: "cv-muted" }, last === null ? "It never ran." : `Its last run was planned for ${page.clock.day(last)}.`)]);
   }
 

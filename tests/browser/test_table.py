@@ -80,6 +80,7 @@ def test_many_jobs_are_chosen_and_changed_after_a_question(open_notebook: OpenNo
     expect(boxes).to_have_count(10)
     boxes.nth(1).check()
     boxes.nth(2).check()
+    expect(panel.get_by_test_id("cv-choose-all")).to_have_text("All 30")
     with notebook.page.expect_download() as saved:
         panel.get_by_test_id("cv-export-json").click()
     assert saved.value.suggested_filename == "emails.json"

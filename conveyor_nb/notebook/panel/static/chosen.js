@@ -38,10 +38,10 @@ export function makeChosen(page) {
 
   const what = () => (all ? { all } : { ids: [...ids] });
 
-  function drawBar({ total, rows }) {
+  function drawBar({ total }) {
     const number = all ? total : ids.size;
     bar.hidden = !number;
-    const more = !all && total > ids.size && rows.every((job) => ids.has(job.id));
+    const more = !all && total > ids.size;
     memo(bar, [all, number, more, total], () => [
       h("span", { class: "cv-chosen-count", role: "status" }, `${number.toLocaleString("en")} chosen`),
       more && h("button", {

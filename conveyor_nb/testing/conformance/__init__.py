@@ -36,6 +36,7 @@ from conveyor_nb.testing.conformance.deduplicating import DeduplicatingTests
 from conveyor_nb.testing.conformance.delaying import DelayingTests
 from conveyor_nb.testing.conformance.fetching import FetchingTests
 from conveyor_nb.testing.conformance.flow_failures import FlowFailureTests
+from conveyor_nb.testing.conformance.flow_retries import FlowRetryTests
 from conveyor_nb.testing.conformance.flows import FlowTests
 from conveyor_nb.testing.conformance.isolation import IsolationTests
 from conveyor_nb.testing.conformance.keeping import KeepingTests
@@ -74,6 +75,7 @@ class StoreConformance(
     SubscribingTests,
     FlowTests,
     FlowFailureTests,
+    FlowRetryTests,
     SchedulerTests,
     SchedulerChangeTests,
     SearchingTests,

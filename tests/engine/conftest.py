@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from conveyor_nb import Queue, StoreEvent, StoreInterface, VirtualClock, Worker
+from tests.crew import Crew
 from tests.stores import STORES
 
 
@@ -74,3 +75,15 @@ def go_on() -> Iterator[threading.Event]:
     event = threading.Event()
     yield event
     event.set()
+
+
+@pytest.fixture
+def _brief_patience(clock: VirtualClock) -> None:
+    clock.patience = 0.02  # threads are at rest until they are told to go on
+
+
+@pytest_asyncio.fixture
+async def crew() -> AsyncIterator[Crew]:
+    crew = Crew()
+    yield crew
+    crew.let_go()  # a test that fails leaves nobody waiting

@@ -57,6 +57,8 @@ NOT_THE_ENGINE = (
     "tests/engine/test_loops.py",
     "tests/engine/test_threads_of_a_store.py",
     "tests/engine/test_unstoppable.py",
+    "tests/engine/test_unstoppable_at_random.py",
+    "tests/engine/test_unstoppable_closed.py",
     # These wind the clocks of a machine with a loop of sockets.
     "tests/unit/test_real_time.py",
     "tests/engine/test_clock_jumps.py",

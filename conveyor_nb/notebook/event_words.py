@@ -37,9 +37,9 @@ def _named(*parts: str) -> str:
 
 
 def _retrying(data: Mapping[str, Any]) -> str:
-    delay = data.get("delay")
-    when = f"in {format_seconds(delay)}" if delay else "at once"
-    return f"{when} · {data.get('reason', '')}"
+    delay = data.get("delay", "")  # a job's record does not tell it
+    when = f"in {format_seconds(delay)}" if delay else "at once" if delay != "" else ""
+    return _named(when, str(data.get("reason", "")))
 
 
 def _delayed(data: Mapping[str, Any]) -> str:

@@ -52,7 +52,8 @@ def test_a_job_tells_what_it_was_and_where_it_failed(
     panel.get_by_test_id("cv-job").click()
     detail = panel.get_by_test_id("cv-detail")
     payload = detail.get_by_test_id("cv-text-payload")
-    expect(payload).to_contain_text("ada")
+    expect(payload.get_by_text("deep", exact=True)).to_be_visible()
+    assert (payload.bounding_box() or {"height": 999})["height"] < 150, "as high as what is in it"
     payload.locator("summary").first.click()
     expect(payload.get_by_text("deep").last).to_be_hidden()
 
@@ -88,3 +89,37 @@ def test_a_job_tells_what_it_was_and_where_it_failed(
     expect(detail).to_contain_text("sizes")
     detail.get_by_test_id("cv-parent").click()
     expect(detail.locator("h4")).to_have_text("album")
+
+
+def test_the_event_log_looks_back_and_leads_to_jobs(
+    open_notebook: Callable[..., Notebook],
+) -> None:
+    steps = "for n in range(20): await job.update_progress(n)"
+    setup = SETUP.replace('await job.log("fetched")', steps)
+    early = 'await queue.add("early"); await queue.join()'
+    late = 'await queue.add("late"); await queue.join()'
+    notebook = open_notebook(setup, early, "queue", late)
+    for cell in range(3):
+        notebook.run(cell)
+    panel = notebook.panel
+    panel.get_by_test_id("cv-tab-events").click()
+    rows = panel.get_by_test_id("cv-event")
+    expect(rows.filter(has_text="job:completed").filter(has_text="images-1")).to_have_count(1)
+    expect(panel.get_by_test_id("cv-sheet-events")).to_contain_text("times in")
+
+    notebook.run(3)
+    progress = rows.filter(has_text="job:progress")
+    expect(progress).to_have_count(1)
+    expect(progress).to_contain_text("19 %")
+
+    panel.get_by_test_id("cv-hold").click()
+    panel.get_by_test_id("cv-event-type").select_option("job:completed")
+    expect(rows).to_have_count(2)
+    notebook.run(3)
+    expect(panel.get_by_test_id("cv-hold")).to_contain_text("1 new")
+    expect(rows).to_have_count(2)
+    panel.get_by_test_id("cv-event-job").fill("images-2")
+    panel.get_by_test_id("cv-event-job").press("Enter")
+    expect(rows).to_have_count(1)
+    rows.get_by_test_id("cv-event-open").click()
+    expect(panel.get_by_test_id("cv-detail").locator("h4")).to_have_text("late")

@@ -187,10 +187,10 @@ async def test_the_log_shows_one_type_and_everything_to_a_new_page(
     await queue.add_bulk({"name": "send"} for _ in range(2 * KEPT))
     await page.until(lambda: len(page.events) == KEPT)
     assert "queue:paused" not in page.event_types()
-    await page.say("event_type", type="queue:paused")
+    await page.say("events", type="queue:paused")
     await page.until(lambda: page.event_types() == ["queue:paused"])
     assert page.events[0]["text"] == "all jobs", "not pushed out by all that came after"
-    await page.say("event_type", type="")
+    await page.say("events", type="")
     await page.until(lambda: len(page.events) == KEPT)
 
     other = Page(panel, "another")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict, deque
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
-from conveyor_nb.core.model import JobState, StoreEvent
+from conveyor_nb.core.model import EventType, JobState, StoreEvent
 from conveyor_nb.core.values.text import one_line
 from conveyor_nb.notebook.event_words import event_text
+from conveyor_nb.notebook.panel.event_history import past_events, past_of_job
+from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
 from conveyor_nb.queue import Queue
 
@@ -20,7 +23,15 @@ __all__ = ["KEPT", "EventsView", "NewestEvents"]
 _MOST_TYPES = 50
 
 KEPT = 200
-"""How many events are kept, of all types together and of each type by itself."""
+"""How many events are shown, and kept of each type by itself."""
+
+_MOST_KEPT = 2_000
+"""How many are kept of all types together: one job's are found among them."""
+
+_NOTHING = -1
+"""The number of the event that was sent last, where none was."""
+
+_MOMENT = timedelta(microseconds=1)
 
 
 class NewestEvents:
@@ -33,41 +44,70 @@ class NewestEvents:
     def __init__(self) -> None:
         self.type: str = ""
         """The type of events that are shown; all are, if it is empty."""
+        self.job_id: str = ""
+        """The job whose events are shown; those of all jobs are, if it is empty."""
+        self.past: list[StoreEvent] = []
+        """What is known of the time before the first event, the newest first."""
+        self.first_at: datetime | None = None
+        """When the first event happened."""
         self._count = 0
-        self._all: deque[tuple[int, StoreEvent]] = deque(maxlen=KEPT)
+        self._all: deque[tuple[int, StoreEvent]] = deque(maxlen=_MOST_KEPT)
         self._of_type: defaultdict[str, deque[tuple[int, StoreEvent]]] = defaultdict(
             lambda: deque(maxlen=KEPT)
         )
-        self._sent = 0
+        self._sent = _NOTHING
 
     def add(self, event: StoreEvent) -> None:
         """Take in an event."""
         self._count += 1
+        if self.first_at is None:
+            self.first_at = event.timestamp
         entry = (self._count, replace(event, data=_light(event.data)))
         self._all.append(entry)
         if event.type in self._of_type or len(self._of_type) < _MOST_TYPES:
             self._of_type[event.type].append(entry)
 
-    def show(self, event_type: str) -> None:
-        """From now on show events of this type only; of all types if it is empty."""
-        self.type = event_type
+    def show(self, event_type: str, job_id: str = "") -> None:
+        """From now on show events of this type and job only; what is empty leaves it open."""
+        self.type, self.job_id = event_type, job_id
         self.resend()
 
     def resend(self) -> None:
         """Let the next :meth:`read` give all that is kept, not only what is new."""
-        self._sent = 0
+        self._sent = _NOTHING
 
     def read(self) -> dict[str, Any]:
         """What is new since the last call, newest first, as the front end draws it."""
-        entries = self._of_type.get(self.type, ()) if self.type else self._all
-        fresh: list[dict[str, Any]] = []
-        for number, event in reversed(entries):
+        is_first, fresh = self._sent == _NOTHING, list(itertools.islice(self._fresh(), KEPT))
+        self._sent = self._count
+        if is_first:
+            shown = ((-n, event) for n, event in enumerate(self.past, 1) if self._is_shown(event))
+            fresh += [
+                _row(number, event) | {"past": True}
+                for number, event in itertools.islice(shown, KEPT - len(fresh))
+            ]
+        types = {*map(str, self._of_type), *(str(event.type) for event in self.past), self.type}
+        return {
+            "reset": is_first,
+            "type": self.type,
+            "job": self.job_id,
+            "types": sorted(types - {""}),
+            "rows": fresh,
+        }
+
+    def _fresh(self) -> Iterator[dict[str, Any]]:
+        """Those that were not sent yet and are shown, the newest first."""
+        of_type = self._of_type.get(self.type, ()) if self.type and not self.job_id else self._all
+        for number, event in reversed(of_type):
             if number <= self._sent:
                 break
-            fresh.append(_row(number, event))
-        reset, self._sent = self._sent == 0, self._count
-        types = sorted({*map(str, self._of_type), self.type} - {""})
-        return {"reset": reset, "type": self.type, "types": types, "rows": fresh}
+            if self._is_shown(event):
+                yield _row(number, event)
+
+    def _is_shown(self, event: StoreEvent) -> bool:
+        return (not self.type or event.type == self.type) and (
+            not self.job_id or event.job_id == self.job_id
+        )
 
 
 class EventsView(View):
@@ -78,12 +118,32 @@ class EventsView(View):
     def __init__(self, queue: Queue, *, read_only: bool = False) -> None:
         super().__init__(queue, read_only=read_only)
         self._newest = NewestEvents()
+        self._knows_past = False
 
     async def read(self, glance: Glance) -> dict[str, Any]:
+        if not self._knows_past:
+            await self._look_back()
+            self._knows_past = True
         return self._newest.read()
 
+    async def _look_back(self) -> None:
+        """Find out what happened before the first event came here."""
+        store, log = self.queue.store, self._newest
+        until = log.first_at or store.clock.now() + _MOMENT
+        if not log.job_id:
+            log.past = await past_events(store, self.queue.name, until)
+            return
+        job = await store.get_job(self.queue.name, log.job_id)
+        told = [] if job is None else list(past_of_job(job))
+        log.past = [event for event in reversed(told) if event.timestamp < until]
+
     def asks(self) -> Mapping[str, Action]:
-        return {"event_type": plainly(lambda message: self._newest.show(message.type))}
+        return {"events": plainly(self._show)}
+
+    def _show(self, message: Message) -> None:
+        if message.id != self._newest.job_id:
+            self._knows_past = False
+        self._newest.show(message.type, message.id)
 
     def note(self, event: StoreEvent) -> None:
         self._newest.add(event)
@@ -93,13 +153,18 @@ class EventsView(View):
 
 
 def _row(number: int, event: StoreEvent) -> dict[str, Any]:
-    return {
+    row = {
         "n": number,
         "at": event.timestamp.timestamp(),
         "type": str(event.type),
         "id": event.job_id or "",
         "text": event_text(event),
     }
+    due = event.data.get("delay_until")
+    if event.type == EventType.DELAYED and isinstance(due, datetime):  # the page knows its zone
+        data = {key: value for key, value in event.data.items() if key != "delay_until"}
+        row |= {"due": due.timestamp(), "text": event_text(replace(event, data=data))}
+    return row
 
 
 _LIGHT = frozenset({type(None), bool, int, float, datetime, JobState})

@@ -20,9 +20,9 @@ export function foldForeign(parts) {
 export function makeAttempts(page) {
   const node = h("div", { class: "cv-detail-attempts", "data-testid": "cv-detail-attempts" });
 
-  const frame = (part) => part.where ? h("div", { class: part.own ? "cv-frame cv-own" : "cv-frame" },
+  const frame = (part) => part.where ? h("div", { class: part.own ? "cv-job-frame cv-own" : "cv-job-frame" },
     h("div", { class: "cv-where" }, h("b", {}, part.where), part.function ? ` in ${part.function}` : ""),
-    part.code ? h("pre", { class: "cv-code" }, part.code) : null)
+    part.code ? h("pre", { class: "cv-job-code" }, part.code) : null)
     : part.frames ? h("details", { class: "cv-foreign" },
       h("summary", {}, `${part.frames.length} ${part.frames.length === 1 ? "step" : "steps"} in other code`),
       ...part.frames.map(frame))

@@ -1,8 +1,32 @@
-// The event log: the newest first, of all types or of one; it can be held to be read.
+// The event log: the newest first, of all types and jobs or of one; it can be held to be read.
 
-import { h, memo, reconcile, setText } from "./elements.js";
+import { h, memo, reconcile, setText, shortId } from "./elements.js";
 
 const MOST_EVENTS = 200;
+const PROGRESS = "job:progress";
+
+/**
+ * Leaves out the progress of a job that is followed by more of it; the newest line counts them.
+ * @template {{type: string, id: string}} E
+ * @param {E[]} events newest first
+ * @returns {(E & {folded: number})[]}
+ */
+export function foldProgress(events) {
+  const shown = [];
+  const newest = new Map(); // of each job the line that stands for its progress
+  for (const event of events) {
+    const above = newest.get(event.id);
+    if (event.type === PROGRESS && above) {
+      above.folded += 1;
+      continue;
+    }
+    const line = { ...event, folded: 0 };
+    if (event.type === PROGRESS) newest.set(event.id, line);
+    else newest.delete(event.id);
+    shown.push(line);
+  }
+  return shown;
+}
 
 /** @param {import("./panel.js").Page} page */
 export function makeEvents(page) {
@@ -12,45 +36,63 @@ export function makeEvents(page) {
   const rows = h("ol", {
     class: "cv-events", tabindex: "0", "aria-label": "Events, newest first", "data-testid": "cv-events",
   });
+  const ask = () => page.link.send({ do: "events", type: types.value, id: job.value.trim() });
   const types = h("select", {
-    class: "cv-select", "aria-label": "Show events of type", "data-testid": "cv-event-type",
-    onchange: () => page.link.send({ do: "event_type", type: types.value }),
+    class: "cv-select", "aria-label": "Show events of type", "data-testid": "cv-event-type", onchange: ask,
+  });
+  const job = h("input", {
+    class: "cv-select cv-event-job", type: "search", placeholder: "Job id", maxlength: "255",
+    "aria-label": "Show events of the job with this id", "data-testid": "cv-event-job", onchange: ask,
   });
   const hold = h("button", {
     type: "button", class: "cv-button", "aria-pressed": "false", "data-testid": "cv-hold",
     onclick: () => {
       held = !held;
       unseen = 0;
-      show();
+      show(!held);
     },
   });
+  const caption = h("span", { class: "cv-caption" });
 
-  const makeRow = ({ at, type, id, text }) =>
-    h("li", { class: "cv-event", "data-type": type, "data-testid": "cv-event" },
-      h("span", { class: "cv-num cv-muted", title: new Date(at * 1000).toISOString() }, page.clock.text(at)),
-      h("span", { class: "cv-type" }, type), h("span", { class: "cv-id" }, id),
-      h("span", { class: "cv-text", title: text }, text));
+  const makeRow = ({ at, type, id, past }) =>
+    h("li", { class: past ? "cv-event cv-past" : "cv-event", "data-type": type, "data-testid": "cv-event" },
+      h("span", { class: "cv-num cv-muted", title: page.clock.full(at) + (past ? ", told by the job's record" : "") },
+        page.clock.text(at)),
+      h("span", { class: "cv-type" }, type),
+      id ? h("button", {
+        type: "button", class: "cv-open cv-id", title: `Open job ${id}`, "data-testid": "cv-event-open",
+        onclick: () => page.openJob(id),
+      }, shortId(id, 18)) : h("span", { class: "cv-id" }),
+      h("span", { class: "cv-text" }));
 
-  function show() {
+  function drawRow(row, { text, due, folded }) {
+    const said = [text, due && `due ${page.clock.text(due)}`, folded && `after ${folded} more`].filter(Boolean).join(" · ");
+    setText(row.lastChild, said);
+    row.lastChild.title = said;
+  }
+
+  function show(anew) {
     setText(hold, held ? (unseen ? `Held · ${Math.min(unseen, MOST_EVENTS)} new` : "Held") : "Hold");
     hold.setAttribute("aria-pressed", String(held));
-    if (!held) reconcile(rows, events, (event) => event.n, makeRow, () => {});
+    if (anew) reconcile(rows, foldProgress(events), (event) => event.n, makeRow, drawRow);
   }
 
   return {
     nodes: [h("section", { class: "cv-log", "aria-label": "Event log" },
-      h("div", { class: "cv-log-head" }, h("span", { class: "cv-caption" }, "Events"),
-        h("span", { class: "cv-gap" }), types, hold),
+      h("div", { class: "cv-log-head" }, caption, h("span", { class: "cv-gap" }), job, types, hold),
       rows)],
     draw() {
-      const { reset, type, types: known, rows: fresh } = page.part("events");
+      const { reset, type, job: id, types: known, rows: fresh } = page.part("events");
+      setText(caption, `Events, times in ${page.clock.zone()}`);
       if (reset) events = [];
       events = [...fresh, ...events].slice(0, MOST_EVENTS);
-      if (held) unseen += fresh.length;
+      if (reset) unseen = 0;
+      else if (held) unseen += fresh.length;
       memo(types, known, () => [["", "All types"], ...known.map((name) => [name, name])].map(
         ([value, label]) => h("option", { value }, label)));
       if (document.activeElement !== types) types.value = type;
-      show();
+      if (document.activeElement !== job) job.value = id;
+      show(!held || reset); // another filter is seen while it is held, too
     },
   };
 }

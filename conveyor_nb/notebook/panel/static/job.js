@@ -45,7 +45,7 @@ export function makeJob(page) {
       testid: `cv-copy-${label.toLowerCase()}`,
       title: whole ? "Copy it as JSON" : "Copy it as text, as far as it is shown",
     })),
-    h("div", { class: "cv-tree", tabindex: "0", role: "group", "aria-label": label, "data-testid": `cv-text-${label.toLowerCase()}` },
+    h("div", { class: "cv-job-tree", tabindex: "0", role: "group", "aria-label": label, "data-testid": `cv-text-${label.toLowerCase()}` },
       makeTree(tree)));
 
   const plainBlock = ([label, text]) => {

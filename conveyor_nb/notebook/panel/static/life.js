@@ -43,7 +43,7 @@ export function makeLife(page) {
     icon(SHAPE_OF[kind] ?? kind),
     h("span", { class: "cv-num cv-muted", title: page.clock.full(at) }, page.clock.text(at)),
     h("span", { class: "cv-num cv-after" }, place ? `+${span(at - all[place - 1].at)}` : ""),
-    h("span", { class: "cv-said" }, text));
+    h("span", { class: "cv-job-said" }, text));
 
   return {
     nodes: [bar, moments],

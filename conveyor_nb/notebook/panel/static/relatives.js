@@ -10,7 +10,7 @@ export function makeRelatives(page) {
     type: "button", class: "cv-button cv-relative", title: `${job.name}  ${job.id} in ${job.queue}`,
     "data-testid": `cv-${job.kind}`, disabled: !job.state || page.link.isDead(),
     onclick: () => page.openJob(job.id, job.queue),
-  }, job.state ? icon(job.state) : null, h("span", { class: "cv-said" }, job.name),
+  }, job.state ? icon(job.state) : null, h("span", { class: "cv-job-said" }, job.name),
     h("span", { class: "cv-id" }, shortId(job.id, 24)),
     job.queue === own ? null : h("span", { class: "cv-muted" }, `in ${job.queue}`));
 

@@ -36,16 +36,16 @@ const brief = ({ kind, count = 0 }) => `${kind} of ${count.toLocaleString("en")}
 
 /** @param {Tree} tree @param {string | null} label @returns {HTMLElement} */
 export function makeTree(tree, label = null, depth = 0) {
-  const key = label === null ? null : h("span", { class: "cv-key" }, label);
+  const key = label === null ? null : h("span", { class: "cv-job-key" }, label);
   if (!tree.parts) {
-    return h("div", { class: "cv-leaf" }, key, h("span", { class: `cv-value cv-value-${tree.kind}` }, tree.text));
+    return h("div", { class: "cv-job-leaf" }, key, h("span", { class: `cv-value cv-value-${tree.kind}` }, tree.text));
   }
   const count = tree.count ?? 0;
   const more = count - tree.parts.length;
-  return h("details", { class: "cv-branch", open: count > 0 && depth < OPEN_DEPTH && count <= MOST_OPEN || depth === 0 },
-    h("summary", {}, key, h("span", { class: "cv-preview" }, preview(tree)),
-      h("span", { class: "cv-brief" }, brief(tree))),
-    h("div", { class: "cv-parts" },
+  return h("details", { class: "cv-job-branch", open: count > 0 && depth < OPEN_DEPTH && count <= MOST_OPEN || depth === 0 },
+    h("summary", {}, key, h("span", { class: "cv-job-preview" }, preview(tree)),
+      h("span", { class: "cv-job-brief" }, brief(tree))),
+    h("div", { class: "cv-job-parts" },
       ...tree.parts.map(([name, part]) => makeTree(part, name, depth + 1)),
       more > 0 ? h("div", { class: "cv-muted" }, `… ${more.toLocaleString("en")} more`) : null));
 }

@@ -1,0 +1,67 @@
+"""What happened before anybody listened, as events: told by the records of the newest jobs.
+
+Nothing is kept for that while nobody looks. So what leaves no trace in a job's record, such as its
+progress or a pause of the queue, is not told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from conveyor_nb.core.model import (
+    AttemptRecord,
+    AttemptStatus,
+    EventType,
+    JobData,
+    JobState,
+    StoreEvent,
+)
+from conveyor_nb.stores import StoreInterface
+
+__all__ = ["past_events", "past_of_job"]
+
+_EACH = 40
+"""How many of the newest jobs of each state are read."""
+
+
+async def past_events(store: StoreInterface, queue_name: str, until: datetime) -> list[StoreEvent]:
+    """What is known of the time until an instant, the newest first."""
+    jobs = {
+        job.id: job
+        for state in JobState
+        for job in await store.list_jobs(queue_name, state, 0, _EACH, newest_first=True)
+    }
+    told = [event for job in jobs.values() for event in past_of_job(job)]
+    told = [event for event in told if event.timestamp < until]
+    return sorted(told, key=lambda event: event.timestamp)[::-1]
+
+
+def past_of_job(job: JobData) -> Iterator[StoreEvent]:
+    """The events that a job's record tells of, in the order of time."""
+
+    def event(kind: EventType, at: datetime, **data: Any) -> StoreEvent:
+        return StoreEvent(kind, job.queue_name, job.id, {"name": job.name, **data}, at)
+
+    if job.opts.delay:
+        yield event(EventType.DELAYED, job.created_at)
+    elif job.children_ids:
+        yield event(EventType.WAITING_CHILDREN, job.created_at)
+    else:
+        yield event(EventType.WAITING, job.created_at)
+    settled_at = job.completed_at or job.failed_at
+    for record in job.attempt_logs:
+        yield event(EventType.ACTIVE, record.started_at, attempt=record.attempt)
+        if record.ended_at is not None and record.ended_at != settled_at:
+            yield event(_end_of(record), record.ended_at, reason=record.error or "")
+    if job.completed_at is not None:
+        yield event(EventType.COMPLETED, job.completed_at)
+    elif job.failed_at is not None:
+        yield event(EventType.FAILED, job.failed_at, reason=job.failed_reason or "")
+
+
+def _end_of(record: AttemptRecord) -> EventType:
+    """What an attempt that was not the last one led to."""
+    is_done = record.status == AttemptStatus.COMPLETED
+    return EventType.COMPLETED if is_done else EventType.RETRYING

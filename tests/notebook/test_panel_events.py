@@ -1,0 +1,116 @@
+"""The event log of a panel: what happened before anybody looked, and what is shown of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from conveyor_nb import Job, MemoryStore, Queue, VirtualClock, Worker
+from conveyor_nb.core.model import EPOCH, StoreEvent
+from conveyor_nb.notebook.panel.event_log import KEPT, NewestEvents
+from conveyor_nb.notebook.panel.queue_view import QueueView
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest_asyncio.fixture
+async def queue() -> AsyncIterator[Queue]:
+    store = MemoryStore(clock=VirtualClock(), ids="sequential", seed=1)
+    async with store, Queue("emails", store=store) as queue:
+        yield queue
+
+
+async def send(job: Job) -> None:
+    if job.attempts_made == 0:
+        raise ValueError("no mailbox")
+
+
+async def run_some(queue: Queue) -> None:
+    await queue.add("send", attempts=2, backoff="10s")
+    await queue.add("later", delay="1h")
+    clock = queue.store.clock
+    assert isinstance(clock, VirtualClock)
+    async with Worker("emails", send, store=queue.store):
+        await clock.advance("1 minute")
+
+
+async def log_of(view: QueueView) -> dict[str, Any]:
+    told = (await view.read())["events"]
+    assert isinstance(told, dict)
+    return told
+
+
+async def test_what_happened_before_is_told_by_the_jobs_records(queue: Queue) -> None:
+    seen: list[StoreEvent] = []
+    queue.store.subscribe("emails", seen.append)
+    await run_some(queue)
+    view = QueueView(queue)
+    await view.do("tab", tab="events")
+    told = await log_of(view)
+    of_first = [
+        (row["type"], row["at"]) for row in reversed(told["rows"]) if row["id"] == "emails-1"
+    ]
+    published = [
+        (str(event.type), event.timestamp.timestamp())
+        for event in seen
+        if event.job_id == "emails-1"
+    ]
+    # a record does not tell that it was delayed in between, and that it was due
+    kept = [*published[:3], *published[-2:]]
+    assert of_first == kept
+    assert [kind for kind, _ in kept] == [
+        *("job:waiting", "job:active", "job:retrying", "job:active", "job:completed")
+    ]
+    assert all(row["past"] for row in told["rows"])
+    assert "no mailbox" in next(r["text"] for r in told["rows"] if r["type"] == "job:retrying")
+    assert (await log_of(view))["rows"] == [], "only once"
+
+
+async def test_what_was_heard_is_not_told_again_by_the_records(queue: Queue) -> None:
+    view = QueueView(queue)
+    queue.store.subscribe("emails", view.note)
+    await run_some(queue)
+    await view.do("tab", tab="events")
+    assert not any(row.get("past") for row in (await log_of(view))["rows"])
+
+
+async def test_one_job_s_events_and_one_type_s_are_found(queue: Queue) -> None:
+    await run_some(queue)
+    view = QueueView(queue)
+    await view.do("tab", tab="events")
+    await log_of(view)
+    queue.store.subscribe("emails", view.note)
+    await queue.add_bulk({"name": "send"} for _ in range(2 * KEPT))
+    await view.do("events", id="emails-1")
+    told = await log_of(view)
+    assert {row["id"] for row in told["rows"]} == {"emails-1"}
+    assert told["rows"][-1]["type"] == "job:waiting"
+    assert told["job"] == "emails-1"
+    await view.do("events", id="emails-1", type="job:completed")
+    assert [row["type"] for row in (await log_of(view))["rows"]] == ["job:completed"]
+    await view.do("events", id="no-such-job")
+    assert (await log_of(view))["rows"] == []
+    await view.do("events")
+    assert len((await log_of(view))["rows"]) == KEPT
+
+
+async def test_a_job_that_is_due_says_when_in_the_page_s_own_zone(queue: Queue) -> None:
+    view = QueueView(queue)
+    queue.store.subscribe("emails", view.note)
+    await queue.add("later", delay="1h")
+    await view.do("tab", tab="events")
+    [row] = (await log_of(view))["rows"]
+    assert row["due"] == row["at"] + 3_600
+    assert row["text"] == "later"
+
+
+async def test_an_event_of_one_job_is_found_among_very_many(queue: Queue) -> None:
+    log = NewestEvents()
+    for n in range(1_500):
+        log.add(StoreEvent("job:log", "emails", f"emails-{n}", {"line": "x"}, EPOCH))
+    log.show("", "emails-1000")
+    [row] = log.read()["rows"]
+    assert row["id"] == "emails-1000"

@@ -7,7 +7,7 @@ import inspect
 import logging
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
+from typing import Any, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 from weakref import WeakSet, ref
 
 from conveyor_nb.context.deadlocks import refuse_circular_join
@@ -79,7 +79,7 @@ class Queue(Displayable, Adding, Looking, Maintaining):
         super().__init__(name, store, default_job_options)
         self._bus = EventBus(_QUEUE_EVENTS, logger, owner=(ref(self.store), self.name))
         self._bus.on_idle = functools.partial(_stop_listening, self.store, self.name)
-        self._followers: WeakSet[JobObservable | EventStream] = WeakSet()
+        self._followers: WeakSet[Follower] = WeakSet()
 
     def __repr__(self) -> str:
         if self._closed:
@@ -256,6 +256,11 @@ class Queue(Displayable, Adding, Looking, Maintaining):
         await self.close()
 
 
+def end_with(queue: Queue, follower: Follower) -> None:
+    """Have something disposed of when a queue is closed; it is not kept alive for that."""
+    queue._followers.add(follower)
+
+
 def _stop_listening(store: StoreInterface, name: str, bus: EventBus) -> None:
     store.unsubscribe(name, bus.emit)
 
@@ -270,3 +275,10 @@ _MAY_END_WORK = frozenset(
         EventType.DRAINED,
     }
 )
+
+
+class Follower(Protocol):
+    """What ends with a queue."""
+
+    def dispose(self) -> object:
+        """End it."""

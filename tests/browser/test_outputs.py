@@ -49,11 +49,65 @@ _ = asyncio.get_running_loop().call_later(0.5, goes_on.set)
 """
 
 
+TWO_STORES = """\
+from conveyor_nb import MemoryStore, Queue
+%load_ext conveyor_nb
+%conveyor reset --ids sequential
+archive = MemoryStore(ids="sequential")
+here, there = Queue("emails"), Queue("emails", store=archive)
+for queue in (here, there):
+    await queue.add("send", delay="1h")
+"""
+
+
+def test_a_panel_says_what_it_is_of_and_offers_nothing_that_cannot_work(
+    open_notebook: OpenNotebook,
+) -> None:
+    notebook = open_notebook(
+        TWO_STORES, "here", "there", "await there.close()", "%conveyor reset --ids sequential"
+    )
+    for cell in range(3):
+        notebook.run(cell)
+    panels = notebook.page.get_by_test_id("cv-panel")
+    first, second = panels.nth(0), panels.nth(1)
+    expect(first.get_by_test_id("cv-which-store")).to_have_text("default store")
+    expect(second.get_by_test_id("cv-which-store")).to_have_text("store archive")
+
+    notebook.run(3)
+    expect(second.get_by_test_id("cv-link")).to_have_text("This queue was closed")
+    expect(second.get_by_test_id("cv-pause")).to_be_hidden()
+    second.get_by_test_id("cv-chip-delayed").click()
+    expect(second.get_by_test_id("cv-job")).to_have_count(1)
+    expect(first.get_by_test_id("cv-pause")).to_be_visible()
+
+    notebook.run(4)
+    expect(first.get_by_test_id("cv-link")).to_contain_text("From before %conveyor reset")
+    expect(first.get_by_test_id("cv-pause")).to_be_hidden()
+    expect(second.get_by_test_id("cv-link")).to_have_text("This queue was closed")
+
+
+def path_of(notebook: Notebook) -> Path:
+    """The file of the notebook that is read anew."""
+    [path] = notebook.folder.glob("*lives-on*.ipynb")
+    return path
+
+
 def reload(notebook: Notebook) -> None:
     """Read the page anew, as when the notebook is opened again."""
-    notebook.page.reload()
-    notebook.page.wait_for_function("window.jupyterapp?.restored")
-    notebook.page.wait_for_selector(".jp-Notebook .jp-Cell")
+    page = notebook.page
+    page.reload()
+    page.wait_for_function("window.jupyterapp?.restored")
+    page.evaluate(
+        "path => { void jupyterapp.commands.execute('docmanager:open', { path }); }",
+        path_of(notebook).name,
+    )
+    page.wait_for_function(
+        """path => {
+            const { context, content } = jupyterapp.shell.currentWidget ?? {};
+            return context?.path === path && context.isReady && content.widgets.length > 1;
+        }""",
+        arg=path_of(notebook).name,
+    )
 
 
 def test_a_panel_lives_on_its_picture_and_leaves_it_behind(open_alone: OpenNotebook) -> None:
@@ -72,8 +126,7 @@ def test_a_panel_lives_on_its_picture_and_leaves_it_behind(open_alone: OpenNoteb
     def saved() -> str:
         """What a saved notebook shows of the queue; only plain forms are in it."""
         page.evaluate("jupyterapp.commands.execute('docmanager:save')")
-        [path] = notebook.folder.glob("*lives-on*.ipynb")
-        [output] = nbformat.read(path, 4).cells[1].outputs
+        [output] = nbformat.read(path_of(notebook), 4).cells[1].outputs
         assert set(output.data) == {"text/plain", "text/html"}
         return str(output.data["text/html"])
 

@@ -87,6 +87,16 @@ def test_in_jupyterlab_it_is_renewed_after_each_cell(kernel: Kernel) -> None:
     assert "7 waiting" in shown_next(kernel.client, "update_display_data")["data"]["text/html"]
 
 
+def test_a_reset_leaves_the_panels_of_the_store_of_before(kernel: Kernel) -> None:
+    kernel.do("from conveyor_nb import MemoryStore, Queue\nother = MemoryStore()")
+    kernel.do("from conveyor_nb.notebook.panel.widget import panel_of")
+    kernel.do("left, kept = panel_of(Queue('emails')), panel_of(Queue('emails', store=other))")
+    assert kernel.value("kept.head['store']") == "store other"
+    kernel.do("%conveyor reset")
+    told = "From before %conveyor reset: its workers are closed"
+    assert kernel.value("left.ended, kept.ended") == (told, "")
+
+
 def run_by_program() -> list[Any]:
     """The outputs of a notebook that a program runs."""
     cells = [v4.new_code_cell(WORK), v4.new_code_cell("await clock.advance('2500ms')\nqueue")]

@@ -88,6 +88,10 @@ class QueueView:
         """Do what a page would ask for by a :class:`Message` of these values; see :meth:`take`."""
         await self.take(Message(what, **more))
 
+    def changes(self, what: str) -> bool:
+        """Whether what is called so changes the queue."""
+        return what in self._acts
+
     async def take(self, message: Message) -> None:
         """Do what a page asks for.
 

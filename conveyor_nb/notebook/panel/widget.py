@@ -32,14 +32,15 @@ from conveyor_nb.notebook.panel.output import Output
 from conveyor_nb.notebook.panel.page_messages import Message, read_message
 from conveyor_nb.notebook.panel.queue_view import QueueView, sendable
 from conveyor_nb.notebook.panel.queues_view import QueuesView
+from conveyor_nb.notebook.panel.store_names import name_of
 from conveyor_nb.notebook.panel.view import UnknownRequestError
 from conveyor_nb.notebook.reads import queue_lines
 from conveyor_nb.notebook.snapshot import queue_page, queues_html, read_queue_page
-from conveyor_nb.queue import Queue
+from conveyor_nb.queue import Queue, end_with
 from conveyor_nb.stores import StoreInterface, check_store
 from conveyor_nb.stores.reads import Reads, SynchronousReads
 
-__all__ = ["Panel", "close_panels", "dashboard", "panel_of"]
+__all__ = ["Panel", "close_panels", "dashboard", "end_panels", "panel_of"]
 
 _STATIC = Path(__file__).parent / "static"
 _logger = logging.getLogger("conveyor_nb")
@@ -72,6 +73,7 @@ class Panel(anywidget.AnyWidget):
 
     queues = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
     mount = traitlets.Unicode("").tag(sync=True)
+    ended = traitlets.Unicode("").tag(sync=True)
     tab = traitlets.Unicode(allow_none=True, default_value=None).tag(sync=True)
     head = traitlets.Dict().tag(sync=True)
     belt = traitlets.Dict().tag(sync=True)
@@ -106,7 +108,11 @@ class Panel(anywidget.AnyWidget):
         mine = {"model_id": self.output.id, "mount": self.output.id}
         super().__init__(**mine, **self._first_parts())
         self.on_msg(lambda _, message, __: self.receive(message))
+        self._watch = _EndOfQueue(self)
+        if queue is not None:
+            end_with(queue, self._watch)
         _panels.append(self)
+        self._touch_namesakes()
 
     def __repr__(self) -> str:
         # it reads nothing: a repr goes into logs, and the loop must not stand still for that
@@ -147,6 +153,15 @@ class Panel(anywidget.AnyWidget):
         return self._view.table if self._view else None
 
     @property
+    def store(self) -> StoreInterface:
+        """The store whose queues are shown."""
+        return self._store
+
+    def shows(self, queue_name: str) -> bool:
+        """Whether it shows a queue of this name now."""
+        return self._view is not None and self._view.queue.name == queue_name
+
+    @property
     def live(self) -> bool:
         """Whether a page shows the panel, so that it follows the store."""
         return self._feed.live
@@ -159,12 +174,27 @@ class Panel(anywidget.AnyWidget):
             _panels.remove(self)
         super().close()
 
+    def end(self, why: str) -> None:
+        """Say why nothing can be changed here any more, and offer nothing of that; on any thread.
+
+        What there is goes on to be shown.
+        """
+        call_on(self._loop, self._end, why)
+
+    def _end(self, why: str) -> None:
+        if not self.ended:
+            self.ended = why
+            self.output.renew()
+
     # -- from the store to the page -----------------------------------------------------------
 
     async def _read(self) -> dict[str, Any]:
         """The parts of a frame: of a queue, or of all."""
         if self._view is not None:
-            return await self._view.read()
+            parts = await self._view.read()
+            is_alone = not any(one.store is not self.store for one in self._namesakes())
+            parts["head"]["store"] = "" if is_alone else sendable(name_of(self.store))
+            return parts
         assert self._overview is not None, "it shows all queues if it shows none"
         return {"tab": None, **await self._overview.read()}
 
@@ -173,7 +203,20 @@ class Panel(anywidget.AnyWidget):
         if self._view is None:
             return queues_html(self._store, await queue_lines(reads))
         now = self._store.clock.now()
-        return queue_page(await read_queue_page(reads, self._view.queue.name, now))
+        page = await read_queue_page(reads, self._view.queue.name, now)
+        return queue_page(page, state=self.ended)
+
+    def _namesakes(self) -> list[Panel]:
+        """The other panels that show a queue of the same name now."""
+        if self._view is None:
+            return []
+        name = self._view.queue.name
+        return [one for one in _panels if one is not self and one.shows(name)]
+
+    def _touch_namesakes(self) -> None:
+        for other in self._namesakes():
+            if other.live:
+                other._feed.touch()
 
     def _first_parts(self) -> dict[str, Any]:
         """What is shown before any page has asked: nothing, if the store takes time."""
@@ -277,6 +320,8 @@ class Panel(anywidget.AnyWidget):
             if message.do == "queue" and self._overview is not None:
                 await self._open_queue(message)
             elif self._view is not None:
+                if self.ended and self._view.changes(message.do):
+                    raise PermissionError(self.ended)
                 await self._view.take(message)
             else:
                 raise UnknownRequestError(message.do)
@@ -304,6 +349,17 @@ class Panel(anywidget.AnyWidget):
         await self._overview.require(message.queue)
         queue = Queue(message.queue, store=self._store)
         self._view = QueueView(queue, read_only=self._read_only)
+        self._touch_namesakes()
+
+
+class _EndOfQueue:
+    """Tells a panel that its queue was closed."""
+
+    def __init__(self, panel: Panel) -> None:
+        self._panel = panel
+
+    def dispose(self) -> None:
+        self._panel.end("This queue was closed")
 
 
 def _loop_of_cells() -> asyncio.AbstractEventLoop | None:
@@ -340,6 +396,13 @@ def dashboard(store: StoreInterface | None = None, *, read_only: bool = False) -
     panel = Panel(check_store(store), read_only=check_flag(read_only, what="read_only"))
     _forget_some()
     return panel
+
+
+def end_panels(store: StoreInterface, why: str) -> None:
+    """Have the panels of a store say why nothing can be changed there any more."""
+    for panel in _panels:
+        if panel.store is store:
+            panel.end(why)
 
 
 def _forget_some() -> None:

@@ -189,10 +189,13 @@ class Session:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             raise Mistake(CAN_NOT_WAIT) from None
+        left = self.store
         workers = [*take_named_workers(self.store), *take_workers_by_hand(self.store)]
         set_default_store(store)
         self.events.clear()
         self.touch()
+        if (widget := _widgets()) is not None:
+            widget.end_panels(left, "From before %conveyor reset: its workers are closed")
         return _close(workers, loop)
 
     def _store_elsewhere(self, name: str) -> str | None:
@@ -218,8 +221,7 @@ class Session:
         The workers' names are free at once; their jobs go back to the queue as soon as their
         handlers have been cancelled, which the returned task waits for.
         """
-        widget = sys.modules.get("conveyor_nb.notebook.panel.widget")
-        if widget is not None:  # otherwise no panel was ever shown
+        if (widget := _widgets()) is not None:
             widget.close_panels()
         self._tasks.cancel()
         if self._watched is not None:
@@ -263,6 +265,11 @@ def wait_for_closing() -> None:
 async def _closed(loop: asyncio.AbstractEventLoop) -> None:
     mine = [task for task in _closing if task.get_loop() is loop]
     await REAL_TIME.wait(asyncio.gather(*mine, return_exceptions=True), _LAST_SECONDS)
+
+
+def _widgets() -> Any:
+    """The module of the panels; ``None``: none was ever shown."""
+    return sys.modules.get("conveyor_nb.notebook.panel.widget")
 
 
 def _is_queue_of(value: object, store: StoreInterface) -> TypeGuard[Queue]:

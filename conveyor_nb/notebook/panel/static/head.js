@@ -35,10 +35,14 @@ export function makeHead(page) {
 
   const lookOnly = () => h("span", { class: "cv-badge", "data-testid": "cv-read-only" }, "read-only");
 
-  function drawQueue({ name, paused, paused_names: names, speed, now, read_only: readOnly }) {
+  function drawQueue({ name, paused, paused_names: names, speed, now, store, read_only: readOnly }) {
     setText(title, name);
     page.root.setAttribute("aria-label", `Queue ${name}`);
-    memo(badges, [paused, names, speed, speed === 0 ? now : 0, readOnly], () => [
+    memo(badges, [paused, names, speed, speed === 0 ? now : 0, store, readOnly], () => [
+      store && h("span", {
+        class: "cv-badge", "data-testid": "cv-which-store",
+        title: "Another panel shows a queue of this name in another store",
+      }, store),
       paused && h("span", { class: "cv-badge cv-warn", "data-testid": "cv-paused" },
         icon("paused"), "Paused"),
       ...names.map((job) => h("span", { class: "cv-badge cv-warn" }, icon("paused"), job)),

@@ -56,9 +56,11 @@ export function makeLink(model, el, isReadOnly) {
 
   function set(next) {
     state = next;
-    setText(node, TEXTS[state]);
+    const ended = model.get("ended");
+    setText(node, TEXTS[state] || ended);
     if (!root) return;
     root.dataset.link = state;
+    root.toggleAttribute("data-ended", Boolean(ended)); // what would change the queue is gone
     if (state === "dead") {
       for (const button of root.querySelectorAll("button")) button.disabled = true;
     }
@@ -113,17 +115,24 @@ export function makeLink(model, el, isReadOnly) {
 
   // Jupyter's widgets are told of a restart; that a kernel crashed or ended only the kernel says.
   const kernel = model.widget_manager?.kernel;
+  const onEnded = () => set(state);
   const onDead = () => set("dead");
   const onStatus = (_, status) => ENDED.has(status) && onDead();
   const onLink = () => el.matches(DISCONNECTED) && onDead();
 
   return {
     view, node, send, button,
-    act: (...given) => isReadOnly() ? null : button(...given),
+    act(...given) {
+      if (isReadOnly()) return null;
+      const made = button(...given);
+      made.dataset.acts = "";
+      return made;
+    },
     isDead: () => state === "dead",
     open(over) {
       root = over;
-      root.dataset.link = state;
+      set(state);
+      model.on("change:ended", onEnded);
       model.on("msg:custom", onMessage);
       model.on("comm_live_update", onLink);
       model.on("comm:close", onDead); // Python has let go of the panel
@@ -137,6 +146,7 @@ export function makeLink(model, el, isReadOnly) {
       if (state !== "dead") model.send({ do: "drawn", frame, view });
     },
     close() {
+      model.off("change:ended", onEnded);
       model.off("msg:custom", onMessage);
       model.off("comm_live_update", onLink);
       model.off("comm:close", onDead);

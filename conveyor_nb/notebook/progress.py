@@ -16,7 +16,7 @@ from conveyor_nb.core.errors import ConveyorError
 from conveyor_nb.core.model import EventType
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.job import Job
-from conveyor_nb.notebook.panel.repaint import Repainter
+from conveyor_nb.notebook.repaint import Repainter
 from conveyor_nb.stores.following import JobEnd, JobFollower
 
 __all__ = ["Progress", "progress"]

@@ -12,7 +12,7 @@ from typing import Any
 
 from conveyor_nb.clocks.clock import REAL_TIME, TimerHandle
 from conveyor_nb.clocks.tasks import BackgroundTasks
-from conveyor_nb.notebook.panel.repaint import Repainter
+from conveyor_nb.notebook.repaint import Repainter
 
 __all__ = ["SILENCE", "Feed"]
 

@@ -18,7 +18,7 @@ from conveyor_nb.core.errors import JobNotFoundError, LostLockError
 from conveyor_nb.core.model import JobState
 from conveyor_nb.core.values.bounds import MAX_LOG_LINES
 from conveyor_nb.job import Job
-from conveyor_nb.notebook.panel.repaint import Repainter
+from conveyor_nb.notebook.repaint import Repainter
 from conveyor_nb.notebook.shell.screen import Screen
 
 __all__ = ["JobOutput"]

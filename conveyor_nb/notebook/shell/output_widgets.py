@@ -23,7 +23,7 @@ import ipywidgets
 
 from conveyor_nb.context.runs import current_run
 from conveyor_nb.core.values.text import error_line, fit
-from conveyor_nb.notebook.panel.repaint import Repainter
+from conveyor_nb.notebook.repaint import Repainter
 
 __all__ = ["Filling", "OutputHook", "adopt", "current_filling", "widget_of", "widget_text"]
 

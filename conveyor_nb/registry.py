@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import inspect
@@ -20,7 +19,6 @@ from conveyor_nb.worker import Worker
 
 __all__ = [
     "HandlerFunction",
-    "close_named_workers",
     "install_handler",
     "install_worker",
     "named_workers",
@@ -217,11 +215,6 @@ def take_named_workers(store: StoreInterface | None = None) -> list[Worker]:
         book = vars(one).pop(_BOOK, None) or _Book()
         taken += [*book.named.values(), *book.giving_way]
     return taken
-
-
-async def close_named_workers(store: StoreInterface | None = None) -> None:
-    """Close the named workers of a store, or of every store, at once, and forget them."""
-    await asyncio.gather(*(worker.close(timeout=0) for worker in take_named_workers(store)))
 
 
 def _install(worker: Worker) -> Worker:

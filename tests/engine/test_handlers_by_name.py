@@ -20,7 +20,8 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
-from conveyor_nb.registry import close_named_workers, named_workers, restart_worker
+from conveyor_nb.registry import named_workers, restart_worker
+from tests.named_workers import close_named_workers
 
 Start = Callable[..., Worker]
 

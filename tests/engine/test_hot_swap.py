@@ -20,7 +20,8 @@ import pytest
 import pytest_asyncio
 
 from conveyor_nb import Job, JobState, MemoryStore, PayloadError, Queue, VirtualClock, Worker
-from conveyor_nb.registry import close_named_workers, install_worker, named_workers
+from conveyor_nb.registry import install_worker, named_workers
+from tests.named_workers import close_named_workers
 
 
 @pytest_asyncio.fixture(autouse=True)

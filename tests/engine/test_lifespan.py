@@ -20,7 +20,7 @@ from conveyor_nb import (
     Worker,
     current_job,
 )
-from conveyor_nb.registry import close_named_workers
+from tests.named_workers import close_named_workers
 
 Start = Callable[..., Worker]
 

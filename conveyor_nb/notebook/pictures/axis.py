@@ -30,7 +30,7 @@ def ticks(begin: datetime, end: datetime, most: int) -> list[tuple[datetime, str
     ['0', '2ms', '4ms', '6ms', '8ms']
     """
     span = max((end - begin).total_seconds(), 1e-6)
-    step = next((one for one in _STEPS if span / one <= most - 1), _STEPS[-1])
+    step = next((one for one in _STEPS if math.floor(span / one) < most), _STEPS[-1])
     if step < 1:
         count = math.floor(span / step + 1e-9)
         return [

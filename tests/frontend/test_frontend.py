@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -62,6 +63,16 @@ def test_their_pure_parts_do_as_they_should(tools: Path) -> None:
 def test_none_is_longer_than_can_be_read_at_once(static: Path) -> None:
     lengths = {file.name: len(file.read_text().splitlines()) for file in static.glob("*.js")}
     assert {name: count for name, count in lengths.items() if count > MOST_LINES} == {}
+
+
+def test_no_view_styles_what_is_another_views(static: Path) -> None:
+    """What views share is in ``panel.css``; what pictures are made of has names in ``cvp-``."""
+    sheets = {file.name: file.read_text() for file in static.glob("*.css")}
+    classes = {name: set(re.findall(r"\.(cv-[\w-]+)", text)) for name, text in sheets.items()}
+    shared = classes.pop("panel.css")
+    for name, own in classes.items():
+        others = set().union(*(found for other, found in classes.items() if other != name))
+        assert not (own & others) - shared, f"{name} and another sheet"
 
 
 def test_together_they_are_one_module(static: Path) -> None:

@@ -41,7 +41,7 @@ export function makeFlows(page) {
     ? h("p", { class: "cv-flow-row cv-muted", role: "listitem", "data-testid": "cv-flow-row-more" })
     : h("div", { class: "cv-flow-row", role: "listitem", "data-testid": "cv-flow-row" },
       h("span", { class: "cv-flow-twig" }), h("span", { class: "cv-flow-leaf" }), h("span", { class: "cv-flow-told" }),
-      h("span", { class: "cv-text" }), h("time", { class: "cv-muted" }));
+      h("span", { class: "cv-branch-text" }), h("time", { class: "cv-muted" }));
 
   function drawRow(node, row) {
     node.style.setProperty("--cv-depth", String(Math.min(row.depth, 12)));

@@ -102,9 +102,10 @@ class Execution(Struct, eq=False):
         """
         self._task = task
         for job in self.jobs:
-            if job.opts.timeout is not None:
+            timeout = job._data.opts.timeout  # as job.opts, which costs more, and so below
+            if timeout is not None:
                 expire = functools.partial(self.stop, job, Verdict.TIMED_OUT)
-                self._call_later(job.opts.timeout, expire)
+                self._call_later(timeout, expire)
         enter_run(Run(self.jobs, self._captured, task.get_loop()))
         context = contextvars.copy_context()
         try:
@@ -214,7 +215,7 @@ class Execution(Struct, eq=False):
         gave = self._gave
         if not self._batch and not self._verdicts and type(gave) is not Raised:  # as it should be
             job = self.jobs[0]
-            return ((job, Complete(gave)),) if job.state is ACTIVE else ()
+            return ((job, Complete(gave)),) if job._data.state is ACTIVE else ()
         decided = [
             (job, self._outcome(job, result))
             for job, result in zip(self.jobs, self._results(), strict=True)

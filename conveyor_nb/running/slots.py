@@ -111,7 +111,7 @@ class Slots:
         """Note what is at work in a slot."""
         self.holders[holder] = execution
         for job in execution.jobs:
-            self._by_job[job.id] = execution
+            self._by_job[job._data.id] = execution  # as job.id, which costs more
 
     def end(self, holder: Holder, execution: Execution) -> None:
         """Note that it is at work no longer; harmless if that was done."""
@@ -123,7 +123,7 @@ class Slots:
         else:
             self.ended_count += len(execution.jobs)
         for job in execution.jobs:
-            job_id = job.id
+            job_id = job._data.id
             if self._by_job.get(job_id) is execution:
                 del self._by_job[job_id]
 

@@ -73,10 +73,14 @@ class BytesRows:
         self._numbers: Counter[str] = Counter()
         self._sequential_ids = sequential_ids
         self.expiries: dict[Key, datetime] = {}
-        self._turns = itertools.count(1)
+        self._turn = 0
         self._functions: list[Any] = []  # which no bytes can stand for
 
     # -- the wire format ----------------------------------------------------------------------
+
+    def _next_turn(self) -> int:
+        self._turn += 1
+        return self._turn
 
     def packed(self, row: object) -> bytes:
         packed = io.BytesIO()
@@ -236,7 +240,7 @@ class BytesRows:
             self._starts[job.queue_name].append(job.processed_at)
             turn = self._groups[job.queue_name, job.group_id]
             starts = (*turn.starts[-1_000:], job.processed_at)
-            turn = replace(turn, served=next(self._turns), starts=starts)
+            turn = replace(turn, served=self._next_turn(), starts=starts)
             self._groups[job.queue_name, job.group_id] = turn
         for parent, children in changes.children.items():
             self._children[parent].update((one, self.packed(row)) for one, row in children.items())
@@ -311,7 +315,7 @@ class BytesRows:
         if not (turn.active or self._in_groups[own]):
             turn = replace(turn, order=0)
         elif not turn.order:
-            turn = replace(turn, order=next(self._turns))
+            turn = replace(turn, order=self._next_turn())
         self._groups[own] = turn
 
 

@@ -79,10 +79,12 @@ class BackgroundTasks:
         if then is not None:
             task.add_done_callback(lambda _: then())
         try:
-            return await asyncio.shield(task)
+            # not a shield, which from Python 3.14 on tells the loop of what is told here
+            await asyncio.wait({task})
         except asyncio.CancelledError:
             task.add_done_callback(self._tell)
             raise
+        return task.result()
 
     def cancel(self) -> None:
         """Cancel all of them, from whatever thread."""

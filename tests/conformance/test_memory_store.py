@@ -415,6 +415,7 @@ async def test_a_page_near_the_end_is_like_any_other(
 # -- workers ----------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(sys.platform == "emscripten", reason="the loop of a page is never closed")
 def test_a_worker_is_seen_for_as_long_as_its_loop_is_there(clock: VirtualClock) -> None:
     store = MemoryStore(clock=clock)
     worker = WorkerInfo("w1", "w", QUEUE, 1, WorkerStatus.RUNNING, clock.now())

@@ -21,10 +21,10 @@ from conveyor_nb import (
     StoreEvent,
     VirtualClock,
     Worker,
-    progress,
 )
 from conveyor_nb.clocks.clock import checkpoint
 from conveyor_nb.core import freezing
+from conveyor_nb.notebook.progress import progress
 from conveyor_nb.stores import EventCallback
 from conveyor_nb.stores.following import JobFollower, QueueChanges
 

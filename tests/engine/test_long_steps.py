@@ -34,6 +34,7 @@ from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobData, Lock
 from conveyor_nb.core.slicing import SLICE
 from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
+from conveyor_nb.display import Displayable
 
 MANY = 4 * SLICE
 LONG: BulkJob = {"name": "send", "data": {"to": "ada"}}
@@ -212,6 +213,7 @@ STEPS_OF_THE_STORE = [
     name
     for name, method in inspect.getmembers(MemoryStore, inspect.iscoroutinefunction)
     if not name.startswith("_")
+    and not hasattr(Displayable, name)  # it asks these methods
     and name != "connect"  # it does nothing
     and name != "publish"  # the event is the caller's own
 ]

@@ -213,7 +213,8 @@ class Magics:
             answer = await run(self._session, args)
             if settle:
                 if answer.rest is not None:  # an interrupt ends the wait, and nothing else
-                    await asyncio.shield(answer.rest)
+                    await asyncio.wait({answer.rest})
+                    answer.rest.result()
                 await self._session.settle()
         except (Mistake, ConveyorError, ValueError) as error:
             _tell(f"%conveyor {name}" if name in COMMANDS else "%conveyor", error)

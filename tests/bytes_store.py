@@ -53,6 +53,32 @@ _BUSY = (JobState.WAITING, JobState.ACTIVE)
 _NO_OPTIONS = FetchOptions()
 
 
+class _Packer(pickle.Pickler):
+    """Packs rows; of functions, which no bytes can stand for, their places in a list."""
+
+    def __init__(self, file: io.BytesIO, functions: list[Any]) -> None:
+        super().__init__(file, pickle.HIGHEST_PROTOCOL)
+        self._functions = functions
+
+    def persistent_id(self, value: object) -> int | None:
+        if not isinstance(value, (FunctionType, MethodType)):
+            return None
+        if value not in self._functions:
+            self._functions.append(value)
+        return self._functions.index(value)
+
+
+class _Unpacker(pickle.Unpickler):
+    """Unpacks what a :class:`_Packer` has packed."""
+
+    def __init__(self, file: io.BytesIO, functions: list[Any]) -> None:
+        super().__init__(file)
+        self._functions = functions
+
+    def persistent_load(self, place: int) -> Any:
+        return self._functions[place]
+
+
 class BytesRows:
     """The rows, as bytes, and a few counts over them; all that would be a database elsewhere."""
 
@@ -84,22 +110,11 @@ class BytesRows:
 
     def packed(self, row: object) -> bytes:
         packed = io.BytesIO()
-        pickler = pickle.Pickler(packed, pickle.HIGHEST_PROTOCOL)
-        pickler.persistent_id = self._place_of  # type: ignore[method-assign]
-        pickler.dump(row)
+        _Packer(packed, self._functions).dump(row)
         return packed.getvalue()
 
     def unpacked(self, row: bytes) -> Any:
-        unpickler = pickle.Unpickler(io.BytesIO(row))
-        unpickler.persistent_load = self._functions.__getitem__  # type: ignore[method-assign]
-        return unpickler.load()
-
-    def _place_of(self, value: object) -> int | None:
-        if not isinstance(value, (FunctionType, MethodType)):
-            return None
-        if value not in self._functions:
-            self._functions.append(value)
-        return self._functions.index(value)
+        return _Unpacker(io.BytesIO(row), self._functions).load()
 
     # -- the questions of a working set -------------------------------------------------------
 

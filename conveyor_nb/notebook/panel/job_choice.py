@@ -5,9 +5,8 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
-
-from msgspec import Struct
 
 from conveyor_nb.clocks.clock import REAL_TIME, Clock, checkpoint
 from conveyor_nb.core.job_query import JobQuery
@@ -33,7 +32,8 @@ _REST = 9
 """After a search it is not searched again for so many times as long as it took."""
 
 
-class Choice(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Choice:
     """What a person wants to see in the table; empty: whatever there is.
 
     Args:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
-from msgspec.structs import replace
 from pandas import DataFrame
 
 from conveyor_nb.core.model import JobData, JobPage, JobState, to_state

@@ -25,7 +25,7 @@ OPTIONS = st.fixed_dictionaries(
         "group_limiter": LIMITERS,
     }
 )
-JOBS = st.fixed_dictionaries(
+JOBS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "name": st.sampled_from(NAMES),
         "priority": st.sampled_from([0, 0, 1, -1]),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import nbformat
 import pytest
 from nbformat import v4
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Locator, Page, expect, sync_playwright
 
 if TYPE_CHECKING:
     from ..conftest import StartChild
@@ -162,7 +162,7 @@ class Lab:
         self.page = self._context.new_page()
         self.folder = server.folder
         self.faults: list[str] = []
-        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("pageerror", self._note_fault)
         self.page.goto(server.address)
         self.page.wait_for_function("window.jupyterapp?.restored")
 
@@ -201,6 +201,11 @@ class Lab:
             }""",
             f"{name}.ipynb",
         )
+
+    def _note_fault(self, error: Error) -> None:
+        # what JupyterLab itself says of a kernel that has ended while it was asked something
+        if not str(error).startswith("Canceled future for "):
+            self.faults.append(str(error))
 
     def close_notebook(self) -> None:
         """End the notebook's kernel and take it off the page, without a question."""

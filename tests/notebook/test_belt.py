@@ -199,6 +199,30 @@ async def test_an_advance_is_played_back(queue: Queue, clock: VirtualClock) -> N
         assert last["belt"] == parts["belt"], "the way leads to where all is"
 
 
+async def test_much_that_happens_at_once_is_played_back_in_as_many_pictures(
+    queue: Queue, clock: VirtualClock
+) -> None:
+    """Also of more events than are kept, and of a second advance while the first is shown."""
+    view = QueueView(queue)
+    count = re.compile(r"[\d,]+ completed")
+    async with Worker("images", busy, store=queue.store, concurrency=50):
+        await view.read()
+        queue.store.subscribe("images", view.note)
+        await queue.add_bulk({"name": "resize", "data": n} for n in range(3_000))
+        for duration in ("3m", "4m"):
+            await clock.advance(duration)
+            parts = await view.read()
+        done = []
+        while view.again == 0.0:
+            parts = await view.read()
+            [said] = filter(count.fullmatch, texts_of(parts["belt"]["picture"]))
+            done.append(int(said.split()[0].replace(",", "")))
+        queue.store.unsubscribe("images", view.note)
+    assert len(done) <= 21
+    assert done == sorted(done)
+    assert done[-1] - done[-2] <= 150, "no leap at the end: a picture is 2 or 3 rounds of 50"
+
+
 async def test_time_that_goes_on_is_seen_to_go_on() -> None:
     async with MemoryStore() as store, Queue("images", store=store) as queue:
         view = QueueView(queue)

@@ -22,6 +22,9 @@ from conveyor_nb.queue import Queue
 __all__ = ["BeltView"]
 
 _MOST_EVENTS = 2_000
+_MOST_PICTURES = 20
+"""How many pictures are played back, ten a second; of several advances, those of the last ones."""
+
 _TOLD = frozenset({"name", "previous", "worker_id", "delay_until", "progress"})
 _EACH_SECOND = 1.0
 
@@ -37,13 +40,14 @@ class BeltView(View):
         self._plan = LIVE
         self._last: BeltState | None = None
         self._events: deque[StoreEvent] = deque(maxlen=_MOST_EVENTS)
-        self._to_come: deque[BeltState] = deque()
+        self._to_come: deque[BeltState] = deque(maxlen=_MOST_PICTURES)
         self._is_playing = False
 
     async def read(self, glance: Glance) -> dict[str, Any]:
         if self._last is not None and self._events:
             if self._events[0].timestamp < self._events[-1].timestamp:
-                self._to_come.extend(replay(self._last, tuple(self._events)))
+                before = self._to_come[-1] if self._to_come else self._last
+                self._to_come.extend(replay(before, tuple(self._events), glance.counts))
             self._events.clear()
         self._is_playing = bool(self._to_come)
         if self._is_playing:

@@ -61,9 +61,13 @@ class Feed:
             self._repainter.request()
 
     def touch_in(self, seconds: float) -> None:
-        """Something will change by itself, such as how long a job has been running."""
-        if self._later is None:
-            self._later = REAL_TIME.call_later(seconds, self._touch_late)
+        """Something will change by itself, such as how long a job has been running.
+
+        The last wish counts, as it is that of what is shown now.
+        """
+        if self._later is not None:
+            self._later.cancel()
+        self._later = REAL_TIME.call_later(seconds, self._touch_late)
 
     def _touch_late(self) -> None:
         self._later = None

@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from conveyor_nb.core.lifecycle import STATE_EVENTS
 from conveyor_nb.core.model import EventType, JobData, JobState, StoreEvent
 from conveyor_nb.notebook.pictures.belt_state import (
     MOST_DELAYED,
@@ -24,27 +25,26 @@ from conveyor_nb.notebook.pictures.belt_state import (
 
 __all__ = ["replay"]
 
-_STATES: Mapping[str, JobState] = {
-    EventType.WAITING: JobState.WAITING,
-    EventType.WAITING_CHILDREN: JobState.WAITING_CHILDREN,
-    EventType.DELAYED: JobState.DELAYED,
-    EventType.ACTIVE: JobState.ACTIVE,
-    EventType.COMPLETED: JobState.COMPLETED,
-    EventType.FAILED: JobState.FAILED,
-}
+_STATES: Mapping[str, JobState] = {kind: state for state, kind in STATE_EVENTS.items()}
 
 
-def replay(before: BeltState, events: Sequence[StoreEvent], most: int = 20) -> list[BeltState]:
+def replay(
+    before: BeltState,
+    events: Sequence[StoreEvent],
+    counts: Mapping[JobState, int],
+    most: int = 20,
+) -> list[BeltState]:
     """The pictures between ``before`` and now, at most so many.
 
     Args:
         before: what was shown last.
-        events: what has happened since, in order.
+        events: what has happened since, in order; of very much, the last part.
+        counts: how many jobs are in each state after all that, which the pictures lead to.
         most: how many pictures there may be; of more instants some are shown together.
     """
     moments = [list(some) for _, some in groupby(events, key=lambda event: event.timestamp)]
     stride = -(-len(moments) // most) if moments else 1
-    scene = _Scene(before, events)
+    scene = _Scene(before, events, counts)
     pictures = []
     for first in range(0, len(moments), stride):
         for event in chain.from_iterable(moments[first : first + stride]):
@@ -56,10 +56,18 @@ def replay(before: BeltState, events: Sequence[StoreEvent], most: int = 20) -> l
 class _Scene:
     """The places of jobs, changed by one event after the other."""
 
-    def __init__(self, before: BeltState, events: Sequence[StoreEvent]) -> None:
+    def __init__(
+        self,
+        before: BeltState,
+        events: Sequence[StoreEvent],
+        counts: Mapping[JobState, int],
+    ) -> None:
         self._before = before
         self._now = before.now
-        self._counts = dict(before.counts)
+        # from the end back: the first of the events may not be known
+        self._counts = dict(counts)
+        for event in events:
+            self._count(event, -1)
         self._stations = list(before.stations)
         self._places: dict[JobState, list[JobData]] = {
             JobState.WAITING: list(before.coming),
@@ -76,15 +84,12 @@ class _Scene:
         if event.job_id is None:
             return
         state = _STATES.get(event.type)
-        previous = event.data.get("previous")
         if event.type == EventType.PROGRESS:
             self._progress(event.job_id, event.data)
         elif state is not None or event.type == EventType.REMOVED:
             self._leave(event.job_id)
-            if previous in self._counts:
-                self._counts[JobState(previous)] -= 1
+            self._count(event, 1)
             if state is not None:
-                self._counts[state] += 1
                 self._arrive(self._job(event.job_id, state, event), state)
 
     def picture(self) -> BeltState:
@@ -104,6 +109,17 @@ class _Scene:
             workers=before.workers,
             rate=None,
         )
+
+    def _count(self, event: StoreEvent, sign: int) -> None:
+        """Count a job out of the state that it has left, and into the one that it came to."""
+        state = _STATES.get(event.type)
+        if state is None and event.type != EventType.REMOVED:
+            return
+        previous = event.data.get("previous")
+        if previous in self._counts:
+            self._counts[JobState(previous)] -= sign
+        if state is not None:
+            self._counts[state] += sign
 
     def _seen(self) -> Iterator[JobData]:
         yield from chain.from_iterable(self._places.values())

@@ -61,6 +61,7 @@ class Looking(QueueBase):
 
         It goes by priorities, pauses and whose turn it is among groups. Limits hold as if no job
         ended meanwhile, each one counting those before it as started: so there may be fewer.
+        A delayed job that is due is among them once it was promoted, as any fetch does first.
 
         Args:
             count: how many at most.

@@ -217,11 +217,12 @@ class StoreInterface(Derived, Displayable, ABC):
     async def next_jobs(
         self, queue_name: str, count: int, options: FetchOptions | None = None
     ) -> list[JobData]:
-        """The jobs that :meth:`fetch_jobs` would take now with this ``limit``, in order; a look.
+        """The jobs that :meth:`fetch_jobs` would take now with this ``limit``, in order.
 
-        So pauses, priorities and the turns of groups are as they are now. Limits hold as if no
-        job ended meanwhile: those before it count as started, and there may be fewer than
-        ``count``. Delayed jobs that are due are promoted first.
+        It is a look, and changes nothing: a delayed job that is due, and that nobody has promoted
+        yet, is not among them. Pauses, priorities and the turns of groups are as they are now.
+        Limits hold as if no job ended meanwhile: those before it count as started, and there may
+        be fewer than ``count``.
 
         Raises:
             TypeError, ValueError: the count is not a whole number of 0 or more.

@@ -76,7 +76,7 @@ class SynchronousReads(ABC):
 
     @abstractmethod
     def upcoming(self, queue_name: str, count: int) -> list[JobData]:
-        """What ``next_jobs`` gives, but that delayed jobs that are due are not promoted."""
+        """What ``next_jobs`` gives."""
 
     @abstractmethod
     def counts(self, queue_name: str) -> dict[JobState, int]:

@@ -78,6 +78,7 @@ def test_a_look_tells_what_fetches_take(
             run(store.apply(QUEUE, job.id, action, lock=lock_of(job)))
     run(store.save_bulk([new_job(**job) for job in later]))
 
+    run(store.promote_delayed_jobs(QUEUE))  # as a fetch does; a look changes nothing
     looked_at = [job.id for job in run(store.next_jobs(QUEUE, count, options))]
     assert [job.id for job in run(store.next_jobs(QUEUE, count, options))] == looked_at
     everything = [job.id for job in run(store.next_jobs(QUEUE, len(jobs), options))]

@@ -147,6 +147,7 @@ class StoreMachine(RuleBasedStateMachine):
         self, worker: str, lifo: bool, cap: int | None, group_cap: int | None, rounds: int
     ) -> None:
         options = fetch_options(lifo=lifo, max_global_concurrency=cap, group_concurrency=group_cap)
+        self.run(self.store.promote_delayed_jobs(QUEUE))  # as a fetch does; a look changes nothing
         looked_at = [job.id for job in self.run(self.store.next_jobs(QUEUE, rounds, options))]
         found: list[str] = []
         for _ in range(rounds):

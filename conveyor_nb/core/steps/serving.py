@@ -73,10 +73,7 @@ def _next_fetch_at(
 def next_jobs(
     rows: Rows, queue_name: str, count: int, options: FetchOptions, now: datetime
 ) -> list[JobData]:
-    """The jobs that a fetch of as many would take; see ``StoreInterface.next_jobs``.
-
-    The delayed jobs that are due are to be promoted before.
-    """
+    """The jobs that a fetch of as many would take; see ``StoreInterface.next_jobs``."""
     if options.max_global_concurrency is not None:
         count = min(count, options.max_global_concurrency - rows.active_count(queue_name))
     if options.limiter is not None:

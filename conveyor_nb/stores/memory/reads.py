@@ -14,7 +14,7 @@ from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
 from conveyor_nb.core.model import JobData, JobPage, JobState, to_state
 from conveyor_nb.core.slicing import SLICE, Step, sliced
 from conveyor_nb.core.steps import looking, serving
-from conveyor_nb.core.values.checks import check_flag, check_positions
+from conveyor_nb.core.values.checks import check_count, check_flag, check_positions
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.stores.memory.slices import Slices, StoreLock, in_turn
@@ -95,12 +95,14 @@ class MemoryReads(StoreInterface, SynchronousReads):
             index = self._state.look(queue_name)
             return index.page(wanted, start, end, newest_first=newest_first)
 
-    def upcoming(self, queue_name: str, count: int) -> list[JobData]:
-        """What :meth:`next_jobs` gives, without waiting, and without promoting any job."""
+    def upcoming(
+        self, queue_name: str, count: int, options: FetchOptions | None = None
+    ) -> list[JobData]:
+        """What :meth:`next_jobs` gives, without waiting."""
+        most = check_count(count, what="count", least=0)
         with self._lock:
-            return serving.next_jobs(
-                self._state, queue_name, count, FetchOptions(), self.clock.now()
-            )
+            now = self.clock.now()
+            return serving.next_jobs(self._state, queue_name, most, options or FetchOptions(), now)
 
     def counts(self, queue_name: str) -> dict[JobState, int]:
         """What :meth:`get_job_counts` gives, without waiting."""

@@ -195,16 +195,11 @@ class MemoryStore(MemoryBulk):
                 self._release()
             await first
 
-    async def next_jobs(
+    @in_turn
+    def next_jobs(
         self, queue_name: str, count: int, options: FetchOptions | None = None
     ) -> list[JobData]:
-        most = check_count(count, what="count", least=0)
-        await self.promote_delayed_jobs(queue_name)
-        return await self._look_ahead(queue_name, most, options or _NO_OPTIONS)
-
-    @in_turn
-    def _look_ahead(self, queue_name: str, count: int, options: FetchOptions) -> list[JobData]:
-        return self._step(serving.next_jobs, queue_name, count, options)
+        return self.upcoming(queue_name, count, options)
 
     @in_turn
     def renew_locks(

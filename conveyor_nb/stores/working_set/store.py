@@ -85,7 +85,9 @@ class SteppedStore(StoreInterface):
         limit: int = 1,
     ) -> Fetched:
         check_count(limit, what="limit")
-        await self._promote_if_due(queue_name)
+        due = await self.get_next_delayed_timestamp(queue_name)
+        if due is not None and due <= self.clock.now():
+            await self.promote_delayed_jobs(queue_name)
         wanted = options or _NO_OPTIONS
         return await self._take(serving.fetch, queue_name, worker_id, lock_duration, wanted, limit)
 
@@ -93,13 +95,7 @@ class SteppedStore(StoreInterface):
         self, queue_name: str, count: int, options: FetchOptions | None = None
     ) -> list[JobData]:
         most = check_count(count, what="count", least=0)
-        await self._promote_if_due(queue_name)
         return await self._take(serving.next_jobs, queue_name, most, options or _NO_OPTIONS)
-
-    async def _promote_if_due(self, queue_name: str) -> None:
-        due = await self.get_next_delayed_timestamp(queue_name)
-        if due is not None and due <= self.clock.now():
-            await self.promote_delayed_jobs(queue_name)
 
     async def apply(
         self, queue_name: str, job_id: str, action: Action, *, lock: Lock | None = None

@@ -147,13 +147,17 @@ class FetchingTests(StoreTests):
         with pytest.raises((TypeError, ValueError), match="count"):
             await store.next_jobs(QUEUE, count)
 
-    async def test_jobs_that_are_due_are_among_the_next(
+    async def test_a_look_promotes_no_job_that_is_due(
         self, store: StoreInterface, clock: VirtualClock
     ) -> None:
         await add(store, "a", delay=1)
         await add(store, "b")
         await add(store, "c", delay=2)
         await clock.advance(1)
+        async with capture_events(store, None) as events:
+            assert await look(store, 5) == ["b"]
+        assert events == []
+        assert await store.promote_delayed_jobs(QUEUE) == 1
         assert await look(store, 5) == ["a", "b"]
 
     async def test_paused_jobs_are_not_among_the_next(self, store: StoreInterface) -> None:

@@ -31,6 +31,8 @@ __all__ = [
     "Retry",
     "RetryRefusedError",
     "ScheduleReplacedWarning",
+    "SchemaError",
+    "StoreUnavailableError",
     "UnreadablePayloadError",
     "Unrecoverable",
     "UnsupportedError",
@@ -117,6 +119,14 @@ class UnsupportedError(ConveyorError, ValueError):
     def __init__(self, what: str, value: object, capability: str) -> None:
         super().__init__(f"{what} {shown(value)}: this store has no {capability}")
         self.capability = capability
+
+
+class SchemaError(ConveyorError):
+    """A database can't be used: it is too old, too new, or none of a queue; nothing was changed."""
+
+
+class StoreUnavailableError(ConveyorError):
+    """The file or the server of a store can't be reached, is locked, full or read-only."""
 
 
 class QueueClosedError(ConveyorError):

@@ -5,7 +5,8 @@ store is in ``derived``; ``subscriptions``, ``events`` and ``metrics`` are what 
 ``following`` is how one waits for a job or a queue; ``reads`` is what views ask, and ``read_now``
 how a plain call has that answered; ``memory`` is the store in this process's memory. A store writes
 rows: the rules are in ``core``, in its ``steps``, and ``working_set`` takes these over rows that
-are elsewhere. Who needs only the interface imports that; this room's door knows all stores.
+are elsewhere; ``sql`` has how they are kept in a database. Who needs only the interface imports
+that; this room's door knows all stores.
 """
 
 from __future__ import annotations

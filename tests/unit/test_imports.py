@@ -46,6 +46,7 @@ ROOMS = {
     ),
     "memory": Room("stores.memory stores.memory.*", "core clocks seam memory"),
     "working_set": Room("stores.working_set stores.working_set.*", "core clocks seam working_set"),
+    "sql": Room("stores.sql stores.sql.*", "core clocks seam working_set sql"),
     # The package `stores` is the door to the concrete ones: the engine asks it for the default.
     "stores": Room("stores", "core clocks seam memory"),
     "context": Room("context context.*", "core clocks seam context"),

@@ -388,6 +388,7 @@ def test_what_must_wait_goes_on_by_itself_where_it_can_not(kernel: Kernel) -> No
     kernel.do(ECHO)
     kernel.do("def stop():\n    %conveyor stop emails\nstop()")
     kernel.do(
+        "import asyncio\n"
         "from conveyor_nb.worker import live_workers\n"
         "while any(worker.status == 'running' for worker in live_workers()):\n"
         "    await asyncio.sleep(0)\n"

@@ -20,7 +20,7 @@ from msgspec import Struct
 from conveyor_nb.core.errors import PayloadError, UnreadablePayloadError
 from conveyor_nb.core.values.text import error_line, shown
 
-__all__ = ["Frozen", "Unreadable", "freeze", "peek", "thaw", "thaw_for"]
+__all__ = ["Encoded", "Frozen", "Unreadable", "freeze", "peek", "thaw", "thaw_for"]
 
 
 class Frozen(Struct, frozen=True, gc=False):
@@ -31,6 +31,21 @@ class Frozen(Struct, frozen=True, gc=False):
     """
 
     pickle: bytes
+
+
+class Encoded(Struct, frozen=True, gc=False):
+    """The base of what another store keeps in place of a payload, in a form of its own."""
+
+    def decode(self) -> Any:
+        """A new copy of the payload; may raise anything."""
+        raise NotImplementedError
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _same, (self.decode(),)  # wherever it goes, it goes as the payload
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 _KEPT_AS_IT_IS = frozenset({type(None), bool, int, float, str, Frozen})
@@ -66,7 +81,9 @@ def freeze(value: Any, what: str) -> Any:
 
 def thaw(frozen: Any) -> Any:
     """A new copy of what :func:`freeze` was given; what is not frozen is returned as it is."""
-    return pickle.loads(frozen.pickle) if type(frozen) is Frozen else frozen
+    if type(frozen) is Frozen:
+        return pickle.loads(frozen.pickle)
+    return frozen.decode() if isinstance(frozen, Encoded) else frozen
 
 
 class Unreadable:
@@ -92,7 +109,9 @@ def thaw_for(owner: str, what: str, frozen: Any) -> Any:
         UnreadablePayloadError: it can't be thawed; the message says whose it is.
     """
     try:
-        return pickle.loads(frozen.pickle) if type(frozen) is Frozen else frozen
+        if type(frozen) is Frozen:
+            return pickle.loads(frozen.pickle)
+        return frozen.decode() if isinstance(frozen, Encoded) else frozen
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # what is unpickled may raise anything

@@ -27,6 +27,9 @@ import pytest_asyncio
 from conveyor_nb import StoreEvent
 from conveyor_nb.stores.subscriptions import Subscriptions
 from conveyor_nb.testing.events import fault_of_data
+from tests.postgres import postgres_dsn
+
+__all__ = ["postgres_dsn"]  # a fixture, made where servers are
 
 BENCHMARKS = Path(__file__).resolve().parent / "benchmarks"
 BROWSER_TESTS = Path(__file__).resolve().parent / "browser"

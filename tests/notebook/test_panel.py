@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -18,6 +18,8 @@ from conveyor_nb.notebook.panel.event_log import KEPT, NewestEvents
 from conveyor_nb.notebook.panel.job_table import PAGE_SIZE
 from conveyor_nb.notebook.panel.widget import Panel, dashboard, panel_of
 from conveyor_nb.notebook.pictures.belt_state import MOST_WAITING
+
+from .pages import Page
 
 pytestmark = pytest.mark.asyncio
 
@@ -42,45 +44,6 @@ class WatchedStore(MemoryStore):
         found = await super().next_jobs(*args, **kwargs)
         self.most_listed = max(self.most_listed, len(found))
         return found
-
-
-class Page:
-    """Does what ``panel.js`` does with a panel: draws each frame, says so, and sends clicks."""
-
-    def __init__(self, panel: Panel, name: str = "page") -> None:
-        self.panel = panel
-        self.name = name
-        self.draws = True
-        self.events: list[dict[str, Any]] = []
-        self._changed = asyncio.Event()
-        panel.observe(self._take_frame, "frame")
-
-    def _take_frame(self, change: dict[str, Any]) -> None:
-        if self.panel.tab == "events":
-            kept = [] if self.panel.events["reset"] else self.events
-            self.events = [*self.panel.events["rows"], *kept][:KEPT]
-        if self.draws:
-            self.panel.receive({"do": "drawn", "view": self.name, "frame": change["new"]})
-        self._changed.set()
-
-    async def say(self, do: str, **more: object) -> None:
-        """Send a message as JupyterLab does: it arrives on another thread."""
-        message = {"do": do, "view": self.name, "n": 1, **more}
-        await asyncio.to_thread(self.panel.receive, message)
-
-    async def turn_to(self, tab: str) -> None:
-        """Open a tab."""
-        await self.say("tab", tab=tab)
-        await self.until(lambda: self.panel.tab == tab)
-
-    async def until(self, shown: Callable[[], bool]) -> None:
-        """Wait until a frame shows what is waited for."""
-        while not shown():
-            self._changed.clear()
-            await self._changed.wait()
-
-    def event_types(self) -> list[str]:
-        return [event["type"] for event in self.events]
 
 
 @pytest_asyncio.fixture

@@ -7,7 +7,7 @@ import pytest
 from conveyor_nb import MemoryStore, Queue, set_default_store
 from conveyor_nb.notebook.panel.widget import close_panels, panel_of
 
-from .test_panel import Page
+from .pages import Page
 
 pytestmark = pytest.mark.asyncio
 

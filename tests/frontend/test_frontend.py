@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from conveyor_nb.core.values.text import fit
 from conveyor_nb.notebook.panel.modules import bundle
+from tests.hostile.texts import HOSTILE
 
 HERE = Path(__file__).resolve().parent
 MOST_LINES = 200
@@ -39,6 +41,8 @@ def tools(static: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (work / "node_modules" / "conveyor" / "package.json").write_text(json.dumps(manifest))
     for file in HERE.glob("*.test.js"):
         shutil.copy(file, work)
+    texts = [text[:2_000] for text in HOSTILE.values()]
+    (work / "texts.json").write_text(json.dumps([(text, fit(text)) for text in texts]))
     return work
 
 

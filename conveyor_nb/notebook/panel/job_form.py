@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from conveyor_nb.core.errors import ConveyorError, InvalidJobStateError, JobNotF
 from conveyor_nb.core.freezing import peek
 from conveyor_nb.core.model import JobData, JobState
 from conveyor_nb.core.options.job_options import Deduplication, Group
-from conveyor_nb.core.values.text import one_line, shorten_middle, shown
+from conveyor_nb.core.values.text import fit, one_line, shorten_middle, shown
 from conveyor_nb.job import Job
 from conveyor_nb.notebook.commands.command_line import (
     Mistake,
@@ -24,6 +25,8 @@ from conveyor_nb.notebook.panel.view import Action
 from conveyor_nb.queue import Queue
 
 __all__ = ["JobForm"]
+
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7e]")
 
 _NOT_RUN = (JobState.WAITING, JobState.DELAYED, JobState.WAITING_CHILDREN)
 
@@ -149,4 +152,10 @@ def _as_json(data: object) -> str | None:
         says_all = bool(json.loads(text) == data)
     except (TypeError, ValueError, RecursionError):
         return None
+    text = _BEYOND_ASCII.sub(_seen, text)
     return text if says_all and len(text) <= MOST_PAYLOAD else None
+
+
+def _seen(found: re.Match[str]) -> str:
+    """A character as it is, or as JSON's escape where nobody would see it."""
+    return found[0] if fit(found[0]) == found[0] else json.dumps(found[0])[1:-1]

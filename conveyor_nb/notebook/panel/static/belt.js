@@ -1,7 +1,8 @@
 // The belt: pictures that Python has laid out, one after the other. Each job is one piece, known by
 // its id, and so moves from the belt to a slot, back to the shelf or into a tray.
 
-import { h, setText } from "./elements.js";
+import { h, setAttribute, setText } from "./elements.js";
+import { fit } from "./text.js";
 
 const SPACE = "http://www.w3.org/2000/svg";
 const NARROW = 640; // pixels
@@ -15,8 +16,8 @@ const GONE_MS = 300;
 /** Make an element; texts become text nodes. @param {Drawn} drawn @returns {SVGElement} */
 export function build([tag, attributes, ...children]) {
   const node = /** @type {SVGElement} */ (document.createElementNS(SPACE, tag));
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
-  node.append(...children.map((child) => typeof child === "string" ? child : build(/** @type {any} */ (child))));
+  for (const [name, value] of Object.entries(attributes)) setAttribute(node, name, value);
+  node.append(...children.map((child) => typeof child === "string" ? fit(child) : build(/** @type {any} */ (child))));
   return node;
 }
 
@@ -85,7 +86,7 @@ export function makeBelt(page) {
       const { picture, told: words } = page.part("belt");
       const [, attributes, title, , quiet, moving] = picture;
       setText(told, words);
-      svg.setAttribute("aria-label", title[2]);
+      setAttribute(svg, "aria-label", title[2]);
       const [, , width, height] = attributes.viewBox.split(" ").map(Number);
       tallest = Math.max(tallest, height); // nothing below it jumps
       svg.setAttribute("viewBox", `0 0 ${width} ${tallest}`);

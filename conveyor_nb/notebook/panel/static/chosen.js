@@ -1,6 +1,6 @@
 // The jobs that are chosen in the table, and what can be done with them.
 
-import { capital, h, memo, setText } from "./elements.js";
+import { capital, h, memo, setAttribute, setText } from "./elements.js";
 
 const MOST = 1_000; // by their ids; more can be chosen as all that fit
 const DEEDS = ["retry", "promote", "cancel", "remove"];
@@ -85,7 +85,7 @@ export function makeChosen(page) {
     }),
     drawBox(box, job) {
       box.checked = all || ids.has(job.id);
-      box.setAttribute("aria-label", `Choose ${job.name} ${job.id}`);
+      setAttribute(box, "aria-label", `Choose ${job.name} ${job.id}`);
     },
     draw() {
       const jobs = page.part("jobs");

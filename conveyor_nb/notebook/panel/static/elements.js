@@ -1,4 +1,7 @@
-// What the views are built with. Text goes into the page as text nodes, never as HTML.
+// What the views are built with. Text goes into the page as text nodes, never as HTML, and whatever
+// would not be seen in it, or would turn it round, is shown as an escape.
+
+import { fit } from "./text.js";
 
 export const LABELS = {
   "": "All", // states as the contract orders them; the key is also the filter that a chip sends
@@ -24,15 +27,24 @@ export const SHAPES = {
   stopped: "M3.2 3.2H8.8V8.8H3.2Z",
 };
 
+const READ = new Set(["title", "aria-label", "placeholder"]); // attributes that a person is told
+
+/** Set an attribute; what is read is made fit for that. */
+export function setAttribute(node, name, value) {
+  node.setAttribute(name, READ.has(name) ? fit(String(value)) : String(value));
+}
+
+const toShow = (child) => typeof child === "string" ? fit(child) : child;
+
 /** An element with attributes, `on...` listeners and children; a string is a text node. */
 export function h(tag, props, ...children) {
   const node = document.createElement(tag);
   for (const [key, value] of Object.entries(props ?? {})) {
     if (value === null || value === undefined || value === false) continue;
     if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
-    else node.setAttribute(key, value === true ? "" : value);
+    else setAttribute(node, key, value === true ? "" : value);
   }
-  node.append(...children.filter((child) => child !== null && child !== undefined));
+  node.append(...children.filter((child) => child !== null && child !== undefined).map(toShow));
   return node;
 }
 
@@ -60,15 +72,18 @@ export function shortId(id, most) {
 }
 
 export const setText = (node, text) => {
-  if (node.textContent !== text) node.textContent = text;
+  const shown = toShow(text);
+  if (node.textContent !== shown) node.textContent = shown;
 };
+
+export const setTitle = (node, text) => setAttribute(node, "title", text);
 
 /** Refill a node only if what it shows has changed: focus, selection and scrolling stay. */
 export function memo(node, value, fill) {
   const seen = JSON.stringify(value);
   if (node.cvSeen === seen) return;
   node.cvSeen = seen;
-  node.replaceChildren(...[fill(value)].flat().filter(Boolean));
+  node.replaceChildren(...[fill(value)].flat().filter(Boolean).map(toShow));
 }
 
 /** Make the children of `parent` those of `items`, moving and refilling existing nodes. */

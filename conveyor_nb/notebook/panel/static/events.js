@@ -1,6 +1,6 @@
 // The event log: the newest first, of all types and jobs or of one; it can be held to be read.
 
-import { h, memo, reconcile, setText, shortId } from "./elements.js";
+import { h, memo, reconcile, setText, setTitle, shortId } from "./elements.js";
 
 const MOST_EVENTS = 200;
 const PROGRESS = "job:progress";
@@ -68,7 +68,7 @@ export function makeEvents(page) {
   function drawRow(row, { text, due, folded }) {
     const said = [text, due && `due ${page.clock.text(due)}`, folded && `after ${folded} more`].filter(Boolean).join(" · ");
     setText(row.lastChild, said);
-    row.lastChild.title = said;
+    setTitle(row.lastChild, said);
   }
 
   function show(anew) {

@@ -1,6 +1,7 @@
 // What is looked for in the table: a text anywhere, and what a job is of.
 
 import { capital, h, memo, setText } from "./elements.js";
+import { fit } from "./text.js";
 
 const PAUSE_MS = 200; // a search begins when so long no key was pressed
 const OF = ["name", "group", "flow", "schedule"];
@@ -53,7 +54,8 @@ export function makeFilters(page) {
         const isTyping = waiting || input === document.activeElement;
         if (!isTyping && input.value !== filter[what]) input.value = filter[what];
       }
-      for (const what of OF) memo(lists[what], known[what], (all) => all.map((value) => h("option", { value })));
+      for (const what of OF) memo(lists[what], known[what], (all) => all
+        .filter((value) => fit(value) === value).map((value) => h("option", { value })));
       const set = OF.filter((what) => filter[what]).length;
       setText(more, set ? `Filters (${set})` : "Filters");
       clear.hidden = !set && !filter.text;

@@ -1,7 +1,7 @@
 // The flows of a queue: each with a ring of progress, the one that is open as a tree.
 
 import { build } from "./belt.js";
-import { LABELS, h, icon, memo, reconcile, setText } from "./elements.js";
+import { LABELS, h, icon, memo, reconcile, setText, setTitle } from "./elements.js";
 
 /** @param {import("./panel.js").Page} page */
 export function makeFlows(page) {
@@ -65,7 +65,7 @@ export function makeFlows(page) {
       row.foreign && h("span", { class: "cv-badge" }, row.queue)]);
     memo(tally, [row.ring, row.done, row.failed, row.children], () => row.ring && [build(row.ring), ...told(row)]);
     setText(text, row.text);
-    text.title = row.text;
+    setTitle(text, row.text);
     page.setAge(time, row.at, row.at_word);
   }
 

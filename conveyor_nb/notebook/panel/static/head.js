@@ -1,6 +1,6 @@
 // The head of a panel: the queue's name and state, what there is to say, and the way back.
 
-import { h, icon, memo, setText } from "./elements.js";
+import { h, icon, memo, setAttribute, setText } from "./elements.js";
 
 /** @param {import("./panel.js").Page} page */
 export function makeHead(page) {
@@ -37,7 +37,7 @@ export function makeHead(page) {
 
   function drawQueue({ name, paused, paused_names: names, speed, now, store, read_only: readOnly }) {
     setText(title, name);
-    page.root.setAttribute("aria-label", `Queue ${name}`);
+    setAttribute(page.root, "aria-label", `Queue ${name}`);
     memo(badges, [paused, names, speed, speed === 0 ? now : 0, store, readOnly], () => [
       store && h("span", {
         class: "cv-badge", "data-testid": "cv-which-store",

@@ -2,7 +2,7 @@
 
 import { makeAttempts } from "./attempts.js";
 import { copyButton } from "./copy.js";
-import { LABELS, capital, h, icon, memo, shortId, textBlock } from "./elements.js";
+import { LABELS, capital, h, icon, memo, setAttribute, shortId, textBlock } from "./elements.js";
 import { makeLife } from "./life.js";
 import { makeRelatives } from "./relatives.js";
 import { span } from "./time.js";
@@ -60,7 +60,7 @@ export function makeJob(page) {
       const job = page.part("detail");
       node.hidden = !job;
       if (!job) return;
-      node.setAttribute("aria-label", `Job ${job.id}`);
+      setAttribute(node, "aria-label", `Job ${job.id}`);
       drawHead(job);
       memo(facts, [job.facts, page.clock.zone()], () => [
         ...job.facts.map(fact), fact(["Times in", page.clock.zone(), ""])]);

@@ -1,6 +1,6 @@
 // The table of jobs, page by page.
 
-import { LABELS, h, icon, memo, reconcile, setText } from "./elements.js";
+import { LABELS, h, icon, memo, reconcile, setText, setTitle } from "./elements.js";
 import { makeChosen, makeQuestion } from "./chosen.js";
 import { makeFilters } from "./filters.js";
 import { makeForm } from "./form.js";
@@ -73,14 +73,14 @@ export function makeJobs(page) {
     open.setAttribute("aria-expanded", String(isOpen));
     setText(id, job.short_id);
     drawTags(tags, job.tags);
-    name.title = `${job.name}  ${job.id}`;
+    setTitle(name, `${job.name}  ${job.id}`);
     memo(progress, job.progress, (percent) => percent === null ? null : [
       h("span", { class: "cv-bar", "aria-hidden": "true" }, h("i", { style: `width:${percent}%` })),
       h("span", { class: "cv-num" }, `${Math.round(percent)}%`)]);
     setText(tries, job.tries);
     page.setAge(when.firstChild, job.at, job.at_word);
     setText(result, job.text);
-    result.title = job.text;
+    setTitle(result, job.text);
   }
 
   function drawColumns(sort) {

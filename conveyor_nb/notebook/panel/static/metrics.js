@@ -2,7 +2,7 @@
 // arrow keys, tell its numbers.
 
 import { build } from "./belt.js";
-import { h, setText } from "./elements.js";
+import { h, setAttribute, setText } from "./elements.js";
 import { makeSpans } from "./spans.js";
 import { nextBar } from "./timeline.js";
 
@@ -66,7 +66,7 @@ export function makeMetrics(page) {
       spans.show(span);
       const [, attributes, title, ...parts] = picture;
       svg.setAttribute("viewBox", attributes.viewBox);
-      svg.setAttribute("aria-label", title[2]);
+      setAttribute(svg, "aria-label", title[2]);
       svg.replaceChildren(...parts.map(build));
       choose(Math.min(chosen, periods().length - 1));
     },

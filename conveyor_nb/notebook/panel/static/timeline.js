@@ -2,7 +2,7 @@
 // tells of it, as do the arrow keys; a click, or Enter, opens its job.
 
 import { build } from "./belt.js";
-import { h, setText } from "./elements.js";
+import { h, setAttribute, setText } from "./elements.js";
 import { makeSpans } from "./spans.js";
 
 const SPANS = { minute: "Last minute", all: "All" };
@@ -89,7 +89,7 @@ export function makeTimeline(page) {
       const [, , width, height] = attributes.viewBox.split(" ").map(Number);
       tallest = Math.max(tallest, height); // nothing below it jumps
       svg.setAttribute("viewBox", `0 0 ${width} ${tallest}`);
-      svg.setAttribute("aria-label", title[2]);
+      setAttribute(svg, "aria-label", title[2]);
       const key = /** @type {SVGElement | undefined} */ (bars()[chosen])?.dataset.key;
       svg.replaceChildren(...parts.map(build));
       if (key) choose(bars().findIndex((bar) => /** @type {SVGElement} */ (bar).dataset.key === key));

@@ -12,6 +12,7 @@ from tests.benchmarks.corners import measure_corners
 from tests.benchmarks.engine import measure_bulk, measure_flow, measure_idle
 from tests.benchmarks.fairness import measure_fairness
 from tests.benchmarks.measuring import Figure, Plan
+from tests.benchmarks.panel import measure_panel
 from tests.benchmarks.profiling import profile
 from tests.benchmarks.report import conditions, draw, save, table
 from tests.benchmarks.steps import measure_memory, measure_steps
@@ -28,6 +29,7 @@ BENCHMARKS: dict[str, Callable[[Plan], Iterator[Figure]]] = {
     "memory": measure_memory,
     "fairness": measure_fairness,
     "corners": measure_corners,
+    "panel": measure_panel,
 }
 
 

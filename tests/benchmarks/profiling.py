@@ -17,7 +17,7 @@ from tests.benchmarks.held import OPS, STEPS, fill, restore
 from tests.benchmarks.measuring import MICRO, PAYLOAD
 from tests.benchmarks.peers import CONCURRENCY
 
-__all__ = ["calls_of_life", "calls_of_steps", "profile"]
+__all__ = ["calls_of_life", "calls_of_steps", "counted", "profile"]
 
 _JOBS = 10_000
 _TOP = 10

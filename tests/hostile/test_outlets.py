@@ -260,10 +260,14 @@ async def test_the_panel(
         panel.receive(content)
     panel.receive({"do": "hello", "view": hostile})
     for job in jobs:
-        panel._on_event(StoreEvent("job:log", "q", job.id, {"line": hostile}, EPOCH))
-        panel._on_event(StoreEvent("queue:error", "q", None, {"error": hostile}, EPOCH))
-        panel._on_event(StoreEvent("job:progress", "q", job.id, {"progress": hostile}, EPOCH))
-        panel._on_event(StoreEvent(hostile[:100], "q", job.id, {hostile: hostile}, EPOCH))
+        for kind, job_id, data in (
+            ("job:log", job.id, {"line": hostile}),
+            ("queue:error", None, {"error": hostile}),
+            ("job:progress", job.id, {"progress": hostile}),
+            (hostile[:100], job.id, {hostile: hostile}),
+        ):
+            panel._hearing._lay_by(StoreEvent(kind, "q", job_id, data, EPOCH))
+        panel._hearing.flush()
         parts = await read_all(queue, job.id)
         text = json.dumps(parts, ensure_ascii=False)
         text.encode()

@@ -137,12 +137,12 @@ async def test_a_page_that_falls_silent_is_gone_until_it_speaks_again(
 
     async def send_frame(_: int) -> None: ...
 
-    def on_live(live: bool) -> None:
-        told.append(live)
-        if not live:
+    def on_change() -> None:
+        told.append(watched.live)
+        if not watched.live:
             asleep.set()
 
-    watched = Feed(send_frame, on_live)
+    watched = Feed(send_frame, on_change)
     watched.welcome("page")
     await asleep.wait()
     assert told == [True, False]

@@ -377,7 +377,7 @@ async def test_events_are_kept_without_results_and_long_texts() -> None:
     log = NewestEvents()
     for _ in range(KEPT):
         data = {"name": "send", "line": "x" * 1_000_000, "returnvalue": "y" * 1_000_000}
-        log.add(StoreEvent("job:log", "emails", "emails-1", data, EPOCH))
+        log.add([StoreEvent("job:log", "emails", "emails-1", data, EPOCH)])
     kept = pickle.dumps([event.data for _, event in log._all])
     assert len(kept) < 500_000
 

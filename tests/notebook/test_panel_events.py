@@ -71,7 +71,7 @@ async def test_what_happened_before_is_told_by_the_jobs_records(queue: Queue) ->
 
 async def test_what_was_heard_is_not_told_again_by_the_records(queue: Queue) -> None:
     view = QueueView(queue)
-    queue.store.subscribe("emails", view.note)
+    queue.store.subscribe("emails", lambda event: view.note([event]))
     await run_some(queue)
     await view.do("tab", tab="events")
     assert not any(row.get("past") for row in (await log_of(view))["rows"])
@@ -82,7 +82,7 @@ async def test_one_job_s_events_and_one_type_s_are_found(queue: Queue) -> None:
     view = QueueView(queue)
     await view.do("tab", tab="events")
     await log_of(view)
-    queue.store.subscribe("emails", view.note)
+    queue.store.subscribe("emails", lambda event: view.note([event]))
     await queue.add_bulk({"name": "send"} for _ in range(2 * KEPT))
     await view.do("events", id="emails-1")
     told = await log_of(view)
@@ -99,7 +99,7 @@ async def test_one_job_s_events_and_one_type_s_are_found(queue: Queue) -> None:
 
 async def test_a_job_that_is_due_says_when_in_the_page_s_own_zone(queue: Queue) -> None:
     view = QueueView(queue)
-    queue.store.subscribe("emails", view.note)
+    queue.store.subscribe("emails", lambda event: view.note([event]))
     await queue.add("later", delay="1h")
     await view.do("tab", tab="events")
     [row] = (await log_of(view))["rows"]
@@ -110,7 +110,7 @@ async def test_a_job_that_is_due_says_when_in_the_page_s_own_zone(queue: Queue) 
 async def test_an_event_of_one_job_is_found_among_very_many(queue: Queue) -> None:
     log = NewestEvents()
     for n in range(1_500):
-        log.add(StoreEvent("job:log", "emails", f"emails-{n}", {"line": "x"}, EPOCH))
+        log.add([StoreEvent("job:log", "emails", f"emails-{n}", {"line": "x"}, EPOCH)])
     log.show("", "emails-1000")
     [row] = log.read()["rows"]
     assert row["id"] == "emails-1000"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from msgspec.structs import replace
@@ -71,10 +71,11 @@ class BeltView(View):
     def asks(self) -> Mapping[str, Action]:
         return {"belt": plainly(self._resize)}
 
-    def note(self, event: StoreEvent) -> None:
+    def note(self, events: Sequence[StoreEvent]) -> None:
         if self._is_virtual:
-            told = {key: value for key, value in event.data.items() if key in _TOLD}
-            self._events.append(replace(event, data=told))
+            for event in events[-_MOST_EVENTS:]:
+                told = {key: value for key, value in event.data.items() if key in _TOLD}
+                self._events.append(replace(event, data=told))
 
     def renew(self) -> None:
         self._events.clear()

@@ -26,15 +26,14 @@ _EACH = 40
 """How many of the newest jobs of each state are read."""
 
 
-async def past_events(store: StoreInterface, queue_name: str, until: datetime) -> list[StoreEvent]:
-    """What is known of the time until an instant, the newest first."""
+async def past_events(store: StoreInterface, queue_name: str) -> list[StoreEvent]:
+    """What is known of the past, the newest first."""
     jobs = {
         job.id: job
         for state in JobState
         for job in await store.list_jobs(queue_name, state, 0, _EACH, newest_first=True)
     }
     told = [event for job in jobs.values() for event in past_of_job(job)]
-    told = [event for event in told if event.timestamp < until]
     return sorted(told, key=lambda event: event.timestamp)[::-1]
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
-from conveyor_nb.core.model import EventType, JobState, StoreEvent
+from conveyor_nb.core.model import EPOCH, EventType, JobState, StoreEvent
 from conveyor_nb.core.values.text import one_line
 from conveyor_nb.notebook.event_words import event_text
 from conveyor_nb.notebook.panel.event_history import past_events, past_of_job
@@ -31,7 +31,13 @@ _MOST_KEPT = 2_000
 _NOTHING = -1
 """The number of the event that was sent last, where none was."""
 
+_MOST_PAUSES = 20
+"""How many times when nobody looked are known, the last ones; before them is the beginning."""
+
 _MOMENT = timedelta(microseconds=1)
+
+_SLIM = frozenset({EventType.WAITING, EventType.ACTIVE, EventType.COMPLETED})
+"""Events whose data hold nothing that is long."""
 
 
 class NewestEvents:
@@ -47,9 +53,7 @@ class NewestEvents:
         self.job_id: str = ""
         """The job whose events are shown; those of all jobs are, if it is empty."""
         self.past: list[StoreEvent] = []
-        """What is known of the time before the first event, the newest first."""
-        self.first_at: datetime | None = None
-        """When the first event happened."""
+        """What is known of the time when nobody heard of events, the newest first."""
         self._count = 0
         self._all: deque[tuple[int, StoreEvent]] = deque(maxlen=_MOST_KEPT)
         self._of_type: defaultdict[str, deque[tuple[int, StoreEvent]]] = defaultdict(
@@ -57,15 +61,18 @@ class NewestEvents:
         )
         self._sent = _NOTHING
 
-    def add(self, event: StoreEvent) -> None:
-        """Take in an event."""
-        self._count += 1
-        if self.first_at is None:
-            self.first_at = event.timestamp
-        entry = (self._count, replace(event, data=_light(event.data)))
-        self._all.append(entry)
-        if event.type in self._of_type or len(self._of_type) < _MOST_TYPES:
-            self._of_type[event.type].append(entry)
+    def add(self, events: Iterable[StoreEvent]) -> None:
+        """Take in events, in the order in which they happened."""
+        count, of_type = self._count, self._of_type
+        for event in events:
+            count += 1
+            kind = event.type
+            # what all jobs go through tells little; to copy it would be felt
+            entry = (count, event if kind in _SLIM else replace(event, data=_light(event.data)))
+            self._all.append(entry)
+            if kind in of_type or len(of_type) < _MOST_TYPES:
+                of_type[kind].append(entry)
+        self._count = count
 
     def show(self, event_type: str, job_id: str = "") -> None:
         """From now on show events of this type and job only; what is empty leaves it open."""
@@ -80,12 +87,11 @@ class NewestEvents:
         """What is new since the last call, newest first, as the front end draws it."""
         is_first, fresh = self._sent == _NOTHING, list(itertools.islice(self._fresh(), KEPT))
         self._sent = self._count
-        if is_first:
+        if is_first and self.past:
             shown = ((-n, event) for n, event in enumerate(self.past, 1) if self._is_shown(event))
-            fresh += [
-                _row(number, event) | {"past": True}
-                for number, event in itertools.islice(shown, KEPT - len(fresh))
-            ]
+            past = itertools.islice(shown, KEPT)
+            fresh += [_row(number, event) | {"past": True} for number, event in past]
+            fresh = sorted(fresh, key=lambda row: row["at"], reverse=True)[:KEPT]
         types = {*map(str, self._of_type), *(str(event.type) for event in self.past), self.type}
         return {
             "reset": is_first,
@@ -94,6 +100,11 @@ class NewestEvents:
             "types": sorted(types - {""}),
             "rows": fresh,
         }
+
+    def known(self) -> set[tuple[str, str | None, datetime]]:
+        """What tells the events that are kept from others."""
+        kept = itertools.chain(self._all, *self._of_type.values())
+        return {_mark(event) for _, event in kept}
 
     def _fresh(self) -> Iterator[dict[str, Any]]:
         """Those that were not sent yet and are shown, the newest first."""
@@ -111,31 +122,49 @@ class NewestEvents:
 
 
 class EventsView(View):
-    """The event log of a queue's panel."""
+    """The event log of a queue's panel.
+
+    Of what happened while nobody looked, the records of jobs tell.
+    """
 
     part: ClassVar[str] = "events"
 
     def __init__(self, queue: Queue, *, read_only: bool = False) -> None:
         super().__init__(queue, read_only=read_only)
         self._newest = NewestEvents()
+        self._deaf_since: datetime | None = EPOCH
+        self._unheard: deque[tuple[datetime, datetime]] = deque(maxlen=_MOST_PAUSES)
+        self._is_resting = False
         self._knows_past = False
 
     async def read(self, glance: Glance) -> dict[str, Any]:
+        self._end_deafness(self.queue.store.clock.now() + _MOMENT)
         if not self._knows_past:
             await self._look_back()
             self._knows_past = True
         return self._newest.read()
 
     async def _look_back(self) -> None:
-        """Find out what happened before the first event came here."""
+        """Find out what happened while events did not come here."""
         store, log = self.queue.store, self._newest
-        until = log.first_at or store.clock.now() + _MOMENT
         if not log.job_id:
-            log.past = await past_events(store, self.queue.name, until)
-            return
-        job = await store.get_job(self.queue.name, log.job_id)
-        told = [] if job is None else list(past_of_job(job))
-        log.past = [event for event in reversed(told) if event.timestamp < until]
+            told = await past_events(store, self.queue.name)
+        else:
+            job = await store.get_job(self.queue.name, log.job_id)
+            told = [] if job is None else list(past_of_job(job))[::-1]
+        heard = log.known()  # a clock may stand still: what was heard and what was not at one time
+        log.past = [event for event in told if self._was_deaf_at(event.timestamp)]
+        log.past = [event for event in log.past if _mark(event) not in heard]
+
+    def _was_deaf_at(self, instant: datetime) -> bool:
+        return any(begin <= instant < end for begin, end in self._unheard)
+
+    def _end_deafness(self, at: datetime) -> None:
+        """Events come here again from an instant on."""
+        if self._deaf_since is not None and not self._is_resting:
+            self._unheard.append((self._deaf_since, at))
+            self._deaf_since = None
+            self._knows_past = False
 
     def asks(self) -> Mapping[str, Action]:
         return {"events": plainly(self._show)}
@@ -145,11 +174,24 @@ class EventsView(View):
             self._knows_past = False
         self._newest.show(message.type, message.id)
 
-    def note(self, event: StoreEvent) -> None:
-        self._newest.add(event)
+    def note(self, events: Sequence[StoreEvent]) -> None:
+        self._end_deafness(events[0].timestamp)
+        self._newest.add(events)
+
+    def rest(self) -> None:
+        self._is_resting = True
+        if self._deaf_since is None:
+            self._deaf_since = self.queue.store.clock.now()
 
     def renew(self) -> None:
+        if self._is_resting:
+            self._is_resting = False
+            self._end_deafness(self.queue.store.clock.now() + _MOMENT)
         self._newest.resend()
+
+
+def _mark(event: StoreEvent) -> tuple[str, str | None, datetime]:
+    return event.type, event.job_id, event.timestamp
 
 
 def _row(number: int, event: StoreEvent) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """When a panel's page gets a frame, and when there is no page any more.
 
 A frame goes out at most ten times a second, only if something changed, and none before a page
-has drawn the one before it: neither a busy store nor a slow page is felt. A page that went away
-without a word is noticed by its silence.
+has drawn the one before it: neither a busy store nor a slow page is felt. Where nobody can see the
+page, it says so, and gets none. A page that went away without a word is noticed by its silence.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ class Feed:
 
     Args:
         send_frame: called with the number of the frame to send.
-        on_live: called with ``True`` when the first page shows the view, with ``False`` when
-            none does any more.
+        on_change: called when ``live`` or ``rests`` have changed.
     """
 
     def __init__(
         self,
         send_frame: Callable[[int], Coroutine[Any, Any, None]],
-        on_live: Callable[[bool], None],
+        on_change: Callable[[], object],
     ) -> None:
         self._send_frame = send_frame
-        self._on_live = on_live
+        self._on_change = on_change
         self._pages: dict[str, None] = {}
+        self._resting: dict[str, None] = {}
         self._live = False
         self._frame = 0
         self._waiting = False  # a frame is under way: it is being read, or was not drawn yet
@@ -53,6 +53,11 @@ class Feed:
     def live(self) -> bool:
         """Whether any page shows the view."""
         return self._live
+
+    @property
+    def rests(self) -> bool:
+        """Whether a page has the view and would show it, if anybody could see that."""
+        return bool(self._resting) and not self._live
 
     def touch(self) -> None:
         """Something changed; cheap enough to be called for every event."""
@@ -75,12 +80,11 @@ class Feed:
 
     def welcome(self, page: str) -> None:
         """A page shows the view from now on; it gets a frame at once."""
-        self._pages[page] = None
-        if len(self._pages) > _MOST_PAGES:
-            del self._pages[next(iter(self._pages))]
+        self._resting.pop(page, None)
+        _put(self._pages, page)
         if not self._live:
             self._live = True
-            self._on_live(True)
+            self._on_change()
         self._go_on()
         self.touch()
 
@@ -93,8 +97,23 @@ class Feed:
         if frame >= self._frame:
             self._go_on()
 
+    def rest(self, page: str) -> None:
+        """A page still has the view, but nobody can see it: it needs nothing until it is back."""
+        _put(self._resting, page)
+        if self._live:
+            self._leave(page)
+        else:
+            self._on_change()
+
     def farewell(self, page: str) -> None:
         """A page shows the view no more."""
+        rested = self.rests
+        self._resting.pop(page, None)
+        self._leave(page)
+        if rested and not self.rests:
+            self._on_change()
+
+    def _leave(self, page: str) -> None:
         self._pages.pop(page, None)
         if self._live and not self._pages:
             self.stop()
@@ -111,7 +130,7 @@ class Feed:
         self._sending.cancel()
         if self._live:
             self._live = False
-            self._on_live(False)
+            self._on_change()
 
     def _go_on(self) -> None:
         self._waiting = False
@@ -127,3 +146,10 @@ class Feed:
         self._frame += 1
         self._sending.spawn(self._send_frame(self._frame))
         self._silence = REAL_TIME.call_later(SILENCE, self.stop)
+
+
+def _put(pages: dict[str, None], page: str) -> None:
+    """Take in a page, and forget the first one if there are too many."""
+    pages[page] = None
+    if len(pages) > _MOST_PAGES:
+        del pages[next(iter(pages))]

@@ -2,7 +2,7 @@
 
 The picture is plain HTML, and so is what is saved: it is there without kernel and widgets. A page
 with a kernel puts the live panel over it (``static/mount.js``). It is renewed after each cell, and
-when the jobs are done that a cell has left behind.
+when the jobs are done that a cell has left behind: for the file, whether or not anybody looks.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from contextvars import Context
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +21,7 @@ from IPython.display import publish_display_data
 from conveyor_nb.clocks.clock import REAL_TIME, TimerHandle
 from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.core.errors import FAULTS
+from conveyor_nb.core.model import EPOCH
 from conveyor_nb.notebook.markup import Markup, as_page
 from conveyor_nb.notebook.snapshot import note
 from conveyor_nb.stores import StoreInterface
@@ -29,8 +31,8 @@ from conveyor_nb.stores.reads import Look, SynchronousReads, reads_of
 
 __all__ = ["Output"]
 
-_A_MOMENT = 1.0
-"""Seconds from a queue's being drained to its new picture; it may be drained all the time."""
+_CALM = timedelta(seconds=1)
+"""For so long a queue must not have been drained again; some are all the time."""
 
 _MOST_RENEWED = 16
 """How many pictures are renewed after a cell, the last ones: each costs a few small reads."""
@@ -57,6 +59,8 @@ class Output:
         self._loop = loop
         self._tasks = BackgroundTasks()
         self._later: TimerHandle | None = None
+        self._stirred_at = EPOCH
+        self._until: datetime | None = None
         self._words_now: Callable[[], str] = str
         self._words = self._saved = ""
         self._events: Any = None
@@ -90,10 +94,26 @@ class Output:
             # apart from the cell or the job that has led to it
             self._loop.call_soon_threadsafe(self._start, context=Context())
 
-    def renew_soon(self) -> None:
-        """The same a moment later, once for all that happens until then. On the loop's thread."""
+    def renew_when_calm(self, at_latest: float | None = None) -> None:
+        """The same once a moment has passed without another call; on the loop's thread.
+
+        Args:
+            at_latest: after how many seconds, though it is called again and again.
+        """
+        self._stirred_at = REAL_TIME.now()
         if self._later is None and self in _shown:
-            self._later = REAL_TIME.call_later(_A_MOMENT, self._start)
+            wait = None if at_latest is None else timedelta(seconds=at_latest)
+            self._until = None if wait is None else self._stirred_at + wait
+            self._later = REAL_TIME.call_later(_CALM, self._look)
+
+    def _look(self) -> None:
+        """Start if it is calm, or wait for that."""
+        now = REAL_TIME.now()
+        left = self._stirred_at + _CALM - now
+        if left > timedelta(0) and (self._until is None or now < self._until):
+            self._later = REAL_TIME.call_later(left, self._look)
+        else:
+            self._start()
 
     def close(self) -> None:
         """Leave it as it is."""

@@ -32,8 +32,8 @@ class Message(Struct, frozen=True):
 
     Args:
         do: what is to be done: one of what ``View.asks`` and ``View.acts`` of the views name,
-            ``tab`` and ``queue``; or ``hello``, ``drawn`` and ``bye``, for the panel itself. The
-            view that does it checks the values below once more, against what it shows.
+            ``tab`` and ``queue``; or ``hello``, ``drawn``, ``rest`` and ``bye``, for the panel
+            itself. The view that does it checks the values below once more, against what it shows.
         view: which view of which page it is from.
         n: the message's number there, for the answer; ``None``: it wants none.
         frame: which frame was drawn.

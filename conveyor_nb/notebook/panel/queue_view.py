@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from conveyor_nb.core.model import StoreEvent
@@ -109,13 +109,18 @@ class QueueView:
             raise UnknownRequestError(what)
         await action(message)
 
-    def note(self, event: StoreEvent) -> None:
-        """Take note of an event of the queue."""
+    def note(self, events: Sequence[StoreEvent]) -> None:
+        """Take note of what happened in the queue."""
         for view in self._listening:
-            view.note(event)
+            view.note(events)
+
+    def rest(self) -> None:
+        """Nobody looks any more."""
+        for view in self._views.values():
+            view.rest()
 
     def renew(self) -> None:
-        """A page has come that has seen nothing yet."""
+        """A page has come, or is back, that has not seen what there is now."""
         for view in self._views.values():
             view.renew()
 

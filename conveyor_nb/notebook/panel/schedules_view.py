@@ -108,9 +108,6 @@ class SchedulesView(View):
             "remove_schedule": self._doing(queue.remove_job_scheduler),
         }
 
-    def renew(self) -> None:
-        self._draft = None
-
     def _take_draft(self, message: Message) -> None:
         """Tell what a rule would mean; none is typed any more if it is empty."""
         self._draft = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -78,11 +78,14 @@ class View(ABC):
         """What a page may do to the queue; refused where it is only to be looked at."""
         return {}
 
-    def note(self, event: StoreEvent) -> None:  # noqa: B027  # most have no use for it
-        """Take note of an event of the queue; called for each, so it has to be quick."""
+    def note(self, events: Sequence[StoreEvent]) -> None:  # noqa: B027  # most have no use for it
+        """Take note of what happened in the queue since the last time."""
+
+    def rest(self) -> None:  # noqa: B027  # as above
+        """Nobody looks any more: of what happens from now on, only little is noted."""
 
     def renew(self) -> None:  # noqa: B027  # as above
-        """A page has come that has seen nothing of this yet."""
+        """A page has come, or is back, that has not seen what this shows now."""
 
 
 def plainly(do: Callable[[Message], object]) -> Action:

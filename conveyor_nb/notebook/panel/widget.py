@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from conveyor_nb.notebook.commands.command_line import Mistake
 from conveyor_nb.notebook.host import Host, host_of
 from conveyor_nb.notebook.markup import Markup
 from conveyor_nb.notebook.panel.feed import Feed
+from conveyor_nb.notebook.panel.hearing import Hearing
 from conveyor_nb.notebook.panel.job_table import JobsView
 from conveyor_nb.notebook.panel.modules import bundle, style_sheet
 from conveyor_nb.notebook.panel.output import Output
@@ -51,7 +53,10 @@ _KEPT_ASLEEP = 16
 """How many panels are kept that no page shows any more: their notebook may be opened again."""
 
 _KEPT_UNSEEN = 64
-"""How many panels are kept that no page has shown yet: a page may still be loading."""
+"""How many panels are kept that a page has, and nobody sees: it may still be loading, or rest."""
+
+_PICTURE_AT_LATEST = 30.0
+"""Seconds after which the picture in the notebook is renewed, however busy the queue still is."""
 
 _panels: list[Panel] = []
 
@@ -97,7 +102,7 @@ class Panel(anywidget.AnyWidget):
         self._read_only = read_only
         self._overview = None if queue else QueuesView(store, read_only=read_only)
         self._view = QueueView(queue, read_only=read_only) if queue else None
-        self._feed = Feed(self._send_frame, self._on_live)
+        self._feed = Feed(self._send_frame, self._on_sight)
         self._loop = _loop_of_cells() or asyncio.get_running_loop()
         self._tasks = BackgroundTasks()
         self._notices = 0
@@ -105,6 +110,13 @@ class Panel(anywidget.AnyWidget):
         self.was_live = False
         self.output = Output(store, self._draw, self._loop)
         """Its place in the outputs of the notebook."""
+        self._hearing = Hearing(
+            store,
+            self._loop,
+            take_in=self._take_in,
+            on_news=self._feed.touch,
+            on_drained=self.output.renew_when_calm,
+        )
         mine = {"model_id": self.output.id, "mount": self.output.id}
         super().__init__(**mine, **self._first_parts())
         self.on_msg(lambda _, message, __: self.receive(message))
@@ -166,9 +178,15 @@ class Panel(anywidget.AnyWidget):
         """Whether a page shows the panel, so that it follows the store."""
         return self._feed.live
 
+    @property
+    def rests(self) -> bool:
+        """Whether a page has the panel where nobody can see it now."""
+        return self._feed.rests
+
     def close(self) -> None:
         """Let go of the store and of the page; what was asked for before is still done."""
         call_on(self._loop, self._feed.stop)
+        call_on(self._loop, self._hearing.stop)
         call_on(self._loop, self.output.close)
         if self in _panels:
             _panels.remove(self)
@@ -227,31 +245,32 @@ class Panel(anywidget.AnyWidget):
         except WouldWaitError:  # a long step is under way
             return {}
 
-    def _on_live(self, live: bool) -> None:
-        name = None if self._view is None or self._overview else self._view.queue.name
-        if live:
+    def _on_sight(self) -> None:
+        """Hear of what is shown while somebody sees it, of little while nobody does."""
+        name = None if self._view is None else self._view.queue.name
+        if self.live:
             self.was_live = True
-            self._store.subscribe(name, self._on_event)
+            self._hearing.listen(name)
+        elif self._feed.rests:
+            self._hearing.doze(name)
+            if self._view is not None:
+                self._view.rest()
         else:
-            self._store.unsubscribe(name, self._on_event)
+            self._hearing.stop()
 
-    def _on_event(self, event: StoreEvent) -> None:
-        call_on(self._loop, self._note_event, event)  # it may come from any thread
-
-    def _note_event(self, event: StoreEvent) -> None:
-        if not self.live:
-            return
-        if self._view is not None and event.queue_name != self._view.queue.name:
-            return
+    def _take_in(self, events: Sequence[StoreEvent]) -> None:
         if self._view is not None:
-            self._view.note(event)
-        self._feed.touch()
-        if event.type == EventType.DRAINED:
-            self.output.renew_soon()
-        if event.type == EventType.ERROR and event.job_id is None:  # a fault of the engine itself
-            self._notify(one_line(event.data.get("error"), _MOST_TEXT))
+            self._view.note(events)
+        kinds = {event.type for event in events}
+        if EventType.DRAINED in kinds:
+            self.output.renew_when_calm(at_latest=_PICTURE_AT_LATEST)
+        if EventType.ERROR in kinds:
+            for event in events:
+                if event.type == EventType.ERROR and event.job_id is None:
+                    self._notify(one_line(event.data.get("error"), _MOST_TEXT))  # of the engine
 
     async def _send_frame(self, number: int) -> None:
+        self._hearing.flush()
         parts: dict[str, Any] = {}
         try:
             parts = await self._read()
@@ -304,6 +323,9 @@ class Panel(anywidget.AnyWidget):
                 self._feed.drawn(message.frame)
                 return
             is_news = True  # it was silent for a long time, for instance on a laptop that slept
+        elif message.do == "rest":
+            self._feed.rest(page)
+            return
         elif message.do == "bye":
             self._feed.farewell(page)
             return
@@ -343,12 +365,11 @@ class Panel(anywidget.AnyWidget):
     async def _open_queue(self, message: Message) -> None:
         """Show one of the queues, or all of them if the name is empty."""
         assert self._overview is not None, "it shows all"
-        if not message.queue:
-            self._view = None
-            return
-        await self._overview.require(message.queue)
-        queue = Queue(message.queue, store=self._store)
-        self._view = QueueView(queue, read_only=self._read_only)
+        if message.queue:
+            await self._overview.require(message.queue)
+            queue = Queue(message.queue, store=self._store)
+        self._view = QueueView(queue, read_only=self._read_only) if message.queue else None
+        self._on_sight()
         self._touch_namesakes()
 
 
@@ -407,8 +428,8 @@ def end_panels(store: StoreInterface, why: str) -> None:
 
 def _forget_some() -> None:
     """Close the panels that have been out of sight for longest."""
-    asleep = [one for one in _panels if one.was_live and not one.live]
-    unseen = [one for one in _panels if not one.was_live]
+    asleep = [one for one in _panels if one.was_live and not one.live and not one.rests]
+    unseen = [one for one in _panels if not one.was_live or one.rests]
     for forgotten in (*asleep[:-_KEPT_ASLEEP], *unseen[:-_KEPT_UNSEEN]):
         forgotten.close()
 

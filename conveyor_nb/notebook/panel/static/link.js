@@ -26,6 +26,8 @@ const TEXTS = {
  * @property {() => boolean} isDead
  * @property {(root: HTMLElement) => void} open tells the kernel that a page is there
  * @property {(frame: number) => void} drawn tells it which frame is on the page
+ * @property {() => void} rest tells it that nobody sees the page: nothing is to be sent
+ * @property {() => void} wake tells it that the page is seen again
  * @property {() => void} close
  */
 
@@ -145,6 +147,10 @@ export function makeLink(model, el, isReadOnly) {
       // The kernel sends its next frame when this one is drawn: a slow page is never flooded.
       if (state !== "dead") model.send({ do: "drawn", frame, view });
     },
+    rest() {
+      if (state !== "dead") model.send({ do: "rest", view });
+    },
+    wake: () => send({ do: "hello" }, { patience: HELLO_PATIENCE_MS }),
     close() {
       model.off("change:ended", onEnded);
       model.off("msg:custom", onMessage);

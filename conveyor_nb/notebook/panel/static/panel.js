@@ -14,6 +14,7 @@ import { makeMetrics } from "./metrics.js";
 import { mount } from "./mount.js";
 import { makeQueues } from "./queues.js";
 import { makeSchedules } from "./schedules.js";
+import { watchSight } from "./sight.js";
 import { makeStates } from "./states.js";
 import { makeTabs } from "./tabs.js";
 import { storeClock } from "./time.js";
@@ -96,7 +97,10 @@ function render({ model, el }) {
     for (const view of isOfAll ? [queues] : inQueue) view.draw();
   }
 
+  let isSeen = true;
+
   function paint() {
+    if (!isSeen) return; // another view of it asked for this frame
     const isOfAll = page.part("tab") === null;
     // of a store that has to be waited for, the first frame is under way
     if (isOfAll ? !page.part("queues")?.cards : !page.part("head").counts) return;
@@ -108,7 +112,7 @@ function render({ model, el }) {
   page.redraw = () => draw();
 
   const ticking = setInterval(() => {
-    if (document.hidden || page.clock.stands() || page.link.isDead()) return;
+    if (!isSeen || page.clock.stands() || page.link.isDead()) return;
     for (const node of root.querySelectorAll("time[data-at]")) setText(node, page.clock.ago(+node.dataset.at));
   }, 1000);
 
@@ -116,8 +120,14 @@ function render({ model, el }) {
   model.on("change:frame", paint);
   page.link.open(root);
   paint();
+  const endWatch = watchSight(root, (isNow) => {
+    isSeen = isNow;
+    if (isSeen) page.link.wake();
+    else page.link.rest();
+  });
 
   return () => {
+    endWatch();
     clearInterval(ticking);
     model.off("change:frame", paint);
     page.link.close();

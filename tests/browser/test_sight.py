@@ -1,0 +1,117 @@
+"""A panel that nobody can see rests: nothing is read for it, and nothing is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from playwright.sync_api import Locator, Page, expect
+
+
+class Notebook(Protocol):
+    """What ``open_notebook`` gives."""
+
+    page: Page
+    folder: Path
+
+    @property
+    def panel(self) -> Locator: ...
+
+    def run(self, number: int) -> None: ...
+
+
+OpenNotebook = Callable[..., Notebook]
+
+SETUP = """\
+import asyncio
+from IPython.display import HTML
+from conveyor_nb import MemoryStore, Queue
+from conveyor_nb.notebook.panel.widget import panel_of
+
+store = MemoryStore(ids="sequential")
+queue = Queue("emails", store=store)
+panel = panel_of(queue)
+
+@queue.worker(concurrency=2)
+async def send(job):
+    pass
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.01)
+
+panel
+"""
+FAR = "HTML('<div style=height:4000px>far</div>')"
+RESTS = "await until(lambda: panel.rests)"
+WORK = """\
+frame = panel.frame
+jobs = await queue.add_bulk([{"name": "send"}] * 200)
+await jobs[-1].wait_until_finished()
+panel.frame - frame
+"""
+CELLS = (SETUP, FAR, RESTS, WORK)
+
+
+def scroll_to(notebook: Notebook, number: int) -> None:
+    notebook.page.locator(".jp-Notebook .jp-Cell").nth(number).locator(
+        ".jp-InputArea"
+    ).scroll_into_view_if_needed()
+
+
+def work_unseen(notebook: Notebook) -> None:
+    """Let jobs run once the panel rests: no frame is made."""
+    notebook.run(2)
+    notebook.run(3)
+    output = notebook.page.locator(".jp-Notebook .jp-Cell").nth(3).locator(".jp-OutputArea-output")
+    expect(output).to_have_text("0")
+
+
+def shows(notebook: Notebook, completed: int) -> None:
+    expect(notebook.panel.get_by_test_id("cv-chip-completed")).to_contain_text(f"{completed}")
+
+
+def test_it_rests_when_it_is_scrolled_away(open_notebook: OpenNotebook) -> None:
+    notebook = open_notebook(*CELLS)
+    notebook.run(0)
+    shows(notebook, 0)
+    notebook.run(1)
+    scroll_to(notebook, 3)
+    work_unseen(notebook)
+    scroll_to(notebook, 0)
+    shows(notebook, 200)
+
+
+def test_it_rests_while_its_page_is_behind_others(open_notebook: OpenNotebook) -> None:
+    notebook = open_notebook(*CELLS)
+    notebook.run(0)
+    shows(notebook, 0)
+    turn = """hidden => {
+        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    notebook.page.evaluate(turn, True)
+    work_unseen(notebook)
+    notebook.page.evaluate(turn, False)
+    shows(notebook, 200)
+
+
+def test_it_rests_while_another_tab_of_jupyterlab_is_open(open_notebook: OpenNotebook) -> None:
+    notebook = open_notebook(*CELLS)
+    notebook.run(0)
+    shows(notebook, 0)
+    # its cells go on, as they do when a person has left them
+    notebook.page.evaluate(
+        """async ([rests, work]) => {
+            const { kernel } = jupyterapp.shell.currentWidget.sessionContext.session;
+            await jupyterapp.commands.execute("launcher:create");
+            for (const code of [rests, work, "assert panel.frame == frame and panel.rests"]) {
+                const { content } = await kernel.requestExecute({ code }).done;
+                if (content.status !== "ok") throw new Error(`${code}: ${content.evalue}`);
+            }
+            jupyterapp.shell.currentWidget.dispose();
+        }""",
+        [RESTS, WORK],
+    )
+    shows(notebook, 200)

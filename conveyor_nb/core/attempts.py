@@ -25,14 +25,15 @@ def attempt_ended(
     status: AttemptStatus,
     error: str | None = None,
     stacktrace: str | None = None,
+    *,
+    put_back: bool = False,
 ) -> dict[str, Any]:
     """What every end of an attempt changes: the lock is gone, the attempt's record is closed."""
     if job.state is not ACTIVE:
         return {}
     last = job.attempt_logs[-1]
-    record = AttemptRecord(
-        last.attempt, last.worker_id, last.started_at, now, status, error, stacktrace, last.logs
-    )
+    begun = (last.attempt, last.worker_id, last.started_at)
+    record = AttemptRecord(*begun, now, status, error, stacktrace, last.logs, put_back)
     earlier = job.attempt_logs[:-1]
     attempts = (*earlier, record) if earlier else (record,)
     return {"locked_by": None, "lock_until": None, "attempt_logs": attempts}

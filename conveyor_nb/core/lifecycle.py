@@ -283,7 +283,7 @@ def _put_back(
     if job.cancelled_at:
         return _end_cancelled(job, now)
     reason = cut(reason, MAX_REASON)
-    updates = attempt_ended(job, now, AttemptStatus.FAILED, reason)
+    updates = attempt_ended(job, now, AttemptStatus.FAILED, reason, put_back=True)
     if state is DELAYED:
         updates["delay_until"] = until
     return move(job, state, updates, {"worker_id": job.locked_by, "reason": reason})

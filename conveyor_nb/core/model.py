@@ -137,7 +137,12 @@ class Lock(Struct, frozen=True, gc=False):
 
 
 class AttemptRecord(Struct, frozen=True, gc=False):
-    """One time that a worker took a job; ``attempt`` counts from 1."""
+    """One time that a worker took a job; ``attempt`` counts from 1.
+
+    ``put_back``: it ended before its handler did, and was not counted: the worker was closed, or
+    the handler put its job off. Its status is ``failed`` then, as there are no others, and
+    ``outcome`` tells all four ends apart.
+    """
 
     attempt: int
     worker_id: str
@@ -147,9 +152,19 @@ class AttemptRecord(Struct, frozen=True, gc=False):
     error: str | None = None
     stacktrace: str | None = None
     logs: tuple[str, ...] = ()
+    put_back: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """How it ended: ``completed``, ``failed``, ``put back``; or ``running``, which has not.
+
+        >>> AttemptRecord(1, "w1", EPOCH).outcome
+        'running'
+        """
+        return "put back" if self.put_back else str(self.status or "running")
 
     def __repr__(self) -> str:
-        told = f"{self.status or 'running'}"
+        told = self.outcome
         if self.ended_at is not None:
             told += f" after {format_seconds((self.ended_at - self.started_at).total_seconds())}"
         error = f": {one_line(self.error, 300)}" if self.error else ""

@@ -45,11 +45,11 @@ def _retrying(data: Mapping[str, Any]) -> str:
 def _delayed(data: Mapping[str, Any]) -> str:
     until = data.get("delay_until")
     due = f"due {until:%H:%M:%S} UTC" if isinstance(until, datetime) else ""
-    return _named(_name(data), due)
+    return _named(_name(data), due, str(data.get("reason", "")))
 
 
 _TEXTS: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
-    EventType.WAITING: _name,
+    EventType.WAITING: lambda data: _named(_name(data), str(data.get("reason", ""))),
     EventType.WAITING_CHILDREN: _name,
     EventType.REMOVED: _name,
     EventType.CANCELLED: _name,

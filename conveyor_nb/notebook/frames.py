@@ -91,6 +91,7 @@ _ATTEMPT_COLUMNS: tuple[Column, ...] = (
     Column("error", text_of("error"), TEXT),
     Column("stacktrace", text_of("stacktrace"), TEXT),
     Column("logs", attrgetter("logs"), PAYLOAD),
+    Column("put_back", attrgetter("put_back"), FLAG),
 )
 _EVENT_COLUMNS: tuple[Column, ...] = (
     Column("timestamp", attrgetter("timestamp"), INSTANT),

@@ -171,7 +171,7 @@ def _job_html(job: Job) -> str:
     attempts = [
         [
             f"{attempt.attempt}",
-            str(attempt.status or "active"),
+            attempt.outcome,
             _fact(attempt.ended_at and attempt.ended_at - attempt.started_at),
             one_line(attempt.error or "", 500),
         ]

@@ -26,6 +26,8 @@ test("a life is stretches of waiting and of work", () => {
   const told = stretches(life, "active", 10).map(({ kind, from, to }) => `${kind} ${from}-${to}`);
   assert.deepEqual(told, ["waiting 0-2", "failed 2-3", "waiting 3-8", "active 8-10"]);
   assert.equal(stretches([...life, { kind: "completed", at: 9 }], "completed", 10).at(-1).kind, "completed");
+  const back = [["added", 0], ["active", 2], ["put back", 3]].map(([kind, at]) => ({ kind, at }));
+  assert.deepEqual(stretches(back, "waiting", 4).map(({ kind }) => kind), ["waiting", "put back", "waiting"]);
   assert.deepEqual(stretches([{ kind: "added", at: 0 }, { kind: "due", at: 9 }], "delayed", 1)[0].kind, "delayed");
 });
 

@@ -135,6 +135,7 @@ def test_each_attempt_has_a_row() -> None:
     assert list(frame["attempt"]) == [1, 2]
     assert list(frame["duration"]) == [LATER - START] * 2
     assert frame["logs"].iloc[0] == ("a",)
+    assert list(frame["put_back"]) == [False, False]
 
 
 def test_the_events_keep_their_order() -> None:

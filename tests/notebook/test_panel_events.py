@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -67,6 +68,34 @@ async def test_what_happened_before_is_told_by_the_jobs_records(queue: Queue) ->
     assert all(row["past"] for row in told["rows"])
     assert "no mailbox" in next(r["text"] for r in told["rows"] if r["type"] == "job:retrying")
     assert (await log_of(view))["rows"] == [], "only once"
+
+
+async def test_an_attempt_that_was_put_back_is_no_retry(queue: Queue) -> None:
+    async def put_off(job: Job) -> None:
+        await job.sleep("10s")
+        await job.move_to_delayed(queue.store.clock.now() + timedelta(hours=1))
+
+    clock = queue.store.clock
+    assert isinstance(clock, VirtualClock)
+    seen: list[StoreEvent] = []
+    queue.store.subscribe("emails", seen.append)
+    await queue.add("send", attempts=2)
+    for duration, patience in (("1s", 0), ("20s", 30)):
+        async with Worker("emails", put_off, store=queue.store) as worker:
+            await clock.advance(duration)
+            await worker.close(timeout=patience)
+    view = QueueView(queue)
+    await view.do("tab", tab="events")
+    rows = [(row["type"], row["at"], row["text"]) for row in reversed((await log_of(view))["rows"])]
+    assert [(kind, text) for kind, _, text in rows] == [
+        ("job:waiting", "send"),
+        ("job:active", "send · attempt 1"),
+        ("job:waiting", "send · the worker was closed"),
+        ("job:active", "send · attempt 2"),
+        ("job:delayed", "send · moved to 2025-01-01T01:00:11+00:00"),
+    ]
+    told = [(str(one.type), one.timestamp.timestamp()) for one in seen if one.job_id]
+    assert [(kind, at) for kind, at, _ in rows] == told
 
 
 async def test_what_was_heard_is_not_told_again_by_the_records(queue: Queue) -> None:

@@ -114,6 +114,23 @@ async def test_a_tree_is_bounded_whatever_it_is_of() -> None:
 # -- attempts -------------------------------------------------------------------------------
 
 
+async def test_an_attempt_that_was_put_back_says_so(queue: Queue) -> None:
+    async def wait(job: Job) -> None:
+        await job.sleep("1h")
+
+    await queue.add("send")
+    async with Worker("emails", wait, store=queue.store) as worker:
+        await advance(queue, "1s")
+        await worker.close(timeout=0)
+    told = await opened(QueueView(queue))
+    assert [attempt["status"] for attempt in told["attempts"]] == ["put back"]
+    assert [(one["kind"], one["text"]) for one in told["life"]][-1] == (
+        "put back",
+        "put back: the worker was closed",
+    )
+    assert "Failed" not in facts(told)
+
+
 async def test_counts_agree_after_a_retry(queue: Queue) -> None:
     job = await queue.add("send", attempts=3, backoff="10s")
     async with Worker("emails", fail, store=queue.store):

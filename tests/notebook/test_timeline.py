@@ -135,6 +135,28 @@ async def test_an_outcome_is_told_by_shape_as_well(queue: Queue) -> None:
     assert len(set.union(*shapes.values())) == 3
 
 
+async def test_what_was_put_back_did_not_fail(queue: Queue, clock: VirtualClock) -> None:
+    await queue.add("resize", 3)
+    async with Worker("images", work, store=queue.store) as worker:
+        await clock.advance("1s")
+        await worker.close(timeout=0)
+    async with Worker("images", work, store=queue.store):
+        await clock.advance("9s")
+    state = await read_timeline(queue.store, "images", clock.now())
+    first, second = bars(timeline_picture(state))
+    assert title(first) == "images-1 resize · put back after 1s · the worker was closed"
+    assert title(second) == "images-1 resize · attempt 2 · completed in 2s"
+    assert first[1].get("stroke-dasharray")
+    assert not second[1].get("stroke-dasharray")
+    told = repr(timeline(queue))
+    assert "2 attempts, 1 completed, 1 put back, 2 slots" in told, "that is no retry"
+    picture = to_svg(timeline_picture(state))
+    assert "#c0392b" not in picture, "nothing is in the colour of failures"
+    assert picture.count("cvp-link") == 1
+    trace = timeline(queue).to_chrome_trace()["traceEvents"]
+    assert [one["cat"] for one in trace if one["ph"] == "X"] == ["put back", "completed"]
+
+
 async def test_a_short_failure_is_not_covered_by_what_came_next(
     queue: Queue, clock: VirtualClock
 ) -> None:

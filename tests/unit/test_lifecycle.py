@@ -212,6 +212,10 @@ def ended(status: AttemptStatus, error: str | None = None, trace: str | None = N
     return (AttemptRecord(1, "w1", EARLIER, NOW, status, error, trace),)
 
 
+def put_back(reason: str) -> Any:
+    return (replace(ended(AttemptStatus.FAILED, reason)[0], put_back=True),)
+
+
 COMPLETED_ATTEMPT = ended(AttemptStatus.COMPLETED)
 RETRIED = {
     "attempts_made": 0,
@@ -250,7 +254,7 @@ UPDATES: list[tuple[JobState, do.Action, dict[str, Any]]] = [
     (
         ACTIVE,
         do.Release("closed"),
-        ENDED | {"state": WAITING, "attempt_logs": ended(AttemptStatus.FAILED, "closed")},
+        ENDED | {"state": WAITING, "attempt_logs": put_back("closed")},
     ),
     (ACTIVE, do.ExtendLock(30), {"lock_until": NOW + timedelta(seconds=30)}),
     (

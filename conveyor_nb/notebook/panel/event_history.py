@@ -53,14 +53,21 @@ def past_of_job(job: JobData) -> Iterator[StoreEvent]:
     for record in job.attempt_logs:
         yield event(EventType.ACTIVE, record.started_at, attempt=record.attempt)
         if record.ended_at is not None and record.ended_at != settled_at:
-            yield event(_end_of(record), record.ended_at, reason=record.error or "")
+            yield event(_end_of(job, record), record.ended_at, **_why(record))
     if job.completed_at is not None:
         yield event(EventType.COMPLETED, job.completed_at)
     elif job.failed_at is not None:
         yield event(EventType.FAILED, job.failed_at, reason=job.failed_reason or "")
 
 
-def _end_of(record: AttemptRecord) -> EventType:
-    """What an attempt that was not the last one led to."""
+def _end_of(job: JobData, record: AttemptRecord) -> EventType:
+    """What an attempt led to that was not the one by which the job settled."""
+    if record.put_back:
+        is_off = job.state is JobState.DELAYED and record is job.attempt_logs[-1]
+        return EventType.DELAYED if is_off else EventType.WAITING
     is_done = record.status == AttemptStatus.COMPLETED
     return EventType.COMPLETED if is_done else EventType.RETRYING
+
+
+def _why(record: AttemptRecord) -> dict[str, str]:
+    return {"reason": record.error} if record.error else {}

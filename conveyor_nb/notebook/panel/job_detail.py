@@ -107,7 +107,7 @@ def _attempt(record: AttemptRecord, *, whole: bool) -> dict[str, Any]:
     trace = many_lines(record.stacktrace or "", both_ends=True) if whole else ""
     return {
         "attempt": record.attempt,
-        "status": str(record.status or "active"),
+        "status": record.outcome,
         "worker": record.worker_id,
         "at": record.started_at.timestamp(),
         "took": took,

@@ -45,9 +45,10 @@ def _of_attempt(record: AttemptRecord) -> list[dict[str, Any]]:
     begun = _moment(record.started_at, "active", f"attempt {record.attempt} by {worker}")
     if record.ended_at is None:
         return [begun]
-    status = str(record.status)
-    error = one_line(record.error or "", _MOST_TEXT)
-    return [begun, _moment(record.ended_at, status, error or status)]
+    told = one_line(record.error or "", _MOST_TEXT)
+    if record.put_back:
+        told = f"put back: {told}"
+    return [begun, _moment(record.ended_at, record.outcome, told or record.outcome)]
 
 
 def _moment(at: datetime, kind: str, text: str) -> dict[str, Any]:

@@ -64,16 +64,21 @@ _RIGHT = 16
 _COLOURS: Mapping[str, str] = {
     "completed": STATE_LOOKS[JobState.COMPLETED].colour,
     "failed": STATE_LOOKS[JobState.FAILED].colour,
+    "put back": STATE_LOOKS[JobState.DELAYED].colour,
     "running": STATE_LOOKS[JobState.ACTIVE].colour,
 }
-_GRAVEST = ("failed", "running", "completed")
+_GRAVEST = ("failed", "put back", "running", "completed")
+_MARKED = frozenset({"failed", "put back", "running"})
+"""Outcomes whose bars end in a mark, where there is room."""
+
+_RAN = {"running": "for", "put back": "after"}
 
 
 def timeline_text(state: TimelineState) -> str:
     """The picture in words."""
     told = [f"{len(state.bars):,} {'attempt' if len(state.bars) == 1 else 'attempts'}"]
     told += [f"{count:,} {one}" for one in _COLOURS if (count := state.count(one))]
-    if again := len(state.retries()):
+    if again := sum(before.outcome == "failed" for before, _ in state.retries()):
         told.append(f"{again:,} {'retry' if again == 1 else 'retries'}")
     if state.bars:
         count = len(state.lanes)
@@ -273,7 +278,7 @@ class _Drawing:
 
     def _label(self, bar: Bar, x: float, y: float, wide: float) -> list[Element]:
         """What the attempt was of, where there is room."""
-        ends = 16 if bar.outcome in ("failed", "running") else 5
+        ends = 16 if bar.outcome in _MARKED else 5
         fits = int((wide - 4 - ends) / 5.4)
         if fits < 3:
             return []
@@ -285,7 +290,8 @@ class _Drawing:
     def _shape(self, outcome: str, x: float, y: float, wide: float) -> list[Element]:
         """An outcome by its colour and its shape: a failure stands out of its row, with a cross.
 
-        What runs has an arrow, for there will be more of it.
+        What runs has an arrow, for there will be more of it; what was put back is broken off, with
+        an arrow back.
         """
         colour = _COLOURS[outcome]
         out = _OUT if outcome == "failed" else 0
@@ -301,6 +307,7 @@ class _Drawing:
             fill_opacity=0.9 if solid else 0.5 if outcome == "failed" else 0.24,
             stroke=None if solid else colour,
             stroke_width=None if solid else 1.2,
+            stroke_dasharray=None if solid or outcome != "put back" else "3 2",
         )
         line: Attributes = {
             "fill": "none",
@@ -316,6 +323,9 @@ class _Drawing:
         if outcome == "running" and wide >= 12:
             tip = f"M{right - 8:.1f} {middle - 4:.1f}L{right - 3:.1f} {middle:.1f}"
             return [box, el("path", d=f"{tip}L{right - 8:.1f} {middle + 4:.1f}", **line)]
+        if outcome == "put back" and wide >= 12:
+            hook = f"M{right - 7:.1f} {middle - 4.5:.1f}l-3 3l3 3m-3 -3h4a2.5 2.5 0 0 1 0 5h-2"
+            return [box, el("path", d=hook, **(line | {"stroke_width": 1.4}))]
         return [box]
 
     def _links(self, alone: Container[int]) -> list[Element]:
@@ -335,7 +345,8 @@ class _Drawing:
                 f"M{x:.1f} {y:.1f}C{x + bend:.1f} {y + lift:.1f} "
                 f"{to_x - bend:.1f} {to_y + lift:.1f} {to_x:.1f} {to_y:.1f}"
             )
-            look: Attributes = {"fill": "none", "stroke": _COLOURS["failed"], "stroke_opacity": 0.6}
+            colour = _COLOURS["put back" if before.outcome == "put back" else "failed"]
+            look: Attributes = {"fill": "none", "stroke": colour, "stroke_opacity": 0.6}
             parts.append(el("path", d=path, stroke_dasharray="4 2", class_="cvp-link", **look))
         return parts
 
@@ -350,7 +361,7 @@ def _told(run: _Run, most: int) -> str:
         ]
         return f"{len(run.bars):,} attempts: {', '.join(counts)}"
     bar = run.bars[0]
-    ran = "for" if bar.outcome == "running" else "in"
+    ran = _RAN.get(bar.outcome, "in")
     told = [
         f"{brief(bar.job.id, 40)} {brief(bar.job.name, 24)}",
         f"attempt {bar.record.attempt}" if bar.record.attempt > 1 else "",

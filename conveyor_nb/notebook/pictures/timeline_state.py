@@ -39,11 +39,8 @@ class Bar:
 
     @property
     def outcome(self) -> str:
-        """How it ended: ``completed``, ``failed``, or ``running``, which has not.
-
-        One that its worker gave back, or was lost with it, failed too: its error says so.
-        """
-        return str(self.record.status or "running")
+        """How it ended: see ``AttemptRecord.outcome``."""
+        return self.record.outcome
 
     @property
     def took(self) -> float:

@@ -182,6 +182,7 @@ class LockingTests(StoreTests):
         assert (released.locked_by, released.lock_until) == (None, None)
         assert released.attempts_made == 0
         assert released.attempt_logs[0].ended_at == clock.now()
+        assert released.attempt_logs[0].outcome == "put back"
         assert events.story == ["job:waiting a"]
         assert (await take(store, "w2")).attempt_logs[-1].attempt == 2
 

@@ -258,6 +258,7 @@ class SettlingTests(StoreTests):
         assert (delayed.delay_until, delayed.attempts_made) == (until, 0)
         assert (delayed.locked_by, delayed.lock_until) == (None, None)
         assert delayed.attempt_logs[0].ended_at == clock.now()
+        assert delayed.attempt_logs[0].outcome == "put back"
         assert events.story == ["job:delayed a"]
         await clock.advance("1 hour")
         assert await served(store) == ["a"]

@@ -38,7 +38,7 @@ export function makeAttempts(page) {
   }
 
   const drawAttempt = (details, attempt) => memo(details, attempt, () => [
-    h("summary", {}, icon(attempt.status), `Attempt ${attempt.attempt}`,
+    h("summary", {}, icon(attempt.status.replace(" ", "-")), `Attempt ${attempt.attempt}`,
       h("span", { class: "cv-status" }, attempt.status),
       h("span", { class: "cv-muted", title: page.clock.full(attempt.at) },
         [page.clock.text(attempt.at), attempt.took === null ? "" : `took ${span(attempt.took)}`, attempt.worker]

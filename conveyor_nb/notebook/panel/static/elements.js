@@ -25,6 +25,7 @@ export const SHAPES = {
   paused: "M4.2 2.8V9.2M7.8 2.8V9.2",
   group: "M2 3.5H10M2 6H10M2 8.5H7",
   stopped: "M3.2 3.2H8.8V8.8H3.2Z",
+  "put-back": "M4.6 2.6L2.4 4.8L4.6 7M2.4 4.8H7.2A2.3 2.3 0 0 1 7.2 9.4H5",
 };
 
 const READ = new Set(["title", "aria-label", "placeholder"]); // attributes that a person is told

@@ -3,8 +3,11 @@
 import { h, icon, memo } from "./elements.js";
 import { span } from "./time.js";
 
-const WORDS = { waiting: "waited", delayed: "waits for its time", active: "running" };
-const SHAPE_OF = { added: "waiting", due: "delayed", cancelled: "stopped", gap: "waiting" };
+const WORDS = { waiting: "waited", delayed: "waits for its time", active: "running", "put back": "attempt that was put back" };
+const SHAPE_OF = {
+  added: "waiting", due: "delayed", cancelled: "stopped", gap: "waiting", "put back": "put-back",
+};
+const ENDS = new Set(["completed", "failed", "put back"]);
 
 /**
  * What lies between the moments: how long it was so, and how it is called.
@@ -20,7 +23,7 @@ export function stretches(life, state, now) {
     const ended = next ? next.kind : null;
     if (!next && (state === "completed" || state === "failed")) return;
     let kind = "waiting";
-    if (moment.kind === "active") kind = ended === "completed" || ended === "failed" ? ended : "active";
+    if (moment.kind === "active") kind = ENDS.has(ended ?? "") ? String(ended) : "active";
     else if (ended === "due") kind = "delayed";
     const to = Math.max(next ? next.at : now, moment.at);
     if (next || to > moment.at) parts.push({ kind, from: moment.at, to });
@@ -35,7 +38,7 @@ export function makeLife(page) {
 
   const drawBar = ({ life, state }) => stretches(life, state, page.clock.now()).map(({ kind, from, to }) =>
     h("i", {
-      class: `cv-stretch cv-stretch-${kind}`, style: `flex-grow:${Math.max(to - from, 1e-6)}`,
+      class: `cv-stretch cv-stretch-${kind.replace(" ", "-")}`, style: `flex-grow:${Math.max(to - from, 1e-6)}`,
       title: `${span(to - from)} ${WORDS[kind] ?? `attempt that ${kind}`}`,
     }));
 

@@ -515,3 +515,15 @@ async def test_the_frame_is_what_the_table_shows(queue: Queue) -> None:
     assert list(panel.table.frame.index) == [row["id"] for row in panel.jobs["rows"]]
     assert list(panel.table.frame.index) == [f"emails-{n}" for n in range(5, 0, -1)]
     panel.close()
+
+
+async def test_a_frame_has_all_that_fit_on_whatever_page(queue: Queue, view: QueueView) -> None:
+    await queue.add_bulk({"name": ("send", "bounce")[n % 2]} for n in range(30))
+    await view.do("filter", name="send")
+    await table(view)
+    assert len(view.table.frame) == 10
+    assert list((await view.table.frame_of_all()).index) == [
+        f"emails-{n}" for n in range(29, 0, -2)
+    ]
+    await view.do("sort", sort="added")
+    assert list((await view.table.frame_of_all()).index) == [f"emails-{n}" for n in range(1, 30, 2)]

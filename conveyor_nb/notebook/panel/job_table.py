@@ -10,7 +10,8 @@ from pandas import DataFrame
 
 from conveyor_nb.core.model import JobData, JobPage, JobState, to_state
 from conveyor_nb.core.values.text import shorten_middle
-from conveyor_nb.notebook.frames import jobs_frame
+from conveyor_nb.notebook.columns import in_turns
+from conveyor_nb.notebook.frames import building_jobs_frame, jobs_frame
 from conveyor_nb.notebook.happening import what_happens
 from conveyor_nb.notebook.job_words import instant_of, outcome, tries
 from conveyor_nb.notebook.panel.job_choice import Choice, Search
@@ -54,6 +55,13 @@ class JobsView(View):
     def frame(self) -> DataFrame:
         """What the table shows, as a frame: these jobs, in this order, as they are shown."""
         return jobs_frame(self._shown)
+
+    async def frame_of_all(self) -> DataFrame:
+        """All that fit what is looked for, on whatever page, as they are now.
+
+        They are sorted as the table is; of a table that is not, the newest come first.
+        """
+        return await in_turns(building_jobs_frame(await self._search.all(self.choice)))
 
     def show(self, state: str) -> None:
         """Show the jobs in a state, or all if it is empty, from the first page on.

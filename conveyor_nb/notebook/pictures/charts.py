@@ -6,17 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
 from conveyor_nb.core.model import JobState
 from conveyor_nb.core.values.durations import format_seconds
 from conveyor_nb.notebook.pictures.axis import ticks
+from conveyor_nb.notebook.pictures.columns_of_time import Column, Spread
 from conveyor_nb.notebook.pictures.pieces import STATE_LOOKS
 from conveyor_nb.notebook.pictures.svg import Attributes, Element, el, picture, soft, text
 
-__all__ = ["LENGTHS", "Charts", "charts_picture"]
-
-LENGTHS = {MetricsPeriod.MINUTE: timedelta(minutes=1), MetricsPeriod.HOUR: timedelta(hours=1)}
-"""How long a point is, by its period."""
+__all__ = ["Charts", "charts_picture"]
 
 _LEFT = 62
 _RIGHT = 16
@@ -27,7 +24,7 @@ _FAILED = STATE_LOOKS[JobState.FAILED].colour
 _RAN = STATE_LOOKS[JobState.ACTIVE].colour
 _WAITED = STATE_LOOKS[JobState.DELAYED].colour
 
-Times = Callable[[MetricsPoint], tuple[float | None, float | None]]
+Times = Callable[[Column], Spread | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +32,14 @@ class Charts:
     """What charts show.
 
     Args:
-        points: the metrics, the oldest first; a period in which nothing settled has none.
-        period: how long each is.
+        columns: what settled, the oldest first.
+        length: how long each of them is.
         begin: where the axis begins; likewise ``end``.
         width: that of the picture.
     """
 
-    points: Sequence[MetricsPoint]
-    period: MetricsPeriod
+    columns: Sequence[Column]
+    length: timedelta
     begin: datetime
     end: datetime
     width: int = 920
@@ -54,8 +51,8 @@ class Charts:
 
     @property
     def step(self) -> float:
-        """How wide a period is."""
-        count = (self.end - self.begin) / LENGTHS[self.period]
+        """How wide a column is."""
+        count = (self.end - self.begin) / self.length
         return (self.right - _LEFT) / count
 
     def x(self, instant: datetime) -> float:
@@ -65,43 +62,43 @@ class Charts:
 
 
 def charts_picture(charts: Charts) -> Element:
-    """Three charts, one above the other; what is told of each period is in the last group."""
+    """Three charts, one above the other; what is told of each column is in the last group."""
     parts = [
         *_settled(charts, 0),
-        *_spread(charts, _EACH, "Run time", _RAN, lambda p: (p.processing_p50, p.processing_p95)),
-        *_spread(charts, 2 * _EACH, "Wait", _WAITED, lambda p: (p.waiting_p50, p.waiting_p95)),
+        *_spread(charts, _EACH, "Run time", _RAN, lambda column: column.ran),
+        *_spread(charts, 2 * _EACH, "Wait", _WAITED, lambda column: column.waited),
     ]
     foot = 3 * _EACH
     for at, told in ticks(charts.begin, charts.end, 9 if charts.width > 500 else 4):
         anchor = "end" if charts.x(at) > charts.right - 24 else "middle"
         parts.append(soft(charts.x(at), foot + 4, told, 10, text_anchor=anchor))
-    zone = f"{charts.begin:%Y-%m-%d} UTC"
+    zone = f"from {charts.begin:%Y-%m-%d %H:%M} UTC"
     parts.append(soft(charts.right, foot + 20, zone, 10, text_anchor="end"))
-    hover = [_hover(charts, point) for point in charts.points]
-    completed = sum(point.completed for point in charts.points)
-    failed = sum(point.failed for point in charts.points)
+    hover = [_hover(charts, column) for column in charts.columns]
+    completed = sum(column.completed for column in charts.columns)
+    failed = sum(column.failed for column in charts.columns)
     title = f"Metrics: {completed:,} completed, {failed:,} failed"
     return picture(charts.width, foot + 28, title, el("g", *parts), el("g", *hover))
 
 
 def _settled(charts: Charts, top: float) -> list[Element]:
     """Completed jobs above the line, failed ones below it."""
-    points = charts.points
-    up = max((point.completed for point in points), default=0)
-    down = max((point.failed for point in points), default=0)
+    columns = charts.columns
+    up = max((column.completed for column in columns), default=0)
+    down = max((column.failed for column in columns), default=0)
     most = max(1, up + down)
     # a failure is seen, however many went well
     below = max(8.0, _HIGH * down / most) if down else 0.0
     above = _HIGH - below
     line = top + 22 + above
-    rise = [_box(charts, point, line, -above * point.completed / max(1, up)) for point in points]
+    rise = [_box(charts, one, line, -above * one.completed / max(1, up)) for one in columns]
     fall = [
-        _box(charts, point, line + 1, max(2.0, below * point.failed / max(1, down)))
-        for point in points
-        if point.failed
+        _box(charts, one, line + 1, max(2.0, below * one.failed / max(1, down)))
+        for one in columns
+        if one.failed
     ]
     parts = [
-        *_frame(charts, top, f"Settled each {charts.period}", f"{up:,}"),
+        *_frame(charts, top, f"Settled {_each(charts.length)}", f"{up:,}"),
         el("path", d="".join(rise), fill=_COMPLETED),
         el("path", d="".join(fall), fill=_FAILED),
         el(
@@ -119,20 +116,16 @@ def _settled(charts: Charts, top: float) -> list[Element]:
 
 
 def _spread(charts: Charts, top: float, title: str, colour: str, times: Times) -> list[Element]:
-    """For each period a box from the median to the 95th percentile, with a line at the median."""
-    found = [
-        (point, low, high)
-        for point in charts.points
-        for low, high in [times(point)]
-        if low is not None and high is not None
-    ]
-    most = max((high for _, _, high in found), default=0.0) or 1.0
+    """For each column a box from the median to the 95th percentile, with a line at the median."""
+    found = [(one, spread) for one in charts.columns if (spread := times(one)) is not None]
+    most = max((spread.high for _, spread in found), default=0.0) or 1.0
     foot = top + 22 + _HIGH
     boxes, lines = [], []
-    for point, low, high in found:
-        y = foot - _HIGH * low / most
-        boxes.append(_box(charts, point, y, -max(1.0, _HIGH * (high - low) / most)))
-        lines.append(_box(charts, point, y - 1, 2))
+    for one, spread in found:
+        y = foot - _HIGH * spread.middle / most
+        high = _HIGH * (spread.high - spread.middle) / most
+        boxes.append(_box(charts, one, y, -max(1.0, high)))
+        lines.append(_box(charts, one, y - 1, 2))
     told = format_seconds(float(f"{most:.3g}")) if found else ""
     return [
         *_frame(charts, top, f"{title}, median to 95th percentile", told),
@@ -158,20 +151,20 @@ def _frame(charts: Charts, top: float, title: str, most: str) -> list[Element]:
     ]
 
 
-def _box(charts: Charts, point: MetricsPoint, y: float, high: float) -> str:
-    """A box over a period, upwards if it is less than nothing high, as a part of a path."""
+def _box(charts: Charts, column: Column, y: float, high: float) -> str:
+    """A box over a column, upwards if it is less than nothing high, as a part of a path."""
     gap = min(2.0, charts.step * 0.2)
-    x, wide = charts.x(point.start) + gap / 2, charts.step - gap
+    x, wide = charts.x(column.start) + gap / 2, charts.step - gap
     return f"M{x:.1f} {y:.1f}h{wide:.1f}v{high:.1f}h-{wide:.1f}z"
 
 
-def _hover(charts: Charts, point: MetricsPoint) -> Element:
+def _hover(charts: Charts, column: Column) -> Element:
     return el(
         "g",
-        el("title", _told(point)),
+        el("title", _told(column)),
         el(
             "rect",
-            x=charts.x(point.start),
+            x=charts.x(column.start),
             y=0,
             width=charts.step,
             height=3 * _EACH - 10,
@@ -181,17 +174,31 @@ def _hover(charts: Charts, point: MetricsPoint) -> Element:
     )
 
 
-def _told(point: MetricsPoint) -> str:
-    """What is said of a period when somebody points at it."""
+def _told(column: Column) -> str:
+    """What is said of a column when somebody points at it."""
+    day = "" if column.is_exact else f"{column.start:%Y-%m-%d} "
     told = [
-        f"{point.start:%H:%M} to {point.end:%H:%M} UTC",
-        f"{point.completed:,} completed, {point.failed:,} failed",
+        f"{day}{column.start:%H:%M} to {column.end:%H:%M} UTC",
+        f"{column.completed:,} completed, {column.failed:,} failed",
     ]
-    for word, low, high in (
-        ("ran", point.processing_p50, point.processing_p95),
-        ("waited", point.waiting_p50, point.waiting_p95),
-    ):
-        if low is not None and high is not None:
-            half, most = (format_seconds(float(f"{one:.3g}")) for one in (low, high))
-            told.append(f"{word} {half}, 95% under {most}")
+    about = "" if column.is_exact else "about "
+    for word, spread in (("ran", column.ran), ("waited", column.waited)):
+        if spread is not None:
+            half, most = (
+                format_seconds(float(f"{one:.3g}")) for one in (spread.middle, spread.high)
+            )
+            told.append(f"{word} {about}{half}, 95% under {most}")
     return " · ".join(told)
+
+
+def _each(length: timedelta) -> str:
+    """How long each column is, in words.
+
+    >>> _each(timedelta(minutes=1)), _each(timedelta(hours=6))
+    ('each minute', 'each 6 hours')
+    """
+    for unit, one in (("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1))):
+        if length >= one:
+            count = length // one
+            return f"each {unit}" if count == 1 else f"each {count} {unit}s"
+    return f"each {length.total_seconds():g} s"

@@ -1,14 +1,14 @@
-// The metrics: charts that Python has laid out, by minute and by hour. Pointing at a period, or the
-// arrow keys, tell its numbers.
+// The metrics: charts that Python has laid out, of the last hour to 30 days. Pointing at a column, or
+// the arrow keys, tell its numbers.
 
 import { build } from "./belt.js";
 import { h, setAttribute, setText } from "./elements.js";
 import { makeSpans } from "./spans.js";
 import { nextBar } from "./timeline.js";
 
-const PERIODS = { minute: "By minute", hour: "By hour" };
+const PERIODS = { hour: "1 hour", day: "24 hours", week: "7 days", month: "30 days" };
 const NARROW_CHARTS = 640; // pixels
-const CHART_HINT = "Point at a period, or use the arrow keys, to read its numbers.";
+const CHART_HINT = "Point at a column, or use the arrow keys, to read its numbers.";
 
 /** @param {import("./panel.js").Page} page */
 export function makeMetrics(page) {

@@ -58,7 +58,7 @@ class Renderers(NamedTuple):
     """The rows of a DataFrame as plain dicts."""
 
     picture_of: Callable[[Any], Picture]
-    """A queue as a picture."""
+    """A queue or a flow as a picture."""
 
 
 _handed: Renderers | None = None
@@ -141,9 +141,9 @@ def bundle_of(subject: object) -> dict[str, Any]:
     return _renderers().bundle_of(subject)
 
 
-def picture_of(queue: Any) -> Picture:
-    """A queue as a picture: see ``Queue.picture``."""
-    return _renderers().picture_of(queue)
+def picture_of(subject: Any) -> Picture:
+    """A queue or a flow as a picture: see ``Queue.picture`` and ``FlowNode.picture``."""
+    return _renderers().picture_of(subject)
 
 
 def rows_of(frame: DataFrame) -> list[dict[Any, Any]]:

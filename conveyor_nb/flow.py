@@ -14,7 +14,7 @@ from conveyor_nb.core.options.job_options import JobOptions
 from conveyor_nb.core.values.checks import check_name
 from conveyor_nb.core.values.ids import placeholder
 from conveyor_nb.core.values.text import shown
-from conveyor_nb.display import bundle_of
+from conveyor_nb.display import Picture, bundle_of, picture_of
 from conveyor_nb.job import Job
 from conveyor_nb.stores import StoreInterface, check_store
 
@@ -31,6 +31,26 @@ class FlowNode(NamedTuple):
         count = len(self.children)
         below = f", {count:,} {'child' if count == 1 else 'children'}" if count else ""
         return f"<FlowNode of {self.job!r}{below}>"
+
+    def picture(self) -> Picture:
+        """The flow as a picture, as it is now: its jobs on a conveyor belt, over all their queues.
+
+        It is seen wherever the notebook is read; ``save("flow.svg")`` keeps it as a file.
+
+        Raises:
+            JobNotFoundError: the job at its top is gone.
+            ReadTimeoutError: the store did not answer in time.
+
+        >>> import asyncio
+        >>> from conveyor_nb import FlowJob, MemoryStore
+        >>> async def main():
+        ...     producer = FlowProducer(store=MemoryStore(ids="sequential"))
+        ...     flow = FlowJob("book", "books", children=[FlowJob("page", "pages")])
+        ...     return (await producer.add(flow)).picture()
+        >>> asyncio.run(main())
+        <Figure: Flow book: 1 waiting, 1 wait for children; no worker serves pages; next is pages-1>
+        """
+        return picture_of(self)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         return bundle_of(self)

@@ -12,6 +12,7 @@ from conveyor_nb.display import Renderers, hand_over
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from conveyor_nb.flow import FlowNode
     from conveyor_nb.notebook.pictures.figure import Figure
     from conveyor_nb.queue import Queue
 
@@ -48,10 +49,10 @@ def _rows_of(frame: DataFrame) -> list[dict[Any, Any]]:
     return payloads_of(frame)
 
 
-def _picture_of(queue: Queue) -> Figure:
+def _picture_of(subject: Queue | FlowNode) -> Figure:
     from conveyor_nb.notebook.pictures.figure import picture_of
 
-    return picture_of(queue)
+    return picture_of(subject)
 
 
 RENDERERS = Renderers(_bundle_of, _show, _frame_of, _frame_of_async, _rows_of, _picture_of)

@@ -32,6 +32,14 @@ class Reads(Protocol):
     def next_jobs(self, queue_name: str, count: int) -> Coroutine[Any, Any, list[JobData]]:
         """The next jobs, in the order in which they will be served."""
 
+    def get_job(self, queue_name: str, job_id: str) -> Coroutine[Any, Any, JobData | None]:
+        """A job; ``None``: it is gone."""
+
+    def get_children_jobs(
+        self, queue_name: str, parent_id: str
+    ) -> Coroutine[Any, Any, list[JobData]]:
+        """The children of a job that are still there."""
+
     def get_job_counts(self, queue_name: str) -> Coroutine[Any, Any, dict[JobState, int]]:
         """The number of jobs in each state."""
 
@@ -79,6 +87,14 @@ class SynchronousReads(ABC):
         """What ``next_jobs`` gives."""
 
     @abstractmethod
+    def look_up(self, queue_name: str, job_id: str) -> JobData | None:
+        """What ``get_job`` gives."""
+
+    @abstractmethod
+    def children_of(self, queue_name: str, parent_id: str) -> list[JobData]:
+        """What ``get_children_jobs`` gives."""
+
+    @abstractmethod
     def counts(self, queue_name: str) -> dict[JobState, int]:
         """What ``get_job_counts`` gives."""
 
@@ -114,6 +130,12 @@ class _OnTheSpot:
 
     async def next_jobs(self, queue_name: str, count: int) -> list[JobData]:
         return self._store.upcoming(queue_name, count)
+
+    async def get_job(self, queue_name: str, job_id: str) -> JobData | None:
+        return self._store.look_up(queue_name, job_id)
+
+    async def get_children_jobs(self, queue_name: str, parent_id: str) -> list[JobData]:
+        return self._store.children_of(queue_name, parent_id)
 
     async def get_job_counts(self, queue_name: str) -> dict[JobState, int]:
         return self._store.counts(queue_name)

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from conveyor_nb.core.model import ACTIVE, COMPLETED, FAILED, WAITING_CHILDREN, JobData
+from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.model import ACTIVE, COMPLETED, DELAYED, FAILED, WAITING_CHILDREN, JobData
 from conveyor_nb.core.values.text import shorten_middle
 from conveyor_nb.notebook.job_words import instant_of, outcome
 from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
+from conveyor_nb.notebook.pictures.belt import belt_picture
+from conveyor_nb.notebook.pictures.belt_plan import LIVE, LIVE_NARROW
+from conveyor_nb.notebook.pictures.belt_state import BeltState
+from conveyor_nb.notebook.pictures.flow_state import read_flow
 from conveyor_nb.notebook.pictures.ring import ring, tally
+from conveyor_nb.notebook.pictures.words import flow_words
 from conveyor_nb.queue import Queue
 
 __all__ = ["FlowsView"]
@@ -29,6 +35,7 @@ _MOST_COUNTED = 1_000
 
 _URGENT = frozenset({FAILED, ACTIVE})
 _SHORT_ID = 20
+_EACH_SECOND = 1.0
 _FOREIGN_EVERY = 1.0
 """How often, in seconds, the jobs of other queues are read again: no panel gets their events."""
 
@@ -45,6 +52,8 @@ class FlowsView(View):
         self._was_closed = False
         self._folded: set[Key] = set()
         self._has_foreign = False
+        self._plan = LIVE
+        self._belt: BeltState | None = None
 
     async def read(self, glance: Glance) -> dict[str, Any]:
         self._has_foreign = False
@@ -57,21 +66,35 @@ class FlowsView(View):
             "rows": [await self._flow(root) for root in shown],
             "more": len(roots) - len(shown),
             "open": _text_of(_key(open_one)) if open_one else None,
+            "belt": await self._picture(open_one),
             "tree": await self._tree(open_one) if open_one else [],
         }
 
     @property
     def again(self) -> float | None:
-        return _FOREIGN_EVERY if self._has_foreign else None
+        if self._has_foreign:
+            return _FOREIGN_EVERY
+        if self._belt is None or isinstance(self.queue.store.clock, VirtualClock):
+            return None
+        return _EACH_SECOND if self._belt.counts[ACTIVE] or self._belt.counts[DELAYED] else None
 
     def asks(self) -> Mapping[str, Action]:
-        return {"open_flow": plainly(self._turn_to), "fold": plainly(self._fold)}
+        return {
+            "open_flow": plainly(self._turn_to),
+            "fold": plainly(self._fold),
+            "flow_belt": plainly(self._resize),
+        }
+
+    def _resize(self, message: Message) -> None:
+        """Lay its belt out for a page that is wide or narrow."""
+        self._plan = LIVE_NARROW if message.narrow else LIVE
 
     def _turn_to(self, message: Message) -> None:
         """Show the tree of another flow; of none if the id is empty."""
         self._open = (message.queue or self.queue.name, message.id) if message.id else None
         self._was_closed = not message.id
         self._folded.clear()
+        self._belt = None
 
     def _fold(self, message: Message) -> None:
         """Fold what is below a job, or unfold it."""
@@ -154,6 +177,15 @@ class FlowsView(View):
                 todo.append((depth + 1, len(children) - len(shown)))
             todo += [(depth + 1, child) for child in reversed(shown)]
         return rows
+
+    async def _picture(self, root: JobData | None) -> dict[str, Any] | None:
+        """The flow on its belt."""
+        if root is None:
+            self._belt = None
+            return None
+        store = self.queue.store
+        self._belt = await read_flow(store, root, store.clock.now(), self._belt)
+        return {"picture": belt_picture(self._belt, self._plan), "told": flow_words(self._belt)}
 
     def _row(self, job: JobData, depth: int, children: list[JobData]) -> dict[str, Any]:
         key = _key(job)

@@ -1,7 +1,8 @@
-"""The picture of a queue: its jobs on a conveyor belt, the workers' slots at its end.
+"""The picture of a queue or a flow: its jobs on a conveyor belt, the workers' slots at its end.
 
 What is next to be served lies nearest to the slots. Delayed jobs lie on a shelf above the belt, a
-failed attempt goes back there, and what has ended lies in trays.
+failed attempt goes back there, and what has ended lies in trays. Of a flow, the parents that wait
+for children stand on a siding below the belt.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from conveyor_nb.notebook.pictures.pieces import (
     piece,
     state_mark,
 )
+from conveyor_nb.notebook.pictures.state_bar import BAR_ORDER, REST, shares
 from conveyor_nb.notebook.pictures.svg import Attributes, Element, el, group, picture, soft, text
 from conveyor_nb.notebook.pictures.words import (
     about,
@@ -36,14 +38,6 @@ __all__ = ["belt_picture", "belt_text"]
 _GAP = 5
 _WIDE, _HIGH = PIECE
 
-_ORDER = (
-    JobState.COMPLETED,
-    JobState.FAILED,
-    JobState.ACTIVE,
-    JobState.DELAYED,
-    JobState.WAITING_CHILDREN,
-    JobState.WAITING,
-)
 _ACTIVE = STATE_LOOKS[JobState.ACTIVE].colour
 _DELAYED = STATE_LOOKS[JobState.DELAYED].colour
 
@@ -54,14 +48,16 @@ def belt_text(state: BeltState) -> str:
     told = [", ".join(counts) or "no jobs", state.standing]
     if state.coming:
         told.append(f"next is {one_line(state.coming[0].id, 60)}")
-    return f"Queue {one_line(state.name, 60)}: {'; '.join(part for part in told if part)}"
+    kind = "Flow" if state.is_flow else "Queue"
+    return f"{kind} {one_line(state.name, 60)}: {'; '.join(part for part in told if part)}"
 
 
 def belt_picture(state: BeltState, plan: Plan = WIDE) -> Element:
-    """The picture of a queue.
+    """The picture of a queue, or of a flow.
 
-    The pieces of jobs are all in its last group, each with its job's id as ``data-key``: a page
-    that shows one picture after the other moves them from place to place.
+    The pieces of jobs are all in its last group, each with a ``data-key``: a page that shows one
+    picture after the other moves them from place to place. It is the job's id; in a flow, whose
+    jobs may be in several queues, ``data-queue`` and ``data-job`` tell whose it is.
     """
     return _Drawing(state, plan).whole()
 
@@ -74,7 +70,9 @@ class _Drawing:
         self.coming = state.coming[: plan.pieces]
         self.delayed = state.delayed[: plan.delayed]
         active = [station.job for station in state.stations if station.job is not None]
-        seen = chain(active, state.coming, state.delayed, state.failed, state.completed)
+        seen = chain(
+            active, state.coming, state.delayed, state.failed, state.completed, state.parents
+        )
         self.looks = looks_of(job.name for job in seen)
         self.pieces: dict[str, Element] = {}
         self.legend = legend = self._legend()
@@ -82,6 +80,7 @@ class _Drawing:
         below = 20 if plan.is_live else 57 + 18 * (legend[-1][1] if legend else 0)
         self.top = self.bar + below
         self.shelf = self.top + 32
+        self.siding = 32 if state.is_flow else 0
         rows = -(-max(2, len(state.stations) + bool(state.more_stations)) // plan.columns)
         above = 104 if state.delayed or plan.is_live else 64
         if plan.beside:
@@ -92,7 +91,7 @@ class _Drawing:
             self.trays = (middle - 8, middle + 48)
         else:
             self.belt = self.top + above
-            self.slots = self.belt + 40
+            self.slots = self.belt + 40 + self.siding
             self.slots_end = self.slots + rows * plan.row
             self.trays = (self.slots_end + 36, self.slots_end + 36)
 
@@ -107,7 +106,7 @@ class _Drawing:
             *self._stations(),
             *self._trays(),
         ]
-        end = max(self.belt + 34, self.slots_end + 4, self.trays[1] + 22)
+        end = max(self.belt + 34 + self.siding, self.slots_end + 4, self.trays[1] + 22)
         names, lines = self._names(end + 16)
         height = end + 8 + 18 * lines
         edge = {"width": plan.width - 1.0, "height": height - 1.0, "rx": 9.0}
@@ -130,7 +129,7 @@ class _Drawing:
         """Where the number of jobs of each state stands: place, line, state and words."""
         placed: list[tuple[float, int, JobState, str]] = []
         x, line = float(self.plan.left), 0
-        for one in _ORDER:
+        for one in BAR_ORDER:
             if not self.state.counts[one]:
                 continue
             label = f"{self.state.counts[one]:,} {state_word(one)}"
@@ -146,20 +145,17 @@ class _Drawing:
         counts, plan = self.state.counts, self.plan
         width = plan.right - plan.left
         if not self.legend:
-            bar: Attributes = {"height": 9, "rx": 4.5, "class_": "cvp-belt", "fill": "#e3e6ea"}
-            whole = el("rect", x=plan.left, y=self.bar, width=width, **bar)
+            look: Attributes = {"height": 9, "rx": 4.5, "class_": "cvp-belt", "fill": "#e3e6ea"}
+            whole = el("rect", x=plan.left, y=self.bar, width=width, **look)
             said = [] if plan.is_live else [soft(plan.left, self.bar + 31, "no jobs yet")]
             return [whole, *said]
-        least = 4.0  # even a single one among thousands is seen
-        shares = [max(least, width * counts[one] / self.state.total) for *_, one, _ in self.legend]
-        scale = (width - 2 * (len(shares) - 1)) / sum(shares)
-        parts, x = [], float(plan.left)
-        for share, (word_x, line, one, label) in zip(shares, self.legend, strict=True):
+        parts = []
+        bar = shares(counts, float(plan.left), width)
+        for (_, x, wide), (word_x, line, one, label) in zip(bar, self.legend, strict=True):
             rest = one is JobState.WAITING
-            fill = "#c3c9d1" if rest else STATE_LOOKS[one].colour
-            place = {"x": x, "y": self.bar, "width": share * scale, "height": 9.0, "rx": 2.0}
+            fill = REST if rest else STATE_LOOKS[one].colour
+            place = {"x": x, "y": self.bar, "width": wide, "height": 9.0, "rx": 2.0}
             parts.append(el("rect", class_="cvp-rest" if rest else None, fill=fill, **place))
-            x += share * scale + 2
             if plan.is_live:
                 continue
             y = self.bar + 31 + 18 * line
@@ -226,7 +222,11 @@ class _Drawing:
             drawn = {"fill": "none", "class_": "cvp-line", "stroke": "#8a929c"}
             parts.append(el("path", d=arrow, stroke_width=1.6, **drawn))
         parts.append(soft(plan.left, y - (_HIGH + 8 if state.coming else 8), self._behind(), 11))
-        parts.append(soft(plan.left, y + 27, self._aside(), 11))
+        x = float(plan.left)
+        for job in state.parents[: plan.delayed]:
+            self._put(job, x, y + 20, dashed=True)
+            x += _WIDE + _GAP
+        parts.append(soft(x, y + (37 if state.parents else 27), self._aside(), 11))
         return parts
 
     def _behind(self) -> str:
@@ -361,5 +361,9 @@ class _Drawing:
         drawn = piece(
             self.looks[job.name], end_of(job.id), job_words(job), edge=edge, dashed=dashed
         )
+        key, whose = job.id, {}
+        if self.state.is_flow:
+            key = f"{len(job.queue_name)} {job.queue_name} {job.id}"
+            whose = {"data_queue": job.queue_name, "data_job": job.id}
         # by its key, as a job that changes its state between two reads may be seen twice
-        self.pieces[job.id] = group(x, y, *drawn[2:], data_key=job.id, class_="cvp-piece")
+        self.pieces[key] = group(x, y, *drawn[2:], data_key=key, **whose, class_="cvp-piece")

@@ -10,7 +10,7 @@ from conveyor_nb.core.model import ALL_NAMES, JobData, JobState
 from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 from conveyor_nb.stores.reads import Reads
 
-__all__ = ["BeltState", "Station", "read_belt"]
+__all__ = ["BeltState", "Station", "rate_of", "read_belt", "stations_of"]
 
 MOST_WAITING = 10
 MOST_DELAYED = 5
@@ -42,10 +42,10 @@ class Station:
 
 @dataclass(frozen=True, slots=True)
 class BeltState:
-    """A queue at one instant: what its picture shows.
+    """A queue at one instant, or a flow: what its picture shows.
 
     Args:
-        name: the queue's name.
+        name: the queue's name; a flow's is that of the job at its top.
         now: the instant, by the store's clock.
         counts: how many jobs are in each state.
         coming: the next jobs, in the order in which they will be served.
@@ -57,6 +57,9 @@ class BeltState:
         paused_names: the job names that are paused, ``ALL_NAMES`` for the whole queue.
         workers: the workers of the queue.
         rate: how many jobs settle in a second; ``None``: nothing did of late.
+        is_flow: whether it is a flow, whose jobs may be in several queues.
+        parents: of a flow, the first of those that wait for children.
+        stopped: of a flow, why what waits stands; empty: it does not.
     """
 
     name: str
@@ -71,6 +74,9 @@ class BeltState:
     paused_names: frozenset[str]
     workers: Sequence[WorkerInfo]
     rate: float | None
+    is_flow: bool = False
+    parents: Sequence[JobData] = ()
+    stopped: str = ""
 
     @property
     def total(self) -> int:
@@ -85,6 +91,8 @@ class BeltState:
     @property
     def standing(self) -> str:
         """Why the belt stands, in a few words; empty: it moves, or has nothing to move."""
+        if self.is_flow:
+            return self.stopped
         if ALL_NAMES in self.paused_names:
             return "the queue is paused"
         if not self.workers:
@@ -117,7 +125,7 @@ async def read_belt(
         coming = await reads.list_jobs(queue_name, JobState.WAITING, 0, MOST_WAITING)
     else:
         coming = await reads.next_jobs(queue_name, MOST_WAITING)
-    stations = _stations(active, workers, before.stations if before else ())
+    stations = stations_of(active, workers, before.stations if before else ())
     slots = max(sum(worker.concurrency for worker in workers), counts[JobState.ACTIVE])
     return BeltState(
         name=queue_name,
@@ -131,11 +139,11 @@ async def read_belt(
         failed=failed[:MOST_ENDED],
         paused_names=paused,
         workers=workers,
-        rate=_rate((*completed, *failed), now),
+        rate=rate_of((*completed, *failed), now),
     )
 
 
-def _stations(
+def stations_of(
     active: Sequence[JobData], workers: Sequence[WorkerInfo], before: Sequence[Station]
 ) -> list[Station]:
     """The slots to show, each job in one of its worker's, where it was before if it was there."""
@@ -160,7 +168,7 @@ def _stations(
     return stations
 
 
-def _rate(ended: Iterable[JobData], now: datetime) -> float | None:
+def rate_of(ended: Iterable[JobData], now: datetime) -> float | None:
     """How many jobs settle in a second, by the last few that did."""
     instants = sorted(instant for job in ended if (instant := job.completed_at or job.failed_at))
     recent = [one for one in instants[-_FOR_RATE:] if (now - one).total_seconds() < _RECENT]

@@ -6,9 +6,12 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
+from conveyor_nb.core.errors import JobNotFoundError
+from conveyor_nb.flow import FlowNode
 from conveyor_nb.notebook.markup import as_page
 from conveyor_nb.notebook.pictures.belt import belt_picture, belt_text
 from conveyor_nb.notebook.pictures.belt_state import BeltState, read_belt
+from conveyor_nb.notebook.pictures.flow_state import read_flow
 from conveyor_nb.notebook.pictures.svg import Element, to_svg
 from conveyor_nb.queue import Queue
 from conveyor_nb.stores.read_now import read_now
@@ -59,16 +62,23 @@ class Figure:
         return path
 
 
-def picture_of(queue: Queue) -> Figure:
-    """The picture of a queue as it is now; of a store that takes time, within a time limit.
+def picture_of(subject: Queue | FlowNode) -> Figure:
+    """The picture of a queue or a flow as it is now; of a store that takes time, within a limit.
 
     Raises:
+        JobNotFoundError: the job at the top of the flow is gone.
         ReadTimeoutError: the store did not answer in time.
     """
-    now = queue.store.clock.now()
+    store = subject.store if isinstance(subject, Queue) else subject.job.store
 
     async def look(reads: Reads) -> BeltState:
-        return await read_belt(reads, queue.name, now)
+        now = store.clock.now()
+        if isinstance(subject, Queue):
+            return await read_belt(reads, subject.name, now)
+        root = await reads.get_job(subject.job.queue_name, subject.job.id)
+        if root is None:
+            raise JobNotFoundError(subject.job.id, subject.job.queue_name)
+        return await read_flow(reads, root, now)
 
-    state = read_now(queue.store, look)
+    state = read_now(store, look)
     return Figure(belt_picture(state), belt_text(state))

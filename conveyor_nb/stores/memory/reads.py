@@ -104,6 +104,16 @@ class MemoryReads(StoreInterface, SynchronousReads):
             now = self.clock.now()
             return serving.next_jobs(self._state, queue_name, most, options or FetchOptions(), now)
 
+    def look_up(self, queue_name: str, job_id: str) -> JobData | None:
+        """What :meth:`get_job` gives, without waiting."""
+        with self._lock:
+            return self._state.look(queue_name).jobs.get(job_id)
+
+    def children_of(self, queue_name: str, parent_id: str) -> list[JobData]:
+        """What :meth:`get_children_jobs` gives, without waiting."""
+        with self._lock:
+            return looking.children_jobs(self._state, queue_name, parent_id)
+
     def counts(self, queue_name: str) -> dict[JobState, int]:
         """What :meth:`get_job_counts` gives, without waiting."""
         with self._lock:

@@ -53,9 +53,13 @@ export function movePieces(layer, drawn) {
   }
 }
 
-/** @param {import("./panel.js").Page} page */
-export function makeBelt(page) {
-  const told = h("span", { class: "cv-flow", "data-testid": "cv-flow" });
+/**
+ * @param {import("./panel.js").Page} page
+ * @param {{read?: () => {picture: any, told: string}, ask?: string, testid?: string}} [of] which picture, how the
+ *   kernel is told how much room there is, and what it is called; without: the queue's
+ */
+export function makeBelt(page, { read = () => page.part("belt"), ask = "belt", testid = "cv-belt" } = {}) {
+  const told = h("span", { class: "cv-flow", "data-testid": `${testid}-told` });
   const still = document.createElementNS(SPACE, "g");
   const pieces = document.createElementNS(SPACE, "g");
   const svg = document.createElementNS(SPACE, "svg");
@@ -63,27 +67,29 @@ export function makeBelt(page) {
   svg.classList.add("cvp");
   pieces.classList.add("cvp-pieces");
   svg.append(still, pieces);
-  const node = h("div", { class: "cv-belt", "data-testid": "cv-belt" }, svg);
+  const node = h("div", { class: "cv-belt", "data-testid": testid }, svg);
   let narrow = false;
   let tallest = 0;
   let drawnStill = "";
 
   pieces.addEventListener("click", (event) => {
-    const piece = /** @type {Element} */ (event.target).closest(".cvp-piece");
-    if (piece) page.openJob(/** @type {SVGElement} */ (piece).dataset.key ?? "");
+    const piece = /** @type {SVGElement | null} */ (/** @type {Element} */ (event.target).closest(".cvp-piece"));
+    if (piece) page.openJob(piece.dataset.job ?? piece.dataset.key ?? "", piece.dataset.queue ?? "");
   });
 
   new ResizeObserver(([{ contentRect }]) => {
     if (!contentRect.width || contentRect.width < NARROW === narrow) return;
     narrow = !narrow;
     tallest = 0;
-    page.link.send({ do: "belt", narrow });
+    page.link.send({ do: ask, narrow });
   }).observe(node);
 
   return {
     nodes: [h("div", { class: "cv-flow-line" }, told), node],
+    /** Another one will be shown, which may be lower. */
+    renew() { tallest = 0; },
     draw() {
-      const { picture, told: words } = page.part("belt");
+      const { picture, told: words } = read();
       const [, attributes, title, , quiet, moving] = picture;
       setText(told, words);
       setAttribute(svg, "aria-label", title[2]);

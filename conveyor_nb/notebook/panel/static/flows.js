@@ -1,6 +1,6 @@
 // The flows of a queue: each with a ring of progress, the one that is open as a tree.
 
-import { build } from "./belt.js";
+import { build, makeBelt } from "./belt.js";
 import { LABELS, h, icon, memo, reconcile, setText, setTitle } from "./elements.js";
 
 /** @param {import("./panel.js").Page} page */
@@ -8,17 +8,19 @@ export function makeFlows(page) {
   const list = h("div", { class: "cv-flows", role: "list", "aria-label": "Flows", "data-testid": "cv-flows" });
   const empty = h("p", { class: "cv-empty", "data-testid": "cv-no-flows" });
   const grouped = (count) => count.toLocaleString("en");
+  const belt = makeBelt(page, { read: () => page.part("flows").belt, ask: "flow_belt", testid: "cv-flow-belt" });
+  const sheet = h("div", { class: "cv-flow-picture" }, ...belt.nodes); // in the flow that is open
 
   const told = ({ children, done, failed }) => [
     h("span", { class: "cv-num cv-muted" }, `${grouped(done)} of ${grouped(children)}`),
     failed > 0 && h("span", { class: "cv-num cv-count-failed" }, `${grouped(failed)} failed`)];
 
   const makeFlow = () => h("div", { class: "cv-flow-item", role: "listitem", "data-testid": "cv-flow-item" },
-    h("button", { type: "button", class: "cv-flow-head", "data-testid": "cv-flow-open" }),
+    h("button", { type: "button", class: "cv-flow-head", "data-testid": "cv-flow-open" }), h("div", {}),
     h("div", { class: "cv-flow-tree", role: "list", "aria-label": "Jobs of the flow" }));
 
   function drawFlow(node, flow) {
-    const [head, tree] = node.children;
+    const [head, place, tree] = node.children;
     const { open, tree: rows } = page.part("flows");
     const isOpen = open === flow.key;
     head.setAttribute("aria-expanded", String(isOpen));
@@ -33,6 +35,11 @@ export function makeFlows(page) {
       h("span", { class: "cv-gap" }), ...told(flow),
       h("span", { class: "cv-flow-state" }, icon(flow.state), LABELS[flow.state]), h("time", { class: "cv-muted" })]);
     page.setAge(head.lastChild, flow.at, flow.at_word);
+    if (isOpen && sheet.parentNode !== place) {
+      belt.renew();
+      place.append(sheet);
+    } else if (!isOpen && sheet.parentNode === place) sheet.remove();
+    if (isOpen) belt.draw();
     tree.hidden = !isOpen;
     reconcile(tree, isOpen ? rows : [], (row) => row.key, makeRow, drawRow);
   }

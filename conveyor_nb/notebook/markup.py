@@ -61,4 +61,6 @@ def as_page(content: str) -> str:
 
 
 def _cell(text: str) -> Markup:
+    if isinstance(text, Markup):
+        return tag("td", text)
     return tag("td", text, style=f"text-align:left{'; white-space:pre' * text.startswith(' ')}")

@@ -13,12 +13,14 @@ from datetime import datetime
 from conveyor_nb.core.model import ALL_NAMES, JobData, JobState
 from conveyor_nb.core.values.text import one_line
 from conveyor_nb.job import Job
+from conveyor_nb.notebook.happening import what_happens
 from conveyor_nb.notebook.job_words import outcome, tries
 from conveyor_nb.notebook.listings import JOB_HEAD, job_cells
 from conveyor_nb.notebook.markup import Markup, image, table, tag
 from conveyor_nb.notebook.pictures.belt import belt_picture, belt_text
 from conveyor_nb.notebook.pictures.belt_state import BeltState, read_belt
-from conveyor_nb.notebook.pictures.svg import to_svg
+from conveyor_nb.notebook.pictures.state_bar import state_bar
+from conveyor_nb.notebook.pictures.svg import text_of, to_svg
 from conveyor_nb.notebook.reads import QueueLine
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.stores.in_words import counts_in_words, pauses_in_words
@@ -37,9 +39,9 @@ __all__ = [
 
 _MOST_FAILED = 5
 _MOST_ROWS = 10
-_MOST_ACTIVE = 4
 _MOST_REASON = 160
 _CHOICE = "those that run, that have just ended, and that are next"
+_BAR = "width:200px; height:9px"
 _SOFT = "opacity:.75"
 _FAILED = "margin:.6em 0 .2em; font-weight:600; color:#c0392b"
 
@@ -51,7 +53,7 @@ class QueuePage:
     Args:
         belt: what its picture shows.
         failed: the last jobs that failed, the newest first.
-        jobs: all of its jobs, or of many those that run, that ended last and that are next.
+        jobs: the first page of its jobs in the order of what happens, as in a live panel.
     """
 
     belt: BeltState
@@ -69,24 +71,8 @@ async def read_queue_page(reads: Reads, name: str, now: datetime) -> QueuePage:
     """
     belt = await read_belt(reads, name, now)
     failed = await reads.list_jobs(name, JobState.FAILED, 0, _MOST_FAILED, newest_first=True)
-    if belt.total <= _MOST_ROWS:
-        return QueuePage(belt, failed, await reads.list_jobs(name, newest_first=True))
-    active = await reads.list_jobs(name, JobState.ACTIVE, 0, _MOST_ACTIVE)
-    completed = await reads.list_jobs(name, JobState.COMPLETED, 0, _MOST_ROWS, newest_first=True)
-    ended = sorted((*completed, *failed), key=_ended_at, reverse=True)
-    to_come = [*belt.coming, *belt.delayed]
-    room = _MOST_ROWS - len(active)
-    return QueuePage(
-        belt,
-        failed,
-        [*active, *ended[: room - min(room // 2, len(to_come))], *to_come][:_MOST_ROWS],
-    )
-
-
-def _ended_at(job: JobData) -> datetime:
-    ended_at = job.completed_at or job.failed_at
-    assert ended_at is not None, "it has settled"
-    return ended_at
+    jobs = await what_happens(reads, name, belt.counts, 0, _MOST_ROWS)
+    return QueuePage(belt, failed, jobs)
 
 
 def queue_page(page: QueuePage, *, state: str = "") -> Markup:
@@ -126,13 +112,14 @@ def queues_html(store: StoreInterface, lines: Iterable[QueueLine]) -> Markup:
     rows = [
         [
             line.name,
+            image(text_of(state_bar(line.counts)), "", _BAR),
             *(f"{line.counts[state]:,}" for state in states),
             f"{len(line.workers)}",
             "paused" if ALL_NAMES in line.paused else "",
         ]
         for line in lines
     ]
-    head = ["queue", *map(str, states), "workers", ""]
+    head = ["queue", "", *map(str, states), "workers", ""]
     return headed(
         "Store",
         type(store).__name__,

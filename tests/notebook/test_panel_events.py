@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,10 @@ import pytest_asyncio
 from conveyor_nb import Job, MemoryStore, Queue, VirtualClock, Worker
 from conveyor_nb.core.model import EPOCH, StoreEvent
 from conveyor_nb.notebook.panel.event_log import KEPT, NewestEvents
+from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.queue_view import QueueView
+from conveyor_nb.notebook.panel.queues_view import QueuesView
+from conveyor_nb.notebook.panel.view import UnknownRequestError
 
 pytestmark = pytest.mark.asyncio
 
@@ -92,7 +96,7 @@ async def test_an_attempt_that_was_put_back_is_no_retry(queue: Queue) -> None:
         ("job:active", "send · attempt 1"),
         ("job:waiting", "send · the worker was closed"),
         ("job:active", "send · attempt 2"),
-        ("job:delayed", "send · moved to 2025-01-01T01:00:11+00:00"),
+        ("job:delayed", "send · moved to 2027-01-01T01:00:11+00:00"),
     ]
     told = [(str(one.type), one.timestamp.timestamp()) for one in seen if one.job_id]
     assert [(kind, at) for kind, at, _ in rows] == told
@@ -143,3 +147,66 @@ async def test_an_event_of_one_job_is_found_among_very_many(queue: Queue) -> Non
     log.show("", "emails-1000")
     [row] = log.read()["rows"]
     assert row["id"] == "emails-1000"
+
+
+# -- of all queues ----------------------------------------------------------------------------
+
+
+async def all_events(view: QueuesView, **message: Any) -> dict[str, Any]:
+    if message:
+        view.take(Message("events", **message))
+    told = (await view.read())["events"]
+    assert isinstance(told, dict)
+    return told
+
+
+async def test_a_store_s_events_are_of_all_its_queues_or_of_one(queue: Queue) -> None:
+    store = queue.store
+    other = Queue("images", store=store)
+    await run_some(queue)
+    await other.add("resize")
+    view = QueuesView(store)
+    view.take(Message("tab", tab="events"))
+    store.subscribe(None, lambda event: view.note([event]))
+    await other.pause()
+    told = await all_events(view)
+    assert told["queues"] == ["emails", "images"]
+    [first, *past] = told["rows"]
+    assert (first["type"], first["queue"], first.get("past")) == ("queue:paused", "images", None)
+    assert all(row["past"] for row in past)
+    assert {row["queue"] for row in told["rows"]} == {"emails", "images"}
+    times = [row["at"] for row in told["rows"]]
+    assert times == sorted(times, reverse=True)
+
+    await other.add("crop")
+    [fresh] = (await all_events(view))["rows"]
+    assert (fresh["type"], fresh["queue"]) == ("job:waiting", "images")
+
+    of_images = await all_events(view, queue="images")
+    assert of_images["queue"] == "images"
+    assert {row["queue"] for row in of_images["rows"]} == {"images"}
+    assert len(of_images["rows"]) == 3
+    failed = await all_events(view, queue="emails", type="job:retrying")
+    assert [row["id"] for row in failed["rows"]] == ["emails-1"]
+    of_job = await all_events(view, id="emails-2")
+    assert {(row["queue"], row["id"]) for row in of_job["rows"]} == {("emails", "emails-2")}
+
+
+async def test_a_store_s_panel_refuses_what_it_does_not_know(queue: Queue) -> None:
+    view = QueuesView(queue.store)
+    with pytest.raises(ValueError, match="has no tab 'jobs', but queues, events"):
+        view.take(Message("tab", tab="jobs"))
+    with pytest.raises(UnknownRequestError, match="does not know how to do 'pause'"):
+        view.take(Message("pause"))
+    assert "events" not in await view.read()
+
+
+async def test_the_past_of_very_many_queues_is_bounded(queue: Queue) -> None:
+    for number in range(150):
+        await Queue(f"q{number:03}", store=queue.store).add_bulk([{"name": "send"}] * 50)
+    view = QueuesView(queue.store)
+    view.take(Message("tab", tab="events"))
+    told = await all_events(view)
+    assert len(told["queues"]) == 100
+    assert len(told["rows"]) == KEPT
+    assert len(json.dumps(told["rows"])) < 40_000

@@ -23,15 +23,22 @@ from conveyor_nb.stores import StoreInterface
 __all__ = ["past_events", "past_of_job"]
 
 _EACH = 40
-"""How many of the newest jobs of each state are read."""
+"""How many of the newest jobs of each state are read; of several queues each has a share of it."""
 
 
-async def past_events(store: StoreInterface, queue_name: str) -> list[StoreEvent]:
-    """What is known of the past, the newest first."""
+async def past_events(store: StoreInterface, queue_name: str, queues: int = 1) -> list[StoreEvent]:
+    """What is known of the past, the newest first.
+
+    Args:
+        store: the store.
+        queue_name: of which queue.
+        queues: of how many queues it is asked.
+    """
+    most = max(2, _EACH // queues)
     jobs = {
         job.id: job
         for state in JobState
-        for job in await store.list_jobs(queue_name, state, 0, _EACH, newest_first=True)
+        for job in await store.list_jobs(queue_name, state, 0, most, newest_first=True)
     }
     told = [event for job in jobs.values() for event in past_of_job(job)]
     return sorted(told, key=lambda event: event.timestamp)[::-1]

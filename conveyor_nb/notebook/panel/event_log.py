@@ -1,4 +1,4 @@
-"""The newest events of a store, kept for a panel."""
+"""The events of a queue or of a whole store in a panel: those that came, and what was before."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from conveyor_nb.notebook.panel.event_history import past_events, past_of_job
 from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
 from conveyor_nb.queue import Queue
+from conveyor_nb.stores import StoreInterface
 
-__all__ = ["KEPT", "EventsView", "NewestEvents"]
+__all__ = ["KEPT", "EventLog", "EventsView", "NewestEvents"]
 
 _MOST_TYPES = 50
 
@@ -27,6 +28,9 @@ KEPT = 200
 
 _MOST_KEPT = 2_000
 """How many are kept of all types together: one job's are found among them."""
+
+_MOST_QUEUES = 100
+"""Of so many queues it is looked back, and the page can choose among them."""
 
 _NOTHING = -1
 """The number of the event that was sent last, where none was."""
@@ -52,6 +56,8 @@ class NewestEvents:
         """The type of events that are shown; all are, if it is empty."""
         self.job_id: str = ""
         """The job whose events are shown; those of all jobs are, if it is empty."""
+        self.queue_name: str = ""
+        """The queue whose events are shown; those of all queues are, if it is empty."""
         self.past: list[StoreEvent] = []
         """What is known of the time when nobody heard of events, the newest first."""
         self._count = 0
@@ -74,9 +80,9 @@ class NewestEvents:
                 of_type[kind].append(entry)
         self._count = count
 
-    def show(self, event_type: str, job_id: str = "") -> None:
-        """From now on show events of this type and job only; what is empty leaves it open."""
-        self.type, self.job_id = event_type, job_id
+    def show(self, event_type: str, job_id: str = "", queue_name: str = "") -> None:
+        """From now on show events of this type, job and queue only; empty: of whichever."""
+        self.type, self.job_id, self.queue_name = event_type, job_id, queue_name
         self.resend()
 
     def resend(self) -> None:
@@ -97,11 +103,12 @@ class NewestEvents:
             "reset": is_first,
             "type": self.type,
             "job": self.job_id,
+            "queue": self.queue_name,
             "types": sorted(types - {""}),
             "rows": fresh,
         }
 
-    def known(self) -> set[tuple[str, str | None, datetime]]:
+    def known(self) -> set[tuple[str, str, str | None, datetime]]:
         """What tells the events that are kept from others."""
         kept = itertools.chain(self._all, *self._of_type.values())
         return {_mark(event) for _, event in kept}
@@ -116,9 +123,88 @@ class NewestEvents:
                 yield _row(number, event)
 
     def _is_shown(self, event: StoreEvent) -> bool:
-        return (not self.type or event.type == self.type) and (
-            not self.job_id or event.job_id == self.job_id
+        return (
+            (not self.type or event.type == self.type)
+            and (not self.job_id or event.job_id == self.job_id)
+            and (not self.queue_name or event.queue_name == self.queue_name)
         )
+
+
+class EventLog:
+    """What a page is shown of events: those that came, and what records tell of other times.
+
+    Args:
+        store: whose events they are.
+        queue_name: of which queue they are; ``None``: of all, or of one that a person chooses.
+    """
+
+    def __init__(self, store: StoreInterface, queue_name: str | None = None) -> None:
+        self._store = store
+        self._queue_name = queue_name
+        self._newest = NewestEvents()
+        self._deaf_since: datetime | None = EPOCH
+        self._unheard: deque[tuple[datetime, datetime]] = deque(maxlen=_MOST_PAUSES)
+        self._is_resting = False
+        self._knows_past = False
+
+    async def read(self) -> dict[str, Any]:
+        """What is new since the last call, as the front end draws it."""
+        self._end_deafness(self._store.clock.now() + _MOMENT)
+        names = [] if self._queue_name else await self._store.list_queues()
+        if not self._knows_past:
+            await self._look_back(names)
+            self._knows_past = True
+        return {**self._newest.read(), "queues": names[:_MOST_QUEUES]}
+
+    async def _look_back(self, names: Sequence[str]) -> None:
+        """Find out what happened while events did not come here."""
+        store, log = self._store, self._newest
+        name = self._queue_name or log.queue_name
+        told: list[StoreEvent] = []
+        for one in [name] if name else names[:_MOST_QUEUES]:
+            if not log.job_id:
+                told += await past_events(store, one, 1 if name else min(len(names), _MOST_QUEUES))
+            elif (job := await store.get_job(one, log.job_id)) is not None:
+                told += list(past_of_job(job))[::-1]
+        heard = log.known()  # a clock may stand still: what was heard and what was not at one time
+        told = [event for event in told if self._was_deaf_at(event.timestamp)]
+        told = [event for event in told if _mark(event) not in heard]
+        log.past = sorted(told, key=lambda event: event.timestamp, reverse=True)
+
+    def _was_deaf_at(self, instant: datetime) -> bool:
+        return any(begin <= instant < end for begin, end in self._unheard)
+
+    def _end_deafness(self, at: datetime) -> None:
+        """Events come here again from an instant on."""
+        if self._deaf_since is not None and not self._is_resting:
+            self._unheard.append((self._deaf_since, at))
+            self._deaf_since = None
+            self._knows_past = False
+
+    def show(self, message: Message) -> None:
+        """Show events of another type, job or queue."""
+        log = self._newest
+        if (message.id, message.queue) != (log.job_id, log.queue_name):
+            self._knows_past = False
+        log.show(message.type, message.id, message.queue)
+
+    def note(self, events: Sequence[StoreEvent]) -> None:
+        """Take in events."""
+        self._end_deafness(events[0].timestamp + _MOMENT)  # of that instant not all may have come
+        self._newest.add(events)
+
+    def rest(self) -> None:
+        """From now on no events come here: nobody looks."""
+        self._is_resting = True
+        if self._deaf_since is None:
+            self._deaf_since = self._store.clock.now()
+
+    def renew(self) -> None:
+        """A page has come that has seen nothing yet."""
+        if self._is_resting:
+            self._is_resting = False
+            self._end_deafness(self._store.clock.now() + _MOMENT)
+        self._newest.resend()
 
 
 class EventsView(View):
@@ -131,67 +217,26 @@ class EventsView(View):
 
     def __init__(self, queue: Queue, *, read_only: bool = False) -> None:
         super().__init__(queue, read_only=read_only)
-        self._newest = NewestEvents()
-        self._deaf_since: datetime | None = EPOCH
-        self._unheard: deque[tuple[datetime, datetime]] = deque(maxlen=_MOST_PAUSES)
-        self._is_resting = False
-        self._knows_past = False
+        self._log = EventLog(queue.store, queue.name)
 
     async def read(self, glance: Glance) -> dict[str, Any]:
-        self._end_deafness(self.queue.store.clock.now() + _MOMENT)
-        if not self._knows_past:
-            await self._look_back()
-            self._knows_past = True
-        return self._newest.read()
-
-    async def _look_back(self) -> None:
-        """Find out what happened while events did not come here."""
-        store, log = self.queue.store, self._newest
-        if not log.job_id:
-            told = await past_events(store, self.queue.name)
-        else:
-            job = await store.get_job(self.queue.name, log.job_id)
-            told = [] if job is None else list(past_of_job(job))[::-1]
-        heard = log.known()  # a clock may stand still: what was heard and what was not at one time
-        log.past = [event for event in told if self._was_deaf_at(event.timestamp)]
-        log.past = [event for event in log.past if _mark(event) not in heard]
-
-    def _was_deaf_at(self, instant: datetime) -> bool:
-        return any(begin <= instant < end for begin, end in self._unheard)
-
-    def _end_deafness(self, at: datetime) -> None:
-        """Events come here again from an instant on."""
-        if self._deaf_since is not None and not self._is_resting:
-            self._unheard.append((self._deaf_since, at))
-            self._deaf_since = None
-            self._knows_past = False
+        return await self._log.read()
 
     def asks(self) -> Mapping[str, Action]:
-        return {"events": plainly(self._show)}
-
-    def _show(self, message: Message) -> None:
-        if message.id != self._newest.job_id:
-            self._knows_past = False
-        self._newest.show(message.type, message.id)
+        return {"events": plainly(lambda message: self._log.show(replace(message, queue="")))}
 
     def note(self, events: Sequence[StoreEvent]) -> None:
-        self._end_deafness(events[0].timestamp)
-        self._newest.add(events)
+        self._log.note(events)
 
     def rest(self) -> None:
-        self._is_resting = True
-        if self._deaf_since is None:
-            self._deaf_since = self.queue.store.clock.now()
+        self._log.rest()
 
     def renew(self) -> None:
-        if self._is_resting:
-            self._is_resting = False
-            self._end_deafness(self.queue.store.clock.now() + _MOMENT)
-        self._newest.resend()
+        self._log.renew()
 
 
-def _mark(event: StoreEvent) -> tuple[str, str | None, datetime]:
-    return event.type, event.job_id, event.timestamp
+def _mark(event: StoreEvent) -> tuple[str, str, str | None, datetime]:
+    return event.type, event.queue_name, event.job_id, event.timestamp
 
 
 def _row(number: int, event: StoreEvent) -> dict[str, Any]:
@@ -200,6 +245,7 @@ def _row(number: int, event: StoreEvent) -> dict[str, Any]:
         "at": event.timestamp.timestamp(),
         "type": str(event.type),
         "id": event.job_id or "",
+        "queue": event.queue_name,
         "text": event_text(event),
     }
     due = event.data.get("delay_until")

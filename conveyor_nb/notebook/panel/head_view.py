@@ -10,7 +10,7 @@ from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.model import ALL_NAMES
 from conveyor_nb.notebook.panel.view import Action, Glance, View
 
-__all__ = ["HeadView"]
+__all__ = ["HeadView", "speed_of"]
 
 
 class HeadView(View):
@@ -27,7 +27,7 @@ class HeadView(View):
             "read_only": self.read_only,
             "counts": {str(state): count for state, count in glance.counts.items()},
             "now": clock.now().timestamp(),
-            "speed": _speed(clock),
+            "speed": speed_of(clock),
         }
 
     def acts(self) -> Mapping[str, Action]:
@@ -38,7 +38,7 @@ class HeadView(View):
         }
 
 
-def _speed(clock: Clock) -> float:
+def speed_of(clock: Clock) -> float:
     """How many of the clock's seconds pass in a real one: the page counts ages up by itself."""
     if isinstance(clock, VirtualClock):
         return 0.0

@@ -1,17 +1,25 @@
-"""What a panel shows of a store: its queues, each as a card that opens it."""
+"""What a panel shows of a store: its queues, each as a card that opens it, and all its events."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from conveyor_nb.core.model import ALL_NAMES, JobState
+from conveyor_nb.core.model import ALL_NAMES, JobState, StoreEvent
 from conveyor_nb.core.values.text import shown
+from conveyor_nb.notebook.panel.event_log import EventLog
+from conveyor_nb.notebook.panel.head_view import speed_of
+from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.queue_view import sendable
+from conveyor_nb.notebook.panel.view import UnknownRequestError
 from conveyor_nb.notebook.reads import QueueLine, queue_lines
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.stores.in_words import store_in_words
 
-__all__ = ["QueuesView"]
+__all__ = ["STORE_TABS", "QueuesView"]
+
+STORE_TABS = ("queues", "events")
+"""The tabs of a store."""
 
 _MOST_CARDS = 200
 
@@ -27,18 +35,58 @@ class QueuesView:
     def __init__(self, store: StoreInterface, *, read_only: bool = False) -> None:
         self.store = store
         self.read_only = read_only
+        self.tab = STORE_TABS[0]
+        self._log = EventLog(store)
 
     async def read(self) -> dict[str, Any]:
-        """The cards, in the order of their names."""
+        """The parts of a frame: the cards, in the order of their names, or the events."""
         names = await self.store.list_queues()
-        cards = [_card(line) for line in await queue_lines(self.store, names[:_MOST_CARDS])]
+        shown_names = names[:_MOST_CARDS] if self.tab == "queues" else []
         told = {
+            "tab": self.tab,
             "store": f"<{type(self.store).__name__}: {await store_in_words(self.store)}>",
-            "cards": cards,
-            "more": len(names) - len(cards),
+            "cards": [_card(line) for line in await queue_lines(self.store, shown_names)],
+            "more": max(0, len(names) - _MOST_CARDS),
             "read_only": self.read_only,
+            "now": self.store.clock.now().timestamp(),
+            "speed": speed_of(self.store.clock),
         }
+        if self.tab == "events":
+            return {"queues": sendable(told), "events": sendable(await self._log.read())}
         return {"queues": sendable(told)}
+
+    def take(self, message: Message) -> None:
+        """Do what a page asks for.
+
+        Raises:
+            UnknownRequestError: it is none of what a store's panel does.
+        """
+        match message.do:
+            case "tab":
+                self._turn_to(message)
+            case "events":
+                self._log.show(message)
+            case _:
+                raise UnknownRequestError(message.do)
+
+    def note(self, events: Sequence[StoreEvent]) -> None:
+        """Take note of events of any queue, in the order in which they happened."""
+        self._log.note(events)
+
+    def rest(self) -> None:
+        """Nobody looks at it now, so no events come here."""
+        self._log.rest()
+
+    def renew(self) -> None:
+        """A page has come that has seen nothing yet."""
+        self._log.renew()
+
+    def _turn_to(self, message: Message) -> None:
+        if message.tab not in STORE_TABS:
+            tabs = ", ".join(STORE_TABS)
+            raise ValueError(f"the panel of a store has no tab {shown(message.tab)}, but {tabs}")
+        self.tab = message.tab
+        self._log.renew()
 
     async def require(self, name: str) -> None:
         """Check that there is such a queue.

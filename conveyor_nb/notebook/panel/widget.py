@@ -161,7 +161,10 @@ class Panel(anywidget.AnyWidget):
 
     @property
     def table(self) -> JobsView | None:
-        """The table of jobs, whose ``frame`` is what it shows; ``None``: all queues are shown."""
+        """The table of jobs; ``None``: all queues are shown.
+
+        Its ``frame`` is the page that it shows, ``await table.frame_of_all()`` all that fit.
+        """
         return self._view.table if self._view else None
 
     @property
@@ -236,6 +239,13 @@ class Panel(anywidget.AnyWidget):
             if other.live:
                 other._feed.touch()
 
+    @property
+    def _shown(self) -> QueueView | QueuesView:
+        """What hears of events now."""
+        shown = self._view or self._overview
+        assert shown is not None, "it shows all queues if it shows none"
+        return shown
+
     def _first_parts(self) -> dict[str, Any]:
         """What is shown before any page has asked: nothing, if the store takes time."""
         if not isinstance(self._store, SynchronousReads):
@@ -253,14 +263,13 @@ class Panel(anywidget.AnyWidget):
             self._hearing.listen(name)
         elif self._feed.rests:
             self._hearing.doze(name)
-            if self._view is not None:
-                self._view.rest()
         else:
             self._hearing.stop()
+        if not self.live:
+            self._shown.rest()
 
     def _take_in(self, events: Sequence[StoreEvent]) -> None:
-        if self._view is not None:
-            self._view.note(events)
+        self._shown.note(events)
         kinds = {event.type for event in events}
         if EventType.DRAINED in kinds:
             self.output.renew_when_calm(at_latest=_PICTURE_AT_LATEST)
@@ -331,8 +340,7 @@ class Panel(anywidget.AnyWidget):
             return
         self.send({"heard": message.n, "view": page})
         if is_news:
-            if self._view is not None:
-                self._view.renew()
+            self._shown.renew()
             self._feed.welcome(page)
             return
         self._tasks.spawn(self._do(message))
@@ -345,8 +353,8 @@ class Panel(anywidget.AnyWidget):
                 if self.ended and self._view.changes(message.do):
                     raise PermissionError(self.ended)
                 await self._view.take(message)
-            else:
-                raise UnknownRequestError(message.do)
+            elif self._overview is not None:
+                self._overview.take(message)
         except UnknownRequestError as error:
             self._warn_of_page(error)
             self._notify(str(error))
@@ -363,12 +371,18 @@ class Panel(anywidget.AnyWidget):
             _logger.warning("a page of %r: %s", self, error)
 
     async def _open_queue(self, message: Message) -> None:
-        """Show one of the queues, or all of them if the name is empty."""
+        """Show one of the queues, with a job that is named, or all of them if the name is empty."""
         assert self._overview is not None, "it shows all"
         if message.queue:
             await self._overview.require(message.queue)
             queue = Queue(message.queue, store=self._store)
         self._view = QueueView(queue, read_only=self._read_only) if message.queue else None
+        if self._view is None:
+            self._overview.renew()
+        else:
+            self._overview.rest()
+            if message.id:
+                await self._view.do("open", id=message.id)
         self._on_sight()
         self._touch_namesakes()
 

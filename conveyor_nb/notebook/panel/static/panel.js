@@ -38,7 +38,7 @@ import { makeWorkers } from "./workers.js";
 /** @returns {Page} */
 function makePage(model, el, root) {
   const link = makeLink(model, el, () => Boolean((model.get("head") ?? {}).read_only));
-  const clock = storeClock(() => model.get("head"));
+  const clock = storeClock(() => model.get("tab") === null ? model.get("queues") : model.get("head"));
   let newlyOpened = null;
   return {
     root, link, clock,
@@ -46,7 +46,8 @@ function makePage(model, el, root) {
     part: (name) => model.get(name),
     openJob(id, queue = "") {
       newlyOpened = id || null;
-      link.send({ do: "open", id, queue });
+      const isOfAll = model.get("tab") === null; // where a queue has to be opened with it
+      link.send({ do: isOfAll ? "queue" : "open", id, queue });
     },
     takeNewlyOpened() {
       const id = newlyOpened;

@@ -1,9 +1,11 @@
-// All queues of a store: a card for each, which opens it.
+// All queues of a store: a card for each, which opens it, and the events of all.
 
 import { LABELS, h, icon, memo, reconcile, setText } from "./elements.js";
+import { makeEvents } from "./events.js";
+import { makeTabs } from "./tabs.js";
 
 /** @param {import("./panel.js").Page} page */
-export function makeQueues(page) {
+function makeCards(page) {
   const cards = h("div", { class: "cv-cards", role: "list", "aria-label": "Queues", "data-testid": "cv-cards" });
   const more = h("p", { class: "cv-empty", "data-testid": "cv-more-queues" });
 
@@ -38,4 +40,10 @@ export function makeQueues(page) {
         : "No queues yet. Make one with  Queue(\"emails\")");
     },
   };
+}
+
+/** @param {import("./panel.js").Page} page */
+export function makeQueues(page) {
+  return makeTabs(page, { queues: [makeCards(page)], events: [makeEvents(page, { ofAll: true })] },
+    { chosen: () => page.part("queues").tab, prefix: "cv-all", label: "Views of the store" });
 }

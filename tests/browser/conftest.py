@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,12 +43,27 @@ PATIENCE = 30_000.0
 """Milliseconds that the browser waits for what must come to pass, on a slow machine too."""
 
 
-@dataclass(frozen=True)
 class Server:
-    """A running JupyterLab."""
+    """A running JupyterLab.
 
-    address: str
-    folder: Path
+    Args:
+        folder: where its notebooks are.
+        process: its process, which says where it is reached as soon as it is ready.
+    """
+
+    def __init__(self, folder: Path, process: subprocess.Popen[str]) -> None:
+        self.folder = folder
+        self._process = process
+
+    @cached_property
+    def address(self) -> str:
+        """Where it is reached, once it is ready for a page."""
+        assert self._process.stdout is not None
+        lines = (line.strip() for line in self._process.stdout)
+        address = next((line for line in lines if line.startswith("http")), None)
+        if address is None:
+            pytest.fail("JupyterLab ended before it was ready", pytrace=False)
+        return address.replace("/tree/start.ipynb", "")
 
 
 class NotebookPage:
@@ -90,16 +105,16 @@ class NotebookPage:
         )
 
 
-@pytest.fixture(scope="module")
-def started_server(
+@pytest.fixture(scope="session")
+def server(
     checkout: Path,
     chromium: str,
     start_child: StartChild,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+) -> Iterator[Server]:
     """JupyterLab with its own settings, on a free port, with kernels of this very Python.
 
-    It may not be ready: the browser starts meanwhile.
+    One for all modules; it may not be ready yet, as the browser starts meanwhile.
     """
     folder = tmp_path_factory.mktemp("notebooks")
     home = tmp_path_factory.mktemp("jupyter")
@@ -117,14 +132,14 @@ def started_server(
         env={**os.environ, **own, "PYTHONPATH": str(checkout), "TZ": "UTC"},
         stdout=subprocess.PIPE,
     ) as process:
-        yield folder, process
+        yield Server(folder, process)
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(60)
 
 
 @pytest.fixture(scope="module")
-def browser(chromium: str, started_server: tuple[Path, subprocess.Popen[str]]) -> Iterator[Browser]:
+def browser(chromium: str, server: Server) -> Iterator[Browser]:
     """A browser without a window.
 
     Of one module only: as long as it runs, asyncio takes this thread for a running loop.
@@ -133,18 +148,6 @@ def browser(chromium: str, started_server: tuple[Path, subprocess.Popen[str]]) -
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
-
-
-@pytest.fixture(scope="module")
-def server(started_server: tuple[Path, subprocess.Popen[str]], browser: Browser) -> Server:
-    """JupyterLab, ready for a page."""
-    folder, process = started_server
-    assert process.stdout is not None
-    lines = (line.strip() for line in process.stdout)
-    address = next((line for line in lines if line.startswith("http")), None)
-    if address is None:
-        pytest.fail("JupyterLab ended before it was ready", pytrace=False)
-    return Server(address.replace("/tree/start.ipynb", ""), folder)
 
 
 class Lab:
@@ -163,7 +166,7 @@ class Lab:
         self.folder = server.folder
         self.faults: list[str] = []
         self.page.on("pageerror", self._note_fault)
-        self.page.goto(server.address)
+        self.page.goto(f"{server.address}&reset")  # not with what an earlier page had open
         self.page.wait_for_function("window.jupyterapp?.restored")
 
     def open(self, name: str, *cells: str) -> NotebookPage:
@@ -214,12 +217,13 @@ class Lab:
                 const notebook = jupyterapp.shell.currentWidget;
                 const id = notebook?.sessionContext?.session?.id;
                 notebook?.dispose();
-                if (id) void jupyterapp.serviceManager.sessions.shutdown(id);
+                if (id) window.ending = jupyterapp.serviceManager.sessions.shutdown(id);
             }"""
         )
 
     def close(self) -> None:
-        """Close the page, in which no script may have raised."""
+        """Close the page, in which no script may have raised, once the last kernel has ended."""
+        self.page.evaluate("() => window.ending?.catch(() => {})")
         self._context.close()
         self.check()
 
@@ -269,4 +273,5 @@ def open_alone(
 
 def name_of(item: pytest.Item) -> str:
     """A notebook's name for a test."""
-    return re.sub("[^a-z0-9]+", "-", item.name.lower())
+    module = item.path.stem.removeprefix("test_")
+    return re.sub("[^a-z0-9]+", "-", f"{module} {item.name}".lower())

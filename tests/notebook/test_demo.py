@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,25 +104,44 @@ def test_a_cell_that_fails_is_told_in_one_line(
     assert not page.exists()
 
 
+@pytest.fixture(scope="module")
+def interrupted(
+    start_child: StartChild, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, tuple[int, str, int]]:
+    """What became of demos that got Ctrl-C, begun together: status, errors, and their kernel."""
+    ignoring = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]  # as a script's background does
+    with contextlib.ExitStack() as children:
+        running = {}
+        for where, before in {"foreground": [], "background": ignoring}.items():
+            folder = tmp_path_factory.mktemp(where)
+            notebook = write_notebook(
+                folder / "endless.ipynb",
+                "import os, time\n"
+                "with open('fifo', 'w') as fifo: fifo.write(str(os.getpid()))\n"
+                "time.sleep(600)",
+            )
+            os.mkfifo(fifo := folder / "fifo")
+            child = start_child(
+                [*before, *COMMAND, notebook], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            )
+            running[where] = children.enter_context(child), fifo
+        kernels = {where: int(fifo.read_text()) for where, (_, fifo) in running.items()}
+        for process, _ in running.values():
+            process.send_signal(signal.SIGINT)
+        told = {where: child.communicate(timeout=60)[1] for where, (child, _) in running.items()}
+        return {
+            where: (child.returncode, told[where], kernels[where])
+            for where, (child, _) in running.items()
+        }
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send on Windows")
 @pytest.mark.parametrize("where", ["foreground", "background"])
-def test_ctrl_c_ends_it_and_its_kernel(where: str, tmp_path: Path, start_child: StartChild) -> None:
-    # a script's background ignores interrupts
-    ignoring = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"] if where == "background" else []
-    notebook = write_notebook(
-        tmp_path / "endless.ipynb",
-        "import os, pathlib, time\n"
-        "with open('fifo', 'w') as fifo: fifo.write(str(os.getpid()))\n"
-        "time.sleep(600)",
-    )
-    os.mkfifo(fifo := tmp_path / "fifo")
-    with start_child(
-        [*ignoring, *COMMAND, notebook], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as process:
-        kernel = int(fifo.read_text())
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+def test_ctrl_c_ends_it_and_its_kernel(
+    where: str, interrupted: Mapping[str, tuple[int, str, int]]
+) -> None:
+    status, err, kernel = interrupted[where]
 
-    assert (process.returncode, err) == (130, "")
+    assert (status, err) == (130, "")
     with pytest.raises(ProcessLookupError):
         os.kill(kernel, 0)

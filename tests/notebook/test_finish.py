@@ -7,7 +7,7 @@ import pytest
 from conveyor_nb import MemoryStore, Queue
 from conveyor_nb.core.slicing import SLICE
 from conveyor_nb.notebook.commands.awaiting import finish
-from conveyor_nb.notebook.commands.command_line import Mistake
+from conveyor_nb.notebook.mistakes import Mistake
 
 
 @pytest.mark.asyncio

@@ -28,8 +28,8 @@ from conveyor_nb import (
     Worker,
 )
 from conveyor_nb.core import actions
-from conveyor_nb.notebook.commands.command_line import Mistake
 from conveyor_nb.notebook.happening import what_happens
+from conveyor_nb.notebook.mistakes import Mistake
 from conveyor_nb.notebook.panel import job_choice, job_export
 from conveyor_nb.notebook.panel.job_choice import Choice, Search
 from conveyor_nb.notebook.panel.page_messages import read_message

@@ -25,7 +25,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from conveyor_nb.clocks.clock import undisturbed
 from conveyor_nb.clocks.loops import WouldWaitError, at_once
-from conveyor_nb.notebook.commands.command_line import Mistake
+from conveyor_nb.notebook.mistakes import Mistake
 
 __all__ = [
     "CAN_NOT_WAIT",

@@ -14,7 +14,7 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 
 from conveyor_nb.notebook.commands.awaiting import await_magics
-from conveyor_nb.notebook.commands.command_line import Mistake
+from conveyor_nb.notebook.mistakes import Mistake
 
 __all__ = ["CellHandler", "compile_handler"]
 

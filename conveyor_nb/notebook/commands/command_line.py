@@ -9,7 +9,7 @@ import ast
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from IPython.utils.text import FullEvalFormatter
@@ -20,18 +20,16 @@ from conveyor_nb.core.options.keep import Keep
 from conveyor_nb.core.options.worker_options import Limiter
 from conveyor_nb.core.values.durations import to_seconds
 from conveyor_nb.core.values.text import FAULTS, error_line, shown
+from conveyor_nb.notebook.mistakes import Mistake, near, quoted
 
 __all__ = [
-    "Mistake",
     "backoff",
     "duration",
     "expanded",
     "job_state",
     "limiter",
-    "near",
     "number",
     "payload_of",
-    "quoted",
     "retention",
     "split",
     "whole_number",
@@ -46,33 +44,6 @@ _TO_EXPAND = re.compile(rf"\$(?P<path>{_VARIABLE})|(?P<code>{_CODE})")
 _BEGINS_WITH_CODE = re.compile(rf"{_CODE}\S*")
 _FORMATTER: Any = FullEvalFormatter()  # which IPython's own magics have; without types
 _EXAMPLE = '{"to": "ada@example.org"}'
-
-
-class Mistake(Exception):  # noqa: N818 - it is the person's, and nothing failed
-    """What was typed can't be done; the text says what to type instead."""
-
-
-def near(wrong: str, known: Iterable[str]) -> str:
-    """The end of a message: the one that was meant, or all that there are.
-
-    >>> near("stauts", ["status", "jobs"])
-    "did you mean 'status'?"
-    >>> near("x", ["status", "jobs"])
-    'there are: jobs, status'
-    """
-    known = sorted(known)
-    found = difflib.get_close_matches(wrong, known, n=1)
-    return f"did you mean {shown(found[0])}?" if found else f"there are: {', '.join(known)}"
-
-
-def quoted(name: str) -> str:
-    """A name as it is typed: in quotation marks if it has blanks.
-
-    >>> quoted("emails"), quoted("my queue")
-    ('emails', '"my queue"')
-    """
-    plain = name.isprintable() and not set(" '\"{[$").intersection(name)
-    return name if plain else json.dumps(name, ensure_ascii=False)
 
 
 def split(line: str) -> list[str]:

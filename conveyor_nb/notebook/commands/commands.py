@@ -10,8 +10,9 @@ from IPython.core import magic_arguments
 from IPython.core.error import UsageError
 
 from conveyor_nb.core.values.text import shown
-from conveyor_nb.notebook.commands.command_line import Mistake, near, word
+from conveyor_nb.notebook.commands.command_line import word
 from conveyor_nb.notebook.commands.magic_output import Answer
+from conveyor_nb.notebook.mistakes import Mistake, near
 from conveyor_nb.notebook.shell.session import Session
 
 __all__ = [

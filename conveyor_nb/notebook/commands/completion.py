@@ -14,9 +14,10 @@ from IPython.core.completer import (
 )
 
 from conveyor_nb.core.model import JobState
-from conveyor_nb.notebook.commands.command_line import Mistake, quoted, split
+from conveyor_nb.notebook.commands.command_line import split
 from conveyor_nb.notebook.commands.commands import Argument, suggestions
 from conveyor_nb.notebook.commands.magics import COMMANDS, WORKER_ARGUMENTS
+from conveyor_nb.notebook.mistakes import Mistake, quoted
 from conveyor_nb.notebook.shell.session import Session
 from conveyor_nb.stores.read_now import read_now
 from conveyor_nb.stores.reads import Reads

@@ -9,24 +9,18 @@ from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.values.durations import format_seconds
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.core.worker_info import WorkerStatus
-from conveyor_nb.notebook.commands.command_line import (
-    Mistake,
-    duration,
-    near,
-    quoted,
-    whole_number,
-    word,
-)
+from conveyor_nb.notebook.commands.command_line import duration, whole_number, word
 from conveyor_nb.notebook.commands.commands import Argument, Command, command
-from conveyor_nb.notebook.commands.known_workers import (
+from conveyor_nb.notebook.commands.magic_output import Answer, clock_text, counted, pace
+from conveyor_nb.notebook.commands.queue_commands import ANY_QUEUE
+from conveyor_nb.notebook.known_workers import (
     called,
     known_workers,
     start_worker,
     stop_worker,
 )
-from conveyor_nb.notebook.commands.magic_output import Answer, clock_text, counted, pace
-from conveyor_nb.notebook.commands.queue_commands import ANY_QUEUE
 from conveyor_nb.notebook.listings import events_listing, workers_listing
+from conveyor_nb.notebook.mistakes import Mistake, near, quoted
 from conveyor_nb.notebook.shell.session import Session
 from conveyor_nb.stores import MemoryStore
 from conveyor_nb.worker import Worker

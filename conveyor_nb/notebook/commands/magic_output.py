@@ -11,9 +11,9 @@ from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.model import JobState
 from conveyor_nb.core.values.text import fit
 from conveyor_nb.core.worker_info import WorkerStatus
-from conveyor_nb.notebook.commands.command_line import quoted
 from conveyor_nb.notebook.listings import MOST_ROWS, Listing, aligned
 from conveyor_nb.notebook.markup import as_page
+from conveyor_nb.notebook.mistakes import quoted
 from conveyor_nb.notebook.reads import QueueLine
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.stores.in_words import pauses_in_words

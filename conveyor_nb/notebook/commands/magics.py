@@ -26,11 +26,9 @@ from conveyor_nb.notebook.commands.awaiting import (
 )
 from conveyor_nb.notebook.commands.cell_handler import compile_handler
 from conveyor_nb.notebook.commands.command_line import (
-    Mistake,
     duration,
     expanded,
     limiter,
-    near,
     split,
     whole_number,
     word,
@@ -45,9 +43,10 @@ from conveyor_nb.notebook.commands.commands import (
     suggestions,
 )
 from conveyor_nb.notebook.commands.kernel_commands import KERNEL_COMMANDS
-from conveyor_nb.notebook.commands.known_workers import called, others_at_work, stop_line
 from conveyor_nb.notebook.commands.magic_output import Answer, Said, counted
 from conveyor_nb.notebook.commands.queue_commands import QUEUE_COMMANDS, show_overview
+from conveyor_nb.notebook.known_workers import called, others_at_work, stop_line
+from conveyor_nb.notebook.mistakes import Mistake, near
 from conveyor_nb.notebook.shell.session import Session
 from conveyor_nb.registry import install_worker, named_workers, next_version
 from conveyor_nb.stores.reads import SynchronousReads

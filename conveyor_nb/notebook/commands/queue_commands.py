@@ -19,13 +19,11 @@ from conveyor_nb.core.values.text import one_line, shown
 from conveyor_nb.core.worker_info import WorkerStatus
 from conveyor_nb.job import Job
 from conveyor_nb.notebook.commands.command_line import (
-    Mistake,
     backoff,
     duration,
     job_state,
     number,
     payload_of,
-    quoted,
     retention,
     whole_number,
 )
@@ -39,6 +37,7 @@ from conveyor_nb.notebook.commands.magic_output import (
     status_text,
 )
 from conveyor_nb.notebook.listings import jobs_listing
+from conveyor_nb.notebook.mistakes import Mistake, quoted
 from conveyor_nb.notebook.reads import jobs_of, queue_lines
 from conveyor_nb.notebook.shell.session import Session
 from conveyor_nb.notebook.shell.terminal import is_terminal

@@ -16,8 +16,8 @@ from conveyor_nb.core.steps.retention import entered_at
 from conveyor_nb.core.values.durations import to_seconds
 from conveyor_nb.core.values.text import one_line, shown
 from conveyor_nb.job import Job
-from conveyor_nb.notebook.commands.command_line import Mistake
 from conveyor_nb.notebook.commands.magic_output import counted
+from conveyor_nb.notebook.mistakes import Mistake
 from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.view import Action
 from conveyor_nb.queue import Queue

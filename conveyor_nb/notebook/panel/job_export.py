@@ -15,7 +15,7 @@ from conveyor_nb.core.freezing import peek
 from conveyor_nb.core.model import JobData
 from conveyor_nb.core.slicing import sliced
 from conveyor_nb.core.values.text import one_line
-from conveyor_nb.notebook.commands.command_line import Mistake
+from conveyor_nb.notebook.mistakes import Mistake
 
 __all__ = ["MOST_JOBS", "export", "file_name"]
 

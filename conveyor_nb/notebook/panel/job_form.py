@@ -13,13 +13,8 @@ from conveyor_nb.core.model import JobData, JobState
 from conveyor_nb.core.options.job_options import Deduplication, Group
 from conveyor_nb.core.values.text import fit, one_line, shorten_middle, shown
 from conveyor_nb.job import Job
-from conveyor_nb.notebook.commands.command_line import (
-    Mistake,
-    backoff,
-    duration,
-    number,
-    whole_number,
-)
+from conveyor_nb.notebook.commands.command_line import backoff, duration, number, whole_number
+from conveyor_nb.notebook.mistakes import Mistake
 from conveyor_nb.notebook.panel.page_messages import MOST_PAYLOAD, Message
 from conveyor_nb.notebook.panel.view import Action
 from conveyor_nb.queue import Queue

@@ -16,7 +16,7 @@ from conveyor_nb.core.new_jobs import new_job
 from conveyor_nb.core.options.repeat import Repeat
 from conveyor_nb.core.schedule import first_run, runs_from, why_no_run
 from conveyor_nb.core.values.text import shorten_middle, shown
-from conveyor_nb.notebook.commands.command_line import Mistake
+from conveyor_nb.notebook.mistakes import Mistake
 from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
 from conveyor_nb.notebook.schedule_words import read_rule, rule_in_words, rule_text

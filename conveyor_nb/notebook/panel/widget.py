@@ -23,9 +23,9 @@ from conveyor_nb.core.errors import FAULTS, ConveyorError
 from conveyor_nb.core.model import EventType, StoreEvent
 from conveyor_nb.core.values.checks import check_flag
 from conveyor_nb.core.values.text import error_line, inline, one_line
-from conveyor_nb.notebook.commands.command_line import Mistake
 from conveyor_nb.notebook.host import Host, host_of
 from conveyor_nb.notebook.markup import Markup
+from conveyor_nb.notebook.mistakes import Mistake
 from conveyor_nb.notebook.panel.feed import Feed
 from conveyor_nb.notebook.panel.hearing import Hearing
 from conveyor_nb.notebook.panel.job_table import JobsView

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from conveyor_nb.core.errors import ConveyorError
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
-from conveyor_nb.notebook.commands.known_workers import known_workers, start_worker, stop_worker
+from conveyor_nb.notebook.known_workers import known_workers, start_worker, stop_worker
 from conveyor_nb.notebook.panel.view import Action, Glance, View
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.worker import Worker, live_workers

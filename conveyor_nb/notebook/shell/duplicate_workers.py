@@ -13,7 +13,7 @@ from weakref import WeakSet
 from IPython.core.interactiveshell import InteractiveShell
 
 from conveyor_nb.core.values.text import inline, shown
-from conveyor_nb.notebook.commands.known_workers import is_named, stop_line
+from conveyor_nb.notebook.known_workers import is_named, stop_line
 from conveyor_nb.worker import Worker, live_workers
 
 __all__ = ["DuplicateWorkerWarning", "DuplicateWorkerWatch"]
@@ -49,21 +49,21 @@ class DuplicateWorkerWatch:
         for worker in at_work:
             if worker in self._before or is_named(worker):
                 continue
-            twins = [one for one in at_work if one in self._before and _are_twins(one, worker)]
-            if twins:
+            earlier = [one for one in at_work if one in self._before and _is_same(one, worker)]
+            if earlier:
                 where = f"<cell {self._shell.execution_count}>"
-                warnings.warn_explicit(_told(worker, twins), DuplicateWorkerWarning, where, 1)
+                warnings.warn_explicit(_told(worker, earlier), DuplicateWorkerWarning, where, 1)
         self._note()
 
 
-def _are_twins(one: Worker, other: Worker) -> bool:
+def _is_same(one: Worker, other: Worker) -> bool:
     return one.store is other.store and one.name == other.name
 
 
-def _told(worker: Worker, twins: list[Worker]) -> str:
+def _told(worker: Worker, earlier: list[Worker]) -> str:
     """What is wrong, and what to do about it."""
-    closing = " and ".join(map(stop_line, twins))
-    before = ", ".join(one.id for one in twins)
+    closing = " and ".join(map(stop_line, earlier))
+    before = ", ".join(one.id for one in earlier)
     return (
         f"this cell has started worker {shown(worker.name)} ({inline(worker.id)}), and the one "
         f"from before ({before}) still runs, with its old handler; close that: {closing}. A "

@@ -22,13 +22,13 @@ from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.model import StoreEvent
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.notebook.commands.awaiting import CAN_NOT_WAIT
-from conveyor_nb.notebook.commands.command_line import Mistake, near, quoted
-from conveyor_nb.notebook.commands.known_workers import (
+from conveyor_nb.notebook.known_workers import (
     find_worker,
     is_named,
     known_workers,
     take_workers_by_hand,
 )
+from conveyor_nb.notebook.mistakes import Mistake, near, quoted
 from conveyor_nb.queue import Queue
 from conveyor_nb.registry import take_named_workers
 from conveyor_nb.stores import MemoryStore, StoreInterface, default_store, set_default_store

@@ -21,7 +21,7 @@ from IPython.core.async_helpers import get_asyncio_loop
 from IPython.core.interactiveshell import InteractiveShell
 
 from conveyor_nb.core.worker_info import WorkerStatus
-from conveyor_nb.notebook.commands.command_line import quoted
+from conveyor_nb.notebook.mistakes import quoted
 from conveyor_nb.worker import Worker, live_workers
 
 __all__ = ["CellRunner", "Terminal", "is_terminal", "once_loop_stops"]

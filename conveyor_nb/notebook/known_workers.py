@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from conveyor_nb.core.values.durations import Duration
 from conveyor_nb.core.values.text import shown
-from conveyor_nb.notebook.commands.command_line import Mistake, near, quoted
+from conveyor_nb.notebook.mistakes import Mistake, near, quoted
 from conveyor_nb.registry import named_workers, restart_worker
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.worker import Worker, live_workers

@@ -18,7 +18,8 @@ from msgspec.structs import replace
 
 from conveyor_nb import Backoff, Deduplication, Group, Keep, PayloadError, Repeat
 from conveyor_nb.core import freezing
-from conveyor_nb.core.errors import UnreadablePayloadError
+from conveyor_nb.core.errors import UnreadablePayloadError, UnsupportedError
+from conveyor_nb.core.event_data import EVENT_DATA
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import (
     AttemptRecord,
@@ -35,8 +36,14 @@ from conveyor_nb.stores.sql.wire import attempts, exact, options, payloads
 from conveyor_nb.stores.sql.wire.codec import Codec, codec_for
 from conveyor_nb.stores.sql.wire.events import (
     MOST_BYTES,
+    channel_of,
+    from_events,
+    from_notice,
     from_notification,
+    to_events,
+    to_notices,
     to_notification,
+    with_row,
 )
 from conveyor_nb.stores.sql.wire.instants import from_milliseconds, to_milliseconds
 from conveyor_nb.testing.events import fault_of_data
@@ -534,6 +541,24 @@ def test_where_columns_hold_whole_numbers_the_exact_progress_stands_beside() -> 
     assert codec.job(list((row | {"progress": 40}).values())).progress == 40  # another's report
 
 
+def test_where_columns_hold_whole_numbers_a_fractional_priority_is_refused() -> None:
+    codec = codec_for("postgres", fractions=False)
+    with pytest.raises(UnsupportedError, match=r"priority 0\.5"):
+        codec.new_row(JobData("a", "send", "emails", priority=0.5))
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_text_that_no_database_takes_is_mended(dialect: str) -> None:
+    codec, odd, mended = codec_for(dialect), "a\0b\udcff", "a\ufffdb\ufffd"
+    record = AttemptRecord(1, "w", NOW, NOW, AttemptStatus.FAILED, odd, odd, (odd,))
+    job = JobData("a", "send", "emails", created_at=NOW, failed_reason=odd, logs=(odd,))
+    job = replace(job, stacktrace=(odd,), attempt_logs=(record,))
+    back = codec.job(kept(codec, codec.new_row(job)))
+    assert (back.failed_reason, back.logs, back.stacktrace) == (mended, (mended,), (mended,))
+    (back_record,) = back.attempt_logs
+    assert back_record == replace(record, error=mended, stacktrace=mended, logs=(mended,))
+
+
 @given(when=instants)
 def test_a_time_in_milliseconds_is_exact(when: datetime) -> None:
     value = to_milliseconds(when)
@@ -757,55 +782,104 @@ def test_results_are_not_told_to_other_processes() -> None:
     done = StoreEvent(EventType.COMPLETED, "q", "a", data, NOW)
     (back,) = codec.read_events(codec.events([done]))
     assert "returnvalue" not in back.data
-    assert "returnvalue" not in from_notification(to_notification(done, "s", 1)).event.data
+    ((notice, _),) = to_notices([done], "me", 1)
+    assert "returnvalue" not in from_notice(notice).events[0].data
 
 
-@pytest.mark.parametrize("event", TOLD)
-def test_a_notification_holds_both_forms(event: StoreEvent) -> None:
-    payload = to_notification(event, "me", 7)
-    told = json.loads(payload)
-    theirs = {"type", "queueName", "jobId", "timestamp", "_src"}
-    progress = {"data"} if event.type == EventType.PROGRESS else set()
-    assert told.keys() == theirs | progress | {"nb"}
-    assert told["timestamp"].startswith("2027-01-02T03:04:05.678")
-    assert told.get("data") == (12.5 if progress else None)
-    assert from_notification(payload) == (event, "me", True)
+def test_a_text_of_no_characters_is_told_all_the_same() -> None:
+    line = StoreEvent(EventType.LOG, "q", "a", {"name": "n", "line": "a\ud800\0"}, NOW)
+    (back,) = from_events(to_events([line]))
+    assert back.data["line"] == "a\ufffd\ufffd"
 
 
-def test_equal_events_make_different_notifications() -> None:
-    line = StoreEvent(EventType.LOG, "q", "a", {"name": "n", "line": "x"}, NOW)
-    assert to_notification(line, "me", 1) != to_notification(line, "me", 2)
+def test_stores_tell_each_other_many_events_at_once() -> None:
+    ((payload, count),) = to_notices(TOLD, "me", 7)
+    assert count == len(TOLD)
+    assert from_notice(payload) == ("me", 7, TOLD)
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "😀", '"', "\n"])
-def test_a_notification_is_never_longer_than_a_server_takes(letter: str) -> None:
-    data: dict[str, Any] = {"name": letter * 255, "worker_id": "w" * 255, "reason": letter * 10_000}
-    data |= {"attempts_made": 1, "attempts": 2, "delay": 0.0}
+def test_a_notice_is_never_longer_than_a_server_takes(letter: str) -> None:
+    data: dict[str, Any] = {"name": letter * 255, "worker_id": "w" * 255}
+    data |= {"attempts_made": 1, "attempts": 2, "delay": 0.0, "reason": letter * 10_000}
     event = StoreEvent(EventType.RETRYING, letter * 255, letter * 255, data, NOW)
-    payload = to_notification(event, "me", 1)
-    assert len(payload.encode()) <= MOST_BYTES
-    told = from_notification(payload)
-    assert told.is_whole
-    assert "left out" in told.event.data["reason"]
-    assert (told.event.queue_name, told.event.job_id) == (letter * 255, letter * 255)
     huge = StoreEvent("custom:thing", "q", None, {"x": ["x" * 10_000]}, NOW)
-    assert len(to_notification(huge, "me", 1)) <= MOST_BYTES
+    notices = to_notices([*TOLD, event, *(TOLD * 40), huge, event], "me", 10)
+    assert all(len(payload.encode()) <= MOST_BYTES for payload, _ in notices)
+    assert [from_notice(payload).number for payload, _ in notices] == list(
+        range(10, 10 + len(notices))
+    )
+    back = [one for payload, _ in notices for one in from_notice(payload).events]
+    assert sum(count for _, count in notices) == len(back) == 3 + 41 * len(TOLD)
+    assert back[: len(TOLD)] == TOLD
+    cut = back[len(TOLD)]
+    assert (cut.queue_name, cut.job_id) == (event.queue_name, event.job_id)
+    assert "left out" in cut.data["reason"]
+    assert fault_of_data(cut) is None
+
+
+# -- events of and for Conveyor -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("event", TOLD[:4])
+def test_conveyor_is_told_in_its_words(event: StoreEvent) -> None:
+    payload = to_notification(event, "me")
+    assert payload is not None
+    told = json.loads(payload)
+    progress = {"data"} if event.type == EventType.PROGRESS else set()
+    assert told.keys() == {"type", "queueName", "jobId", "timestamp", "_src"} | progress
+    assert told["timestamp"].startswith("2027-01-02T03:04:05.678")
+    assert told.get("data") == (12.5 if progress else None)
+    assert from_notification(payload) is None  # by a store of ours, which tells others itself
+
+
+def test_conveyor_is_not_told_what_it_does_not_know() -> None:
+    assert to_notification(TOLD[4], "me") is None
+    line = StoreEvent(EventType.LOG, "q", "a", {"name": "n", "line": "x"}, NOW)
+    assert to_notification(line, "me") is None
+
+
+@pytest.mark.parametrize("length", [1, 54, 55, 255])
+def test_a_queue_whose_name_is_too_long_for_a_channel_has_none(length: int) -> None:
+    channel = channel_of("q" * length)
+    assert channel == (f"conveyor:{'q' * length}" if length <= 54 else None)
+    assert channel_of("é" * 30) is None
 
 
 def test_what_conveyor_tells_is_heard() -> None:
     payload = '{"type":"job:progress","queueName":"emails","jobId":"a","data":40,'
     payload += '"timestamp":"2027-01-02T03:04:05.678Z","_src":"other"}'
     told = from_notification(payload)
+    assert told is not None
     assert told.event == StoreEvent(EventType.PROGRESS, "emails", "a", {"progress": 40}, NOW)
-    assert (told.source, told.is_whole) == ("other", False)
+    assert not told.is_whole
     bare = from_notification('{"type":"queue:paused","queueName":"emails"}')
-    assert (bare.event.job_id, bare.source) == (None, None)
+    assert bare is not None
+    assert bare.event.job_id is None
+    odd = from_notification('{"type":"odd","queueName":"emails","timestamp":"soon"}')
+    assert odd is not None
+    assert odd.is_whole
 
 
 @pytest.mark.parametrize("payload", ["", "7", "{", "[]", "{}", '{"type":7}'])
 def test_a_notification_that_is_no_event_is_a_fault(payload: str) -> None:
     with pytest.raises(ValueError, match=r"event|JSON|Expecting"):
         from_notification(payload)
+
+
+@pytest.mark.parametrize("kind", sorted(EVENT_DATA))
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_row_tells_the_rest_of_what_conveyor_tells(kind: EventType, is_there: bool) -> None:
+    job = codec_for("postgres").job(
+        original_row("postgres", state="active", locked_by="worker-1", lock_until=NOW)
+    )
+    event = StoreEvent(kind, "emails", "a", {}, NOW)
+    whole = with_row(event, job if is_there else None)
+    beyond = (EventType.RETRYING, EventType.LOG, EventType.MISSED)  # it knows none of these
+    assert fault_of_data(whole) is None or kind in beyond
+    assert whole.data.get("name", "send") == (
+        "send" if is_there or "name" not in whole.data else ""
+    )
 
 
 def test_plain_types_by_hand() -> None:

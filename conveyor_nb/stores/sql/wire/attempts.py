@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from conveyor_nb.core.model import ACTIVE, AttemptRecord, AttemptStatus, JobState
+from conveyor_nb.stores.sql.wire.exact import clean
 
 __all__ = ["as_held", "from_items", "to_items"]
 
@@ -49,9 +50,9 @@ def to_items(records: Sequence[AttemptRecord]) -> str:
             one.started_at,
             one.ended_at,
             "failed" if one.status is None else one.status.value,
-            one.error,
-            one.stacktrace,
-            one.logs,
+            one.error and clean(one.error),
+            one.stacktrace and clean(one.stacktrace),
+            tuple(map(clean, one.logs)) if one.logs else (),
             one.worker_id,
         )
         for one in records

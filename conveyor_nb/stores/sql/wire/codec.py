@@ -13,6 +13,7 @@ from typing import Any
 import msgspec.json
 from msgspec.structs import astuple, fields
 
+from conveyor_nb.core.errors import UnsupportedError
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import (
     ACTIVE,
@@ -27,7 +28,7 @@ from conveyor_nb.core.model import (
 from conveyor_nb.core.options.job_options import JobOptions
 from conveyor_nb.core.rows import ChildRow, Key
 from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
-from conveyor_nb.stores.sql.wire import attempts, events, options, payloads
+from conveyor_nb.stores.sql.wire import attempts, events, exact, options, payloads
 from conveyor_nb.stores.sql.wire.instants import from_milliseconds, to_milliseconds
 
 __all__ = ["Codec", "codec_for"]
@@ -224,7 +225,8 @@ class Codec:
         """What a parent knows of a child."""
         returnvalue = (None, None) if row.returnvalue is None else self.payload(row.returnvalue)
         flag = self.flag
-        return (*parent, *child, flag(row.settled), row.why, *returnvalue, flag(row.awaited))
+        why = None if row.why is None else exact.clean(row.why)
+        return (*parent, *child, flag(row.settled), why, *returnvalue, flag(row.awaited))
 
     def child(self, row: Sequence[Any]) -> tuple[Key, ChildRow]:
         """A child, and what its parent knows of it."""
@@ -320,16 +322,23 @@ def _instant(column: str) -> _Put:
     return put
 
 
-def _number(column: str) -> _Put:
-    def put(codec: Codec, row: dict[str, Any], value: Any) -> None:
-        row[column] = codec.number(value)
-
-    return put
+def _put_priority(codec: Codec, row: dict[str, Any], value: float) -> None:
+    kept = codec.number(value)
+    if kept != value:  # it would be served out of turn
+        raise UnsupportedError("priority", value, "fractional priorities")
+    row["priority"] = kept
 
 
 def _list(column: str) -> _Put:
     def put(codec: Codec, row: dict[str, Any], value: Sequence[str]) -> None:
-        row[column] = msgspec.json.encode(value).decode() if value else "[]"
+        row[column] = exact.texts_to_json(value) if value else "[]"
+
+    return put
+
+
+def _text(column: str) -> _Put:
+    def put(codec: Codec, row: dict[str, Any], value: str | None) -> None:
+        row[column] = None if value is None else exact.clean(value)
 
     return put
 
@@ -375,12 +384,13 @@ _SPECIAL: Mapping[str, _Put] = {
     "state": _put_state,
     "progress": _put_progress,
     "opts": _put_options,
+    "failed_reason": _text("failed_reason"),
     "logs": _list("logs"),
     "stacktrace": _list("stacktrace"),
     "children_ids": _list("children_ids"),
     "discarded": _put_discarded,
     "attempt_logs": _put_attempts,
-    "priority": _number("priority"),
+    "priority": _put_priority,
     "sequence": _put_sequence,
     "scheduler_id": _plain("conveyor_nb_scheduler"),
     "planned_at": _instant("conveyor_nb_planned_at"),

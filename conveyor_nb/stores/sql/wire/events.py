@@ -1,8 +1,9 @@
-"""Events as others are told of them: in the words of Conveyor, and all of ours beside these.
+"""Events as others are told of them: in a form of our own, and in the words of Conveyor.
 
-One notification of a server holds both forms: its keys are those that Conveyor reads, and ``nb``
-has what only we know. It is short enough for a server at all times; texts that are too long for it
-are cut, as their whole is in the row.
+Stores of ours tell each other all of an event. On a server they do so by notifications, many
+events in each, on a channel of their own; an event that is too long for a server has its texts cut,
+as their whole is in the row. Programs of Conveyor are told each event by itself, on the channel of
+its queue.
 """
 
 from __future__ import annotations
@@ -14,36 +15,36 @@ from typing import Any, NamedTuple
 
 import msgspec
 import msgspec.json
+from msgspec.structs import replace
 
 from conveyor_nb.core.event_data import EVENT_DATA
-from conveyor_nb.core.model import EventType, JobState, StoreEvent
+from conveyor_nb.core.model import ALL_NAMES, EventType, JobData, JobState, StoreEvent
 from conveyor_nb.core.values.bounds import cut
+from conveyor_nb.stores.sql.wire.exact import clean
 
-__all__ = ["Told", "from_events", "from_notification", "to_events", "to_notification"]
+__all__ = [
+    "Notice",
+    "Told",
+    "channel_of",
+    "from_events",
+    "from_notice",
+    "from_notification",
+    "to_events",
+    "to_notices",
+    "to_notification",
+    "with_row",
+]
 
 MOST_BYTES = 7_999
 """How long the payload of a notification may be."""
 
 _LEFT_OUT = frozenset({"returnvalue"})
 _SHORTEST = 40
+_SPARE = 128
+"""What is left for all that a notification says besides events."""
 _TYPES = {kind.value: kind for kind in EventType}
 _STATES = {state.value: state for state in JobState}
 _ENCODER = msgspec.json.Encoder(enc_hook=str)
-
-
-class Told(NamedTuple):
-    """What a notification says.
-
-    Args:
-        event: the event.
-        source: which store published it; ``None``: it does not say.
-        is_whole: whether its data is as ``core.event_data`` says; if not, another program
-            published it, and the job's row has to tell the rest.
-    """
-
-    event: StoreEvent
-    source: str | None
-    is_whole: bool
 
 
 # -- events of one machine ------------------------------------------------------------------
@@ -51,26 +52,36 @@ class Told(NamedTuple):
 
 def to_events(events: Sequence[StoreEvent]) -> str:
     """Events as one text."""
-    return _ENCODER.encode(
-        [
-            (one.type, one.queue_name, one.job_id, one.timestamp, _data_out(one.data))
-            for one in events
-        ]
-    ).decode()
+    return f"[{b','.join(map(_written, events)).decode()}]"
 
 
 def from_events(text: str) -> list[StoreEvent]:
     """The events that a text tells of."""
-    return [
-        StoreEvent(_TYPES.get(kind, kind), queue_name, job_id, _data_in(data), _instant(timestamp))
-        for kind, queue_name, job_id, timestamp, data in msgspec.json.decode(text)
-    ]
+    return list(map(_event_in, msgspec.json.decode(text)))
 
 
-def _data_out(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    if _LEFT_OUT.isdisjoint(data):
-        return data
-    return {name: value for name, value in data.items() if name not in _LEFT_OUT}
+def _event_out(event: StoreEvent) -> tuple[Any, ...]:
+    data = event.data
+    if not _LEFT_OUT.isdisjoint(data):
+        data = {name: value for name, value in data.items() if name not in _LEFT_OUT}
+    return (event.type, event.queue_name, event.job_id, event.timestamp, data)
+
+
+def _written(event: StoreEvent) -> bytes:
+    try:
+        return _ENCODER.encode(_event_out(event))
+    except UnicodeEncodeError:  # half a character
+        data = {
+            name: clean(value) if isinstance(value, str) else value
+            for name, value in event.data.items()
+        }
+        return _ENCODER.encode(_event_out(replace(event, data=data)))
+
+
+def _event_in(written: Any) -> StoreEvent:
+    kind, queue_name, job_id, timestamp, data = written
+    known = _TYPES.get(kind, kind)
+    return StoreEvent(known, queue_name, job_id, _data_in(data), _instant(timestamp))
 
 
 def _instant(text: Any) -> datetime:
@@ -90,18 +101,116 @@ def _data_in(data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
-# -- notifications of a server --------------------------------------------------------------
+# -- notifications of a server, between stores of ours ----------------------------------------
 
 
-def to_notification(event: StoreEvent, source: str, number: int) -> str:
-    """The payload of a notification.
+class Notice(NamedTuple):
+    """What one notification of ours says.
+
+    Args:
+        source: which store published it.
+        number: its number among those of that store.
+        events: what happened, in order.
+    """
+
+    source: str
+    number: int
+    events: Sequence[StoreEvent]
+
+
+def to_notices(events: Sequence[StoreEvent], source: str, number: int) -> list[tuple[str, int]]:
+    """Payloads of notifications, as few as will do, and how many of the events each has.
+
+    Args:
+        events: what happened, in order.
+        source: the store's own id.
+        number: the number of the first; the others have those that follow.
+    """
+    written = [_fitting(one) for one in events]
+    room = MOST_BYTES - len(_ENCODER.encode((source, number + len(written)))) - 2
+    payloads: list[tuple[str, int]] = []
+    some: list[bytes] = []
+    size = 0
+    for one in (*written, None):
+        if some and (one is None or size + len(one) + 1 > room):
+            head = _ENCODER.encode((source, number + len(payloads)))[:-1]
+            payloads.append((b",".join((head, *some)).decode() + "]", len(some)))
+            some, size = [], 0
+        if one is not None:
+            some.append(one)
+            size += len(one) + 1
+    return payloads
+
+
+def from_notice(payload: str) -> Notice:
+    """What a notification of ours says.
+
+    Raises:
+        ValueError: it is none.
+    """
+    source, number, *events = json.loads(payload)
+    return Notice(source, number, list(map(_event_in, events)))
+
+
+def _fitting(event: StoreEvent) -> bytes:
+    """An event as a part of a notification, its texts cut if it is too long for one."""
+    most = MOST_BYTES - _SPARE
+    text = _written(event)
+    longest = most
+    while len(text) > most:
+        longest //= 2
+        fitting = {
+            name: cut(value, longest) if isinstance(value, str) else value
+            for name, value in event.data.items()
+            if longest >= _SHORTEST or isinstance(value, (str, int, float, type(None)))
+        }
+        text = _written(replace(event, data=fitting))
+    return text
+
+
+# -- notifications of a server, for and by programs of Conveyor -------------------------------
+
+_OURS = "conveyor_nb:"
+_THEIR_TYPES = frozenset(
+    {
+        *(EventType.WAITING, EventType.DELAYED, EventType.ACTIVE, EventType.COMPLETED),
+        *(EventType.FAILED, EventType.PROGRESS, EventType.STALLED, EventType.CANCELLED),
+        *(EventType.REMOVED, EventType.WAITING_CHILDREN, EventType.PAUSED, EventType.RESUMED),
+        *(EventType.DRAINED, EventType.ERROR),
+    }
+)
+_MOST_CHANNEL = 63
+"""How long the name of a channel may be, in bytes."""
+
+
+class Told(NamedTuple):
+    """What a notification by a program of Conveyor says.
+
+    Args:
+        event: the event; its data is what little is told.
+        is_whole: whether its data is as ``core.event_data`` says; if not, the job's row has to
+            tell the rest, see :func:`with_row`.
+    """
+
+    event: StoreEvent
+    is_whole: bool
+
+
+def channel_of(queue_name: str) -> str | None:
+    """The channel of a queue; ``None``: its name is too long, and no program can tell of it."""
+    channel = f"conveyor:{queue_name}"
+    return channel if len(channel.encode()) <= _MOST_CHANNEL else None
+
+
+def to_notification(event: StoreEvent, source: str) -> str | None:
+    """The payload that tells programs of Conveyor of an event; ``None``: they know no such event.
 
     Args:
         event: what it tells of.
         source: the store's own id.
-        number: one that differs from that of any other event of the transaction, as a server
-            sends equal notifications once.
     """
+    if event.type not in _THEIR_TYPES:
+        return None
     told: dict[str, Any] = {
         "type": event.type,
         "queueName": event.queue_name,
@@ -110,31 +219,12 @@ def to_notification(event: StoreEvent, source: str, number: int) -> str:
     }
     if event.type == EventType.PROGRESS:
         told["data"] = event.data.get("progress")
-    told["_src"] = source
-    own = _data_out(event.data)
-    text = _ENCODER.encode({**told, "nb": {"n": number, "data": own}})
-    if len(text) > MOST_BYTES:
-        text = _shortened(told, number, own)
-    return text.decode()
+    told["_src"] = _OURS + source
+    return _ENCODER.encode(told).decode()
 
 
-def _shortened(told: Mapping[str, Any], number: int, data: Mapping[str, Any]) -> bytes:
-    most = MOST_BYTES
-    while True:
-        most //= 2
-        fitting = {
-            name: cut(value, most) if isinstance(value, str) else value
-            for name, value in data.items()
-        }
-        text = _ENCODER.encode({**told, "nb": {"n": number, "data": fitting}})
-        if len(text) <= MOST_BYTES:
-            return text
-        if most < _SHORTEST:
-            return _ENCODER.encode({**told, "nb": {"n": number}})
-
-
-def from_notification(payload: str) -> Told:
-    """What a notification tells, whoever sent it.
+def from_notification(payload: str) -> Told | None:
+    """What a program of Conveyor tells; ``None``: a store of ours has sent it.
 
     Raises:
         ValueError: it is no event.
@@ -142,12 +232,11 @@ def from_notification(payload: str) -> Told:
     told = json.loads(payload)
     if not isinstance(told, dict) or not isinstance(told.get("type"), str):
         raise ValueError(f"a notification is no event: {payload:.200}")
+    if str(told.get("_src")).startswith(_OURS):
+        return None
     kind: str = told["type"]
-    own = told.get("nb")
-    own = own.get("data") if isinstance(own, dict) else None
-    is_whole = isinstance(own, dict)
-    data = _data_in(own) if isinstance(own, dict) else {}
-    if not is_whole and kind == EventType.PROGRESS and _is_number(told.get("data")):
+    data: dict[str, Any] = {}
+    if kind == EventType.PROGRESS and _is_number(told.get("data")):
         data["progress"] = told["data"]
     job_id = told.get("jobId")
     event = StoreEvent(
@@ -157,7 +246,55 @@ def from_notification(payload: str) -> Told:
         data,
         _timestamp(told.get("timestamp")),
     )
-    return Told(event, told.get("_src"), is_whole or event.type not in EVENT_DATA)
+    return Told(event, kind not in _TYPES)
+
+
+def with_row(event: StoreEvent, job: JobData | None) -> StoreEvent:
+    """An event that a program of Conveyor told, with what the job's row says of it.
+
+    Args:
+        event: what was told.
+        job: the job as it is by now; ``None``: it is gone, or the event is of no job.
+    """
+    wanted = EVENT_DATA.get(EventType(event.type))
+    keys = wanted.__annotations__.keys() if wanted is not None else ()
+    known = _known_of(event, job)
+    return replace(event, data={**{key: known[key] for key in keys if key in known}, **event.data})
+
+
+def _known_of(event: StoreEvent, job: JobData | None) -> dict[str, Any]:
+    known: dict[str, Any] = {
+        "name": "",
+        "job_name": ALL_NAMES,
+        "previous": _PREVIOUS.get(event.type),
+        "worker_id": "",
+        "attempt": 1,
+        "delay_until": event.timestamp,
+        "reason": "",
+        "cancelled": False,
+        "progress": 0,
+        "error": "a program of Conveyor tells of an error",
+    }
+    if job is not None:
+        last = job.attempt_logs[-1] if job.attempt_logs else None
+        known |= {
+            "name": job.name,
+            "worker_id": job.locked_by or (last.worker_id if last else ""),
+            "attempt": last.attempt if last else 1,
+            "delay_until": job.delay_until or event.timestamp,
+            "reason": job.failed_reason or "",
+            "cancelled": job.cancelled_at is not None,
+            "progress": job.progress,
+        }
+    return known
+
+
+_PREVIOUS: Mapping[str, JobState] = {
+    EventType.ACTIVE: JobState.WAITING,
+    EventType.COMPLETED: JobState.ACTIVE,
+    EventType.FAILED: JobState.ACTIVE,
+    EventType.CANCELLED: JobState.ACTIVE,
+}
 
 
 def _is_number(value: Any) -> bool:

@@ -13,17 +13,19 @@ import base64
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import msgspec.json
+
 from conveyor_nb.core.errors import PayloadError
 from conveyor_nb.core.values.text import shown
 
-__all__ = ["decode", "encode", "is_json", "stand_in"]
+__all__ = ["clean", "decode", "encode", "is_json", "stand_in", "texts_to_json"]
 
 _MARK = "~"
 _MOST_DIGITS = 4_000
@@ -31,6 +33,7 @@ _LARGEST = 10**_MOST_DIGITS
 """Beyond it Python refuses to write a whole number."""
 _WHOLE = 1e16
 """From here on a float is written with an exponent, and may come back as an ``int``."""
+_REPLACED = "\ufffd"
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 _REMEDY = (
@@ -60,6 +63,22 @@ def is_json(value: Any) -> bool:
     if kind is float:
         return abs(value) < _WHOLE and (value != 0 or math.copysign(1, value) == 1)
     return value is None or kind is bool
+
+
+def clean(text: str) -> str:
+    """A text as a database takes it: what is no character is replaced by one that says so.
+
+    >>> clean("a" + chr(0)) == "a" + chr(0xFFFD)
+    True
+    """
+    if text.isascii():
+        return text.replace("\0", _REPLACED)
+    return _NO_TEXT.sub(_REPLACED, text)
+
+
+def texts_to_json(texts: Sequence[str]) -> str:
+    """An array of texts."""
+    return msgspec.json.encode(list(map(clean, texts))).decode()
 
 
 # -- there ----------------------------------------------------------------------------------
@@ -245,7 +264,7 @@ def stand_in(value: Any) -> Any:
     """
     kind = type(value)
     if kind is str:
-        return _NO_TEXT.sub("\ufffd", value)
+        return clean(value)
     if kind is dict:
         return {_key(key): stand_in(part) for key, part in value.items()}
     if kind is list or kind is tuple:

@@ -26,11 +26,12 @@ class FrugalStore(BytesStore):
 
     capabilities = frozenset()
 
-    def refuse_payload(self, value: Any, what: str) -> None:
+    def take_payload(self, value: Any, what: str) -> Any:
         parts = value.items() if isinstance(value, Mapping) else ()
         for name, part in parts:
             if type(part).__name__ == "Table":
                 raise PayloadError(f"{what}[{name!r}]", "Table", "it is no plain value")
+        return value
 
 
 class TestFrugalStore(CapabilityTests):

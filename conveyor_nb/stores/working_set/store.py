@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar, TypeVarTuple
 
+from msgspec.structs import replace
+
 from conveyor_nb.core.actions import Action, ChangePriority, Complete, UpdateData
 from conveyor_nb.core.fetching import Fetched, FetchOptions
 from conveyor_nb.core.job_scheduler import JobScheduler
@@ -18,6 +20,7 @@ from conveyor_nb.core.rows import Key, Rows
 from conveyor_nb.core.slicing import Step
 from conveyor_nb.core.steps import changing, looking, many, saving, schedulers, serving
 from conveyor_nb.core.values.checks import check_count, check_flag, check_positions
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.stores.capabilities import refuse_options, refuse_priority
 from conveyor_nb.stores.interface import StoreInterface
@@ -49,31 +52,44 @@ class SteppedStore(StoreInterface):
             about: the jobs that it is given, or their keys.
         """
 
+    async def look_step(self, step: Callable[[Rows, datetime], Any]) -> Any:
+        """Take a step that only looks; returns its result. A store may do so in a cheaper way."""
+        return await self.take_step(step)
+
     @abstractmethod
     async def answer(self, question: Question) -> Any:
         """Answer one of the questions of a working set by itself."""
 
     # -- steps --------------------------------------------------------------------------------
 
-    def refuse_payload(self, value: Any, what: str) -> None:
-        """Raise ``PayloadError`` for what can't be kept, if the store has no ``PYTHON_OBJECTS``."""
+    def take_payload(self, value: Any, what: str) -> Any:
+        """What the steps are given of a payload, or a result, in place of it.
 
-    def _refuse(self, *jobs: JobData | JobScheduler) -> None:
-        for job in jobs:
-            refuse_options(self.capabilities, job.opts)
-            self.refuse_payload(job.data, "data")
+        A store whose steps are taken later, or elsewhere, freezes it here, for it may change.
+
+        Raises:
+            PayloadError: the store has no ``PYTHON_OBJECTS``, and it is one; ``what`` names it.
+        """
+        return value
+
+    def _taken(self, job: JobData, what: str = "data") -> JobData:
+        """A new job as the steps are given it, if the store can keep it."""
+        refuse_options(self.capabilities, job.opts)
+        given = job.kept_data
+        data = self.take_payload(given, what)
+        return job if data is given else replace(job, data=data)
 
     async def save_job(self, job: JobData) -> JobData:
-        self._refuse(job)
-        return await self._take(saving.save, job, about=[job])
+        taken = self._taken(job)
+        return await self._take(saving.save, taken, about=[taken])
 
     async def save_bulk(self, jobs: Sequence[JobData]) -> list[JobData]:
-        self._refuse(*jobs)
-        return await self._take_long(saving.save_bulk, jobs, about=jobs)
+        taken = [self._taken(job, f"item {place}: data") for place, job in enumerate(jobs)]
+        return await self._take_long(saving.save_bulk, taken, about=taken)
 
     async def save_flow(self, jobs: Sequence[JobData]) -> list[JobData]:
-        self._refuse(*jobs)
-        return await self._take_long(saving.save_flow, jobs, about=jobs)
+        taken = [self._taken(job, f"data of {shown(job.name)}") for job in jobs]
+        return await self._take_long(saving.save_flow, taken, about=taken)
 
     async def fetch_jobs(
         self,
@@ -95,7 +111,7 @@ class SteppedStore(StoreInterface):
         self, queue_name: str, count: int, options: FetchOptions | None = None
     ) -> list[JobData]:
         most = check_count(count, what="count", least=0)
-        return await self._take(serving.next_jobs, queue_name, most, options or _NO_OPTIONS)
+        return await self._look(serving.next_jobs, queue_name, most, options or _NO_OPTIONS)
 
     async def apply(
         self, queue_name: str, job_id: str, action: Action, *, lock: Lock | None = None
@@ -104,9 +120,9 @@ class SteppedStore(StoreInterface):
             case ChangePriority(priority):
                 refuse_priority(self.capabilities, priority)
             case UpdateData(data):
-                self.refuse_payload(data, "data")
+                action = UpdateData(self.take_payload(data, "data"))
             case Complete(returnvalue):
-                self.refuse_payload(returnvalue, "the job's result")
+                action = Complete(self.take_payload(returnvalue, "the job's result"))
         return await self._take(changing.apply, queue_name, job_id, action, lock)
 
     async def renew_locks(
@@ -125,7 +141,8 @@ class SteppedStore(StoreInterface):
         expected_state: JobState | str | None = None,
     ) -> JobData:
         if isinstance(changes, Mapping):
-            self.refuse_payload(changes.get("data"), "data")
+            if "data" in changes:
+                changes = {**changes, "data": self.take_payload(changes["data"], "data")}
             if isinstance(priority := changes.get("priority"), float):
                 refuse_priority(self.capabilities, priority)
         return await self._take(changing.update, queue_name, job_id, changes, expected_state)
@@ -140,8 +157,9 @@ class SteppedStore(StoreInterface):
         return await self._take(changing.tell_of_child, queue_name, child_id, JobState.FAILED)
 
     async def upsert_job_scheduler(self, scheduler: JobScheduler) -> JobScheduler:
-        self._refuse(scheduler)
-        return looking.scheduler_out(await self._take(schedulers.save_scheduler, scheduler))
+        refuse_options(self.capabilities, scheduler.opts)
+        taken = replace(scheduler, data=self.take_payload(scheduler.data, "data"))
+        return looking.scheduler_out(await self._take(schedulers.save_scheduler, taken))
 
     async def pause_job_scheduler(self, queue_name: str, scheduler_id: str) -> bool:
         return await self._take(schedulers.pause_scheduler, queue_name, scheduler_id)
@@ -193,7 +211,7 @@ class SteppedStore(StoreInterface):
     async def find_by_deduplication_key(
         self, queue_name: str, key: str, name: str | None = None
     ) -> JobData | None:
-        return await self._take(looking.find_by_key, queue_name, key, name)
+        return await self._look(looking.find_by_key, queue_name, key, name)
 
     async def list_jobs(
         self,
@@ -217,19 +235,19 @@ class SteppedStore(StoreInterface):
         return await self._ask("waiting_in_group", queue_name, group_id)
 
     async def get_children_jobs(self, queue_name: str, parent_id: str) -> list[JobData]:
-        return await self._look(looking.children_jobs, queue_name, parent_id)
+        return await self._see(looking.children_jobs, queue_name, parent_id)
 
     async def get_children_values(self, queue_name: str, parent_id: str) -> dict[str, Any]:
-        return await self._look(looking.children_values, queue_name, parent_id)
+        return await self._see(looking.children_values, queue_name, parent_id)
 
     async def get_job_schedulers(self, queue_name: str) -> list[JobScheduler]:
-        return await self._look(looking.schedulers_of, queue_name)
+        return await self._see(looking.schedulers_of, queue_name)
 
     async def get_job_scheduler(self, queue_name: str, scheduler_id: str) -> JobScheduler | None:
-        return await self._look(looking.scheduler_of, queue_name, scheduler_id)
+        return await self._see(looking.scheduler_of, queue_name, scheduler_id)
 
     async def get_stalled_jobs(self, queue_name: str) -> list[JobData]:
-        return await self._take(looking.stalled_jobs, queue_name)
+        return await self._look(looking.stalled_jobs, queue_name)
 
     async def get_next_delayed_timestamp(self, queue_name: str) -> datetime | None:
         return await self._ask("next_due", queue_name)
@@ -242,8 +260,12 @@ class SteppedStore(StoreInterface):
     async def _ask(self, what: str, *about: Any) -> Any:
         return await self.answer(Question(what, about))
 
-    async def _look(self, look: Callable[[Rows, *Ts], T], *given: *Ts) -> T:
-        result: T = await self.take_step(lambda rows, now: look(rows, *given))
+    async def _see(self, look: Callable[[Rows, *Ts], T], *given: *Ts) -> T:
+        result: T = await self.look_step(lambda rows, now: look(rows, *given))
+        return result
+
+    async def _look(self, look: Callable[[Rows, *Ts, datetime], T], *given: *Ts) -> T:
+        result: T = await self.look_step(lambda rows, now: look(rows, *given, now))
         return result
 
     async def _take(

@@ -99,7 +99,7 @@ NEEDS: dict[Capability, dict[str, Any]] = {
 REFUSALS = {
     Capability.FRACTIONAL_PRIORITIES: (UnsupportedError, r"0\.5.* no fractional priorities"),
     Capability.CALLABLE_BACKOFFS: (UnsupportedError, "backoff.* no backoffs by a callable"),
-    Capability.PYTHON_OBJECTS: (PayloadError, r"data\['table'\] is a Table"),
+    Capability.PYTHON_OBJECTS: (PayloadError, r"data\b.*\['table'\] is a Table"),
 }
 
 

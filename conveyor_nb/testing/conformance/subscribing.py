@@ -127,8 +127,8 @@ class SubscribingTests(StoreTests):
         looks: list[asyncio.Task[JobState | None]] = []
 
         def look(event: StoreEvent) -> None:
-            assert event.job_id is not None
-            looks.append(asyncio.ensure_future(state_of(store, event.job_id)))
+            if event.type == EventType.WAITING and event.job_id is not None:
+                looks.append(asyncio.ensure_future(state_of(store, event.job_id)))
 
         for job_id in "abc":
             store.subscribe(QUEUE, look, job_id=job_id)

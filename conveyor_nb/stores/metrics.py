@@ -14,14 +14,25 @@ from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
 from conveyor_nb.core.model import JobData, JobState
 from conveyor_nb.core.values.checks import check_choice, to_instant
 
-__all__ = ["MOST_SAMPLES", "Metrics", "require"]
+__all__ = [
+    "LENGTHS",
+    "MOST_SAMPLES",
+    "RETENTIONS",
+    "Bucket",
+    "Metrics",
+    "chosen",
+    "floor",
+    "instant",
+    "point",
+    "require",
+]
 
 MOST_SAMPLES = 1_000
 """How many times of a period are kept, picked at random; percentiles are exact up to there."""
 
 
-_LENGTHS = {MetricsPeriod.MINUTE: timedelta(minutes=1), MetricsPeriod.HOUR: timedelta(hours=1)}
-_RETENTIONS = {MetricsPeriod.MINUTE: timedelta(days=1), MetricsPeriod.HOUR: timedelta(days=30)}
+LENGTHS = {MetricsPeriod.MINUTE: timedelta(minutes=1), MetricsPeriod.HOUR: timedelta(hours=1)}
+RETENTIONS = {MetricsPeriod.MINUTE: timedelta(days=1), MetricsPeriod.HOUR: timedelta(days=30)}
 
 
 class Metrics:
@@ -30,31 +41,31 @@ class Metrics:
     def __init__(self) -> None:
         # not the store's random source: watching must not change what happens
         self._random = random.Random(0)
-        self._buckets: dict[tuple[str, MetricsPeriod], OrderedDict[datetime, _Bucket]] = {}
+        self._buckets: dict[tuple[str, MetricsPeriod], OrderedDict[datetime, Bucket]] = {}
         self._minute: datetime | None = None
 
     def record(self, job: JobData, now: datetime) -> None:
         """Note a job that has just settled."""
-        minute = _floor(now, _LENGTHS[MetricsPeriod.MINUTE])
+        minute = floor(now, LENGTHS[MetricsPeriod.MINUTE])
         if minute != self._minute:
             self._minute = minute
             self._drop_old(now)
-        for period, length in _LENGTHS.items():
+        for period, length in LENGTHS.items():
             buckets = self._buckets.setdefault((job.queue_name, period), OrderedDict())
-            start = _floor(now, length)
+            start = floor(now, length)
             if start not in buckets:
-                buckets[start] = _Bucket()
+                buckets[start] = Bucket()
             buckets[start].record(job, self._random)
 
     def forget(self, queue_name: str) -> None:
         """Note that a queue is gone."""
-        for period in _LENGTHS:
+        for period in LENGTHS:
             self._buckets.pop((queue_name, period), None)
 
     def _drop_old(self, now: datetime) -> None:
         """Drop the periods that are too old, of queues in which nothing settles any more too."""
         for key, buckets in list(self._buckets.items()):
-            oldest = _floor(now, _LENGTHS[key[1]]) - _RETENTIONS[key[1]]
+            oldest = floor(now, LENGTHS[key[1]]) - RETENTIONS[key[1]]
             while buckets and next(iter(buckets)) <= oldest:
                 buckets.popitem(last=False)
             if not buckets:
@@ -74,10 +85,10 @@ class Metrics:
             TypeError, ValueError: there is no such period, or an instant is not an aware datetime.
         """
         wanted = check_choice(MetricsPeriod, period, what="period")
-        start, end = _instant(start, "start"), _instant(end, "end")
-        length = _LENGTHS[wanted]
+        start, end = instant(start, "start"), instant(end, "end")
+        length = LENGTHS[wanted]
         return [
-            _point(queue_name, begin, begin + length, [bucket])
+            point(queue_name, begin, begin + length, [bucket])
             for begin, bucket in self._between(queue_name, wanted, start, end, now)
         ]
 
@@ -89,12 +100,12 @@ class Metrics:
         Raises:
             TypeError, ValueError: an instant is not an aware datetime.
         """
-        start, end = _instant(start, "start"), _instant(end, "end")
+        start, end = instant(start, "start"), instant(end, "end")
         period = MetricsPeriod.MINUTE
         names = {name for name, _ in self._buckets} if queue_name is None else {queue_name}
-        chosen = [pair for name in names for pair in self._between(name, period, start, end, now)]
-        first = start or min((begin for begin, _ in chosen), default=now)
-        return _point(queue_name, first, end or now, [bucket for _, bucket in chosen])
+        found = [pair for name in names for pair in self._between(name, period, start, end, now)]
+        first = start or min((begin for begin, _ in found), default=now)
+        return point(queue_name, first, end or now, [bucket for _, bucket in found])
 
     def _between(
         self,
@@ -103,16 +114,28 @@ class Metrics:
         start: datetime | None,
         end: datetime | None,
         now: datetime,
-    ) -> list[tuple[datetime, _Bucket]]:
-        length = _LENGTHS[period]
-        oldest = _floor(now, length) - _RETENTIONS[period]
-        return [
-            (begin, bucket)
-            for begin, bucket in self._buckets.get((queue_name, period), {}).items()
-            if begin > oldest
-            and (start is None or begin + length > start)
-            and (end is None or begin < end)
-        ]
+    ) -> list[tuple[datetime, Bucket]]:
+        buckets = self._buckets.get((queue_name, period))
+        return chosen(buckets.items() if buckets else (), period, start, end, now)
+
+
+def chosen(
+    buckets: Iterable[tuple[datetime, Bucket]],
+    period: MetricsPeriod,
+    start: datetime | None,
+    end: datetime | None,
+    now: datetime,
+) -> list[tuple[datetime, Bucket]]:
+    """Those periods of a kind that are kept, and have a part between two instants."""
+    length = LENGTHS[period]
+    oldest = floor(now, length) - RETENTIONS[period]
+    return [
+        (begin, bucket)
+        for begin, bucket in buckets
+        if begin > oldest
+        and (start is None or begin + length > start)
+        and (end is None or begin < end)
+    ]
 
 
 def require(metrics: Metrics | None) -> Metrics:
@@ -122,11 +145,14 @@ def require(metrics: Metrics | None) -> Metrics:
     return metrics
 
 
-def _instant(value: datetime | None, what: str) -> datetime | None:
+def instant(value: datetime | None, what: str) -> datetime | None:
+    """An instant that was given as an argument, checked."""
     return None if value is None else to_instant(value, what=what)
 
 
-class _Bucket:
+class Bucket:
+    """What settled in one period: how many jobs, and a fair choice of their times in seconds."""
+
     __slots__ = ("completed", "failed", "processing", "waiting")
 
     def __init__(self) -> None:
@@ -136,6 +162,7 @@ class _Bucket:
         self.waiting = array("d")
 
     def record(self, job: JobData, rng: random.Random) -> None:
+        """Count a job that has just settled."""
         if job.state is JobState.COMPLETED:
             self.completed += 1
         else:
@@ -159,9 +186,10 @@ def _sample(samples: array[float], value: float, seen: int, rng: random.Random) 
         samples[slot] = value
 
 
-def _point(
-    queue_name: str | None, start: datetime, end: datetime, buckets: Iterable[_Bucket]
+def point(
+    queue_name: str | None, start: datetime, end: datetime, buckets: Iterable[Bucket]
 ) -> MetricsPoint:
+    """Some periods as one point."""
     buckets = list(buckets)
     processing = sorted(value for bucket in buckets for value in bucket.processing)
     waiting = sorted(value for bucket in buckets for value in bucket.waiting)
@@ -183,7 +211,8 @@ def _percentile(ordered: list[float], percent: int) -> float | None:
     return ordered[math.ceil(len(ordered) * percent / 100) - 1] if ordered else None
 
 
-def _floor(instant: datetime, length: timedelta) -> datetime:
+def floor(instant: datetime, length: timedelta) -> datetime:
+    """When the period began in which an instant is."""
     if length >= timedelta(hours=1):
         return instant.replace(minute=0, second=0, microsecond=0)
     return instant.replace(second=0, microsecond=0)

@@ -1,0 +1,101 @@
+"""The turns of groups: which came when, and which was served when, by the rules of ``core.turns``.
+
+A group comes when it has a job that waits or is active, and had none before; so the row of each
+says how many of these it has. The jobs without a group form one, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from conveyor_nb.core.model import ACTIVE, WAITING, JobData
+from conveyor_nb.core.rows import Key
+from conveyor_nb.stores.sql.asking import Asking, Many
+from conveyor_nb.stores.sql.counters import Counters
+
+__all__ = ["NO_GROUP", "Groups"]
+
+NO_GROUP = ""
+"""Stands for no group where that has to have a name: no group is called so."""
+
+_READ = "SELECT came, served, busy FROM conveyor_nb_groups WHERE queue_name = ? AND group_id = ?"
+_WRITE = (
+    "INSERT INTO conveyor_nb_groups (queue_name, group_id, came, served, busy)"
+    " VALUES (?, ?, ?, ?, ?) ON CONFLICT (queue_name, group_id)"
+    " DO UPDATE SET came = excluded.came, served = excluded.served, busy = excluded.busy"
+)
+
+
+@dataclass(slots=True)
+class _Group:
+    came: int
+    served: int
+    busy: int
+
+
+class Groups:
+    """The rows of groups that one transaction has touched: read once, written at its end.
+
+    Args:
+        counters: where their numbers are from.
+    """
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._known: dict[Key, _Group] = {}
+        self._changed: set[Key] = set()
+
+    def forget(self) -> None:
+        """Know nothing: another one may have written."""
+        self._known.clear()
+        self._changed.clear()
+
+    def note(
+        self,
+        jobs: Mapping[Key, JobData | None],
+        before: Mapping[Key, JobData | None],
+        started: Iterable[JobData],
+    ) -> Asking[None]:
+        """Take note of what a step did to jobs."""
+        for key, after in jobs.items():
+            was = before.get(key)
+            change = _is_busy(after) - _is_busy(was)
+            if change:
+                job = after or was
+                assert job is not None
+                yield from self._count(job, change)
+        for job in started:
+            group = yield from self._of(job)
+            group.served = yield from self._counters.next("moved")
+
+    def _count(self, job: JobData, change: int) -> Asking[None]:
+        group = yield from self._of(job)
+        if change > 0 and group.busy <= 0:
+            group.came = yield from self._counters.next("moved")
+        group.busy = max(group.busy + change, 0)
+        if not group.busy:
+            group.came = 0
+
+    def _of(self, job: JobData) -> Asking[_Group]:
+        key = (job.queue_name, job.group_id or NO_GROUP)
+        group = self._known.get(key)
+        if group is None:
+            rows = yield _READ, key
+            group = self._known[key] = _Group(*rows[0]) if rows else _Group(0, 0, 0)
+        self._changed.add(key)
+        return group
+
+    def write(self) -> Asking[None]:
+        """Keep what was noted."""
+        if self._changed:
+            rows = [(*key, one.came, one.served, one.busy) for key, one in self._changes()]
+            self._changed.clear()
+            yield Many(_WRITE, rows)
+
+    def _changes(self) -> list[tuple[Key, _Group]]:
+        return [(key, self._known[key]) for key in sorted(self._changed)]
+
+
+def _is_busy(job: JobData | None) -> int:
+    return job is not None and (job.state is WAITING or job.state is ACTIVE)

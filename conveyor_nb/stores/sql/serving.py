@@ -1,0 +1,227 @@
+"""Which jobs may start now, found by statements: paused names, groups and their limits, lines."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from functools import cache
+from itertools import islice
+from typing import Any
+
+from conveyor_nb.core import turns
+from conveyor_nb.core.fetching import FetchOptions
+from conveyor_nb.core.model import ACTIVE, ALL_NAMES, JobData, JobState
+from conveyor_nb.core.options.worker_options import GroupLimits, Limiter
+from conveyor_nb.core.turns import GroupTurn
+from conveyor_nb.stores.sql.asking import Asking
+from conveyor_nb.stores.sql.counters import Counters
+from conveyor_nb.stores.sql.groups import NO_GROUP, Groups
+from conveyor_nb.stores.sql.limits import Limits
+from conveyor_nb.stores.sql.metrics import SqlMetrics
+from conveyor_nb.stores.sql.wire.codec import Codec
+
+__all__ = ["Serving"]
+
+_GROUPS_AT_ONCE = 32
+"""How many groups are read at a time, in the order of their turns."""
+
+_UNPAUSED = "name NOT IN (SELECT job_name FROM conveyor_paused_names WHERE queue_name = ?)"
+
+
+class Serving:
+    """Answers what a step asks that serves jobs.
+
+    Args:
+        codec: how rows are written.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        self.codec = codec
+        self.counters = Counters()
+        self.groups = Groups(self.counters)
+        self.limits = Limits(codec.instant, codec.datetime, codec.flag)
+        self.metrics = SqlMetrics(codec.instant, codec.datetime)
+        self.select = _selector("conveyor_jobs", codec.job_columns)
+        self.select_child = _selector("conveyor_nb_children", codec.child_columns)
+        self.select_scheduler = _selector("conveyor_nb_schedulers", codec.scheduler_columns)
+
+    def forget(self) -> None:
+        """Know nothing of what the database holds."""
+        self.counters.forget()
+        self.groups.forget()
+        self.limits.forget()
+        self.metrics.forget()
+
+    # -- the questions ------------------------------------------------------------------------
+
+    def paused_names(self, queue_name: str) -> Asking[list[str]]:
+        text = "SELECT job_name FROM conveyor_paused_names WHERE queue_name = ?"
+        rows = yield text, (queue_name,)
+        return [row[0] for row in rows]
+
+    def has_waiting(self, queue_name: str) -> Asking[bool]:
+        where = "queue_name = ? AND state = 'waiting'"
+        return bool((yield f"SELECT 1 FROM conveyor_jobs WHERE {where} LIMIT 1", (queue_name,)))
+
+    def active_count(self, queue_name: str) -> Asking[int]:
+        where = "queue_name = ? AND state = 'active'"
+        rows = yield f"SELECT count(*) FROM conveyor_jobs WHERE {where}", (queue_name,)
+        count: int = rows[0][0]
+        return count
+
+    def starts(self, queue_name: str, limiter: Limiter) -> Asking[list[datetime]]:
+        return self.limits.starts(queue_name, limiter)
+
+    def in_turn(
+        self, queue_name: str, options: FetchOptions, now: datetime, most: int
+    ) -> Asking[list[JobData]]:
+        paused = yield from self.paused_names(queue_name)
+        if ALL_NAMES in paused or not most:
+            return []
+        if not (yield from self._has_groups(queue_name)):
+            return (yield from self._line(_Line(queue_name, paused, options), most))
+        waiting: list[JobData] = []
+        ready: dict[str | None, GroupTurn] = {}
+        for group_id, turn in (yield from self._turns(queue_name, options.group)):
+            room = _room(group_id, turn, options.group, now)
+            line: list[JobData] = []
+            if room:
+                wanted = _Line(queue_name, paused, options, group_id or NO_GROUP)
+                line = yield from self._line(wanted, min(room, most))
+            if line:
+                waiting += line
+                ready[group_id] = turn
+                if len(ready) == most:
+                    break
+        return list(islice(turns.in_turn(waiting, ready, paused, options, now), most))
+
+    def next_opening(
+        self, queue_name: str, options: FetchOptions, now: datetime
+    ) -> Asking[datetime | None]:
+        if options.group is None or options.group.limiter is None:
+            return None
+        paused = yield from self.paused_names(queue_name)
+        if ALL_NAMES in paused:
+            return None
+        first: list[JobData] = []
+        all_turns = dict((yield from self._turns(queue_name, options.group)))
+        for group_id in all_turns:
+            wanted = _Line(queue_name, paused, options, group_id or NO_GROUP)
+            first += yield from self._line(wanted, 1)
+        return turns.next_opening(first, all_turns, paused, options, now)
+
+    def count_in_group(self, queue_name: str, group_id: str | None, state: JobState) -> Asking[int]:
+        """How many jobs of a group are in a state."""
+        of_group = "group_id IS NULL" if group_id is None else "group_id = ?"
+        text = f"queue_name = ? AND state = '{state}' AND {of_group}"
+        values = (queue_name,) if group_id is None else (queue_name, group_id)
+        rows = yield f"SELECT count(*) FROM conveyor_jobs WHERE {text}", values
+        count: int = rows[0][0]
+        return count
+
+    # -- within -------------------------------------------------------------------------------
+
+    def _has_groups(self, queue_name: str) -> Asking[bool]:
+        where = "queue_name = ? AND state = 'waiting' AND group_id IS NOT NULL"
+        return bool((yield f"SELECT 1 FROM conveyor_jobs WHERE {where} LIMIT 1", (queue_name,)))
+
+    def _turns(
+        self, queue_name: str, limits: GroupLimits | None
+    ) -> Asking[list[tuple[str | None, GroupTurn]]]:
+        """The groups in the order of their turns, with what their limits ask for."""
+        yield from self.groups.write()
+        found: list[tuple[str | None, GroupTurn]] = []
+        rows = yield _TURNS, (queue_name,)
+        for name, came, served in rows:
+            group_id: str | None = name or None
+            active, starts = 0, tuple[datetime, ...]()
+            if group_id is not None and limits is not None:
+                if limits.concurrency is not None:
+                    active = yield from self.count_in_group(queue_name, group_id, ACTIVE)
+                if limits.limiter is not None:
+                    starts = tuple(
+                        (yield from self.limits.group_starts(queue_name, group_id, limits.limiter))
+                    )
+            found.append((group_id, GroupTurn(came, served, active, starts)))
+        return found
+
+    def _line(self, line: _Line, most: int) -> Asking[list[JobData]]:
+        """The first jobs of a line."""
+        if line.lifo:
+            return (yield from self._newest_first(line, most))
+        text = self.select(f"{line.where} ORDER BY priority, seq LIMIT ?")
+        rows = yield text, (*line.values, most)
+        return list(map(self.codec.job, rows))
+
+    def _newest_first(self, line: _Line, most: int) -> Asking[list[JobData]]:
+        """The newest of the best priority, be they ``lifo`` or not, and those of the next."""
+        found: list[JobData] = []
+        above = float("-inf")
+        while len(found) < most:
+            better = f"{line.where} AND priority > ? ORDER BY priority LIMIT 1"
+            rows = yield f"SELECT priority FROM conveyor_jobs WHERE {better}", (*line.values, above)
+            if not rows:
+                break
+            above = rows[0][0]
+            left, alike = most - len(found), f"{line.where} AND priority = ?"
+            newest: list[JobData] = []
+            # a lifo job's place in line is the negative of its number
+            for own in ("seq < 0 ORDER BY seq", "seq >= 0 ORDER BY seq DESC"):
+                text = self.select(f"{alike} AND {own} LIMIT ?")
+                rows = yield text, (*line.values, above, left)
+                newest += map(self.codec.job, rows)
+            newest.sort(key=lambda job: -job.sequence)
+            found += newest[:left]
+        return found
+
+
+_TURNS = (
+    "SELECT group_id, came, served FROM conveyor_nb_groups"
+    " WHERE queue_name = ? AND came > 0 ORDER BY served, came"
+)
+
+
+class _Line:
+    """The waiting jobs of a queue, or of one of its groups, that are not paused."""
+
+    __slots__ = ("lifo", "values", "where")
+
+    def __init__(
+        self,
+        queue_name: str,
+        paused: Collection[str],
+        options: FetchOptions,
+        group_id: str | None = None,
+    ) -> None:
+        self.lifo = options.lifo
+        self.where, self.values = "queue_name = ? AND state = 'waiting'", [queue_name]
+        if group_id:
+            self.where += " AND group_id = ?"
+            self.values.append(group_id)
+        elif group_id is not None:
+            self.where += " AND group_id IS NULL"
+        if paused:
+            self.where += f" AND {_UNPAUSED}"
+            self.values.append(queue_name)
+
+
+def _room(group_id: str | None, turn: GroupTurn, limits: GroupLimits | None, now: datetime) -> int:
+    """How many jobs of a group may start now, as far as its limits say."""
+    room = 1 << 30
+    if group_id is not None and limits is not None:
+        if limits.concurrency is not None:
+            room = max(limits.concurrency - turn.active, 0)
+        if limits.limiter is not None:
+            room = min(room, turns.room(turn.starts, limits.limiter, now))
+    return room
+
+
+def _selector(table: str, columns: Collection[str]) -> Any:
+    """Makes the texts that read rows of a table; each is made once."""
+    head = f"SELECT {', '.join(columns)} FROM {table} WHERE "
+
+    @cache
+    def select(where: str) -> str:
+        return head + where
+
+    return select

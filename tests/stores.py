@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
-from collections.abc import Callable, Coroutine, Mapping
+import tempfile
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -14,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from conveyor_nb import MemoryStore
 from conveyor_nb.stores.interface import StoreInterface
+from conveyor_nb.stores.sql.sqlite.store import SqliteStore
 from conveyor_nb.testing.events import all_told
 from tests.bytes_store import BytesStore
 
@@ -24,7 +28,31 @@ Result = TypeVar("Result")
 MakeStore = Callable[..., StoreInterface]
 """Makes a store, with the options of a ``MemoryStore``."""
 
-STORES: Mapping[str, MakeStore] = {"memory": MemoryStore, "bytes": BytesStore}
+
+def _folders() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="conveyor-tests-") as folder:
+        yield folder
+
+
+_files = (Path(folder) / f"{number}.db" for folder in _folders() for number in itertools.count(1))
+
+
+def sqlite_file(**options: Any) -> SqliteStore:
+    """A store in a new file, which is gone when the tests are over."""
+    return SqliteStore(next(_files), **options)
+
+
+def sqlite_memory(**options: Any) -> SqliteStore:
+    """A store in a database of SQLite's that is in no file."""
+    return SqliteStore(":memory:", **options)
+
+
+STORES: Mapping[str, MakeStore] = {
+    "memory": MemoryStore,
+    "bytes": BytesStore,
+    "sqlite-memory": sqlite_memory,
+    "sqlite": sqlite_file,
+}
 
 _LOOKS = ("get_", "list_", "count_", "find_", "search_")
 """How the names of methods begin that tell nothing."""

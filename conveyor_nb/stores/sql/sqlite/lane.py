@@ -1,0 +1,128 @@
+"""A thread that does all calls that wait at once, for loops of whatever threads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from conveyor_nb.clocks.clock import resolve
+
+__all__ = ["Call", "Lane"]
+
+T = TypeVar("T")
+
+
+class Call(Generic[T]):
+    """Something that is to be done in the thread, and who waits for it.
+
+    Args:
+        work: what is to be done; it is given what the thread has for it.
+        looks_first: whether it may turn out that there is nothing to be written.
+    """
+
+    __slots__ = ("error", "future", "looks_first", "loop", "result", "work")
+
+    def __init__(self, work: Callable[[Any], T], *, looks_first: bool = False) -> None:
+        self.work = work
+        self.looks_first = looks_first
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[T] = self.loop.create_future()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def settle(self) -> None:
+        """Let who waits go on; on the loop of the call."""
+        if self.future.done():  # nobody waits any more
+            return
+        if self.error is None:
+            self.future.set_result(self.result)
+        else:
+            self.future.set_exception(self.error)
+
+
+class Lane:
+    """A thread and the calls that wait for it.
+
+    Args:
+        name: the thread's.
+        serve: called in the thread with the calls that wait; settles them by :meth:`answer`.
+        pause: called in the thread when there are none; returns for how many seconds to wait for
+            one at most, ``None``: for ever.
+        end: called in the thread at its end.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        serve: Callable[[list[Call[Any]]], object],
+        pause: Callable[[], float | None],
+        end: Callable[[], object],
+    ) -> None:
+        self._serve, self._pause, self._end = serve, pause, end
+        self._guard = threading.Lock()
+        self._calls: list[Call[Any]] = []
+        self._is_asleep = False
+        self._is_over = False
+        self._ended: Callable[[], object] = lambda: None
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        # a daemon: a store that nobody disconnects must not keep the process from its end
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def take(self, call: Call[T]) -> bool:
+        """Take a call in; ``False``: the thread has come to its end."""
+        with self._guard:
+            if self._is_over:
+                return False
+            self._calls.append(call)
+            if self._is_asleep:
+                self._is_asleep = False
+                self._bell.release()
+        return True
+
+    def wake(self) -> None:
+        """Let it look at once for how long it may wait."""
+        with self._guard:
+            if self._is_asleep:
+                self._is_asleep = False
+                self._bell.release()
+
+    async def close(self) -> None:
+        """Serve what waits, end the thread, and wait for that."""
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[bool] = loop.create_future()
+        self._ended = lambda: loop.call_soon_threadsafe(resolve, ended, True)
+        with self._guard:
+            self._is_over = True
+        self.wake()
+        await ended
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while True:
+                calls = self._next_calls()
+                if calls:
+                    self._serve(calls)
+                elif self._is_over:
+                    return
+        finally:
+            self._end()
+            self._ended()
+
+    def _next_calls(self) -> list[Call[Any]]:
+        timeout = None if self._calls or self._is_over else self._pause()
+        with self._guard:
+            if self._calls or self._is_over:
+                calls, self._calls = self._calls, []
+                return calls
+            self._is_asleep = True
+        if not self._bell.acquire(timeout=-1 if timeout is None else timeout):
+            with self._guard:
+                if not self._is_asleep:  # it was rung for just then
+                    self._bell.acquire()
+                self._is_asleep = False
+        return []

@@ -1,0 +1,441 @@
+"""The store in a file of SQLite's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeVar
+
+from conveyor_nb.clocks.clock import REAL_TIME, Clock, SystemClock
+from conveyor_nb.clocks.tasks import BackgroundTasks
+from conveyor_nb.clocks.timer import Timer
+from conveyor_nb.core.errors import MetricsDisabledError, StoreUnavailableError
+from conveyor_nb.core.fetching import Fetched, FetchOptions
+from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
+from conveyor_nb.core.model import JobData, JobState, StoreEvent, to_state
+from conveyor_nb.core.rows import Key
+from conveyor_nb.core.steps.many import remove_expired
+from conveyor_nb.core.values.checks import (
+    MOST,
+    check_count,
+    check_flag,
+    check_logger,
+    check_positions,
+)
+from conveyor_nb.core.values.ids import Numbers, random_id
+from conveyor_nb.core.values.text import shown
+from conveyor_nb.core.worker_info import WorkerInfo
+from conveyor_nb.stores.capabilities import Capability
+from conveyor_nb.stores.interface import EventCallback
+from conveyor_nb.stores.sql.answers import Answers
+from conveyor_nb.stores.sql.asking import MOST_ROWS, Asking
+from conveyor_nb.stores.sql.schema.sqlite import migrate
+from conveyor_nb.stores.sql.sqlite.connecting import MEMORY, connect
+from conveyor_nb.stores.sql.sqlite.faults import in_one_sentence
+from conveyor_nb.stores.sql.sqlite.lane import Call, Lane
+from conveyor_nb.stores.sql.sqlite.reader import Reader
+from conveyor_nb.stores.sql.sqlite.session import Session, Step
+from conveyor_nb.stores.sql.sqlite.writer import Writer
+from conveyor_nb.stores.sql.wire.codec import codec_for
+from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback, Subscriptions
+from conveyor_nb.stores.working_set.questions import Question
+from conveyor_nb.stores.working_set.store import SteppedStore
+
+__all__ = ["SqliteStore"]
+
+T = TypeVar("T")
+
+_NO_OPTIONS = FetchOptions()
+
+_CAPABILITIES = {
+    "json": frozenset({Capability.FRACTIONAL_PRIORITIES}),
+    "pickle": frozenset({Capability.FRACTIONAL_PRIORITIES, Capability.PYTHON_OBJECTS}),
+}
+
+_BEAT = 0.008
+"""How often, in seconds, one looks what other processes wrote, while somebody subscribes."""
+
+_LATE = timedelta(milliseconds=50)
+"""For how long events may wait for the loop that is to tell them."""
+
+
+class SqliteStore(SteppedStore):
+    """Keeps jobs in a file, for any number of processes of one machine.
+
+    Args:
+            path: the file, made if it does not exist; ``":memory:"``: a database of this
+            store alone, which is gone with it.
+            durability: ``"normal"``: what was told outlasts the process, however that ends;
+                ``"full"``: also a loss of power, at the price of waiting for the disk.
+            payloads: ``"json"``: payloads and results are JSON-like, or of Python's plain types;
+                ``"pickle"``: any that can be pickled, which runs code of whoever wrote the file.
+            clock: the source of time; a ``SystemClock`` if not given.
+            ids: ``"sequential"`` for ids such as ``emails-1``; UUID4s if not given.
+            seed: fixes the jitter of backoffs.
+            metrics: collect metrics of settled jobs, by minute and hour.
+            logger: where faults of subscribers are reported.
+            on_event_handler_error: called with the error, instead of logging it; the error's notes
+                say which event it was for. Until the store disconnects.
+            auto_migrate: whether tables may be made, and be brought up to date.
+
+        >>> import asyncio
+    import contextlib
+        >>> async def main():
+        ...     async with SqliteStore(":memory:", ids="sequential") as store:
+        ...         saved = await store.save_job(JobData("", "send", "emails", {"to": "ada"}))
+        ...         return saved.id, await store.count_jobs("emails", JobState.WAITING)
+        >>> asyncio.run(main())
+        ('emails-1', 1)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: Literal["normal", "full"] = "normal",
+        payloads: Literal["json", "pickle"] = "json",
+        clock: Clock | None = None,
+        ids: str | None = None,
+        seed: int | None = None,
+        metrics: bool = False,
+        logger: logging.Logger | None = None,
+        on_event_handler_error: EventHandlerErrorCallback | None = None,
+        auto_migrate: bool = True,
+    ) -> None:
+        if clock is not None and not isinstance(clock, Clock):
+            raise TypeError(
+                f"clock must be a Clock, for instance VirtualClock(), not {shown(clock)}"
+            )
+        if ids not in (None, "sequential"):
+            raise ValueError(f"ids must be 'sequential' or None (UUID4), not {shown(ids)}")
+        if durability not in ("normal", "full"):
+            raise ValueError(f"durability must be 'normal' or 'full', not {shown(durability)}")
+        if payloads not in ("json", "pickle"):
+            raise ValueError(f"payloads must be 'json' or 'pickle', not {shown(payloads)}")
+        self.path = os.fspath(path)
+        self.capabilities = _CAPABILITIES[payloads]
+        self.clock = clock or SystemClock()
+        self._is_durable = durability == "full"
+        self._may_migrate = check_flag(auto_migrate, what="auto_migrate")
+        self._sequential_ids = ids is not None
+        self._worker_numbers = Numbers()
+        self._subscriptions = Subscriptions(check_logger(logger), on_event_handler_error)
+        self._lock = threading.RLock()
+        self._untold: deque[tuple[Sequence[StoreEvent], Mapping[Key, Any]]] = deque()
+        self._untold_since = REAL_TIME.now()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The one that the latest call came from."""
+        self._tasks = BackgroundTasks()
+        self._expiry = Timer(self.clock, lambda: self._tasks.spawn(self._expire()))
+        self._lively: set[str] = set()
+        """The queues of which a fetch got a job the last time."""
+        self._seed = None if seed is None else check_count(seed, what="seed", least=-MOST)
+        self._collects_metrics = check_flag(metrics, what="metrics")
+        self._payloads = payloads
+        session = self._new_session()
+        self._freeze = session.answers.codec.freeze
+        source = "" if self.path == MEMORY else random_id()
+        self._writer = Writer(self.path, source, self._open, session, self._tell)
+        self._reader = Reader(self.path, self._open, self._new_session())
+        self._writing: Lane | None = None
+        self._reading: Lane | None = None
+        self._is_over = False
+        self._is_watched_off_loop = type(self.clock).off_loop is not Clock.off_loop
+
+    def _new_session(self) -> Session:
+        answers = Answers(codec_for("sqlite", self._payloads))
+        answers.sequential_ids = self._sequential_ids
+        return Session(
+            answers,
+            self.clock,
+            seed=self._seed,
+            followed=self._subscriptions.of_jobs,
+            collects_metrics=self._collects_metrics,
+        )
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def _open(self) -> sqlite3.Connection:
+        connection = connect(self.path, is_durable=self._is_durable)
+        try:
+            migrate(connection, may_migrate=self._may_migrate)
+        except sqlite3.Error as error:
+            connection.close()
+            raise in_one_sentence(error, self.path) from error
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def connect(self) -> None:
+        """Open the file, and make its tables if there are none.
+
+        Raises:
+            StoreUnavailableError: it can't be opened, read or written.
+            SchemaError: it is no database, or of another program or version.
+        """
+        self._is_over = False
+        await self._write(lambda session: None)
+
+    async def disconnect(self) -> None:
+        """Let go of the file and of every subscriber; what is under way is done first."""
+        self._expiry.cancel()
+        self._is_over = True
+        lanes = [self._writing, self._reading]
+        self._writing = self._reading = None
+        for lane in lanes:
+            if lane is not None:
+                await lane.close()
+        self._tell_all()
+        with self._lock:
+            self._subscriptions.disconnect(self.clock.now())
+
+    async def _write(self, work: Callable[[Session], T], *, looks_first: bool = False) -> T:
+        """Have something done in a transaction, and wait for what comes of it."""
+        lane = self._writing
+        if lane is None or self._is_over:
+            with self._lock:
+                self._require_connection()
+                lane = self._writing = self._writing or Lane(
+                    "writer of a SqliteStore", self._serve_writes, self._pause, self._writer.close
+                )
+        return await self._hand_over(lane, Call(work, looks_first=looks_first))
+
+    async def _read(self, work: Callable[[Session], T]) -> T:
+        """Have something looked at, and wait for what comes of it."""
+        if self.path == MEMORY:  # which is that of one connection
+            return await self._write(work, looks_first=True)
+        lane = self._reading
+        if lane is None or self._is_over:
+            with self._lock:
+                self._require_connection()
+                lane = self._reading = self._reading or Lane(
+                    "reader of a SqliteStore", self._serve_looks, lambda: None, self._reader.close
+                )
+        return await self._hand_over(lane, Call(work))
+
+    def _require_connection(self) -> None:
+        if self._is_over:
+            raise StoreUnavailableError(
+                f"the store of {shown(self.path)} is disconnected; connect() it to go on"
+            )
+
+    async def _hand_over(self, lane: Lane, call: Call[T]) -> T:
+        if not lane.take(call):
+            self._require_connection()
+        if not self._is_watched_off_loop:
+            return await call.future
+        with self.clock.off_loop():
+            return await call.future
+
+    def _serve_writes(self, calls: list[Call[Any]]) -> None:
+        try:
+            self._writer.serve(calls)
+        finally:
+            self._answer(calls, self._settle)
+
+    def _serve_looks(self, calls: list[Call[Any]]) -> None:
+        try:
+            self._reader.serve(calls)
+        finally:
+            self._answer(calls, _settle)
+
+    def _answer(self, calls: list[Call[Any]], settle: Callable[[list[Call[Any]]], object]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[Call[Any]]] = {}
+        for call in calls:
+            by_loop.setdefault(call.loop, []).append(call)
+        self._loop = calls[-1].loop
+        for loop, its_calls in by_loop.items():
+            try:
+                loop.call_soon_threadsafe(settle, its_calls)
+            except RuntimeError:  # it is closed, and those who waited on it are gone
+                self._tell_all()
+
+    def _settle(self, calls: list[Call[Any]]) -> None:
+        """Tell what has happened, and let those go on who wait on this loop."""
+        self._tell_all()
+        self._expiry.set(self._writer.next_expiry)
+        _settle(calls)
+
+    def _pause(self) -> float | None:
+        if self.path != MEMORY and len(self._subscriptions):
+            with contextlib.suppress(sqlite3.Error):  # who asks for something is told
+                self._writer.look_around()
+            if self._untold and (loop := self._loop) is not None:
+                with contextlib.suppress(RuntimeError):  # it is closed
+                    loop.call_soon_threadsafe(self._tell_all)
+            self._tell_late()
+            return _BEAT
+        if not self._untold:
+            return None
+        self._tell_late()
+        return _BEAT
+
+    def _tell_late(self) -> None:
+        """Tell here what the loop that was to tell it has not, as it may stand still."""
+        if self._untold and REAL_TIME.now() - self._untold_since > _LATE:
+            self._tell_all()
+
+    # -- events -------------------------------------------------------------------------------
+
+    async def publish(self, event: StoreEvent) -> None:
+        await self._write(lambda session: session.told.append(event))
+
+    def _tell(self, events: Sequence[StoreEvent], results: Mapping[Key, Any]) -> None:
+        if not self._untold:
+            self._untold_since = REAL_TIME.now()
+        self._untold.append((events, results))
+
+    def _tell_all(self) -> None:
+        if self._untold:
+            with self._lock:
+                while self._untold:
+                    self._subscriptions.publish(*self._untold.popleft())
+
+    def subscribe(
+        self, queue_name: str | None, callback: EventCallback, *, job_id: str | None = None
+    ) -> None:
+        with self._lock:
+            self._subscriptions.add(queue_name, callback, job_id)
+        if self._writing is not None:
+            self._writing.wake()
+
+    def unsubscribe(
+        self,
+        queue_name: str | None,
+        callback: EventCallback | None = None,
+        *,
+        job_id: str | None = None,
+    ) -> None:
+        with self._lock:
+            self._subscriptions.remove(queue_name, callback, job_id)
+
+    # -- steps --------------------------------------------------------------------------------
+
+    def take_payload(self, value: Any, what: str) -> Any:
+        return self._freeze(value, what)
+
+    async def take_step(self, step: Step, about: Sequence[JobData | Key] = ()) -> Any:
+        return await self._write(lambda session: session.take(step, about))
+
+    async def look_step(self, step: Step) -> Any:
+        return await self._read(lambda session: session.take(step))
+
+    async def answer(self, question: Question) -> Any:
+        return await self._read(lambda session: session.answer(question))
+
+    async def _ask_about(self, asking: Callable[[Answers], Asking[T]]) -> T:
+        def ask(session: Session) -> T:
+            answer: T = session.ask(asking(session.answers))
+            return answer
+
+        return await self._read(ask)
+
+    async def fetch_jobs(
+        self,
+        queue_name: str,
+        worker_id: str,
+        lock_duration: float,
+        options: FetchOptions | None = None,
+        *,
+        limit: int = 1,
+    ) -> Fetched:
+        if limit != 1:
+            check_count(limit, what="limit")
+        given = (queue_name, worker_id, lock_duration, options or _NO_OPTIONS, limit)
+        lively = self._lively
+        # with nothing to be had it is enough to look: no idle worker keeps others from writing
+        fetched = await self._write(
+            lambda session: session.fetch(*given), looks_first=queue_name not in lively
+        )
+        if fetched.jobs:
+            lively.add(queue_name)
+        else:
+            lively.discard(queue_name)
+        return fetched
+
+    async def _expire(self) -> None:
+        await self.take_step(remove_expired)
+
+    def new_worker_id(self, name: str) -> str:
+        if not self._sequential_ids:
+            return super().new_worker_id(name)
+        return f"{name}-worker-{next(self._worker_numbers.of(name))}"
+
+    # -- looks --------------------------------------------------------------------------------
+
+    async def list_jobs(
+        self,
+        queue_name: str,
+        state: JobState | str | None = None,
+        start: int = 0,
+        end: int | None = None,
+        *,
+        newest_first: bool = False,
+    ) -> list[JobData]:
+        start, end = check_positions(start, end)
+        wanted = to_state(state)
+        check_flag(newest_first, what="newest_first")
+        most = MOST_ROWS if end is None else max(end - start, 0)
+        return await self._ask_about(
+            lambda answers: answers.listed(queue_name, wanted, None, start, most, newest_first)
+        )
+
+    async def get_job_counts(self, queue_name: str) -> dict[JobState, int]:
+        return await self._ask_about(lambda answers: answers.counts(queue_name))
+
+    async def get_group_active_count(self, queue_name: str, group_id: str | None) -> int:
+        return await self._ask_about(
+            lambda answers: answers.count_in_group(queue_name, group_id, JobState.ACTIVE)
+        )
+
+    async def list_queues(self) -> list[str]:
+        return await self._ask_about(lambda answers: answers.queue_names())
+
+    async def list_workers(self, queue_name: str | None = None) -> list[WorkerInfo]:
+        return await self._ask_about(lambda answers: answers.workers(queue_name))
+
+    # -- metrics ------------------------------------------------------------------------------
+
+    async def get_metrics(
+        self,
+        queue_name: str,
+        period: MetricsPeriod | str = MetricsPeriod.MINUTE,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> list[MetricsPoint]:
+        self._require_metrics()
+        now = self.clock.now()
+        return await self._ask_about(
+            lambda answers: answers.metrics.points(queue_name, period, start, end, now)
+        )
+
+    async def aggregate_metrics(
+        self,
+        queue_name: str | None = None,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> MetricsPoint:
+        self._require_metrics()
+        now = self.clock.now()
+        return await self._ask_about(
+            lambda answers: answers.metrics.total(queue_name, start, end, now)
+        )
+
+    def _require_metrics(self) -> None:
+        if not self._collects_metrics:
+            raise MetricsDisabledError
+
+
+def _settle(calls: list[Call[Any]]) -> None:
+    for call in calls:
+        call.settle()

@@ -1,0 +1,27 @@
+"""A store in a file of SQLite's keeps every promise of a store, also in no file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from conveyor_nb import VirtualClock
+from conveyor_nb.stores.sql.sqlite.store import SqliteStore
+from conveyor_nb.testing.conformance import StoreConformance
+
+
+class TestSqliteStoreInMemory(StoreConformance):
+    def make_store(self, clock: VirtualClock, *, metrics: bool = False) -> SqliteStore:
+        return SqliteStore(":memory:", clock=clock, metrics=metrics)
+
+
+class TestSqliteStore(StoreConformance):
+    @pytest.fixture(autouse=True)
+    def _in_a_folder(self, tmp_path: Path) -> None:
+        self.folder = tmp_path
+        self.made = 0
+
+    def make_store(self, clock: VirtualClock, *, metrics: bool = False) -> SqliteStore:
+        self.made += 1
+        return SqliteStore(self.folder / f"{self.made}.db", clock=clock, metrics=metrics)

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from conveyor_nb import Queue, StoreEvent, StoreInterface, VirtualClock, Worker
+from conveyor_nb.stores.capabilities import Capability
 from tests.crew import Crew
 from tests.stores import STORES
 
@@ -39,6 +40,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 async def store(store_kind: str, clock: VirtualClock) -> AsyncIterator[StoreInterface]:
     async with STORES[store_kind](clock=clock, ids="sequential", seed=7) as store:
         yield store
+
+
+@pytest.fixture
+def _callable_backoffs(store: StoreInterface) -> None:
+    """Leaves out the stores that have none."""
+    if Capability.CALLABLE_BACKOFFS not in store.capabilities:
+        pytest.skip("the store has no backoffs by a callable")
 
 
 @pytest.fixture

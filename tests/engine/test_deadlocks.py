@@ -222,7 +222,7 @@ async def test_one_whose_wait_is_over_holds_up_nobody(
     jobs = [(job.name, job.returnvalue) for job in await queue.get_jobs("completed")]
     assert ("whole", "emails-1") in jobs
     assert ("whole", "emails-3") in jobs
-    assert not _lines[queue.store], "nothing is kept of waits that are over"
+    assert not _lines.get(queue.store), "nothing is kept of waits that are over"
 
 
 @pytest.mark.asyncio

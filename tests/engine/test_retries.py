@@ -103,6 +103,7 @@ async def test_exponential_backoff_stops_growing_at_a_day(
     assert max(waits) == pytest.approx(86_400)
 
 
+@pytest.mark.usefixtures("_callable_backoffs")
 @pytest.mark.asyncio
 async def test_custom_backoff(queue: Queue, clock: VirtualClock, start: Start) -> None:
     asked: list[int] = []
@@ -128,6 +129,7 @@ async def test_custom_backoff(queue: Queue, clock: VirtualClock, start: Start) -
         (lambda: 5, "TypeError"),
     ],
 )
+@pytest.mark.usefixtures("_callable_backoffs")
 @pytest.mark.asyncio
 async def test_a_custom_backoff_that_fails_ends_the_retries_and_says_so(
     strategy: Any, words: str, queue: Queue, clock: VirtualClock, start: Start

@@ -203,15 +203,15 @@ async def test_a_panel_shows_the_flow_that_is_open(store: MemoryStore) -> None:
     flow = await book(store)
     view = QueueView(Queue("books", store=store))
     await view.do("tab", tab="flows")
-    part = (await view.read())["flows"]
-    assert part["belt"]["picture"][2][2].startswith("Flow book: 5 waiting")
-    assert len(json.dumps(part["belt"])) < 12_000
+    belt = (await view.read())["flow_belt"]
+    assert belt["picture"][2][2].startswith("Flow book: 5 waiting")
+    assert len(json.dumps(belt)) < 12_000
     await view.do("flow_belt", narrow=True)
-    assert (await view.read())["flows"]["belt"]["picture"][1]["viewBox"].startswith("0 0 380")
+    assert (await view.read())["flow_belt"]["picture"][1]["viewBox"].startswith("0 0 380")
     await view.do("open_flow")
-    assert (await view.read())["flows"]["belt"] is None
+    assert (await view.read())["flow_belt"] is None
     await view.do("open_flow", id=flow.job.id)
-    assert (await view.read())["flows"]["belt"] is not None
+    assert (await view.read())["flow_belt"] is not None
 
 
 async def test_a_running_flow_is_seen_to_go_on() -> None:

@@ -20,4 +20,4 @@ def test_the_page_has_the_tabs_of_the_queue_view() -> None:
 
 @pytest.mark.parametrize("view", [view for tab in TABS.values() for view in tab])
 def test_what_a_view_reads_goes_to_the_page(view: type[View]) -> None:
-    assert view.part in Panel.class_trait_names(sync=True)
+    assert {view.part, *view.apart.values()} <= set(Panel.class_trait_names(sync=True))

@@ -15,6 +15,7 @@ from conveyor_nb.core.values.text import one_line
 from conveyor_nb.notebook.event_words import event_text
 from conveyor_nb.notebook.panel.event_history import past_events, past_of_job
 from conveyor_nb.notebook.panel.page_messages import Message
+from conveyor_nb.notebook.panel.sizes import fitting, sendable
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
 from conveyor_nb.queue import Queue
 from conveyor_nb.stores import StoreInterface
@@ -25,6 +26,9 @@ _MOST_TYPES = 50
 
 KEPT = 200
 """How many events are shown, and kept of each type by itself."""
+
+_ROOM = 22_000
+_LONGEST_TYPE = 60
 
 _MOST_KEPT = 2_000
 """How many are kept of all types together: one job's are found among them."""
@@ -94,18 +98,21 @@ class NewestEvents:
         is_first, fresh = self._sent == _NOTHING, list(itertools.islice(self._fresh(), KEPT))
         self._sent = self._count
         if is_first and self.past:
-            shown = ((-n, event) for n, event in enumerate(self.past, 1) if self._is_shown(event))
-            past = itertools.islice(shown, KEPT)
+            kept = ((-n, event) for n, event in enumerate(self.past, 1) if self._is_shown(event))
+            past = itertools.islice(kept, KEPT)
             fresh += [_row(number, event) | {"past": True} for number, event in past]
             fresh = sorted(fresh, key=lambda row: row["at"], reverse=True)[:KEPT]
+        shown = fitting(sendable(fresh), _ROOM)
+        is_cut = len(shown) < len(fresh)  # between them and what a page has there would be a gap
         types = {*map(str, self._of_type), *(str(event.type) for event in self.past), self.type}
+        types = {one for one in types if 0 < len(one) <= _LONGEST_TYPE}
         return {
-            "reset": is_first,
+            "reset": is_first or is_cut,
             "type": self.type,
             "job": self.job_id,
             "queue": self.queue_name,
-            "types": sorted(types - {""}),
-            "rows": fresh,
+            "types": sorted(types),
+            "rows": shown,
         }
 
     def known(self) -> set[tuple[str, str, str | None, datetime]]:
@@ -243,7 +250,7 @@ def _row(number: int, event: StoreEvent) -> dict[str, Any]:
     row = {
         "n": number,
         "at": event.timestamp.timestamp(),
-        "type": str(event.type),
+        "type": str(event.type)[:_LONGEST_TYPE],
         "id": event.job_id or "",
         "queue": event.queue_name,
         "text": event_text(event),

@@ -10,6 +10,7 @@ from conveyor_nb.core.model import ACTIVE, COMPLETED, DELAYED, FAILED, WAITING_C
 from conveyor_nb.core.values.text import shorten_middle
 from conveyor_nb.notebook.job_words import instant_of, outcome
 from conveyor_nb.notebook.panel.page_messages import Message
+from conveyor_nb.notebook.panel.sizes import fitting, sendable, size_of
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
 from conveyor_nb.notebook.pictures.belt import belt_picture
 from conveyor_nb.notebook.pictures.belt_plan import LIVE, LIVE_NARROW
@@ -29,6 +30,7 @@ _MOST_LOOKED_AT = 200
 """Among how many jobs of each kind flows are looked for; those that were found stay known."""
 
 _MOST_ROWS = 150
+_ROOM_OF_LIST, _ROOM_OF_TREE = 9_000, 15_000
 _MOST_CHILDREN = 25
 _MOST_COUNTED = 1_000
 """Past so many children a closed flow tells only how many have settled."""
@@ -44,6 +46,7 @@ class FlowsView(View):
     """The flows that have a job in the queue, the newest first."""
 
     part: ClassVar[str] = "flows"
+    apart: ClassVar[Mapping[str, str]] = {"belt": "flow_belt"}
 
     def __init__(self, queue: Queue, *, read_only: bool = False) -> None:
         super().__init__(queue, read_only=read_only)
@@ -59,11 +62,13 @@ class FlowsView(View):
         self._has_foreign = False
         roots = await self._roots()
         shown = roots[:_MOST_FLOWS]
+        lines = fitting(sendable([await self._flow(root) for root in shown]), _ROOM_OF_LIST)
+        shown = shown[: len(lines)]
         if self._open is None and shown and not self._was_closed:
             self._open = _key(shown[0])
         open_one = next((root for root in shown if _key(root) == self._open), None)
         return {
-            "rows": [await self._flow(root) for root in shown],
+            "rows": lines,
             "more": len(roots) - len(shown),
             "open": _text_of(_key(open_one)) if open_one else None,
             "belt": await self._picture(open_one),
@@ -156,10 +161,11 @@ class FlowsView(View):
     async def _tree(self, root: JobData) -> list[dict[str, Any]]:
         """The flow as rows, each with its depth: parents before their children."""
         rows: list[dict[str, Any]] = []
+        room = _ROOM_OF_TREE
         todo: list[tuple[int, JobData | int]] = [(0, root)]
         while todo:
             depth, job = todo.pop()
-            if isinstance(job, int) or len(rows) >= _MOST_ROWS:
+            if isinstance(job, int) or len(rows) >= _MOST_ROWS or room < 0:
                 left = job if isinstance(job, int) else _count_jobs(todo) + 1
                 rows.append({"key": f"more {len(rows)}", "depth": depth, "more": left})
                 if not isinstance(job, int):
@@ -170,6 +176,7 @@ class FlowsView(View):
                 children = await self.queue.store.get_children_jobs(job.queue_name, job.id)
             row = self._row(job, depth, children)
             rows.append(row)
+            room -= size_of(sendable(row))
             if row["folded"]:
                 continue
             shown = _most_telling(children)

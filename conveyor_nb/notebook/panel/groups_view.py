@@ -10,6 +10,7 @@ from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.model import ACTIVE, DELAYED, WAITING, JobData
 from conveyor_nb.core.options.worker_options import GroupLimits
 from conveyor_nb.core.values.durations import format_seconds
+from conveyor_nb.notebook.panel.sizes import fitting, sendable
 from conveyor_nb.notebook.panel.view import Glance, View
 from conveyor_nb.worker import live_workers
 
@@ -19,6 +20,7 @@ _MOST_COUNTED = 2_000
 """Among how many jobs of each state the groups are counted; the page is told if there are more."""
 
 _MOST_GROUPS = 100
+_ROOM = 20_000
 _MOST_TURNS = 50
 """For how many of the next jobs it is told whose they are."""
 
@@ -53,9 +55,10 @@ class GroupsView(View):
             )
         ]
         has_any = any(row["id"] is not None for row in rows)
+        shown = fitting(sendable(rows[:_MOST_GROUPS]), _ROOM) if has_any else []
         return {
-            "rows": rows[:_MOST_GROUPS] if has_any else [],
-            "more": max(0, len(rows) - _MOST_GROUPS) if has_any else 0,
+            "rows": shown,
+            "more": len(rows) - len(shown) if has_any else 0,
             "counted": _MOST_COUNTED if self._is_cut(glance) else None,
             "turns": [job.group_id for job in turns[:12]] if has_any else [],
             "limits": [text for limit in limits for text in _in_words(limit)],

@@ -11,6 +11,7 @@ from conveyor_nb.core.values.text import one_line
 from conveyor_nb.job import Job
 from conveyor_nb.notebook.panel.job_detail import gone_detail, job_detail
 from conveyor_nb.notebook.panel.page_messages import Message
+from conveyor_nb.notebook.panel.sizes import fitting, sendable
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
 from conveyor_nb.queue import Queue
 
@@ -27,6 +28,7 @@ _MOST_OPENED = 3
 """How many attempts, those that were opened last, are told with their logs and tracebacks."""
 
 _MOST_CHILDREN = 50
+_ROOM = 6_000
 _MOST_READ = 500
 """A parent of more children is shown without them: all of them would be read for each frame."""
 
@@ -119,7 +121,7 @@ class JobView(View):
             children = await store.get_children_jobs(job.queue_name, job.id)
             shown = children[:_MOST_CHILDREN]
             jobs += [_relative("child", one.id, one.queue_name, one) for one in shown]
-        return {"jobs": jobs, "children": count}
+        return {"jobs": fitting(sendable(jobs), _ROOM), "children": count}
 
 
 def _relative(kind: str, job_id: str, queue_name: str, job: JobData | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from conveyor_nb.core.model import StoreEvent
-from conveyor_nb.core.values.text import encodable, shown
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.notebook.panel.belt_view import BeltView
 from conveyor_nb.notebook.panel.event_log import EventsView
 from conveyor_nb.notebook.panel.flows_view import FlowsView
@@ -17,6 +17,7 @@ from conveyor_nb.notebook.panel.job_view import JobView
 from conveyor_nb.notebook.panel.metrics_view import MetricsView
 from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.schedules_view import SchedulesView
+from conveyor_nb.notebook.panel.sizes import sendable
 from conveyor_nb.notebook.panel.timeline_view import TimelineView
 from conveyor_nb.notebook.panel.view import Action, Glance, UnknownRequestError, View, plainly
 from conveyor_nb.notebook.panel.worker_cards import WorkerCardsView
@@ -75,7 +76,9 @@ class QueueView:
         glance = Glance(await store.get_job_counts(name), paused)
         parts: dict[str, Any] = {"tab": self.tab}
         for kind in (*_ALWAYS, *TABS[self.tab]):
-            parts[kind.part] = sendable(await self._views[kind].read(glance))
+            told = sendable(await self._views[kind].read(glance))
+            parts |= {name: told.pop(key) for key, name in kind.apart.items()}
+            parts[kind.part] = told
         return parts
 
     @property
@@ -130,20 +133,3 @@ class QueueView:
         self.tab = message.tab
         for kind in TABS[self.tab]:
             self._views[kind].renew()
-
-
-def sendable(value: Any) -> Any:
-    r"""JSON-like values with every text such that it can be sent.
-
-    Other people's texts may hold lone surrogates, which no message to a page can carry.
-
-    >>> sendable({"name": "a\ud800"})
-    {'name': 'a\\ud800'}
-    """
-    if isinstance(value, str):
-        return encodable(value)
-    if isinstance(value, dict):
-        return {key: sendable(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [sendable(part) for part in value]
-    return value

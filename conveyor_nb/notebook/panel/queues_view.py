@@ -10,7 +10,7 @@ from conveyor_nb.core.values.text import shown
 from conveyor_nb.notebook.panel.event_log import EventLog
 from conveyor_nb.notebook.panel.head_view import speed_of
 from conveyor_nb.notebook.panel.page_messages import Message
-from conveyor_nb.notebook.panel.queue_view import sendable
+from conveyor_nb.notebook.panel.sizes import fitting, sendable
 from conveyor_nb.notebook.panel.view import UnknownRequestError
 from conveyor_nb.notebook.reads import QueueLine, queue_lines
 from conveyor_nb.stores import StoreInterface
@@ -21,7 +21,8 @@ __all__ = ["STORE_TABS", "QueuesView"]
 STORE_TABS = ("queues", "events")
 """The tabs of a store."""
 
-_MOST_CARDS = 200
+_MOST_CARDS = 100
+_ROOM = 26_000
 
 
 class QueuesView:
@@ -42,11 +43,13 @@ class QueuesView:
         """The parts of a frame: the cards, in the order of their names, or the events."""
         names = await self.store.list_queues()
         shown_names = names[:_MOST_CARDS] if self.tab == "queues" else []
+        lines = await queue_lines(self.store, shown_names)
+        cards = fitting(sendable([_card(line) for line in lines]), _ROOM)
         told = {
             "tab": self.tab,
             "store": f"<{type(self.store).__name__}: {await store_in_words(self.store)}>",
-            "cards": [_card(line) for line in await queue_lines(self.store, shown_names)],
-            "more": max(0, len(names) - _MOST_CARDS),
+            "cards": cards,
+            "more": len(names) - len(cards) if self.tab == "queues" else 0,
             "read_only": self.read_only,
             "now": self.store.clock.now().timestamp(),
             "speed": speed_of(self.store.clock),

@@ -18,6 +18,7 @@ from conveyor_nb.core.schedule import first_run, runs_from, why_no_run
 from conveyor_nb.core.values.text import shorten_middle, shown
 from conveyor_nb.notebook.mistakes import Mistake
 from conveyor_nb.notebook.panel.page_messages import Message
+from conveyor_nb.notebook.panel.sizes import fitting, sendable
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
 from conveyor_nb.notebook.schedule_words import read_rule, rule_in_words, rule_text
 from conveyor_nb.queue import Queue
@@ -26,6 +27,7 @@ __all__ = ["SchedulesView"]
 
 _MOST_SCHEDULES = 50
 _NEXT_RUNS = 5
+_ROOM = 24_000
 
 _runs_from = lru_cache(maxsize=1_024)(runs_from)  # a cron line takes a while to be walked
 
@@ -52,6 +54,7 @@ class SchedulesView(View):
     async def read(self, glance: Glance) -> dict[str, Any]:
         known = await self.queue.store.get_job_schedulers(self.queue.name)
         rows = [await self._row(one) for one in known[:_MOST_SCHEDULES]]
+        rows = fitting(sendable(rows), _ROOM)
         return {
             "rows": rows,
             "more": len(known) - len(rows),

@@ -17,6 +17,7 @@ _MOST_TEXT = 1_000
 _MOST_LABEL = 80
 _MOST_IN_ALL = 9_000
 _MOST_COPIED = 9_000
+_MOST_TEXT_COPIED = 6_000
 
 _CONTAINERS: dict[type, str] = {
     dict: "dict",
@@ -34,8 +35,8 @@ def is_container(value: object) -> bool:
     return type(value) in _CONTAINERS and bool(value)
 
 
-def value_tree(value: object) -> dict[str, Any]:
-    """A value as a tree of bounded size, and never an error.
+def value_tree(value: object, share: float = 1.0) -> dict[str, Any]:
+    """A value as a tree of bounded size, and never an error; of very much, only a share is shown.
 
     A leaf is ``{"kind": ..., "text": ...}``; a container has ``"parts"``, pairs of a label and a
     tree, and ``"count"``, how many there are in all.
@@ -43,7 +44,7 @@ def value_tree(value: object) -> dict[str, Any]:
     >>> value_tree({"to": ["ada"]})["parts"]
     [['to', {'kind': 'list', 'count': 1, 'parts': [['0', {'kind': 'text', 'text': 'ada'}]]}]]
     """
-    left, room = _MOST_PARTS, _MOST_IN_ALL
+    left, room = _MOST_PARTS * share, _MOST_IN_ALL * share
 
     def label_of(key: object) -> str:
         nonlocal room
@@ -53,7 +54,7 @@ def value_tree(value: object) -> dict[str, Any]:
 
     def leaf(value: object) -> dict[str, Any]:
         nonlocal room
-        limit = max(40, min(_MOST_TEXT, room))
+        limit = max(40, min(_MOST_TEXT, round(room)))
         kind = type(value)
         text = many_lines(value, limit) if kind is str else one_line(value, limit)
         room -= len(text)
@@ -77,7 +78,7 @@ def value_tree(value: object) -> dict[str, Any]:
     return grow(value, 0)
 
 
-def copied(value: object) -> tuple[str, bool]:
+def copied(value: object, share: float = 1.0) -> tuple[str, bool]:
     r"""A value as text to be pasted elsewhere, and whether it is all of it.
 
     It is JSON if the value is made of what JSON has and can be sent whole.
@@ -89,9 +90,9 @@ def copied(value: object) -> tuple[str, bool]:
     """
     if _is_json(value):
         text = json.dumps(value, indent=2, ensure_ascii=False)
-        if len(text) <= _MOST_COPIED and fit(text) == text:
+        if len(text) <= _MOST_COPIED * share and fit(text) == text:
             return text, True
-    return many_lines(value), False
+    return many_lines(value, round(_MOST_TEXT_COPIED * share)), False
 
 
 def _is_json(value: Any) -> bool:

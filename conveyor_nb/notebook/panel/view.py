@@ -57,6 +57,9 @@ class View(ABC):
     part: ClassVar[str]
     """Under which name the page gets it."""
 
+    apart: ClassVar[Mapping[str, str]] = {}
+    """What of it is so large that the page gets it by itself, and under which name."""
+
     def __init__(self, queue: Queue, *, read_only: bool = False) -> None:
         self.queue = queue
         self.read_only = read_only

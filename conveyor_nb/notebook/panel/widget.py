@@ -32,8 +32,9 @@ from conveyor_nb.notebook.panel.job_table import JobsView
 from conveyor_nb.notebook.panel.modules import bundle, style_sheet
 from conveyor_nb.notebook.panel.output import Output
 from conveyor_nb.notebook.panel.page_messages import Message, read_message
-from conveyor_nb.notebook.panel.queue_view import QueueView, sendable
+from conveyor_nb.notebook.panel.queue_view import QueueView
 from conveyor_nb.notebook.panel.queues_view import QueuesView
+from conveyor_nb.notebook.panel.sizes import in_messages, sendable
 from conveyor_nb.notebook.panel.store_names import name_of
 from conveyor_nb.notebook.panel.view import UnknownRequestError
 from conveyor_nb.notebook.reads import queue_lines
@@ -86,6 +87,7 @@ class Panel(anywidget.AnyWidget):
     jobs = traitlets.Dict().tag(sync=True)
     detail = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
     flows = traitlets.Dict().tag(sync=True)
+    flow_belt = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
     schedules = traitlets.Dict().tag(sync=True)
     groups = traitlets.Dict().tag(sync=True)
     events = traitlets.Dict().tag(sync=True)
@@ -285,10 +287,11 @@ class Panel(anywidget.AnyWidget):
             parts = await self._read()
         except FAULTS as error:  # whatever a store raises, the page says so and stays alive
             self._complain(error)
-        with self.hold_sync():
-            for name, value in parts.items():
-                self.set_trait(name, value)
-            self.frame = number
+        changed = {name: part for name, part in parts.items() if part != getattr(self, name)}
+        for some in in_messages({**changed, "frame": number}):  # which comes last: all is there
+            with self.hold_sync():
+                for name, part in some.items():
+                    self.set_trait(name, part)
         again = self._view.again if self._view is not None else None
         if again is not None and self.live:
             self._feed.touch_in(again)

@@ -18,6 +18,7 @@ from conveyor_nb.core.model import JobData, JobState
 from conveyor_nb.core.values.text import one_line, shown
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.notebook.panel.page_messages import Message
+from conveyor_nb.notebook.panel.sizes import fitting, sendable
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
 from conveyor_nb.notebook.panel.worker_use import Work, work_of
 from conveyor_nb.notebook.panel.workers_panel import known_workers_of, worker_rows
@@ -31,6 +32,7 @@ _MOST_SETTLED = 250
 _MOST_ACTIVE = 200
 _MOST_CARDS = 24
 _MOST_SLOTS = 12
+_ROOM = 22_000
 _MOST_TEXT = 60
 _WHILE_IT_WORKS = 0.5
 _MISSED_BEATS = 3
@@ -87,10 +89,11 @@ class WorkerCardsView(View):
                     "more": max(0, len(jobs) - _MOST_SLOTS),
                 }
             )
+        cards = fitting(sendable(cards), _ROOM)
         lost = [job for jobs in running.values() for job in jobs]
         return {
             "cards": cards,
-            "others": max(0, len(rows) - _MOST_CARDS),
+            "others": len(rows) - len(cards),
             "is_all": is_all,
             "lost": [_slot(job) for job in lost[:_MOST_SLOTS]] if len(rows) <= _MOST_CARDS else [],
         }

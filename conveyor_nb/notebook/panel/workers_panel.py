@@ -9,6 +9,7 @@ from conveyor_nb.core.errors import ConveyorError
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 from conveyor_nb.notebook.known_workers import known_workers, start_worker, stop_worker
+from conveyor_nb.notebook.panel.sizes import fitting, sendable
 from conveyor_nb.notebook.panel.view import Action, Glance, View
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.worker import Worker, live_workers
@@ -22,6 +23,9 @@ _ACTIONS: Mapping[str, list[str]] = {
     WorkerStatus.CLOSED: ["start"],
 }
 
+_MOST_SHOWN = 24
+_ROOM = 6_000
+
 
 class WorkersView(View):
     """The workers of a queue, with buttons to manage them."""
@@ -30,7 +34,10 @@ class WorkersView(View):
 
     async def read(self, glance: Glance) -> list[dict[str, Any]]:
         rows = await worker_rows(self.queue.store, self.queue.name)
-        return [row | {"can": []} for row in rows] if self.read_only else rows
+        shown = [row | {"can": []} for row in rows] if self.read_only else rows
+        fit = fitting(sendable(shown[:_MOST_SHOWN]), _ROOM)
+        more = len(rows) - len(fit)
+        return [*fit, {"key": "", "more": more}] if more else fit
 
     def acts(self) -> Mapping[str, Action]:
         verbs = ("start", "stop", "pause", "resume")

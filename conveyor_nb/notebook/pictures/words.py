@@ -63,13 +63,13 @@ def flow_words(state: BeltState) -> str:
 
 def job_words(job: JobData) -> str:
     """What is said of a job when somebody points at its piece."""
-    told = [one_line(job.id, 80), one_line(job.name, 80), str(job.state)]
+    told = [one_line(job.id, 60), one_line(job.name, 40), str(job.state)]
     if job.priority:
         told.append(f"priority {job.priority:g}")
     if job.group_id is not None:
-        told.append(f"group {one_line(job.group_id, 40)}")
+        told.append(f"group {one_line(job.group_id, 30)}")
     if job.failed_reason and job.state is JobState.FAILED:
-        told.append(one_line(job.failed_reason, 120))
+        told.append(one_line(job.failed_reason, 80))
     return " · ".join(told)
 
 

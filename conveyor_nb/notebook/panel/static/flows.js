@@ -8,7 +8,7 @@ export function makeFlows(page) {
   const list = h("div", { class: "cv-flows", role: "list", "aria-label": "Flows", "data-testid": "cv-flows" });
   const empty = h("p", { class: "cv-empty", "data-testid": "cv-no-flows" });
   const grouped = (count) => count.toLocaleString("en");
-  const belt = makeBelt(page, { read: () => page.part("flows").belt, ask: "flow_belt", testid: "cv-flow-belt" });
+  const belt = makeBelt(page, { read: () => page.part("flow_belt"), ask: "flow_belt", testid: "cv-flow-belt" });
   const sheet = h("div", { class: "cv-flow-picture" }, ...belt.nodes); // in the flow that is open
 
   const told = ({ children, done, failed }) => [

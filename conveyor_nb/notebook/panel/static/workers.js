@@ -1,6 +1,6 @@
 // The workers of a queue: what they do, their slots, and buttons to manage them.
 
-import { capital, h, icon, memo, reconcile } from "./elements.js";
+import { capital, h, icon, memo, reconcile, setText } from "./elements.js";
 
 const MOST_LAMPS = 16;
 const HELD = "by handlers that did not stop when they were told to";
@@ -13,6 +13,10 @@ export function makeWorkers(page) {
     h("span", { class: "cv-who" }), h("span", { class: "cv-slots" }), h("span", { class: "cv-acts" }));
 
   function drawRow(row, worker) {
+    if (worker.more) {
+      setText(row.firstChild, `and ${worker.more.toLocaleString("en")} more: the tab Workers shows them`);
+      return;
+    }
     const { key, name, version, status, busy, held, concurrency, can } = worker;
     const [who, slots, acts] = row.children;
     row.dataset.status = status;

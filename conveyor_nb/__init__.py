@@ -35,6 +35,8 @@ from conveyor_nb.core.errors import (
     Retry,
     RetryRefusedError,
     ScheduleReplacedWarning,
+    SchemaError,
+    StoreUnavailableError,
     UnreadablePayloadError,
     Unrecoverable,
     UnsupportedError,
@@ -61,6 +63,7 @@ from conveyor_nb.queue import Queue
 from conveyor_nb.running.current_job import current_job
 from conveyor_nb.stores import MemoryStore, StoreInterface, default_store, set_default_store
 from conveyor_nb.stores.events import EventBus, EventStream
+from conveyor_nb.stores.opening import open_store
 from conveyor_nb.worker import Worker
 
 if TYPE_CHECKING:
@@ -69,6 +72,7 @@ if TYPE_CHECKING:
     from conveyor_nb.notebook.panel.widget import dashboard
     from conveyor_nb.notebook.pictures.timeline_figure import timeline
     from conveyor_nb.notebook.progress import progress
+    from conveyor_nb.stores.sql.sqlite.store import SqliteStore
 
 __version__ = "0.1.0"
 
@@ -112,8 +116,11 @@ __all__ = [
     "RetryRefusedError",
     "ScaledClock",
     "ScheduleReplacedWarning",
+    "SchemaError",
+    "SqliteStore",
     "StoreEvent",
     "StoreInterface",
+    "StoreUnavailableError",
     "SystemClock",
     "UnreadablePayloadError",
     "Unrecoverable",
@@ -125,6 +132,7 @@ __all__ = [
     "dashboard",
     "default_store",
     "load_ipython_extension",
+    "open_store",
     "progress",
     "set_default_store",
     "timeline",
@@ -144,6 +152,10 @@ def __getattr__(name: str) -> Any:
         from conveyor_nb.notebook.panel.widget import dashboard
 
         return dashboard
+    if name == "SqliteStore":  # and for sqlite3
+        from conveyor_nb.stores.sql.sqlite.store import SqliteStore
+
+        return SqliteStore
     if name == "timeline":  # few need it
         from conveyor_nb.notebook.pictures.timeline_figure import timeline
 

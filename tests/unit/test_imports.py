@@ -48,7 +48,7 @@ ROOMS = {
     "working_set": Room("stores.working_set stores.working_set.*", "core clocks seam working_set"),
     "sql": Room("stores.sql stores.sql.*", "core clocks seam working_set sql"),
     # The package `stores` is the door to the concrete ones: the engine asks it for the default.
-    "stores": Room("stores", "core clocks seam memory"),
+    "stores": Room("stores stores.opening", "core clocks seam memory", "sql"),
     "context": Room("context context.*", "core clocks seam context"),
     "jobs": Room("job job_fields observable lists", "core clocks seam stores context jobs display"),
     "running": Room("running running.*", "core clocks seam stores jobs context running"),
@@ -60,7 +60,7 @@ ROOMS = {
         "core clocks seam stores jobs context running queue_parts people display",
     ),
     "public": Room(
-        "__init__", "core clocks seam stores jobs context running people display", "notebook"
+        "__init__", "core clocks seam stores jobs context running people display", "notebook sql"
     ),
     "frames": Room("frames", "core notebook"),
     "testing": Room(

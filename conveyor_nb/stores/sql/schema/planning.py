@@ -13,7 +13,7 @@ from typing import NamedTuple
 from conveyor_nb.core.errors import SchemaError
 from conveyor_nb.stores.sql.schema import original, own
 
-__all__ = ["KNOWN_COLUMNS", "Found", "Plan", "SchemaFacts", "plan"]
+__all__ = ["KNOWN_COLUMNS", "Found", "Plan", "SchemaFacts", "plan", "stand_ins"]
 
 MIGRATIONS = "conveyor_migrations"
 JOBS = "conveyor_jobs"
@@ -107,6 +107,40 @@ def plan(found: Found, dialect: str, *, may_migrate: bool) -> Plan:
     if is_new or dialect == "sqlite":
         return Plan([*wanted, *indexes])
     return Plan(wanted, indexes)
+
+
+def stand_ins(found: Found) -> list[str]:
+    """What lets a file of SQLite's be read as if it had what is ours, and does not change it.
+
+    Raises:
+        SchemaError: it is of no use to us, and why.
+    """
+    if _is_empty(found):
+        raise SchemaError("the database has no tables of a queue")
+    _check(found)
+    if found.own_version >= own.VERSION:
+        _check_own(found)
+        return []
+    tables: list[str] = []
+    lacking: list[str] = []
+    for step in own.STEPS:
+        lacking += [name for name in step.columns if name not in found.columns[JOBS]]
+        for statement in (*step.statements, *step.only["sqlite"]):
+            made = _OWN_TABLE.match(statement)
+            if made is not None and made[1] not in found.columns:
+                written = _written(statement, "sqlite")
+                tables.append(written.replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
+    columns = "".join(f", NULL AS {name}" for name in lacking)
+    return [
+        f"CREATE TEMP VIEW {JOBS} AS SELECT *{columns} FROM main.{JOBS}",
+        *(one for one in tables if _QUEUES not in one),
+        f"CREATE TEMP VIEW {_QUEUES} AS SELECT DISTINCT queue_name AS name, 0 AS numbers,"
+        f" 1 AS listed, NULL AS limit_seconds, NULL AS group_limit_seconds FROM main.{JOBS}",
+    ]
+
+
+_OWN_TABLE = re.compile(r"\s*CREATE TABLE IF NOT EXISTS (\w+)")
+_QUEUES = "conveyor_nb_queues"
 
 
 def _is_empty(found: Found) -> bool:

@@ -11,9 +11,10 @@ from conveyor_nb.stores.sql.schema.planning import (
     Found,
     SchemaFacts,
     plan,
+    stand_ins,
 )
 
-__all__ = ["migrate"]
+__all__ = ["make_readable", "migrate"]
 
 
 def migrate(connection: sqlite3.Connection, *, may_migrate: bool) -> SchemaFacts:
@@ -41,6 +42,22 @@ def migrate(connection: sqlite3.Connection, *, may_migrate: bool) -> SchemaFacts
                 connection.execute("ROLLBACK")
             raise
     return SchemaFacts(fractional_priorities=True, made_by_us=made)
+
+
+def make_readable(connection: sqlite3.Connection) -> None:
+    """See to it that a file can be read as if it had our tables and columns, and leave it alone.
+
+    What it lacks stands beside it for as long as the connection does.
+
+    Args:
+        connection: to the file, which is opened read-only.
+
+    Raises:
+        SchemaError: the file is no queue's, or too old.
+        sqlite3.Error: the file can't be read.
+    """
+    for statement in stand_ins(_find(connection)):
+        connection.execute(statement)
 
 
 def _find(connection: sqlite3.Connection) -> Found:

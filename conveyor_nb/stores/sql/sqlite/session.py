@@ -119,6 +119,12 @@ class Session:
             raise HasToWriteError  # from now on the starts of jobs are noted for this limit
         return fetched
 
+    def note(self, event: StoreEvent) -> None:
+        """Note an event that is of no step."""
+        if not self.may_write:
+            raise HasToWriteError
+        self.told.append(event)
+
     def _write(self, changes: Changes) -> None:
         if not self.may_write:
             if changes:

@@ -36,7 +36,7 @@ from conveyor_nb.stores.capabilities import Capability
 from conveyor_nb.stores.interface import EventCallback
 from conveyor_nb.stores.sql.answers import Answers
 from conveyor_nb.stores.sql.asking import MOST_ROWS, Asking
-from conveyor_nb.stores.sql.schema.sqlite import migrate
+from conveyor_nb.stores.sql.schema.sqlite import make_readable, migrate
 from conveyor_nb.stores.sql.sqlite.connecting import MEMORY, connect
 from conveyor_nb.stores.sql.sqlite.faults import in_one_sentence
 from conveyor_nb.stores.sql.sqlite.lane import Call, Lane
@@ -70,29 +70,30 @@ class SqliteStore(SteppedStore):
     """Keeps jobs in a file, for any number of processes of one machine.
 
     Args:
-            path: the file, made if it does not exist; ``":memory:"``: a database of this
-            store alone, which is gone with it.
-            durability: ``"normal"``: what was told outlasts the process, however that ends;
-                ``"full"``: also a loss of power, at the price of waiting for the disk.
-            payloads: ``"json"``: payloads and results are JSON-like, or of Python's plain types;
-                ``"pickle"``: any that can be pickled, which runs code of whoever wrote the file.
-            clock: the source of time; a ``SystemClock`` if not given.
-            ids: ``"sequential"`` for ids such as ``emails-1``; UUID4s if not given.
-            seed: fixes the jitter of backoffs.
-            metrics: collect metrics of settled jobs, by minute and hour.
-            logger: where faults of subscribers are reported.
-            on_event_handler_error: called with the error, instead of logging it; the error's notes
-                say which event it was for. Until the store disconnects.
-            auto_migrate: whether tables may be made, and be brought up to date.
+        path: the file, made if it does not exist; ``":memory:"``: a database of this store alone,
+            which is gone with it.
+        durability: ``"normal"``: what was told outlasts the process, however that ends;
+            ``"full"``: also a loss of power, at the price of waiting for the disk.
+        payloads: ``"json"``: payloads and results are JSON-like, or of Python's plain types;
+            ``"pickle"``: any that can be pickled, which runs code of whoever wrote the file.
+        clock: the source of time; a ``SystemClock`` if not given.
+        ids: ``"sequential"`` for ids such as ``emails-1``; UUID4s if not given.
+        seed: fixes the jitter of backoffs.
+        metrics: collect metrics of settled jobs, by minute and hour.
+        logger: where faults of subscribers are reported.
+        on_event_handler_error: called with the error, instead of logging it; the error's notes
+            say which event it was for. Until the store disconnects.
+        auto_migrate: whether tables may be made, and be brought up to date.
+        read_only: whether nothing may ever be changed: whatever would raises
+            ``StoreUnavailableError``. The file has to exist, and may be one of Conveyor's.
 
-        >>> import asyncio
-    import contextlib
-        >>> async def main():
-        ...     async with SqliteStore(":memory:", ids="sequential") as store:
-        ...         saved = await store.save_job(JobData("", "send", "emails", {"to": "ada"}))
-        ...         return saved.id, await store.count_jobs("emails", JobState.WAITING)
-        >>> asyncio.run(main())
-        ('emails-1', 1)
+    >>> import asyncio
+    >>> async def main():
+    ...     async with SqliteStore(":memory:", ids="sequential") as store:
+    ...         saved = await store.save_job(JobData("", "send", "emails", {"to": "ada"}))
+    ...         return saved.id, await store.count_jobs("emails", JobState.WAITING)
+    >>> asyncio.run(main())
+    ('emails-1', 1)
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class SqliteStore(SteppedStore):
         logger: logging.Logger | None = None,
         on_event_handler_error: EventHandlerErrorCallback | None = None,
         auto_migrate: bool = True,
+        read_only: bool = False,
     ) -> None:
         if clock is not None and not isinstance(clock, Clock):
             raise TypeError(
@@ -124,6 +126,7 @@ class SqliteStore(SteppedStore):
         self.clock = clock or SystemClock()
         self._is_durable = durability == "full"
         self._may_migrate = check_flag(auto_migrate, what="auto_migrate")
+        self.read_only = check_flag(read_only, what="read_only")
         self._sequential_ids = ids is not None
         self._worker_numbers = Numbers()
         self._subscriptions = Subscriptions(check_logger(logger), on_event_handler_error)
@@ -142,7 +145,7 @@ class SqliteStore(SteppedStore):
         session = self._new_session()
         self._freeze = session.answers.codec.freeze
         source = "" if self.path == MEMORY else random_id()
-        self._writer = Writer(self.path, source, self._open, session, self._tell)
+        self._writer = Writer(self.path, source, self.read_only, self._open, session, self._tell)
         self._reader = Reader(self.path, self._open, self._new_session())
         self._writing: Lane | None = None
         self._reading: Lane | None = None
@@ -163,9 +166,12 @@ class SqliteStore(SteppedStore):
     # -- life ---------------------------------------------------------------------------------
 
     def _open(self) -> sqlite3.Connection:
-        connection = connect(self.path, is_durable=self._is_durable)
+        connection = connect(self.path, is_durable=self._is_durable, read_only=self.read_only)
         try:
-            migrate(connection, may_migrate=self._may_migrate)
+            if self.read_only:
+                make_readable(connection)
+            else:
+                migrate(connection, may_migrate=self._may_migrate)
         except sqlite3.Error as error:
             connection.close()
             raise in_one_sentence(error, self.path) from error
@@ -261,7 +267,8 @@ class SqliteStore(SteppedStore):
     def _settle(self, calls: list[Call[Any]]) -> None:
         """Tell what has happened, and let those go on who wait on this loop."""
         self._tell_all()
-        self._expiry.set(self._writer.next_expiry)
+        if not self.read_only:
+            self._expiry.set(self._writer.next_expiry)
         _settle(calls)
 
     def _pause(self) -> float | None:
@@ -286,7 +293,7 @@ class SqliteStore(SteppedStore):
     # -- events -------------------------------------------------------------------------------
 
     async def publish(self, event: StoreEvent) -> None:
-        await self._write(lambda session: session.told.append(event))
+        await self._write(lambda session: session.note(event))
 
     def _tell(self, events: Sequence[StoreEvent], results: Mapping[Key, Any]) -> None:
         if not self._untold:

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from conveyor_nb.clocks.clock import REAL_TIME
-from conveyor_nb.core.errors import ConveyorError
+from conveyor_nb.core.errors import ConveyorError, StoreUnavailableError
 from conveyor_nb.core.model import StoreEvent
 from conveyor_nb.core.rows import Key
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.stores.sql.sqlite.faults import in_one_sentence
 from conveyor_nb.stores.sql.sqlite.lane import Call
 from conveyor_nb.stores.sql.sqlite.session import HasToWriteError, Session
@@ -34,6 +35,7 @@ class Writer:
         path: the file, for messages.
         source: what this store is called among those that write to the file; ``""``: nobody else
             can, so that nothing is kept for others.
+        read_only: whether nothing may be written.
         open: opens the connection; raises ``ConveyorError``.
         session: takes the steps.
         tell: told what has happened, in the order of the transactions, whoever's they were.
@@ -43,13 +45,14 @@ class Writer:
         self,
         path: str,
         source: str,
+        read_only: bool,
         open: Callable[[], sqlite3.Connection],
         session: Session,
         tell: Tell,
     ) -> None:
         self.next_expiry: datetime | None = None
         """When the next job has been kept long enough."""
-        self._path, self._source = path, source
+        self._path, self._source, self._read_only = path, source, read_only
         self._open = open
         self._session = session
         self._tell = tell
@@ -92,10 +95,16 @@ class Writer:
             for call in calls:
                 call.error = error
             return
-        if all(call.looks_first for call in calls):
+        if self._read_only or all(call.looks_first for call in calls):
             calls = self._look(calls)
-        if calls:
-            self._write(calls)
+        if not self._read_only:
+            if calls:
+                self._write(calls)
+            return
+        for call in calls:
+            call.error = StoreUnavailableError(
+                f"{shown(self._path)} was opened read-only, and this would change it"
+            )
 
     def _look(self, calls: list[Call[Any]]) -> list[Call[Any]]:
         """Do what only has to look; returns the others."""

@@ -140,6 +140,8 @@ async def test_ids_are_random_uuids() -> None:
     ids = {job.id for job in saved}
     assert len(ids) == 1_000
     assert all(str(parsed := UUID(one)) == one and parsed.version == 4 for one in ids)
+    columns = set(zip(*ids, strict=True))
+    assert len(columns) == 33, "a dash, the version and 31 digits, none of which follows another"
 
 
 FORK = """

@@ -31,8 +31,15 @@ def is_placeholder(job_id: str) -> bool:
     return job_id.startswith(_MARK)
 
 
-_IDS_AT_ONCE = 64
-"""For how many ids the system is asked for random bytes: each time is a system call."""
+_IDS_AT_ONCE = 128
+"""How many ids are made together: each time is a system call, and a copy for each digit."""
+
+_PATTERN = b"xxxxxxxx-xxxx-4xxx-yxxx-xxxxxxxxxxxx "
+"""A UUID of version 4 as text, with a space after it: each ``x`` is random, and ``y`` almost."""
+
+_AT_RANDOM = [at for at, digit in enumerate(_PATTERN) if digit == ord("x")]
+_VARIANT = _PATTERN.index(b"y")
+_VARIANTS = bytes.maketrans(b"0123456789abcdef", b"89ab" * 4)
 
 _spare: list[str] = []
 if hasattr(os, "register_at_fork"):  # a process and its child must not make the same ids
@@ -40,15 +47,23 @@ if hasattr(os, "register_at_fork"):  # a process and its child must not make the
 
 
 def random_id() -> str:
-    """A random UUID as text; a tenth of the time of ``str(uuid.uuid4())``, and one for each job."""
+    """A random UUID as text, in less than a tenth of the time of ``str(uuid.uuid4())``."""
     try:
-        digits = _spare.pop()
+        return _spare.pop()
     except IndexError:
-        block = os.urandom(16 * _IDS_AT_ONCE).hex()
-        digits, *more = [block[at : at + 32] for at in range(0, len(block), 32)]
+        one, *more = _some_ids()
         _spare.extend(more)
-    variant = _VARIANTS[digits[16]]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+        return one
+
+
+def _some_ids() -> list[str]:
+    """Make ids side by side: the first digit of them all, then the second."""
+    digits = os.urandom(16 * _IDS_AT_ONCE).hex().encode()
+    text = bytearray(_PATTERN * _IDS_AT_ONCE)
+    for number, at in enumerate(_AT_RANDOM):
+        text[at :: len(_PATTERN)] = digits[number::32]
+    text[_VARIANT :: len(_PATTERN)] = digits[31::32].translate(_VARIANTS)
+    return text.decode().split()
 
 
 def random_worker_id(name: str) -> str:
@@ -57,8 +72,6 @@ def random_worker_id(name: str) -> str:
 
 
 _MOST_NAMES_OVER = 256
-
-_VARIANTS = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
 class Numbers:

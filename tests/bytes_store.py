@@ -15,7 +15,7 @@ import pickle
 import random
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import FunctionType, MethodType
 from typing import Any
@@ -428,10 +428,15 @@ class BytesStore(SteppedStore):
                 self._subscriptions.publish(*self._untold.popleft())
 
     def subscribe(
-        self, queue_name: str | None, callback: EventCallback, *, job_id: str | None = None
+        self,
+        queue_name: str | None,
+        callback: EventCallback,
+        *,
+        job_id: str | None = None,
+        kinds: Collection[str] | None = None,
     ) -> None:
         with self.lock:
-            self._subscriptions.add(queue_name, callback, job_id)
+            self._subscriptions.add(queue_name, callback, job_id, kinds)
 
     def unsubscribe(
         self,

@@ -121,6 +121,13 @@ class Rows(Protocol):
         """The jobs that somebody here follows by themselves, and is told the results of."""
 
     @property
+    def unheard(self) -> Mapping[str, Collection[str]]:
+        """By queue, the types of event that nobody wants but perhaps who follows the one job.
+
+        A step may leave them out. A store that other processes hear of names none.
+        """
+
+    @property
     def random(self) -> random_module.Random:
         """What chance has a say in; a store with a seed gives the same again."""
 

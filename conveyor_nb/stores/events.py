@@ -9,7 +9,7 @@ import inspect
 import logging
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, overload
 from weakref import ref
@@ -230,9 +230,14 @@ class EventSource(Protocol):
     """What events come from: a store."""
 
     def subscribe(
-        self, queue_name: str | None, callback: EventCallback, *, job_id: str | None = None
+        self,
+        queue_name: str | None,
+        callback: EventCallback,
+        *,
+        job_id: str | None = None,
+        kinds: Collection[str] | None = None,
     ) -> None:
-        """Call back with each event."""
+        """Call back with each event, or with those of some types."""
 
     def unsubscribe(
         self,

@@ -64,7 +64,7 @@ class _Listener(ABC):
         kinds: of these types; ``None``: of all.
     """
 
-    __slots__ = ("_is_open", "_job_id", "_kinds", "_loop", "_queue_name", "_store")
+    __slots__ = ("_is_open", "_job_id", "_loop", "_queue_name", "_store")
 
     def __init__(
         self,
@@ -76,10 +76,9 @@ class _Listener(ABC):
         self._store = store
         self._queue_name = queue_name
         self._job_id = job_id
-        self._kinds = kinds
         self._is_open = True
         self._loop = asyncio.get_running_loop()
-        store.subscribe(queue_name, self._hear, job_id=job_id)
+        store.subscribe(queue_name, self._hear, job_id=job_id, kinds=kinds)
 
     def __enter__(self) -> Self:
         return self
@@ -97,8 +96,6 @@ class _Listener(ABC):
         self._store.unsubscribe(self._queue_name, self._hear, job_id=self._job_id)
 
     def _hear(self, event: StoreEvent) -> None:
-        if self._kinds is not None and event.type not in self._kinds:
-            return
         if not call_on(self._loop, self._take, event):
             self.close()  # the loop is gone, and those who waited on it
 

@@ -384,13 +384,26 @@ class StoreInterface(Derived, Displayable, ABC):
 
     @abstractmethod
     def subscribe(
-        self, queue_name: str | None, callback: EventCallback, *, job_id: str | None = None
+        self,
+        queue_name: str | None,
+        callback: EventCallback,
+        *,
+        job_id: str | None = None,
+        kinds: Collection[str] | None = None,
     ) -> None:
         """Call ``callback`` with each event of a queue (``None``: of all), or of one job.
+
+        With ``kinds`` only with events of these types, and as ever when the store disconnects.
+        Events that nobody asks for need not be made: a queue is faster for it. Who subscribes to
+        the same once more is called once, from then on with what is asked for now.
 
         Events carry no results, as their records have them, but for who subscribed to one job:
         its ``job:completed`` has ``returnvalue`` in its data, as the store keeps it, unless it
         is ``None``; the record may be gone by then.
+
+        Raises:
+            TypeError: the callback can't be called, or is async.
+            ValueError: there is no such type of event, or ``job_id`` is given without a queue.
         """
 
     @abstractmethod

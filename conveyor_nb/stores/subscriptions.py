@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -24,13 +24,17 @@ __all__ = ["EventHandlerErrorCallback", "Subscriptions"]
 EventHandlerErrorCallback = Callable[[BaseException], object]
 """Told what a subscriber raised; which event it was for is in the error's notes."""
 
-_Callbacks = dict[EventCallback, int]
-"""Each callback with its place among all: they are called in the order they subscribed."""
+_Wish = tuple[int, frozenset[str] | None]
+"""The place of a callback among all, and of which types it wants events; ``None``: of all."""
+
+_Callbacks = dict[EventCallback, _Wish]
+"""Each callback with its wish: they are called in the order they subscribed."""
 
 _MOST_QUEUES = 256
-"""For how many queues the callbacks are remembered; for others they are collected anew."""
+"""For how many queues the callbacks are remembered; for others they are found anew."""
 
 _by_place = itemgetter(1)
+_KINDS = frozenset[str](EventType)
 _COMPLETED = EventType.COMPLETED
 _DISCONNECTED = EventType.DISCONNECTED
 _NO_RESULTS: Mapping[tuple[str, str], Any] = {}
@@ -47,14 +51,23 @@ class Subscriptions:
         self._of_queues: dict[str | None, _Callbacks] = {}  # None: of every queue
         self.of_jobs: dict[tuple[str, str], _Callbacks] = {}
         """Those who follow one job, by its queue and id: always this same dict."""
-        self._in_order: dict[str, tuple[EventCallback, ...]] = {}  # by queue, made when needed
+        self._in_order: dict[str, dict[str, tuple[EventCallback, ...]]] = {}
+        """By queue and type, found when needed."""
+        self.unheard: dict[str, set[str]] = {}
+        """By queue, the types that were found to have none: always this same dict."""
         self._places = itertools.count()
 
     def __len__(self) -> int:
         return sum(map(len, (*self._of_queues.values(), *self.of_jobs.values())))
 
-    def add(self, queue_name: str | None, callback: EventCallback, job_id: str | None) -> None:
-        """Call ``callback`` from now on; a second time for the same address has no effect."""
+    def add(
+        self,
+        queue_name: str | None,
+        callback: EventCallback,
+        job_id: str | None,
+        kinds: Collection[str] | None = None,
+    ) -> None:
+        """Call ``callback`` from now on; what it wants of an address is what it wanted last."""
         if not callable(callback):
             raise TypeError(f"an event callback must be callable, not {shown(callback)}")
         if inspect.iscoroutinefunction(callback):
@@ -62,16 +75,18 @@ class Subscriptions:
                 f"{callback.__qualname__} is async, but a store calls its subscribers directly; "
                 "give a plain function, or use queue.on(...), which takes async handlers"
             )
+        wanted = _to_kinds(kinds)
         if current_origin() is not None:
             self._replace_earlier(queue_name, callback, job_id)
         if job_id is None:
             callbacks = self._of_queues.setdefault(queue_name, {})
-            self._in_order.clear()
+            self._forget_found()
         elif queue_name is None:
             raise ValueError(f"events of job {shown(job_id)}: say of which queue it is")
         else:
             callbacks = self.of_jobs.setdefault((queue_name, job_id), {})
-        callbacks.setdefault(callback, next(self._places))
+        place, _ = callbacks.get(callback) or (next(self._places), None)
+        callbacks[callback] = (place, wanted)
 
     def remove(
         self, queue_name: str | None, callback: EventCallback | None, job_id: str | None
@@ -79,7 +94,7 @@ class Subscriptions:
         """Stop calling ``callback``, or with ``None`` every callback of the address."""
         if job_id is None:
             _take_out(self._of_queues, queue_name, callback)
-            self._in_order.clear()
+            self._forget_found()
         elif queue_name is not None:
             _take_out(self.of_jobs, (queue_name, job_id), callback)
 
@@ -99,7 +114,7 @@ class Subscriptions:
         of_queues, self._of_queues = self._of_queues, {}
         of_jobs = dict(self.of_jobs)
         self.of_jobs.clear()
-        self._in_order.clear()
+        self._forget_found()
         for queue_name, callbacks in of_queues.items():
             self._call(StoreEvent(_DISCONNECTED, queue_name or "", None, {}, now), callbacks)
         for (queue_name, job_id), callbacks in of_jobs.items():
@@ -116,18 +131,17 @@ class Subscriptions:
                 subscribed to one of them: they may have no other way to it.
         """
         for event in events:
-            queue_name = event.queue_name
-            callbacks = self._in_order.get(queue_name)
+            in_order = self._in_order.get(event.queue_name)
+            callbacks = None if in_order is None else in_order.get(event.type)
             if callbacks is None:
-                if len(self._in_order) >= _MOST_QUEUES:
-                    self._in_order.clear()
-                callbacks = self._in_order[queue_name] = self._sorted(queue_name, None)
+                callbacks = self._find(event)
             if self.of_jobs and event.job_id is not None:
-                of_job = self.of_jobs.get((queue_name, event.job_id))
+                key = (event.queue_name, event.job_id)
+                of_job = self.of_jobs.get(key)
                 if of_job:
-                    callbacks = self._sorted(queue_name, of_job)
+                    callbacks = self._sorted(event, of_job)
                     if results and event.type == _COMPLETED:
-                        result = results.get((queue_name, event.job_id))
+                        result = results.get(key)
                         self._call_with_result(event, callbacks, of_job, result)
                         continue
             for callback in callbacks:  # as _call does, without its cost
@@ -156,13 +170,32 @@ class Subscriptions:
                 # store, or the loop, which would end with it
                 self._report(error, event)
 
-    def _sorted(self, queue_name: str, of_job: _Callbacks | None) -> tuple[EventCallback, ...]:
-        """Those of a queue and of all queues, and of a job, as they subscribed."""
-        found = [*self._of_queues.get(queue_name, {}).items()]
+    def _find(self, event: StoreEvent) -> tuple[EventCallback, ...]:
+        queue_name, kind = event.queue_name, event.type
+        found = self._sorted(event, None)
+        if kind not in _KINDS:  # people may publish anything, and any number of it
+            return found
+        if queue_name not in self._in_order:
+            if len(self._in_order) >= _MOST_QUEUES:
+                self._forget_found()
+            self._in_order[queue_name], self.unheard[queue_name] = {}, set()
+        self._in_order[queue_name][kind] = found
+        if not found:
+            self.unheard[queue_name].add(kind)
+        return found
+
+    def _forget_found(self) -> None:
+        self._in_order.clear()
+        self.unheard.clear()
+
+    def _sorted(self, event: StoreEvent, of_job: _Callbacks | None) -> tuple[EventCallback, ...]:
+        """Those of its queue and of all queues, and of a job, that want it, as they subscribed."""
+        found = [*self._of_queues.get(event.queue_name, {}).items()]
         found += self._of_queues.get(None, {}).items()
         if of_job:
             found += of_job.items()
-        return tuple(callback for callback, _ in sorted(found, key=_by_place))
+        found.sort(key=_by_place)
+        return tuple(one for one, (_, kinds) in found if kinds is None or event.type in kinds)
 
     def _report(self, error: BaseException, event: StoreEvent) -> None:
         note_event(error, event)
@@ -177,6 +210,18 @@ class Subscriptions:
         self._logger.warning(
             "a subscriber raised for %s of queue %r", event.type, event.queue_name, exc_info=error
         )
+
+
+def _to_kinds(kinds: Collection[str] | None) -> frozenset[str] | None:
+    if kinds is None:
+        return None
+    if isinstance(kinds, str) or not isinstance(kinds, Collection):
+        raise TypeError(f"kinds must be a list or set of types of event, not {shown(kinds)}")
+    wanted = frozenset(kinds)
+    if not wanted <= _KINDS:
+        unknown = min(map(str, wanted - _KINDS))
+        raise ValueError(f"no type of event {shown(unknown)}; known are: {', '.join(EventType)}")
+    return wanted
 
 
 _Address = TypeVar("_Address")

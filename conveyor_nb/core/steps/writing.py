@@ -8,7 +8,7 @@ from typing import Any
 from conveyor_nb.core import entering, lifecycle
 from conveyor_nb.core.errors import JobNotFoundError
 from conveyor_nb.core.model import EventType, JobData, StoreEvent
-from conveyor_nb.core.rows import Rows
+from conveyor_nb.core.rows import Rows, key_of
 
 __all__ = ["Removed", "admit", "find", "note", "remove", "write"]
 
@@ -48,9 +48,11 @@ def write(rows: Rows, job: JobData, change: lifecycle.Change, now: datetime) -> 
     """Make a decided change of one row; returns the row after. What follows is for others."""
     values = change.updates
     changed = rows.change(job, values) if values else job
+    followed, unheard = rows.followed, rows.unheard.get(job.queue_name, ())
     for kind, about in change.events:
-        rows.outbox.append(StoreEvent(kind, job.queue_name, job.id, about, now))
-    if rows.followed and (result := values.get("returnvalue")) is not None:
+        if kind not in unheard or (followed and key_of(job) in followed):
+            rows.outbox.append(StoreEvent(kind, job.queue_name, job.id, about, now))
+    if followed and (result := values.get("returnvalue")) is not None:
         rows.results[job.queue_name, job.id] = result
     return changed
 

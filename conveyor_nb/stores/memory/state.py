@@ -25,6 +25,8 @@ from conveyor_nb.stores.metrics import Metrics
 
 __all__ = ["MemoryState"]
 
+_NOTHING: Mapping[str, Collection[str]] = {}
+
 
 class MemoryState:
     """Jobs, flows, schedulers and workers of a store: what steps read and write, see ``Rows``.
@@ -34,6 +36,7 @@ class MemoryState:
         seed: fixes what chance has a say in.
         metrics: collect them.
         followed: the jobs that somebody follows by themselves, and is to be told the results of.
+        unheard: by queue, the types of event that nobody else wants.
     """
 
     freeze = staticmethod(freezing.freeze)
@@ -45,6 +48,7 @@ class MemoryState:
         seed: int | None,
         metrics: bool,
         followed: Collection[Key] = (),
+        unheard: Mapping[str, Collection[str]] = _NOTHING,
     ) -> None:
         self.queues: dict[str, QueueIndex] = {}
         self.families = Families()
@@ -56,6 +60,7 @@ class MemoryState:
         self.results: dict[Key, Any] = {}
         self.random = random.Random(seed)
         self.followed = followed
+        self.unheard = unheard
         self._schedulers: dict[str, dict[str, JobScheduler]] = {}
         self._sequential_ids = sequential_ids
         self._numbers = Numbers()

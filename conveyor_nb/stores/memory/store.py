@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from datetime import datetime
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -264,10 +264,15 @@ class MemoryStore(MemoryBulk):
             self._subscriptions.publish([event])
 
     def subscribe(
-        self, queue_name: str | None, callback: EventCallback, *, job_id: str | None = None
+        self,
+        queue_name: str | None,
+        callback: EventCallback,
+        *,
+        job_id: str | None = None,
+        kinds: Collection[str] | None = None,
     ) -> None:
         with self._lock:
-            self._subscriptions.add(queue_name, callback, job_id)
+            self._subscriptions.add(queue_name, callback, job_id, kinds)
 
     def unsubscribe(
         self,
@@ -287,6 +292,7 @@ class MemoryStore(MemoryBulk):
             seed=self._seed,
             metrics=self._collects_metrics,
             followed=self._subscriptions.of_jobs,
+            unheard=self._subscriptions.unheard,
         )
 
     def _step(self, step: Callable[[MemoryState, *Ts, datetime], T], *args: *Ts) -> T:

@@ -31,6 +31,9 @@ class LoadedRows:
         freeze: turns a payload into what the rows hold of it, see ``Rows.freeze``.
     """
 
+    unheard: Mapping[str, Collection[str]] = {}
+    """None: other processes may want to hear of them."""
+
     def __init__(
         self,
         about: Sequence[JobData | Key] = (),

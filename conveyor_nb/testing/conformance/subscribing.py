@@ -88,6 +88,78 @@ class SubscribingTests(StoreTests):
         await all_told(store)
         assert events.story == ["job:waiting a"]
 
+    # -- of what ------------------------------------------------------------------------------
+
+    async def test_a_subscriber_may_ask_for_some_types_of_event(
+        self, store: StoreInterface
+    ) -> None:
+        logs = [EventLog() for _ in range(4)]
+        ends = {EventType.COMPLETED, EventType.FAILED}
+        store.subscribe(QUEUE, logs[0].append, kinds=ends)
+        store.subscribe(QUEUE, logs[1].append, kinds=["job:active", "queue:drained"])
+        store.subscribe(QUEUE, logs[2].append, job_id="a", kinds=ends)
+        store.subscribe(None, logs[3].append, kinds=[EventType.WAITING])
+        for job_id in "ab":
+            await add(store, job_id)
+            await complete(store, await take(store), "sent")
+        await all_told(store)
+        assert logs[0].story == ["job:completed a", "job:completed b"]
+        assert logs[1].story == ["job:active a", "queue:drained", "job:active b", "queue:drained"]
+        assert logs[2].story == ["job:completed a"]
+        assert logs[3].story == ["job:waiting a", "job:waiting b"]
+        assert thaw(logs[2][0].data["returnvalue"]) == "sent"
+
+    async def test_who_subscribes_again_is_told_what_is_asked_for_now(
+        self, store: StoreInterface
+    ) -> None:
+        """They are called once, and in the place that they had."""
+        called: list[str] = []
+
+        def first(event: StoreEvent) -> None:
+            called.append(f"first {event.type}")
+
+        def second(event: StoreEvent) -> None:
+            called.append(f"second {event.type}")
+
+        store.subscribe(QUEUE, first, kinds=[EventType.COMPLETED])
+        store.subscribe(QUEUE, second)
+        store.subscribe(QUEUE, first, kinds=[EventType.WAITING])
+        await add(store, "a")
+        await all_told(store)
+        store.subscribe(QUEUE, second, kinds=[])
+        store.subscribe(QUEUE, first)
+        await take(store)
+        await all_told(store)
+        assert called == ["first job:waiting", "second job:waiting", "first job:active"]
+
+    @pytest.mark.parametrize("whose", ["queue", "all", "job", "queue again"])
+    async def test_what_nobody_asked_for_is_told_from_when_somebody_does(
+        self, whose: str, clock: VirtualClock
+    ) -> None:
+        """An event that nobody wants need not be made, so a store may know who wants which."""
+        events, before = EventLog(), EventLog()
+        heard = events.append
+        async with self.make_store(clock) as store:
+            store.subscribe(QUEUE, heard, kinds=[EventType.FAILED])
+            store.subscribe("another", before.append)
+            for job_id in "abc":
+                await add(store, job_id)
+            await complete(store, await take(store))
+            await all_told(store)
+            await complete(store, await take(store))  # a store has seen by now that nobody listens
+            if whose == "queue again":
+                store.subscribe(QUEUE, heard)
+            elif whose == "job":
+                store.subscribe(QUEUE, heard, job_id="c")
+            else:
+                store.subscribe(QUEUE if whose == "queue" else None, events.append)
+            await complete(store, await take(store), "sent")
+            await all_told(store)
+            told = [event for event in events if event.job_id == "c"]
+            assert [event.type for event in told] == ["job:active", "job:completed"]
+            assert ("returnvalue" in told[1].data) == (whose == "job")
+            assert before == []
+
     # -- in which order -----------------------------------------------------------------------
 
     async def test_subscribers_are_called_in_the_order_they_subscribed(
@@ -229,6 +301,20 @@ class SubscribingTests(StoreTests):
         with pytest.raises(TypeError, match="'print'"):
             store.subscribe(QUEUE, broken)
 
+    @pytest.mark.parametrize(
+        ("kinds", "error", "message"),
+        [
+            (["job:done"], ValueError, "'job:done'.*job:completed"),
+            ("job:completed", TypeError, "'job:completed'"),
+            (5, TypeError, "5"),
+        ],
+    )
+    async def test_types_of_event_that_there_are_not_are_refused(
+        self, store: StoreInterface, kinds: Any, error: type[Exception], message: str
+    ) -> None:
+        with pytest.raises(error, match=message):
+            store.subscribe(QUEUE, print, kinds=kinds)
+
     async def test_a_job_without_its_queue_is_refused(self, store: StoreInterface) -> None:
         with pytest.raises(ValueError, match="'a'"):
             store.subscribe(None, print, job_id="a")
@@ -266,7 +352,7 @@ class SubscribingTests(StoreTests):
         of_queue, of_job, of_all = EventLog(), EventLog(), EventLog()
         await add(store, "a")
         await all_told(store)
-        store.subscribe(QUEUE, of_queue.append)
+        store.subscribe(QUEUE, of_queue.append, kinds=[EventType.FAILED])
         store.subscribe(QUEUE, of_job.append, job_id="a")
         store.subscribe(None, of_all.append)
         await store.disconnect()

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
@@ -307,10 +307,15 @@ class SqliteStore(SteppedStore):
                     self._subscriptions.publish(*self._untold.popleft())
 
     def subscribe(
-        self, queue_name: str | None, callback: EventCallback, *, job_id: str | None = None
+        self,
+        queue_name: str | None,
+        callback: EventCallback,
+        *,
+        job_id: str | None = None,
+        kinds: Collection[str] | None = None,
     ) -> None:
         with self._lock:
-            self._subscriptions.add(queue_name, callback, job_id)
+            self._subscriptions.add(queue_name, callback, job_id, kinds)
         if self._writing is not None:
             self._writing.wake()
 

@@ -77,7 +77,7 @@ class Closing:
     async def _close(self) -> None:
         here = asyncio.get_running_loop()
         pending = [task for task in self._tasks() if task.get_loop() is here]
-        if self._dispatcher.loop not in (None, here):
+        if self._dispatcher.hearing.loop not in (None, here):
             await self._dispatcher.overruns.put_back()
         ends: asyncio.Future[Any] = asyncio.gather(*pending, return_exceptions=True)
         self._dispatcher.resources.call_off()

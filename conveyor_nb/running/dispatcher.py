@@ -1,21 +1,19 @@
 """The engine room of a worker: takes jobs into free slots, and reports what came of them.
 
 Each slot is a task that takes a job, runs the handler, reports, and takes the next, until none is
-left; the store's events and a timer start such tasks. Locks are looked after by ``locks``, outcomes
-that a store does not take by ``reporting``, handlers that don't stop by ``overruns``.
+left; the store's events and a timer start such tasks. Events are heard by ``hearing``; locks are
+looked after by ``locks``, outcomes that a store does not take by ``reporting``, handlers that don't
+stop by ``overruns``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 from collections.abc import Awaitable, Callable
-from threading import get_ident
 from typing import Any
 
 from conveyor_nb.clocks.clock import checkpoint
-from conveyor_nb.clocks.loops import call_on
 from conveyor_nb.clocks.timer import Timer
 from conveyor_nb.core.actions import Release
 from conveyor_nb.core.errors import FAULTS, LostLockError
@@ -26,6 +24,7 @@ from conveyor_nb.core.options.worker_options import WorkerOptions
 from conveyor_nb.job import Job
 from conveyor_nb.running.execution import Execution, Verdict
 from conveyor_nb.running.faults import Chores, FaultReporter
+from conveyor_nb.running.hearing import Hearing, Reaction
 from conveyor_nb.running.lifespan import Lifespan, Resources
 from conveyor_nb.running.locks import LockKeeper
 from conveyor_nb.running.overruns import Overruns
@@ -38,13 +37,7 @@ from conveyor_nb.stores import StoreInterface
 
 __all__ = ["Dispatcher"]
 
-
-_Reaction = Callable[[StoreEvent], object]
-
 _TAKES_NONE = Release("the worker takes no more jobs")
-
-_UNHEARD: Any = object()
-"""In place of the reaction to an event that no worker listens to."""
 
 
 class Dispatcher:
@@ -82,8 +75,7 @@ class Dispatcher:
         self.slots = Slots(options.concurrency)
         self.phase = Phase.STOPPED
         """That of the worker, see :meth:`enter`."""
-        self.loop: asyncio.AbstractEventLoop | None = None
-        """Where it runs, or ran last."""
+        self.hearing = Hearing(store, queue_name, on_loop_gone)
         self._store = store
         self._queue_name = queue_name
         self._worker_id = worker_id
@@ -96,13 +88,11 @@ class Dispatcher:
             options.lifo, options.limiter, options.max_global_concurrency, options.group
         )
         self._on_turn = on_turn
-        self._on_loop_gone = on_loop_gone
         self._on_disconnect = on_disconnect
         self._owners = Owners()
         self._on_end = on_end
         self._runs = False
         self._news = 0
-        self._context = contextvars.copy_context()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._stepping = asyncio.Lock()
@@ -137,7 +127,7 @@ class Dispatcher:
             logger=logger,
         )
         self._note_overrun = self.overruns.note
-        self._reactions = self._reactions_to_events(options)
+        self.hearing.reactions = self._reactions_to_events(options)
 
     # -- being told ---------------------------------------------------------------------------
 
@@ -152,8 +142,7 @@ class Dispatcher:
 
     def wake(self) -> None:
         """Look again at what there is to do; may be called on any thread."""
-        if self.loop is not None and not call_on(self.loop, self._look_again):
-            self._on_loop_gone()
+        self.hearing.call(self._look_again)
 
     def _look_again(self) -> None:
         self._idle.clear()
@@ -167,26 +156,12 @@ class Dispatcher:
         self._runner.resize(size)
         self.wake()
 
-    def hear(self, event: StoreEvent) -> None:
-        """Take note of an event of the queue, on whatever thread it was made."""
-        react = self._reactions.get(event.type, _UNHEARD)
-        if react is _UNHEARD or self.loop is None:
-            return
-        if getattr(self.loop, "_thread_id", None) == get_ident():  # like runs_here, but cheaper
-            if react is not None:
-                react(event)
-        elif react is None:
-            if self.loop.is_closed():
-                self._on_loop_gone()
-        elif not call_on(self.loop, react, event, context=self._context.copy()):
-            self._on_loop_gone()
-
     def _hear_of_starts_no_more(self, watches: bool) -> None:
         """Only look whether the loop is there as a job becomes active, while locks are watched."""
-        self._reactions[EventType.ACTIVE] = None if watches else self._locks.watch
+        self.hearing.reactions[EventType.ACTIVE] = None if watches else self._locks.watch
 
-    def _reactions_to_events(self, options: WorkerOptions) -> dict[str, _Reaction | None]:
-        reactions: dict[str, _Reaction | None] = {
+    def _reactions_to_events(self, options: WorkerOptions) -> dict[str, Reaction | None]:
+        reactions: dict[str, Reaction | None] = {
             EventType.WAITING: self._open_slot,
             EventType.DELAYED: self._open_slot,  # which finds out when it is due
             EventType.RESUMED: lambda _: self._open_slot(all_of_them=True),
@@ -212,8 +187,7 @@ class Dispatcher:
         """Stay until it is neither to stay on nor has anything left to report."""
         self._locks.watch()
         self._locks.start_beat()
-        self._context = contextvars.copy_context()
-        self.loop = asyncio.get_running_loop()
+        self.hearing.settle()
         try:
             with self._owners.joined():
                 await self._run()
@@ -249,7 +223,7 @@ class Dispatcher:
 
     async def step(self) -> Job | None:
         """Take and run exactly one job, now or when a slot is free; ``None``: there is none."""
-        self.loop = asyncio.get_running_loop()
+        self.hearing.loop = asyncio.get_running_loop()
         with self._owners.joined():
             return await self._step_once()
 
@@ -271,7 +245,8 @@ class Dispatcher:
         self._locks.stop_watching()
         self._timer.cancel()
         self._outcomes.close()
-        if self.loop in (None, asyncio.get_running_loop()):  # else they went with their loop
+        here = asyncio.get_running_loop()
+        if self.hearing.loop in (None, here):  # else they went with their loop
             holders = [one for one in self.slots.holders if not self.slots.is_left_alone(one)]
             for holder in holders:
                 holder.cancel()
@@ -304,7 +279,7 @@ class Dispatcher:
         if self._runs and self.phase.takes_jobs and self.slots.free:
             # each in the context that the worker was started in, whoever made the event
             task = asyncio.get_running_loop().create_task(
-                self._work(all_of_them), context=self._context.copy()
+                self._work(all_of_them), context=self.hearing.context.copy()
             )
             self.slots.take(task)
 

@@ -212,10 +212,10 @@ class Life:
             self._on_closed()
 
     def _listen(self) -> None:
-        self._worker.store.subscribe(self._worker.queue_name, self.dispatcher.hear)
+        self.dispatcher.hearing.listen()
 
     def _stop_listening(self) -> None:
-        self._worker.store.unsubscribe(self._worker.queue_name, self.dispatcher.hear)
+        self.dispatcher.hearing.stop()
 
     async def _announce(self) -> None:
         """Tell the store, and through it everybody, what the worker does now."""

@@ -114,6 +114,7 @@ class Dispatcher:
             on_lost=self._lose,
             spawn=self._chores.spawn,
             on_watch=self._hear_of_starts_no_more,
+            on_loop_gone=on_loop_gone,
         )
         self.overruns = Overruns(
             self.slots,
@@ -127,7 +128,7 @@ class Dispatcher:
             logger=logger,
         )
         self._note_overrun = self.overruns.note
-        self.hearing.reactions = self._reactions_to_events(options)
+        self.hearing.react(self._reactions_to_events(options))
 
     # -- being told ---------------------------------------------------------------------------
 
@@ -157,11 +158,11 @@ class Dispatcher:
         self.wake()
 
     def _hear_of_starts_no_more(self, watches: bool) -> None:
-        """Only look whether the loop is there as a job becomes active, while locks are watched."""
-        self.hearing.reactions[EventType.ACTIVE] = None if watches else self._locks.watch
+        """Do not hear of jobs that become active while locks are watched."""
+        self.hearing.react({EventType.ACTIVE: None if watches else self._locks.watch})
 
-    def _reactions_to_events(self, options: WorkerOptions) -> dict[str, Reaction | None]:
-        reactions: dict[str, Reaction | None] = {
+    def _reactions_to_events(self, options: WorkerOptions) -> dict[EventType, Reaction | None]:
+        reactions: dict[EventType, Reaction | None] = {
             EventType.WAITING: self._open_slot,
             EventType.DELAYED: self._open_slot,  # which finds out when it is due
             EventType.RESUMED: lambda _: self._open_slot(all_of_them=True),
@@ -169,6 +170,7 @@ class Dispatcher:
             EventType.CANCELLED: lambda event: self._stop(event, Verdict.CANCELLED),
             EventType.REMOVED: lambda event: self._stop(event, Verdict.LOST),
             EventType.DISCONNECTED: lambda _: self._end_with_store(),
+            EventType.WORKER_STARTED: lambda _: None,  # it is seen whether the loop is there
         }
         if options.max_global_concurrency is not None or options.group is not None:
             for kind in (EventType.COMPLETED, EventType.FAILED):

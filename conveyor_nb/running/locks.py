@@ -50,6 +50,7 @@ class LockKeeper:
         spawn: runs a coroutine as a task that the worker looks after.
         on_watch: called with whether it looks for stalled jobs from now on; while it does, it need
             not be told of jobs that become active.
+        on_loop_gone: called when another worker finds that the loop of this one is closed.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class LockKeeper:
         on_lost: Callable[[Job], None],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         on_watch: Callable[[bool], object],
+        on_loop_gone: Callable[[], None],
     ) -> None:
         self._store = store
         self._queue_name = queue_name
@@ -74,6 +76,7 @@ class LockKeeper:
         self._on_lost = on_lost
         self._spawn = spawn
         self._on_watch = on_watch
+        self._on_loop_gone = on_loop_gone
         self._renewal: TimerHandle | None = None
         self._watch: TimerHandle | None = None
         self._beat: TimerHandle | None = None
@@ -169,19 +172,25 @@ class LockKeeper:
             if go_on:
                 self.watch()
 
-    def _kept_here(self) -> set[str]:
-        """The jobs of the queue that this process is at work on, on loops that are blocked too."""
+    def _here(self) -> tuple[list[LockKeeper], list[LockKeeper]]:
+        """All of the queue in this process: those whose loop is there, and those whose is not."""
         with _keepers_lock:
             keepers = list(_keepers)
-        return {
-            job.id
-            for keeper in keepers
-            if keeper._store is self._store and keeper._queue_name == self._queue_name
-            if keeper._loop is not None and not keeper._loop.is_closed()
-            for job in keeper._running()
-        }
+        there, gone = list[LockKeeper](), list[LockKeeper]()
+        for keeper in keepers:
+            if keeper._store is self._store and keeper._queue_name == self._queue_name:
+                is_gone = keeper._loop is None or keeper._loop.is_closed()
+                (gone if is_gone else there).append(keeper)
+        return there, gone
+
+    def _kept_here(self) -> set[str]:
+        """The jobs of the queue that this process is at work on, on loops that are blocked too."""
+        there, _ = self._here()
+        return {job.id for keeper in there for job in keeper._running()}
 
     async def _look_now(self) -> None:
+        for keeper in self._here()[1]:
+            keeper._on_loop_gone()  # it may have heard of nothing since: its jobs go back now
         stalled = await self._store.get_stalled_jobs(self._queue_name)
         if stalled and (suspects := {job.id: job for job in stalled}.keys() - self._kept_here()):
             await self._store.clock.sleep(min(self._lock_duration / 2, _MOST_GRACE))

@@ -157,9 +157,12 @@ async def test_a_loop_of_another_thread_that_is_blocked_keeps_its_job() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_job_on_a_loop_that_is_closed_stalls_though_nothing_tells_its_worker(
-    queue: Queue, clock: VirtualClock, start: Start
+@pytest.mark.parametrize("finder", ["who looks for stalled jobs", "who starts"])
+async def test_a_job_on_a_loop_that_is_closed_goes_back_when_another_worker_finds_it(
+    queue: Queue, clock: VirtualClock, start: Start, finder: str
 ) -> None:
+    """Nothing has told its worker, and nothing may: others only take and end what waits."""
+
     async def hang(job: Job) -> None:
         await asyncio.Event().wait()
 
@@ -186,12 +189,19 @@ async def test_a_job_on_a_loop_that_is_closed_stalls_though_nothing_tells_its_wo
             loop.close()
 
     gone = await asyncio.to_thread(leave)
-    await clock.advance(65)
-
     job = await queue.get_job("second")
     assert job is not None
-    assert (job.state, job.attempts_made) == (JobState.WAITING, 1)
-    assert str(job.failed_reason).startswith("stalled")
+    if finder == "who starts":
+        start(hang)
+        await clock.settle()
+        assert (await job.refresh()).attempt_logs[0].ended_at == clock.now()
+        assert (job.state, job.attempts_made) == (JobState.ACTIVE, 0), "it runs again"
+    else:
+        await clock.advance(29)
+        assert (await job.refresh()).state == JobState.ACTIVE
+        await clock.advance(2)
+        assert (await job.refresh()).state == JobState.WAITING
+        assert job.attempts_made == 0
     await gone.close()
 
 

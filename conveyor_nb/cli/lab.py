@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import sys
-import webbrowser
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from conveyor_nb.cli.errors import missing_packages
 from conveyor_nb.cli.notebooks import find_notebook
+from conveyor_nb.cli.serving import HOST, has_browser, is_root
 
 __all__ = ["run_lab"]
 
 FIRST_PORT = 8888
-HOST = "127.0.0.1"
 ANNOUNCEMENTS = "@jupyterlab/apputils-extension:announcements"
 
 
@@ -87,24 +85,3 @@ def address_of(notebook: Path, *, port: int, token: str) -> str:
     'http://127.0.0.1:8888/lab/tree/a%20b.ipynb?token=123'
     """
     return f"http://{HOST}:{port}/lab/tree/{quote(notebook.name)}?token={token}"
-
-
-def has_browser() -> bool:
-    """Whether a browser with a window can be opened here, by this user."""
-    if is_root() or (sys.platform == "linux" and not has_display()):
-        return False
-    try:
-        webbrowser.get()
-    except webbrowser.Error:
-        return False
-    return True
-
-
-def has_display() -> bool:
-    """Whether there is a screen to show a window on; text browsers can't run JupyterLab."""
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-def is_root() -> bool:
-    """Whether this is root, as in most containers."""
-    return hasattr(os, "geteuid") and os.geteuid() == 0

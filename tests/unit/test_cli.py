@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from conveyor_nb.cli import lab, main, notebooks
+from conveyor_nb.cli import lab, main, notebooks, serving
 from conveyor_nb.cli.demo import summary
 from conveyor_nb.cli.tally import QueueTally
 
@@ -191,9 +191,9 @@ class TestLab:
             if not found:
                 raise webbrowser.Error("could not locate runnable browser")
 
-        monkeypatch.setattr(lab, "is_root", lambda: root)
+        monkeypatch.setattr(serving, "is_root", lambda: root)
         monkeypatch.setattr(sys, "platform", "linux")
         monkeypatch.setattr(webbrowser, "get", get)
         monkeypatch.setenv("DISPLAY", display)
         monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-        assert lab.has_browser() is expected
+        assert serving.has_browser() is expected

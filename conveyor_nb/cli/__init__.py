@@ -1,4 +1,4 @@
-"""The command line: ``python -m conveyor_nb lab`` and ``python -m conveyor_nb demo``.
+"""The command line: ``python -m conveyor_nb lab``, ``dashboard`` and ``demo``.
 
 Nothing of Jupyter is imported before a command runs, so ``--help`` works without the extra
 packages, and what is missing is told in one line.
@@ -13,8 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conveyor_nb.cli.errors import CommandError
+from conveyor_nb.cli.serving import HOST, Place, check_ip
 
 __all__ = ["main"]
+
+_SERVED = "With no browser at hand, or as root, print the address and serve it. Ctrl-C ends it."
 
 INTERRUPTED = 130
 """The exit code that a shell reports for a program that Ctrl-C ended."""
@@ -31,14 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # What a script starts in its background ignores Ctrl-C, by which these commands end.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        if arguments.command == "lab":
-            from conveyor_nb.cli.lab import run_lab
-
-            run_lab(arguments.notebook, port=arguments.port, no_browser=arguments.no_browser)
-        else:
-            from conveyor_nb.cli.demo import run_demo
-
-            run_demo(arguments.notebook, output=arguments.output)
+        run(arguments)
     except CommandError as error:
         from conveyor_nb.core.values.text import fit
 
@@ -47,6 +43,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the command that was asked for.
+
+    Raises:
+        CommandError: it can't go on.
+    """
+    if arguments.command == "demo":
+        from conveyor_nb.cli.demo import run_demo
+
+        run_demo(arguments.notebook, output=arguments.output)
+        return
+    place = Place(arguments.ip, arguments.port)
+    if arguments.command == "lab":
+        from conveyor_nb.cli.lab import run_lab
+
+        run_lab(arguments.notebook, place, no_browser=arguments.no_browser)
+    else:
+        from conveyor_nb.cli.dashboard import run_dashboard
+
+        run_dashboard(arguments.notebook, place, no_browser=arguments.no_browser)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -59,13 +77,28 @@ def build_parser() -> argparse.ArgumentParser:
     lab = commands.add_parser(
         "lab",
         help="open a notebook in JupyterLab",
-        description="Open a notebook in JupyterLab, on 127.0.0.1 only. With no browser at hand, "
-        "or as root, print the address and serve. Ctrl-C ends it.",
+        description=f"Open a notebook in JupyterLab. {_SERVED}",
     )
-    lab.add_argument(
-        "--port", type=_port, metavar="N", help="listen on this port (default: a free one)"
+    dashboard = commands.add_parser(
+        "dashboard",
+        help="serve what a notebook shows as a page of its own",
+        description="Serve what a notebook shows, without its code, as a page with live panels. "
+        "Each page that is opened, or loaded again, runs the notebook in a kernel of its own, "
+        f"from the first cell to the last. {_SERVED}",
     )
-    lab.add_argument("--no-browser", action="store_true", help="only print the address")
+    for command in (lab, dashboard):
+        command.add_argument(
+            "--ip",
+            type=_ip,
+            default=HOST,
+            metavar="ADDRESS",
+            help=f"listen on this address of the computer, 0.0.0.0 for all it has; who reaches it "
+            f"needs the token ({HOST}, for this computer alone)",
+        )
+        command.add_argument(
+            "--port", type=_port, metavar="N", help="listen on this port (default: a free one)"
+        )
+        command.add_argument("--no-browser", action="store_true", help="only print the address")
 
     demo = commands.add_parser(
         "demo",
@@ -79,7 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="the page's path (default: a new temporary folder, so that nothing is overwritten)",
     )
-    for command in (lab, demo):
+    for command in (lab, dashboard, demo):
         command.add_argument(
             "notebook",
             nargs="?",
@@ -94,3 +127,10 @@ def _port(text: str) -> int:
     if text.isdecimal() and 1 <= int(text) <= 65535:
         return int(text)
     raise argparse.ArgumentTypeError(f"a port is a number from 1 to 65535, not {text!r}")
+
+
+def _ip(text: str) -> str:
+    try:
+        return check_ip(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

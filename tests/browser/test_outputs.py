@@ -145,7 +145,7 @@ def test_a_panel_lives_on_its_picture_and_leaves_it_behind(open_alone: OpenNoteb
     notebook.start(4)
     expect(panel.get_by_test_id("cv-link")).to_contain_text("Disconnected")
     expect(panel.get_by_test_id("cv-resume")).to_be_disabled()
-    page.get_by_role("button", name="Ok").click()
+    page.get_by_role("button", name="Ok", exact=True).click()
     page.wait_for_function(IS_IDLE)
     page.evaluate("jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     reload(notebook)

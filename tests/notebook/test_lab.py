@@ -71,17 +71,3 @@ def test_it_serves_the_notebook_until_ctrl_c(lab: subprocess.Popen[str], port: i
     out, err = lab.communicate(timeout=60)
     assert lab.returncode == 0
     assert "Traceback" not in out + err
-
-
-def test_a_busy_port_is_told(notebook: Path, port: int) -> None:
-    with socket.create_server(("127.0.0.1", port)):
-        command = [sys.executable, "-m", "conveyor_nb", "lab", "--no-browser"]
-        result = subprocess.run(
-            [*command, "--port", str(port), notebook],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-    assert result.returncode == 1
-    assert f"port {port} is not available" in result.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import webbrowser
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from conveyor_nb.cli import lab, main, notebooks, serving
 from conveyor_nb.cli.demo import summary
+from conveyor_nb.cli.serving import Place
 from conveyor_nb.cli.tally import QueueTally
 
 INSTALL = 'python -m pip install -e ".[lab]"'
@@ -44,6 +46,9 @@ class TestArguments:
             ("lab --port 65536", "not '65536'"),
             ("lab --port -1", "not '-1'"),
             ("lab --port http", "not 'http'"),
+            ("lab --ip everywhere", "0.0.0.0 for all that this computer has; not 'everywhere'"),
+            ("dashboard --ip 1.2.3", "an address is written like 192.168.1.5"),
+            ("dashboard --port 0", "a port is a number from 1 to 65535, not '0'"),
             ("lab a.ipynb b.ipynb", "unrecognized arguments: b.ipynb"),
             ("demo --output", "expected one argument"),
         ],
@@ -56,7 +61,7 @@ class TestArguments:
         assert exit_.value.code == 2
         assert complaint in capsys.readouterr().err
 
-    @pytest.mark.parametrize("command", ["lab", "demo"])
+    @pytest.mark.parametrize("command", ["lab", "dashboard", "demo"])
     def test_each_command_explains_itself(
         self, command: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -71,7 +76,7 @@ class TestArguments:
         assert result.stdout.startswith("usage: python -m conveyor_nb")
 
 
-@pytest.mark.parametrize("command", ["lab", "demo"])
+@pytest.mark.parametrize("command", ["lab", "dashboard", "demo"])
 class TestNotebooks:
     def test_a_missing_one_is_named(
         self, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -104,7 +109,7 @@ class TestNotebooks:
         capsys: pytest.CaptureFixture[str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        for name in ("jupyterlab.labapp", "nbclient"):
+        for name in ("jupyterlab.labapp", "voila.app", "nbclient"):
             monkeypatch.setitem(sys.modules, name, None)
         complaint = fails(capsys, command, notebook)
         assert "which is not installed" in complaint
@@ -145,12 +150,55 @@ class TestDemo:
         assert summary([]) == "The notebook left no jobs to sum up."
 
 
+@pytest.mark.parametrize("command", ["lab", "dashboard"])
+class TestPlace:
+    def test_a_port_in_use_is_told_before_anything_is_started(
+        self, command: str, notebook: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            told = fails(capsys, command, "--no-browser", "--port", str(port), notebook)
+        assert told == f"port {port} is in use; name another with --port, or none for a free one"
+
+    def test_an_address_of_another_computer_is_told(
+        self, command: str, notebook: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        told = fails(capsys, command, "--no-browser", "--ip", "192.0.2.1", notebook)
+        assert told == "this computer has no address 192.0.2.1; --ip 0.0.0.0 stands for all it has"
+
+
+class TestAddresses:
+    def test_one_that_is_open_to_others_says_so(self, capsys: pytest.CaptureFixture[str]) -> None:
+        Place("0.0.0.0", token="t").announce("The page", "", 9000)
+        told = capsys.readouterr().out
+        assert told.startswith("The page is ready; Ctrl-C ends it.")
+        assert "    http://127.0.0.1:9000/?token=t\n" in told
+        assert f"    http://{socket.gethostname()}:9000/?token=t\n" in told
+        assert "can run code here" in told
+
+    def test_one_for_this_computer_alone_says_so(self, capsys: pytest.CaptureFixture[str]) -> None:
+        Place(token="t").announce("The page", "", 9000)
+        told = "The page is ready on this computer; Ctrl-C ends it.\n\n    http://127.0.0.1:9000/"
+        assert capsys.readouterr().out == f"{told}?token=t\n\n"
+
+    def test_an_address_of_the_longer_kind_is_written_in_brackets(self) -> None:
+        place = Place("::1", token="t")
+        assert not place.is_open
+        assert place.addresses("lab", 9000) == ["http://[::1]:9000/lab?token=t"]
+
+    def test_each_has_a_token_of_its_own(self) -> None:
+        assert len(Place().token) == 48
+        assert Place().token != Place().token
+
+
 class TestLab:
     def arguments(self, notebook: Path, port: int | None = None) -> list[str]:
-        return lab.server_arguments(notebook, port=port, token="t", opens_browser=False)
+        return lab.server_arguments(notebook, Place(port=port), opens_browser=False)
 
-    def test_it_listens_on_this_computer_only(self, notebook: Path) -> None:
+    def test_it_listens_on_this_computer_only_if_not_told_otherwise(self, notebook: Path) -> None:
         assert "--ServerApp.ip=127.0.0.1" in self.arguments(notebook)
+        elsewhere = lab.server_arguments(notebook, Place("0.0.0.0"), opens_browser=False)
+        assert "--ServerApp.ip=0.0.0.0" in elsewhere
 
     def test_it_opens_on_the_notebook(self, notebook: Path) -> None:
         arguments = self.arguments(notebook)

@@ -1,0 +1,163 @@
+"""A queue's panel in other hosts than JupyterLab: the same clicks, and the same comes of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nbformat
+import pytest
+from nbformat import v4
+from playwright.sync_api import Browser, Error, Locator, Page, expect
+
+if TYPE_CHECKING:
+    from ..conftest import StartChild
+
+PATIENCE = 60_000.0
+"""Milliseconds that the browser waits for what must come to pass, on a slow machine too."""
+
+WORK = """\
+from conveyor_nb import MemoryStore, Queue
+
+queue = Queue("emails", store=MemoryStore(ids="sequential"))
+
+@queue.worker(name="mailer", concurrency=2)
+async def send(job):
+    if job.name == "bad" and len(job.attempt_logs) == 1:
+        raise ValueError("no such <mailbox>")
+"""
+KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
+
+
+def write_notebook(path: Path, *cells: str) -> Path:
+    made = [v4.new_code_cell(cell) for cell in cells]
+    nbformat.write(v4.new_notebook(cells=made, metadata={"kernelspec": KERNELSPEC}), path)
+    return path
+
+
+def chip(panel: Locator, state: str, count: int) -> Locator:
+    """The chip of a state, if it shows this count."""
+    return panel.get_by_test_id(f"cv-chip-{state}").filter(has_text=re.compile(rf"\D{count}$"))
+
+
+def add(panel: Locator, name: str) -> None:
+    """Add a job by the panel's form."""
+    panel.get_by_test_id("cv-add").click()
+    panel.get_by_test_id("cv-form-name").fill(name)
+    panel.get_by_test_id("cv-form-data").fill('{"to": "ada"}')
+    panel.get_by_test_id("cv-form-save").click()
+    expect(panel.get_by_test_id("cv-form")).to_be_hidden()
+
+
+def walk(panel: Locator) -> None:
+    """The main path: a job is added and runs, the queue is paused, a failed job is run again."""
+    expect(panel.get_by_test_id("cv-title")).to_have_text("emails")
+    add(panel, "send")
+    expect(chip(panel, "completed", 1)).to_be_visible()
+
+    panel.get_by_test_id("cv-pause").click()
+    expect(panel.get_by_test_id("cv-paused")).to_be_visible()
+    add(panel, "bad")
+    expect(chip(panel, "waiting", 1)).to_be_visible()
+    panel.get_by_test_id("cv-resume").click()
+    expect(chip(panel, "failed", 1)).to_be_visible()
+
+    panel.get_by_test_id("cv-chip-failed").click()
+    panel.get_by_test_id("cv-job").filter(has_text="bad").click()
+    detail = panel.get_by_test_id("cv-detail")
+    expect(detail.get_by_test_id("cv-traceback")).to_contain_text("ValueError: no such <mailbox>")
+    detail.get_by_test_id("cv-job-retry").click()
+    expect(detail.get_by_test_id("cv-attempt")).to_have_count(2)
+    expect(chip(panel, "completed", 2)).to_be_visible()
+    expect(chip(panel, "failed", 0)).to_be_visible()
+
+
+def is_of_host(error: Error) -> bool:
+    """Whether it comes from the host's own scripts: a panel's are no file that is served."""
+    return "/static/" in (error.stack or "") and "blob:" not in (error.stack or "")
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page in which no script of ours may raise."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1200})
+    context.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: None if is_of_host(error) else faults.append(str(error)))
+    yield page
+    context.close()
+    assert not faults, "scripts in the page raised"
+
+
+@contextlib.contextmanager
+def serving(
+    start_child: StartChild, checkout: Path, home: Path, *command: str | Path
+) -> Iterator[str]:
+    """Run a module that serves a page, with settings of its own, and give the page's address."""
+    own = {name: str(home) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")}
+    env = {**os.environ, **own, "PYTHONPATH": str(checkout), "TZ": "UTC", "NO_COLOR": "1"}
+    with start_child(
+        [sys.executable, "-m", *command],
+        cwd=home,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        assert process.stdout is not None
+        found = (
+            re.search(r"http://(?:127\.0\.0\.1|localhost):\S+", line) for line in process.stdout
+        )
+        address = next((one.group() for one in found if one), None)
+        assert address is not None, "it ended before it was ready"
+        yield address
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(60)
+
+
+def test_in_notebook_7(page: Page, start_child: StartChild, checkout: Path, tmp_path: Path) -> None:
+    write_notebook(tmp_path / "seven.ipynb", WORK, "queue")
+    settings = (
+        "--no-browser --allow-root --ServerApp.answer_yes=True --IdentityProvider.token=t"
+        " --JupyterNotebookApp.expose_app_in_browser=True"
+    ).split()
+    with serving(start_child, checkout, tmp_path, "notebook", *settings) as address:
+        page.goto(address.partition("/tree")[0] + "/notebooks/seven.ipynb?token=t")
+        page.wait_for_function(
+            """() => {
+                const context = window.jupyterapp?.shell?.currentWidget?.sessionContext;
+                return context?.session?.kernel?.status === "idle";
+            }"""
+        )
+        page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
+        walk(page.get_by_test_id("cv-panel"))
+
+
+def test_as_a_page_of_its_own(
+    page: Page, start_child: StartChild, checkout: Path, tmp_path: Path
+) -> None:
+    notebook = write_notebook(tmp_path / "emails.ipynb", WORK, "queue", "queue.store")
+    command = ("conveyor_nb", "dashboard", "--no-browser", notebook)
+    with serving(start_child, checkout, tmp_path, *command) as address:
+        page.goto(address)
+        panel = page.get_by_test_id("cv-panel")
+        walk(panel.first)
+        expect(panel.nth(1).get_by_test_id("cv-card")).to_contain_text("emails")
+        expect(page.get_by_text("import MemoryStore")).to_have_count(0)
+
+        stranger = page.context.browser
+        assert stranger is not None
+        outside = stranger.new_context().new_page()
+        outside.goto(address.partition("?")[0])
+        expect(outside).to_have_url(re.compile("/login"))
+        expect(outside.get_by_test_id("cv-panel")).to_have_count(0)
+        outside.context.close()

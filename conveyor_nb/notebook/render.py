@@ -7,9 +7,9 @@ ids; only the live panel's model id does not, which nbval leaves out when it com
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from IPython.core.getipython import get_ipython
 
@@ -54,7 +54,10 @@ from conveyor_nb.stores.in_words import why_unread
 from conveyor_nb.stores.read_now import read_now
 from conveyor_nb.worker import Worker
 
-__all__ = ["mimebundle", "show", "static_html"]
+if TYPE_CHECKING:
+    from conveyor_nb.notebook.panel.widget import Panel
+
+__all__ = ["live_forms", "mimebundle", "show", "static_html"]
 
 _SCROLLS = "max-height:24em; overflow:auto"
 
@@ -62,25 +65,32 @@ _SCROLLS = "max-height:24em; overflow:auto"
 def mimebundle(subject: object) -> dict[str, Any]:
     """The forms in which a notebook may show ``subject``; it takes the richest it can.
 
-    All have ``text/html`` and ``text/plain``. In a running kernel a queue has a live panel too:
-    where the host is JupyterLab or its like, a page puts it over the HTML, and else it is a widget.
+    All have ``text/html`` and ``text/plain``. In a running kernel a queue and a store have a live
+    panel too: where the host is JupyterLab or its like, a page puts it over the HTML, and else it
+    is a widget.
     """
     text = _listing_of(subject) if isinstance(subject, (JobList, FlowNode)) else subject
     bundle: dict[str, Any] = {"text/plain": repr(text), "text/html": static_html(subject)}
-    if _has_panel(subject) and host_of(get_ipython()) is not Host.FILE:
-        from conveyor_nb.notebook.panel.widget import panel_of  # widgets only where one is shown
-
-        bundle |= panel_of(subject).forms()
-    return bundle
+    return bundle | live_forms(subject)
 
 
-def show(subject: object) -> bool:
-    """Show what has a live panel, where what is shown can be renewed; ``False``: it is not so."""
+def live_forms(subject: object) -> dict[str, Any]:
+    """The forms of its live panel, if it has one that somebody may see."""
+    if not _has_panel(subject) or host_of(get_ipython()) is Host.FILE:
+        return {}
+    return _panel_of(subject).forms()
+
+
+def show(subject: object, words: Callable[[], str] | None = None) -> bool:
+    """Show what has a live panel, where what is shown can be renewed; ``False``: it is not so.
+
+    Args:
+        subject: what is shown.
+        words: what is said of it to those who only read text; its ``repr`` if not given.
+    """
     if not _has_panel(subject) or host_of(get_ipython()) is not Host.JUPYTERLAB:
         return False
-    from conveyor_nb.notebook.panel.widget import panel_of
-
-    panel_of(subject).output.show(subject.__repr__)
+    _panel_of(subject).output.show(words or subject.__repr__)
     return True
 
 
@@ -117,20 +127,36 @@ def _listing_of(subject: JobList | JobCounts | FlowNode) -> Listing:
             return flow_listing(subject)
 
 
-def _has_panel(subject: object) -> TypeGuard[Queue]:
-    return isinstance(subject, Queue) and not subject.closed and _can_be_live()
+def _has_panel(subject: object) -> TypeGuard[Queue | StoreInterface]:
+    return _may_have_panel(subject) and _can_be_live()
+
+
+def _may_have_panel(subject: object) -> TypeGuard[Queue | StoreInterface]:
+    if isinstance(subject, Queue):
+        return not subject.closed
+    return isinstance(subject, StoreInterface)
+
+
+def _panel_of(subject: Queue | StoreInterface) -> Panel:
+    from conveyor_nb.notebook.panel.widget import dashboard, panel_of  # only where one is shown
+
+    return panel_of(subject) if isinstance(subject, Queue) else dashboard(subject)
 
 
 def _can_be_live() -> bool:
     """Whether this is a cell of a kernel: a terminal has no page, and a job shows text."""
-    if current_run() is not None:
+    if current_run() is not None or not _is_in_loop():
         return False
+    shell = get_ipython()
+    return shell is not None and not is_terminal(shell)
+
+
+def _is_in_loop() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return False
-    shell = get_ipython()
-    return shell is not None and not is_terminal(shell)
+    return True
 
 
 # -- the subjects ---------------------------------------------------------------------------

@@ -378,7 +378,7 @@ def test_a_line_that_can_not_be_awaited_begins_nothing(far_kernel: Kernel) -> No
     assert far_kernel.value(asked) == []
     assert far_kernel.value("await queue.count()") == 0
     line = "(lambda: get_ipython().run_line_magic('conveyor', '-h'))()"
-    assert "Show all queues" in far_kernel.do(line).text, "what asks no store needs no waiting"
+    assert "Show the dashboard" in far_kernel.do(line).text, "what asks no store needs no waiting"
 
 
 def test_a_display_in_a_kernel_is_a_plain_call(far_kernel: Kernel) -> None:

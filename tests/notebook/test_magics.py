@@ -178,6 +178,7 @@ def test_the_overview_and_the_status(kernel: Kernel) -> None:
     overview = kernel.do("%conveyor")
     assert overview.text + "\n" == told
     assert "emails" in overview.shown[0]["text/html"]
+    assert "application/vnd.jupyter.widget-view+json" in overview.shown[0], "a live dashboard"
     assert "other" not in kernel.do("%conveyor status emails").out
 
 

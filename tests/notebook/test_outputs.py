@@ -87,6 +87,23 @@ def test_in_jupyterlab_it_is_renewed_after_each_cell(kernel: Kernel) -> None:
     assert "7 waiting" in shown_next(kernel.client, "update_display_data")["data"]["text/html"]
 
 
+@pytest.mark.parametrize("line", ["%conveyor", "queue.store"])
+def test_so_is_the_dashboard_of_all_queues(line: str, kernel: Kernel) -> None:
+    kernel.do(WORK)
+    ask(kernel.client, line, JUPYTERLAB)
+    first = shown_next(kernel.client, "display_data")
+    assert f"cv-mount-{first['transient']['display_id']}" in first["data"]["text/html"]
+    is_status = "mailer  emails  running  2 of 2" in first["data"]["text/plain"]
+    assert is_status is (line == "%conveyor")
+
+    ask(kernel.client, "await clock.advance('2500ms')", JUPYTERLAB)
+    second = shown_next(kernel.client, "update_display_data")
+    assert second["transient"] == first["transient"]
+    assert ">6</td>" in second["data"]["text/html"]
+    if is_status:
+        assert "  6        0       2          3       1" in second["data"]["text/plain"]
+
+
 def test_a_reset_leaves_the_panels_of_the_store_of_before(kernel: Kernel) -> None:
     kernel.do("from conveyor_nb import MemoryStore, Queue\nother = MemoryStore()")
     kernel.do("from conveyor_nb.notebook.panel.widget import panel_of")

@@ -12,10 +12,8 @@ from conveyor_nb.core.model import JobState
 from conveyor_nb.core.values.text import fit
 from conveyor_nb.core.worker_info import WorkerStatus
 from conveyor_nb.notebook.listings import MOST_ROWS, Listing, aligned
-from conveyor_nb.notebook.markup import as_page
 from conveyor_nb.notebook.mistakes import quoted
 from conveyor_nb.notebook.reads import QueueLine
-from conveyor_nb.stores import StoreInterface
 from conveyor_nb.stores.in_words import pauses_in_words
 from conveyor_nb.worker import Worker
 
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
-    "Overview",
     "Said",
     "clock_text",
     "counted",
@@ -60,26 +57,6 @@ class Answer(NamedTuple):
     def saying(cls, text: str, value: object = None) -> Answer:
         """An answer in a sentence."""
         return cls(Said(text), value)
-
-
-class Overview:
-    """A store with its queues and workers: the store's own display, and a text that says more."""
-
-    def __init__(
-        self, store: StoreInterface, workers: Mapping[str, Worker], lines: Sequence[QueueLine]
-    ) -> None:
-        self._store = store
-        self._lines = lines
-        self._text = status_text(lines, workers)
-
-    def __repr__(self) -> str:
-        return self._text
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        from conveyor_nb.notebook.snapshot import queues_html
-
-        page = as_page(queues_html(self._store, self._lines))
-        return {"text/plain": self._text, "text/html": page}
 
 
 def counted(number: int, noun: str) -> str:

@@ -117,7 +117,7 @@ def help_text() -> str:
     head = [
         "%conveyor [COMMAND ...]: look at the queues of this kernel, and work with them.",
         "",
-        f"  {'(nothing)':<{width}}Show all queues",
+        f"  {'(nothing)':<{width}}Show the dashboard of all queues",
     ]
     tail = [
         "",

@@ -30,12 +30,13 @@ from conveyor_nb.notebook.commands.command_line import (
 from conveyor_nb.notebook.commands.commands import Argument, Command, command
 from conveyor_nb.notebook.commands.magic_output import (
     Answer,
-    Overview,
     counted,
     queues_frame,
     queues_listing,
     status_text,
 )
+from conveyor_nb.notebook.commands.overview import Overview
+from conveyor_nb.notebook.known_workers import known_workers
 from conveyor_nb.notebook.listings import jobs_listing
 from conveyor_nb.notebook.mistakes import Mistake, quoted
 from conveyor_nb.notebook.reads import jobs_of, queue_lines
@@ -57,9 +58,9 @@ JOB_NAME = Argument(
 
 
 async def show_overview(session: Session, _: Namespace) -> Answer:
-    """All queues of the default store."""
-    lines = await queue_lines(session.reads)
-    return Answer(Overview(session.store, session.workers(), lines), session.store)
+    """All queues of the default store: a live dashboard, where there can be one."""
+    store, lines = session.store, await queue_lines(session.reads)
+    return Answer(Overview(store, lines, lambda: known_workers(store)), store)
 
 
 @command(QUEUE_COMMANDS, QUEUE, example="%conveyor watch emails")

@@ -58,7 +58,8 @@ async def store_in_words(reads: Reads) -> str:
     """What a store holds in a few words, such as ``"12 jobs in 3 queues"``."""
     names = await reads.list_queues()
     counts = [await reads.get_job_counts(name) for name in names]
-    return f"{sum(sum(one.values()) for one in counts):,} jobs in {len(names):,} queues"
+    jobs = sum(sum(one.values()) for one in counts)
+    return f"{jobs:,} job{'s'[jobs == 1 :]} in {len(names):,} queue{'s'[len(names) == 1 :]}"
 
 
 def describe_queue(store: Readable, name: str) -> str:

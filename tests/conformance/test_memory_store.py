@@ -89,8 +89,9 @@ def test_auto_migrate_is_taken_and_has_no_effect() -> None:
 
 @pytest.mark.asyncio
 async def test_its_repr_counts_jobs_and_queues(store: MemoryStore) -> None:
-    await add_all(store, "a", "b")
     await add(store, "a", queue="reports")
+    assert repr(store) == "<MemoryStore: 1 job in 1 queue>"
+    await add_all(store, "a", "b")
     assert repr(store) == "<MemoryStore: 3 jobs in 2 queues>"
 
 

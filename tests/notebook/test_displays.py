@@ -152,6 +152,32 @@ async def test_a_page_that_falls_silent_is_gone_until_it_speaks_again(
     watched.stop()
 
 
+async def test_a_kernel_in_a_page_sends_on_though_it_hears_nothing_of_what_was_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(feed, "UNHEARD", 0.01)
+    monkeypatch.setattr(feed, "SILENCE", 0.5)
+    sent: list[int] = []
+    third, asleep = asyncio.Event(), asyncio.Event()
+
+    async def send_frame(number: int) -> None:
+        sent.append(number)
+        watched.touch()  # there is always news
+        if number == 3:
+            third.set()
+
+    def on_change() -> None:
+        if not watched.live:
+            asleep.set()
+
+    watched = Feed(send_frame, on_change)
+    watched.welcome("page")
+    await third.wait()
+    assert sent[:3] == [1, 2, 3]
+    await asleep.wait()  # it has heard nothing at all for long enough
+    assert not watched.live
+
+
 # -- why a job ended, and what it waits for ---------------------------------------------------
 
 

@@ -304,5 +304,10 @@ def test_a_display_needs_no_extension_and_no_pandas() -> None:
     assert "IPython" in loaded_by(program)
 
 
+def test_panels_and_magics_need_no_pandas() -> None:
+    program = "import conveyor_nb.notebook.panel.widget, conveyor_nb.notebook.extension"
+    assert "pandas" not in loaded_by(program)
+
+
 def test_frames_are_there_for_whoever_asks() -> None:
     assert loaded_by("import conveyor_nb; conveyor_nb.frames.jobs_frame") == {"pandas"}

@@ -7,6 +7,7 @@ page, it says so, and gets none. A page that went away without a word is noticed
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -16,8 +17,14 @@ from conveyor_nb.notebook.repaint import Repainter
 
 __all__ = ["SILENCE", "Feed"]
 
-SILENCE = 30.0
+IN_A_PAGE = sys.platform == "emscripten"
+"""Such a kernel hears nothing of its panels while a cell runs, even one that awaits."""
+
+SILENCE = 600.0 if IN_A_PAGE else 30.0
 """Seconds after which pages that have not drawn their frame count as gone."""
+
+UNHEARD = 0.3 if IN_A_PAGE else None
+"""Seconds after which a frame goes out though the one before was not drawn; ``None``: none does."""
 
 _MOST_PAGES = 100
 """How many pages of a view are known by name; past that, the first ones are asked to come again."""
@@ -47,6 +54,7 @@ class Feed:
         self._repainter = Repainter(self._begin)
         self._sending = BackgroundTasks()
         self._silence: TimerHandle | None = None
+        self._unheard: TimerHandle | None = None
         self._later: TimerHandle | None = None
 
     @property
@@ -133,10 +141,18 @@ class Feed:
             self._on_change()
 
     def _go_on(self) -> None:
-        self._waiting = False
+        """A page was heard."""
         if self._silence is not None:
             self._silence.cancel()
             self._silence = None
+        self._be_ready()
+
+    def _be_ready(self) -> None:
+        """The next frame may go out."""
+        self._waiting = False
+        if self._unheard is not None:
+            self._unheard.cancel()
+            self._unheard = None
         if self._dirty:
             self._repainter.request()
 
@@ -145,7 +161,10 @@ class Feed:
         self._waiting = True
         self._frame += 1
         self._sending.spawn(self._send_frame(self._frame))
-        self._silence = REAL_TIME.call_later(SILENCE, self.stop)
+        if self._silence is None:
+            self._silence = REAL_TIME.call_later(SILENCE, self.stop)
+        if UNHEARD is not None:
+            self._unheard = REAL_TIME.call_later(UNHEARD, self._be_ready)
 
 
 def _put(pages: dict[str, None], page: str) -> None:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
-
-from pandas import DataFrame
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from conveyor_nb.core.model import JobData, JobPage, JobState, to_state
 from conveyor_nb.core.values.text import shorten_middle
-from conveyor_nb.notebook.columns import in_turns
-from conveyor_nb.notebook.frames import building_jobs_frame, jobs_frame
 from conveyor_nb.notebook.happening import what_happens
 from conveyor_nb.notebook.job_words import instant_of, outcome, tries
 from conveyor_nb.notebook.panel.job_choice import Choice, Search
@@ -21,6 +17,9 @@ from conveyor_nb.notebook.panel.job_form import JobForm
 from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
 from conveyor_nb.queue import Queue
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["PAGE_SIZE", "JobsView", "job_row"]
 
@@ -54,6 +53,8 @@ class JobsView(View):
     @property
     def frame(self) -> DataFrame:
         """What the table shows, as a frame: these jobs, in this order, as they are shown."""
+        from conveyor_nb.notebook.frames import jobs_frame  # a panel is there without pandas
+
         return jobs_frame(self._shown)
 
     async def frame_of_all(self) -> DataFrame:
@@ -61,6 +62,9 @@ class JobsView(View):
 
         They are sorted as the table is; of a table that is not, the newest come first.
         """
+        from conveyor_nb.notebook.columns import in_turns
+        from conveyor_nb.notebook.frames import building_jobs_frame
+
         return await in_turns(building_jobs_frame(await self._search.all(self.choice)))
 
     def show(self, state: str) -> None:

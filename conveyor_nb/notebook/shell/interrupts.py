@@ -43,8 +43,8 @@ class LoopWaker:
             return None
         try:
             waker = cls(asyncio.get_running_loop())
-        except (RuntimeError, NotImplementedError):
-            return None  # no loop; or Windows' own kind, which wakes itself
+        except (RuntimeError, NotImplementedError, OSError):
+            return None  # no loop; Windows' own kind, which wakes itself; or there are no sockets
         if waker._before != -1:  # somebody else listens to signals already
             waker.close()
             return None

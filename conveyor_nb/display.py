@@ -48,6 +48,9 @@ class Renderers(NamedTuple):
     show: Callable[[object], bool]
     """Shows something in the cell that runs so that it can be renewed; ``False``: it can't."""
 
+    stand_in: Callable[[object], object]
+    """What marimo is to show in place of something."""
+
     frame_of: Callable[[object, str | None], DataFrame]
     """What something holds as a DataFrame, or what of it is in a state."""
 
@@ -96,6 +99,10 @@ class Shown:
     ) -> dict[str, Any]:
         """What IPython shows: a live panel where there can be one, else text and static HTML."""
         return bundle_of(self)
+
+    def _display_(self) -> object:
+        """What marimo shows: a live panel, or else static HTML."""
+        return _renderers().stand_in(self)
 
 
 class Displayable(Shown):

@@ -94,6 +94,24 @@ def show(subject: object, words: Callable[[], str] | None = None) -> bool:
     return True
 
 
+class _Page:
+    """HTML as marimo takes it, which gives tables no look of their own."""
+
+    def __init__(self, html: str) -> None:
+        self._html = html
+
+    def _mime_(self) -> tuple[str, str]:
+        look = ".cv-page :is(th, td) { padding: .1em 1em .1em 0; vertical-align: top; }"
+        return "text/html", f'<style>{look}</style><div class="cv-page">{self._html}</div>'
+
+
+def stand_in(subject: object) -> object:
+    """What marimo, which knows no IPython, is to show in place of ``subject``."""
+    if _may_have_panel(subject) and current_run() is None and _is_in_loop():
+        return _panel_of(subject)
+    return _Page(static_html(subject))
+
+
 def static_html(subject: object) -> str:
     """A snapshot as HTML without scripts; every text in it is escaped."""
     return as_page(_html_of(subject))

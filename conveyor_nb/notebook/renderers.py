@@ -31,6 +31,12 @@ def _show(subject: object) -> bool:
     return show(subject)
 
 
+def _stand_in(subject: object) -> object:
+    from conveyor_nb.notebook.render import stand_in
+
+    return stand_in(subject)
+
+
 def _frame_of(subject: object, state: str | None) -> DataFrame:
     from conveyor_nb.notebook.to_frame import frame_of
 
@@ -55,5 +61,7 @@ def _picture_of(subject: Queue | FlowNode) -> Figure:
     return picture_of(subject)
 
 
-RENDERERS = Renderers(_bundle_of, _show, _frame_of, _frame_of_async, _rows_of, _picture_of)
+RENDERERS = Renderers(
+    _bundle_of, _show, _stand_in, _frame_of, _frame_of_async, _rows_of, _picture_of
+)
 hand_over(RENDERERS)

@@ -6,8 +6,10 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,7 +83,8 @@ def walk(panel: Locator) -> None:
 
 def is_of_host(error: Error) -> bool:
     """Whether it comes from the host's own scripts: a panel's are no file that is served."""
-    return "/static/" in (error.stack or "") and "blob:" not in (error.stack or "")
+    stack = error.stack or ""
+    return " at " not in stack or ("/static/" in stack and "blob:" not in stack)
 
 
 @pytest.fixture
@@ -96,6 +99,13 @@ def page(browser: Browser) -> Iterator[Page]:
     yield page
     context.close()
     assert not faults, "scripts in the page raised"
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that is free."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -124,11 +134,13 @@ def serving(
             process.wait(60)
 
 
-def test_in_notebook_7(page: Page, start_child: StartChild, checkout: Path, tmp_path: Path) -> None:
+def test_in_notebook_7(
+    page: Page, start_child: StartChild, checkout: Path, tmp_path: Path, port: int
+) -> None:
     write_notebook(tmp_path / "seven.ipynb", WORK, "queue")
     settings = (
         "--no-browser --allow-root --ServerApp.answer_yes=True --IdentityProvider.token=t"
-        " --JupyterNotebookApp.expose_app_in_browser=True"
+        f" --JupyterNotebookApp.expose_app_in_browser=True --ServerApp.ip=127.0.0.1 --port={port}"
     ).split()
     with serving(start_child, checkout, tmp_path, "notebook", *settings) as address:
         page.goto(address.partition("/tree")[0] + "/notebooks/seven.ipynb?token=t")
@@ -143,10 +155,10 @@ def test_in_notebook_7(page: Page, start_child: StartChild, checkout: Path, tmp_
 
 
 def test_as_a_page_of_its_own(
-    page: Page, start_child: StartChild, checkout: Path, tmp_path: Path
+    page: Page, start_child: StartChild, checkout: Path, tmp_path: Path, port: int
 ) -> None:
     notebook = write_notebook(tmp_path / "emails.ipynb", WORK, "queue", "queue.store")
-    command = ("conveyor_nb", "dashboard", "--no-browser", notebook)
+    command = ("conveyor_nb", "dashboard", "--no-browser", "--port", str(port), notebook)
     with serving(start_child, checkout, tmp_path, *command) as address:
         page.goto(address)
         panel = page.get_by_test_id("cv-panel")
@@ -161,3 +173,44 @@ def test_as_a_page_of_its_own(
         expect(outside).to_have_url(re.compile("/login"))
         expect(outside.get_by_test_id("cv-panel")).to_have_count(0)
         outside.context.close()
+
+
+MARIMO = """\
+import marimo
+
+app = marimo.App()
+
+@app.cell
+def _():
+{work}
+    return queue, send
+
+@app.cell
+def _(queue):
+    queue
+    return
+
+@app.cell
+def _(send):
+    send.worker
+    return
+
+@app.cell
+def _(queue):
+    queue.store
+    return
+"""
+
+
+def test_in_marimo(
+    page: Page, start_child: StartChild, checkout: Path, tmp_path: Path, port: int
+) -> None:
+    notebook = tmp_path / "emails.py"
+    notebook.write_text(MARIMO.format(work=textwrap.indent(WORK, "    ")))
+    settings = f"--headless --no-token --host 127.0.0.1 --port {port}".split()
+    with serving(start_child, checkout, tmp_path, "marimo", "run", *settings, notebook) as address:
+        page.goto(address)
+        panel = page.get_by_test_id("cv-panel")
+        walk(panel.first)
+        expect(panel.nth(1).get_by_test_id("cv-card")).to_contain_text("emails")
+        expect(page.get_by_text("Worker mailer · of emails")).to_be_visible()

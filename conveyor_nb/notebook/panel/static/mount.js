@@ -53,10 +53,16 @@ export function mount(model, render) {
   let whole = null;
 
   const mark = (el) => el.classList.toggle(LOST, whole?.comm_live === false);
-  void model.widget_manager.get_model(id).then((it) => { whole = it; });
-  model.on("comm_live_update", () => { for (const { el } of shown.values()) mark(el); });
+  const markAll = () => { for (const { el } of shown.values()) mark(el); };
+  model.on("comm_live_update", markAll);
+
+  function know() { // not before there is a place: a host without any may know no widgets by id
+    whole ??= {};
+    void model.widget_manager.get_model(id).then((it) => { whole = it; markAll(); });
+  }
 
   function make() {
+    if (whole === null) know();
     const el = document.createElement("div");
     mark(el);
     return { el, close: render({ model, el }), settle: keepPlace(el) };

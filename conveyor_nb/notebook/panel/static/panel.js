@@ -117,8 +117,12 @@ function render({ model, el }) {
     for (const node of root.querySelectorAll("time[data-at]")) setText(node, page.clock.ago(+node.dataset.at));
   }, 1000);
 
+  let isOpen = true;
+  // a host may tell of the frame's number before it has set the rest of the frame
+  const paintSoon = () => queueMicrotask(() => isOpen && paint());
+
   el.append(root);
-  model.on("change:frame", paint);
+  model.on("change:frame", paintSoon);
   page.link.open(root);
   paint();
   const endWatch = watchSight(root, (isNow) => {
@@ -128,9 +132,10 @@ function render({ model, el }) {
   });
 
   return () => {
+    isOpen = false;
     endWatch();
     clearInterval(ticking);
-    model.off("change:frame", paint);
+    model.off("change:frame", paintSoon);
     page.link.close();
   };
 }

@@ -36,8 +36,12 @@ _PATIENCE = 10.0
 _numbers = itertools.count(1)
 
 
-async def all_told(store: StoreInterface) -> None:
+async def all_told(store: StoreInterface, to: StoreInterface | None = None) -> None:
     """Wait until the events of every step that is over by now have come.
+
+    Args:
+        store: the store that took the steps.
+        to: where they are to come; another store on the same database, if not the store itself.
 
     A store may call its subscribers a little after the step has returned. It does so in the order
     of the steps, so that a mark which is published now comes after all that there is to come.
@@ -53,13 +57,14 @@ async def all_told(store: StoreInterface) -> None:
         if event.data == mark:
             call_on(loop, resolve, come, True)
 
-    store.subscribe(_MARKS, look)
+    listener = store if to is None else to
+    listener.subscribe(_MARKS, look)
     try:
         await store.publish(StoreEvent(EventType.ERROR, _MARKS, None, mark, store.clock.now()))
         if not await REAL_TIME.wait(come, _PATIENCE):
-            raise AssertionError(f"{store!r} did not tell of an event in {_PATIENCE:g} s")
+            raise AssertionError(f"{listener!r} did not tell of an event in {_PATIENCE:g} s")
     finally:
-        store.unsubscribe(_MARKS, look)
+        listener.unsubscribe(_MARKS, look)
 
 
 class EventLog(list[StoreEvent]):

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from conveyor_nb import VirtualClock
+from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.stores.sql.sqlite.store import SqliteStore
 from conveyor_nb.testing.conformance import StoreConformance
+from conveyor_nb.testing.conformance.sharing import SharingTests
 
 
 class TestSqliteStoreInMemory(StoreConformance):
@@ -25,3 +27,15 @@ class TestSqliteStore(StoreConformance):
     def make_store(self, clock: VirtualClock, *, metrics: bool = False) -> SqliteStore:
         self.made += 1
         return SqliteStore(self.folder / f"{self.made}.db", clock=clock, metrics=metrics)
+
+
+class TestSharedSqliteStores(SharingTests):
+    @pytest.fixture(autouse=True)
+    def _in_a_file(self, tmp_path: Path) -> None:
+        self.path = tmp_path / "queue.db"
+
+    def make_store(self, clock: VirtualClock, *, metrics: bool = False) -> SqliteStore:
+        return SqliteStore(self.path, clock=clock, ids="sequential", metrics=metrics)
+
+    def make_another(self, store: StoreInterface, clock: VirtualClock) -> SqliteStore:
+        return SqliteStore(self.path, clock=clock, ids="sequential")

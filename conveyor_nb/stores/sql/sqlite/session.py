@@ -28,6 +28,10 @@ Step = Callable[[Rows, datetime], Any]
 """A step of ``core``, with all its arguments but the rows and the instant."""
 
 
+_EVERY_JOB = frozenset({("", "")})
+"""Makes steps note what each job returned: somebody may follow it in another process."""
+
+
 class HasToWriteError(BaseException):
     """Raised by who was to look only, and found that there is something to be written."""
 
@@ -75,11 +79,15 @@ class Session:
         self.told: list[StoreEvent] = []
         """What the steps of the transaction have noted."""
         self.results: dict[Key, Any] = {}
+        """What jobs returned that somebody follows here."""
+        self.lost_results: dict[Key, Any] = {}
+        """What jobs returned that are gone by now: others may follow them elsewhere."""
         self._now = clock.now
         self._answer_of = answers.answer
+        self._followed = followed
         self._options: Mapping[str, Any] = {
             "random": random.Random(seed),
-            "followed": followed,
+            "followed": _EVERY_JOB,
             "collects_metrics": collects_metrics,
             "freeze": answers.codec.freeze,
         }
@@ -132,8 +140,11 @@ class Session:
             return
         self.ask(self.writing.write(changes))
         self.told += changes.events
-        if changes.results:
-            self.results |= changes.results
+        for key, result in changes.results.items():
+            if key in self._followed:
+                self.results[key] = result
+            if changes.jobs.get(key, self) is None:  # there is no record that has it
+                self.lost_results[key] = result
 
 
 def _to_its_end(step: Generator[None, None, Any]) -> Any:

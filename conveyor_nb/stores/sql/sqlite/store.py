@@ -134,7 +134,7 @@ class SqliteStore(SteppedStore):
         self._untold: deque[tuple[Sequence[StoreEvent], Mapping[Key, Any]]] = deque()
         self._untold_since = REAL_TIME.now()
         self._loop: asyncio.AbstractEventLoop | None = None
-        """The one that the latest call came from."""
+        """The one that is at work with this store."""
         self._tasks = BackgroundTasks()
         self._expiry = Timer(self.clock, lambda: self._tasks.spawn(self._expire()))
         self._lively: set[str] = set()
@@ -245,6 +245,7 @@ class SqliteStore(SteppedStore):
         try:
             self._writer.serve(calls)
         finally:
+            self._keep_loop(calls)
             self._answer(calls, self._settle)
 
     def _serve_looks(self, calls: list[Call[Any]]) -> None:
@@ -257,7 +258,6 @@ class SqliteStore(SteppedStore):
         by_loop: dict[asyncio.AbstractEventLoop, list[Call[Any]]] = {}
         for call in calls:
             by_loop.setdefault(call.loop, []).append(call)
-        self._loop = calls[-1].loop
         for loop, its_calls in by_loop.items():
             try:
                 loop.call_soon_threadsafe(settle, its_calls)
@@ -275,15 +275,31 @@ class SqliteStore(SteppedStore):
         if self.path != MEMORY and len(self._subscriptions):
             with contextlib.suppress(sqlite3.Error):  # who asks for something is told
                 self._writer.look_around()
-            if self._untold and (loop := self._loop) is not None:
-                with contextlib.suppress(RuntimeError):  # it is closed
-                    loop.call_soon_threadsafe(self._tell_all)
+            if self._untold or self._writer.next_expiry != self._expiry.when:
+                self._settle_on_loop()
             self._tell_late()
             return _BEAT
         if not self._untold:
             return None
         self._tell_late()
         return _BEAT
+
+    def _keep_loop(self, calls: list[Call[Any]]) -> None:
+        """Note where one is at work with the store: a loop that lasts, and not that of a look."""
+        for call in calls:
+            if not call.looks_first or self._loop is None:
+                self._loop = call.loop
+
+    def _settle_on_loop(self) -> None:
+        """Tell what others did, on the loop that is at work with the store, if there is one."""
+        loop = self._loop
+        try:
+            if loop is not None:
+                loop.call_soon_threadsafe(self._settle, [])
+        except RuntimeError:  # it is closed
+            self._loop = loop = None
+        if loop is None:
+            self._tell_all()
 
     def _tell_late(self) -> None:
         """Tell here what the loop that was to tell it has not, as it may stand still."""

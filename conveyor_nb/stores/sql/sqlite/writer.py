@@ -12,6 +12,7 @@ from conveyor_nb.core.errors import ConveyorError, StoreUnavailableError
 from conveyor_nb.core.model import StoreEvent
 from conveyor_nb.core.rows import Key
 from conveyor_nb.core.values.text import shown
+from conveyor_nb.stores.sql.sqlite.batches import read, write
 from conveyor_nb.stores.sql.sqlite.faults import in_one_sentence
 from conveyor_nb.stores.sql.sqlite.lane import Call
 from conveyor_nb.stores.sql.sqlite.session import HasToWriteError, Session
@@ -122,7 +123,7 @@ class Writer:
             for call in calls:
                 _do(call, session)
             session.ask(session.writing.finish())
-            seen = self._keep_events(session.told)
+            seen = self._keep_events(session.told, session.lost_results)
             session.connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._give_up(calls, error)
@@ -131,7 +132,7 @@ class Writer:
             session.may_write = False
         self._seen = seen or self._seen
         told, session.told = session.told, []
-        results, session.results = session.results, {}
+        results, session.results, session.lost_results = session.results, {}, {}
         if told:
             self._tell(told, results)
         self._see_expiries()
@@ -140,7 +141,7 @@ class Writer:
         """Undo the transaction; if it was of many calls, take them one by one."""
         session = self._session
         _end(session.connection, "ROLLBACK")
-        session.told, session.results = [], {}
+        session.told, session.results, session.lost_results = [], {}, {}
         session.writing.forget()
         if len(calls) == 1:
             calls[0].error = in_one_sentence(error, self._path)
@@ -161,9 +162,9 @@ class Writer:
         self._session.writing.forget()
         self._session.writing.expiries_changed = True
         text = "SELECT id, events FROM conveyor_nb_events WHERE id > ? ORDER BY id"
-        for seen, events in connection.execute(text, (self._seen,)).fetchall():
+        for seen, written in connection.execute(text, (self._seen,)).fetchall():
             self._seen = seen
-            self._tell(self._session.answers.codec.read_events(events), {})
+            self._tell(*read(written, self._session.answers.codec))
 
     def look_around(self) -> None:
         """As :meth:`catch_up`, for who has nothing else to do."""
@@ -171,7 +172,7 @@ class Writer:
             self.catch_up()
             self._see_expiries()
 
-    def _keep_events(self, events: list[StoreEvent]) -> int | None:
+    def _keep_events(self, events: list[StoreEvent], results: Mapping[Key, Any]) -> int | None:
         """Keep events for other processes; returns their number."""
         if not (events and self._source):
             return None
@@ -182,7 +183,7 @@ class Writer:
             self._tidied = now
             execute("DELETE FROM conveyor_nb_events WHERE at < ?", (codec.instant(now - _KEPT),))
         text = "INSERT INTO conveyor_nb_events (at, source, events) VALUES (?, ?, ?)"
-        row = (codec.instant(now), self._source, codec.events(events))
+        row = (codec.instant(now), self._source, write(events, results, codec))
         return execute(text, row).lastrowid
 
     def _see_expiries(self) -> None:

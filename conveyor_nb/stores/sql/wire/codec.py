@@ -135,11 +135,11 @@ class Codec:
             job_id,
             name,
             queue_name,
-            self._kept(data, exact_data),
+            self.kept(data, exact_data),
             state,
             attempts_made,
             _whole(progress),
-            None if returnvalue is None else self._kept(returnvalue, exact_returnvalue),
+            None if returnvalue is None else self.kept(returnvalue, exact_returnvalue),
             failed_reason,
             options.to_options(opts),
             key,
@@ -201,7 +201,7 @@ class Codec:
             text = msgspec.json.encode(text).decode()
         return text, beside
 
-    def _kept(self, text: str, beside: bytes | None) -> Any:
+    def kept(self, text: str, beside: bytes | None) -> Any:
         """What rows hold of a payload, from its two columns."""
         first = text[:1]
         if first == '"' and self._quotes_text:
@@ -231,7 +231,7 @@ class Codec:
     def child(self, row: Sequence[Any]) -> tuple[Key, ChildRow]:
         """A child, and what its parent knows of it."""
         _, _, queue_name, job_id, settled, why, returnvalue, exact, awaited = row
-        kept = None if returnvalue is None else self._kept(returnvalue, exact)
+        kept = None if returnvalue is None else self.kept(returnvalue, exact)
         return (queue_name, job_id), ChildRow(bool(settled), why, kept, bool(awaited))
 
     def scheduler_row(self, one: JobScheduler) -> Sequence[Any]:
@@ -260,7 +260,7 @@ class Codec:
             queue_name,
             options.to_repeat(repeat),
             name,
-            self._kept(data, exact_data),
+            self.kept(data, exact_data),
             options.to_options(opts),
             runs,
             self.datetime(last),

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from conveyor_nb.clocks.clock import checkpoint
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core import actions as do
 from conveyor_nb.core.errors import GroupFullError, LostLockError
@@ -330,7 +331,7 @@ class SharingTests(StoreTests):
         async with Worker(QUEUE, lambda job: f"sent to {job.data['to']}", store=store):
             assert await waiting == "sent to ada"
         await all_told(store, other)
-        await asyncio.sleep(0)
+        await checkpoint()
         assert told[:1] == ["active"]
 
     async def test_a_result_is_told_though_its_job_goes(

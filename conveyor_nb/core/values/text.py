@@ -124,11 +124,12 @@ def shorten(text: str, limit: int) -> str:
 
 
 def shorten_middle(text: str, limit: int) -> str:
-    """The same with the middle left out: of ids that begin alike, the end is what tells them apart.
+    r"""An id made fit, its middle left out: of those that begin alike, the end tells them apart.
 
-    >>> shorten_middle("emails-000000000042", 10)
-    'ema…000042'
+    >>> shorten_middle("emails-000000000042", 10), shorten_middle("a\u202eb", 10)
+    ('ema…000042', 'a\\u202eb')
     """
+    text = fit(text)
     kept = (limit - 1) // 3
     return text if len(text) <= limit else f"{text[:kept]}…{text[kept + 1 - limit :]}"
 

@@ -361,7 +361,6 @@ class Panel(anywidget.AnyWidget):
         except UnknownRequestError as error:
             self._warn_of_page(error)
             self._notify(str(error))
-            return
         except FAULTS as error:  # a person's click must be answered, whatever it led to
             self._complain(error)
         if self.live:

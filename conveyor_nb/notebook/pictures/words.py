@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conveyor_nb.core.model import JobData, JobState
-from conveyor_nb.core.values.text import one_line, shorten
+from conveyor_nb.core.values.text import fit, inline, one_line, shorten
 from conveyor_nb.notebook.pictures.belt_state import BeltState
 
 __all__ = ["about", "brief", "end_of", "flow_words", "job_words", "state_word", "text_width"]
@@ -31,7 +31,7 @@ def end_of(job_id: str) -> str:
     ('12', '77aa')
     """
     tail = job_id[-400:].rpartition("-")[2] or job_id[-4:]
-    return one_line(tail[-4:], 4)
+    return one_line(fit(tail)[-4:], 4)
 
 
 def brief(words: str, most: int) -> str:
@@ -40,7 +40,7 @@ def brief(words: str, most: int) -> str:
     >>> brief("thumbnail", 6)
     'thumb…'
     """
-    return one_line(shorten(words, most), most)
+    return inline(shorten(fit(" ".join(words[:400].split())), most))
 
 
 def state_word(state: JobState) -> str:

@@ -66,7 +66,8 @@ export function icon(shape) {
 export const capital = (word) => word[0].toUpperCase() + word.slice(1);
 
 /** An id with its middle left out if it is long: the end is what tells it from others. */
-export function shortId(id, most) {
+export function shortId(whole, most) {
+  const id = fit(whole);
   if (id.length <= most) return id;
   const first = Math.floor((most - 1) / 3);
   return `${id.slice(0, first)}…${id.slice(id.length - (most - 1 - first))}`;

@@ -8,12 +8,12 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+from conveyor_nb.core.event_words import event_text
 from conveyor_nb.core.model import JobData, JobState, StoreEvent
 from conveyor_nb.core.values.text import inline, one_line, width
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.flow import FlowNode
 from conveyor_nb.job import Job
-from conveyor_nb.notebook.event_words import event_text
 from conveyor_nb.notebook.job_words import instant_of, outcome, tries
 from conveyor_nb.notebook.markup import Markup, as_page, table, tag
 

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
+from conveyor_nb.core.event_words import event_text
 from conveyor_nb.core.model import EPOCH, EventType, JobState, StoreEvent
 from conveyor_nb.core.values.text import one_line
-from conveyor_nb.notebook.event_words import event_text
 from conveyor_nb.notebook.panel.event_history import past_events, past_of_job
 from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.sizes import fitting, sendable

@@ -1,4 +1,4 @@
-"""The command line: ``python -m conveyor_nb lab``, ``dashboard`` and ``demo``.
+"""The command line: ``python -m conveyor_nb lab``, ``dashboard``, ``demo`` and ``worker``.
 
 Nothing of Jupyter is imported before a command runs, so ``--help`` works without the extra
 packages, and what is missing is told in one line.
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from conveyor_nb.cli.errors import CommandError
 from conveyor_nb.cli.serving import HOST, Place, check_ip
+from conveyor_nb.cli.worker.arguments import add_worker
 
 __all__ = ["main"]
 
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # What a script starts in its background ignores Ctrl-C, by which these commands end.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        run(arguments)
+        return run(arguments, sys.argv[1:] if argv is None else argv)
     except CommandError as error:
         from conveyor_nb.core.values.text import fit
 
@@ -42,11 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
-    return 0
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Run the command that was asked for.
+def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
+    """Run the command that was asked for; returns the exit code.
 
     Raises:
         CommandError: it can't go on.
@@ -55,7 +55,9 @@ def run(arguments: argparse.Namespace) -> None:
         from conveyor_nb.cli.demo import run_demo
 
         run_demo(arguments.notebook, output=arguments.output)
-        return
+        return 0
+    if arguments.command == "worker":
+        return _work(arguments, argv)
     place = Place(arguments.ip, arguments.port)
     if arguments.command == "lab":
         from conveyor_nb.cli.lab import run_lab
@@ -65,6 +67,17 @@ def run(arguments: argparse.Namespace) -> None:
         from conveyor_nb.cli.dashboard import run_dashboard
 
         run_dashboard(arguments.notebook, place, no_browser=arguments.no_browser)
+    return 0
+
+
+def _work(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
+    if arguments.reload:
+        from conveyor_nb.cli.worker.reloading import run_reloading
+
+        return run_reloading(argv, arguments.grace)
+    from conveyor_nb.cli.worker.process import run_worker
+
+    return run_worker(arguments)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -112,6 +125,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="the page's path (default: a new temporary folder, so that nothing is overwritten)",
     )
+    add_worker(commands)
     for command in (lab, dashboard, demo):
         command.add_argument(
             "notebook",

@@ -9,12 +9,13 @@ class CommandError(Exception):
     """Ends a command; its message is the one line that the person reads."""
 
 
-def missing_packages(what: str, error: ImportError) -> CommandError:
-    """The error for a package of the ``lab`` extra that is not installed.
+def missing_packages(what: str, error: ImportError, extra: str = "lab") -> CommandError:
+    """The error for a package of an extra that is not installed.
 
     >>> print(missing_packages("the demo", ModuleNotFoundError("...", name="rich")))
     the demo needs rich, which is not installed; run: python -m pip install -e ".[lab]"
     """
     return CommandError(
-        f'{what} needs {error.name}, which is not installed; run: python -m pip install -e ".[lab]"'
+        f"{what} needs {error.name}, which is not installed; run: "
+        f'python -m pip install -e ".[{extra}]"'
     )

@@ -67,7 +67,11 @@ ROOMS = {
         "testing testing.*", "core clocks seam stores jobs context running people public testing"
     ),
     "notebook": Room("notebook notebook.*", f"{BELOW_NOTEBOOK} notebook"),
-    "cli": Room("__main__ cli cli.*", "cli", "public core"),
+    "worker_process": Room(
+        "cli.worker.process cli.worker.lines cli.worker.health",
+        "core stores seam jobs people public cli worker_process",
+    ),
+    "cli": Room("__main__ cli cli.*", "cli", "public core worker_process"),
 }
 """The first room with a fitting pattern is a module's room."""
 
@@ -271,11 +275,12 @@ def doors_of(module: str) -> Iterator[str]:
             yield f"{module}: {ast.unparse(node)}"
 
 
-def test_two_doors_are_opened_by_name() -> None:
-    """The frames, for whoever asks, and the notebook layer, for what is displayed."""
+def test_three_doors_are_opened_by_name() -> None:
+    """The frames, the handlers of a worker process, and the notebook layer, for displays."""
     found = [door for module in MODULES for door in doors_of(module)]
     assert found == [
         "__init__: importlib.import_module('conveyor_nb.frames')",
+        "cli.worker.loading: importlib.import_module(name)",
         "display: importlib.import_module(_DOOR)",
     ]
 

@@ -446,6 +446,7 @@ def records(draw: Callable[..., Any], worker: str | None) -> tuple[AttemptRecord
                 draw(st.none() | text),
                 draw(st.none() | text),
                 draw(lines),
+                draw(st.booleans()) if ended else False,
             )
         )
     return tuple(made)

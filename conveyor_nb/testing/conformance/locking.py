@@ -184,7 +184,9 @@ class LockingTests(StoreTests):
         assert released.attempt_logs[0].ended_at == clock.now()
         assert released.attempt_logs[0].outcome == "put back"
         assert events.story == ["job:waiting a"]
-        assert (await take(store, "w2")).attempt_logs[-1].attempt == 2
+        taken = await take(store, "w2")
+        assert taken.attempt_logs[:-1] == released.attempt_logs, "it is kept as it was told"
+        assert taken.attempt_logs[-1].attempt == 2
 
     async def test_a_release_fences_off_what_comes_after(self, store: StoreInterface) -> None:
         job = await in_state(store, JobState.ACTIVE)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import msgspec
 import msgspec.json
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from conveyor_nb.core.model import ACTIVE, AttemptRecord, AttemptStatus, JobState
@@ -32,6 +32,7 @@ class _Item(Struct, rename="camel", gc=False):
     stacktrace: str | None = None
     logs: tuple[str, ...] = ()
     worker_id: str | None = None
+    put_back: bool | UnsetType = UNSET
 
 
 _DECODER = msgspec.json.Decoder(tuple[_Item, ...], strict=False)
@@ -54,6 +55,7 @@ def to_items(records: Sequence[AttemptRecord]) -> str:
             one.stacktrace and clean(one.stacktrace),
             tuple(map(clean, one.logs)) if one.logs else (),
             one.worker_id,
+            one.put_back or UNSET,
         )
         for one in records
     ]
@@ -101,6 +103,7 @@ def _record(item: _Item) -> AttemptRecord:
         item.error,
         item.stacktrace,
         item.logs,
+        item.put_back is True,
     )
 
 

@@ -1,0 +1,1 @@
+"""``python -m conveyor_nb worker``: workers in a process of their own, over a durable store."""

@@ -16,6 +16,7 @@ from conveyor_nb.notebook.panel.job_table import JobsView
 from conveyor_nb.notebook.panel.job_view import JobView
 from conveyor_nb.notebook.panel.metrics_view import MetricsView
 from conveyor_nb.notebook.panel.page_messages import Message
+from conveyor_nb.notebook.panel.pulse import PulseView
 from conveyor_nb.notebook.panel.schedules_view import SchedulesView
 from conveyor_nb.notebook.panel.sizes import sendable
 from conveyor_nb.notebook.panel.timeline_view import TimelineView
@@ -29,7 +30,7 @@ __all__ = ["TABS", "QueueView"]
 _ALWAYS: tuple[type[View], ...] = (HeadView, JobView)
 
 TABS: Mapping[str, tuple[type[View], ...]] = {
-    "jobs": (BeltView, WorkersView, JobsView),
+    "jobs": (PulseView, BeltView, WorkersView, JobsView),
     "flows": (FlowsView,),
     "schedules": (SchedulesView,),
     "groups": (GroupsView,),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.model import ALL_NAMES, JobState, StoreEvent
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.notebook.panel.event_log import EventLog
 from conveyor_nb.notebook.panel.head_view import speed_of
 from conveyor_nb.notebook.panel.page_messages import Message
+from conveyor_nb.notebook.panel.pulse import Pulse, read_pulse
 from conveyor_nb.notebook.panel.sizes import fitting, sendable
 from conveyor_nb.notebook.panel.view import UnknownRequestError
 from conveyor_nb.notebook.reads import QueueLine, queue_lines
@@ -23,6 +25,8 @@ STORE_TABS = ("queues", "events")
 
 _MOST_CARDS = 100
 _ROOM = 26_000
+_MOST_PULSES = 24
+_EACH_SECOND = 1.0
 
 
 class QueuesView:
@@ -38,13 +42,14 @@ class QueuesView:
         self.read_only = read_only
         self.tab = STORE_TABS[0]
         self._log = EventLog(store)
+        self._pulses: dict[str, Pulse] = {}
+        self._beats = False
 
     async def read(self) -> dict[str, Any]:
         """The parts of a frame: the cards, in the order of their names, or the events."""
         names = await self.store.list_queues()
         shown_names = names[:_MOST_CARDS] if self.tab == "queues" else []
-        lines = await queue_lines(self.store, shown_names)
-        cards = fitting(sendable([_card(line) for line in lines]), _ROOM)
+        cards = fitting(sendable(await self._cards(shown_names)), _ROOM)
         told = {
             "tab": self.tab,
             "store": f"<{type(self.store).__name__}: {await store_in_words(self.store)}>",
@@ -57,6 +62,25 @@ class QueuesView:
         if self.tab == "events":
             return {"queues": sendable(told), "events": sendable(await self._log.read())}
         return {"queues": sendable(told)}
+
+    async def _cards(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        now = self.store.clock.now()
+        cards: list[dict[str, Any]] = []
+        for line in await queue_lines(self.store, names):
+            if line.name not in self._pulses and len(cards) < _MOST_PULSES:
+                self._pulses[line.name] = await read_pulse(self.store, line.name)
+            pulse = self._pulses.get(line.name)
+            told = pulse.told(now) if pulse else None
+            cards.append({**_card(line), "pulse": told if told and told["done"] else None})
+        self._pulses = {name: pulse for name, pulse in self._pulses.items() if name in names}
+        self._beats = any(card["pulse"] for card in cards)
+        return cards
+
+    @property
+    def again(self) -> float | None:
+        """In how many seconds it is to be read again though nothing happened; ``None``: not."""
+        goes = not isinstance(self.store.clock, VirtualClock)
+        return _EACH_SECOND if self._beats and goes and self.tab == "queues" else None
 
     def take(self, message: Message) -> None:
         """Do what a page asks for.
@@ -75,10 +99,17 @@ class QueuesView:
     def note(self, events: Sequence[StoreEvent]) -> None:
         """Take note of events of any queue, in the order in which they happened."""
         self._log.note(events)
+        of_queue: dict[str, list[StoreEvent]] = {name: [] for name in self._pulses}
+        for event in events:
+            if event.queue_name in of_queue:
+                of_queue[event.queue_name].append(event)
+        for name, some in of_queue.items():
+            self._pulses[name].add(some)
 
     def rest(self) -> None:
         """Nobody looks at it now, so no events come here."""
         self._log.rest()
+        self._pulses.clear()
 
     def renew(self) -> None:
         """A page has come that has seen nothing yet."""

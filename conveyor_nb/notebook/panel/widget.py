@@ -82,6 +82,7 @@ class Panel(anywidget.AnyWidget):
     ended = traitlets.Unicode("").tag(sync=True)
     tab = traitlets.Unicode(allow_none=True, default_value=None).tag(sync=True)
     head = traitlets.Dict().tag(sync=True)
+    pulse = traitlets.Dict().tag(sync=True)
     belt = traitlets.Dict().tag(sync=True)
     workers: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     jobs = traitlets.Dict().tag(sync=True)
@@ -292,7 +293,7 @@ class Panel(anywidget.AnyWidget):
             with self.hold_sync():
                 for name, part in some.items():
                     self.set_trait(name, part)
-        again = self._view.again if self._view is not None else None
+        again = self._shown.again
         if again is not None and self.live:
             self._feed.touch_in(again)
 

@@ -12,6 +12,7 @@ import { makeJobs } from "./jobs.js";
 import { makeLink } from "./link.js";
 import { makeMetrics } from "./metrics.js";
 import { mount } from "./mount.js";
+import { makePulse } from "./pulse.js";
 import { makeQueues } from "./queues.js";
 import { makeSchedules } from "./schedules.js";
 import { watchSight } from "./sight.js";
@@ -75,7 +76,7 @@ function render({ model, el }) {
   const queues = makeQueues(page);
   const inQueue = [
     makeTabs(page, {
-      jobs: make(makeBelt, makeStates, makeWorkers, makeJobs),
+      jobs: make(makePulse, makeBelt, makeStates, makeWorkers, makeJobs),
       flows: make(makeFlows),
       schedules: make(makeSchedules),
       groups: make(makeGroups),

@@ -2,7 +2,9 @@
 
 import { LABELS, h, icon, memo, reconcile, setText } from "./elements.js";
 import { makeEvents } from "./events.js";
+import { sparkline } from "./pulse.js";
 import { makeTabs } from "./tabs.js";
+import { rateWords } from "./worker-cards.js";
 
 /** @param {import("./panel.js").Page} page */
 function makeCards(page) {
@@ -15,10 +17,10 @@ function makeCards(page) {
       h("span", { class: "cv-card-state" })),
     h("div", { class: "cv-card-bar", "aria-hidden": "true" }),
     h("div", { class: "cv-card-counts" }),
-    h("div", { class: "cv-card-workers cv-muted" }));
+    h("div", { class: "cv-card-foot cv-muted" }, h("span", { class: "cv-card-workers" }), h("span", {})));
 
-  function drawCard(card, { counts, paused, workers, slots }) {
-    const [head, bar, told, served] = card.children;
+  function drawCard(card, { counts, paused, workers, slots, pulse }) {
+    const [head, bar, told, foot] = card.children;
     const present = Object.entries(counts).filter(([, count]) => count);
     const total = present.reduce((sum, [, count]) => sum + count, 0);
     memo(head.lastChild, paused, () => paused && h("span", { class: "cv-badge cv-warn" }, icon("paused"), "Paused"));
@@ -27,7 +29,9 @@ function makeCards(page) {
     memo(told, counts, () => present.length ? present.map(([state, count]) =>
       h("span", { class: `cv-count cv-count-${state}`, title: LABELS[state] }, icon(state), count.toLocaleString("en")))
       : [h("span", { class: "cv-muted" }, "no jobs")]);
-    setText(served, workers ? `${workers} ${workers === 1 ? "worker" : "workers"}, ${slots} slots` : "no worker");
+    const served = workers ? `${workers} ${workers === 1 ? "worker" : "workers"}, ${slots} slots` : "no worker";
+    setText(foot.firstChild, [served, rateWords(pulse?.rate)].filter(Boolean).join(" · "));
+    memo(foot.lastChild, pulse, () => pulse && sparkline(pulse));
   }
 
   return {

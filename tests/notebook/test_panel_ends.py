@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conveyor_nb import MemoryStore, Queue, set_default_store
-from conveyor_nb.notebook.panel.widget import close_panels, panel_of
+from conveyor_nb.notebook.panel.widget import close_panels, dashboard, panel_of
 
 from .pages import Page
 
@@ -31,6 +31,23 @@ async def test_a_closed_queue_is_shown_and_not_changed() -> None:
         await page.until(lambda: panel.jobs["state"] == "waiting")
         assert panel.ended in panel.output.page()
         panel.close()
+
+
+async def test_a_store_that_was_disconnected_is_shown_and_not_changed() -> None:
+    store = MemoryStore(ids="sequential")
+    await store.connect()
+    queue = Queue("emails", store=store)
+    await queue.add("send")
+    panel, all_of_it = panel_of(queue), dashboard(store)
+    pages = Page(panel), Page(all_of_it)
+    for page in pages:
+        await page.say("hello")
+        await page.until(lambda page=page: page.panel.frame >= 1)  # type: ignore[misc]
+    await store.disconnect()
+    for page in pages:
+        await page.until(lambda page=page: bool(page.panel.ended))  # type: ignore[misc]
+        assert page.panel.ended == "Its store was disconnected"
+        page.panel.close()
 
 
 async def test_two_panels_of_one_name_say_which_store_each_is_of() -> None:

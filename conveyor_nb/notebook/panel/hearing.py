@@ -27,6 +27,7 @@ _RARE = frozenset(
         EventType.WORKER_STARTED,
         EventType.WORKER_PAUSED,
         EventType.WORKER_CLOSED,
+        EventType.DISCONNECTED,
     }
 )
 """What no job's record tells of afterwards: it is laid by even while nobody looks."""

@@ -274,6 +274,8 @@ class Panel(anywidget.AnyWidget):
     def _take_in(self, events: Sequence[StoreEvent]) -> None:
         self._shown.note(events)
         kinds = {event.type for event in events}
+        if EventType.DISCONNECTED in kinds:
+            self._end("Its store was disconnected")
         if EventType.DRAINED in kinds:
             self.output.renew_when_calm(at_latest=_PICTURE_AT_LATEST)
         if EventType.ERROR in kinds:

@@ -110,7 +110,7 @@ export function makeQuestion(page, clearChosen) {
   const buttons = h("span", { class: "cv-question-buttons" });
   const node = h("div", {
     class: "cv-tools cv-question", role: "alertdialog", "aria-label": "Question", hidden: true,
-    "data-testid": "cv-question",
+    "data-testid": "cv-question", "data-acts": "",
     onkeydown: (event) => event.key === "Escape" && page.link.send({ do: "keep" }),
   }, text, h("span", { class: "cv-gap" }), buttons);
 

@@ -46,7 +46,7 @@ export function makeForm(page) {
   const save = h("button", { type: "submit", class: "cv-button cv-primary", "data-testid": "cv-form-save" });
   const title = h("b", {});
   const node = h("form", {
-    class: "cv-form", hidden: true, "aria-label": "Job", "data-testid": "cv-form",
+    class: "cv-form", hidden: true, "aria-label": "Job", "data-testid": "cv-form", "data-acts": "",
     onsubmit: (event) => { event.preventDefault(); submit(); },
     onkeydown: (event) => event.key === "Escape" && close(),
   }, h("div", { class: "cv-form-main" }, name.label,
@@ -57,7 +57,7 @@ export function makeForm(page) {
     save));
   const told = h("span", { class: "cv-muted cv-form-told", role: "status", "data-testid": "cv-form-told" });
   const add = h("button", {
-    type: "button", class: "cv-button", "data-testid": "cv-add", onclick: () => (isOpen ? close() : open(null)),
+    type: "button", class: "cv-button", "data-testid": "cv-add", "data-acts": "", onclick: () => (isOpen ? close() : open(null)),
   }, "Add job");
 
   function check(wrong = "") {

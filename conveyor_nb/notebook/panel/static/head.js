@@ -19,7 +19,8 @@ export function makeHead(page) {
     memo(notice, [said, dismissed], () => said && said.n !== dismissed && [
       h("span", {}, said.text),
       h("button", {
-        type: "button", class: "cv-button cv-quiet", "aria-label": "Dismiss this message",
+        type: "button", class: "cv-button cv-quiet cv-dismiss", "aria-label": "Dismiss this message",
+        "data-testid": "cv-dismiss",
         onclick: () => { dismissed = said.n; drawNotice(); },
       }, "×"),
     ]);

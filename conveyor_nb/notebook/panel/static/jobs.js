@@ -55,7 +55,7 @@ export function makeJobs(page) {
   const makeRow = () => h("div", { role: "row", class: "cv-row", "data-testid": "cv-job" },
     h("span", { role: "cell", class: "cv-state" }, chosen.box(), h("span", { class: "cv-state" })),
     h("span", { role: "cell", class: "cv-job" },
-      h("button", { type: "button", class: "cv-open" }), h("span", { class: "cv-id" }), h("span", { class: "cv-tags" })),
+      h("button", { type: "button", class: "cv-open", "data-testid": "cv-job-open" }), h("span", { class: "cv-id" }), h("span", { class: "cv-tags" })),
     h("span", { role: "cell", class: "cv-progress" }),
     h("span", { role: "cell", class: "cv-tries" }),
     h("span", { role: "cell", class: "cv-when" }, h("time", {})),
@@ -94,7 +94,7 @@ export function makeJobs(page) {
 
   return {
     nodes: [tools, question.node, filters.row, manage.node, form.node, table,
-      h("div", { class: "cv-pager" }, chosen.bar, bulk, h("span", { class: "cv-gap" }), ...pager.nodes)],
+      h("div", { class: "cv-pager", "data-testid": "cv-pager" }, chosen.bar, bulk, h("span", { class: "cv-gap" }), ...pager.nodes)],
     draw() {
       const { rows: jobs, state, total, sort, filter, question: asked } = page.part("jobs");
       chosen.draw();
@@ -112,7 +112,7 @@ export function makeJobs(page) {
       pager.draw();
       manage.draw();
       form.draw();
-      tools.hidden = asked !== null;
+      tools.hidden = asked !== null && !page.part("ended"); // no question can be answered any more
       question.draw();
       bulk.hidden = chosen.any();
       memo(bulk, total ? state : "", (shown) => [

@@ -10,6 +10,9 @@ const ENDED = new Set(["restarting", "autorestarting", "terminating", "dead"]); 
 // JupyterLab marks the view of a widget so, and mount.js what has no view
 const DISCONNECTED = ".jupyter-widgets-disconnected, .cv-disconnected";
 
+// all controls but those that do their work on the page alone
+const NEEDS_KERNEL = ":is(button, input, select, textarea):not(.cv-copy, .cv-dismiss)";
+
 const TEXTS = {
   live: "",
   busy: "Kernel busy: your click waits for the running cell",
@@ -64,7 +67,7 @@ export function makeLink(model, el, isReadOnly) {
     root.dataset.link = state;
     root.toggleAttribute("data-ended", Boolean(ended)); // what would change the queue is gone
     if (state === "dead") {
-      for (const button of root.querySelectorAll("button")) button.disabled = true;
+      for (const control of root.querySelectorAll(NEEDS_KERNEL)) /** @type {any} */ (control).disabled = true;
     }
   }
 

@@ -18,9 +18,9 @@ export function makeManage(page) {
   const age = h("select", { class: "cv-select", "aria-label": "Age to clean", "data-testid": "cv-clean-age" },
     ...options(AGES));
   const paused = h("span", { class: "cv-paused-names" });
-  const node = h("div", { class: "cv-manage", hidden: true, "data-testid": "cv-manage-row" });
+  const node = h("div", { class: "cv-manage", hidden: true, "data-testid": "cv-manage-row", "data-acts": "" });
   const toggle = h("button", {
-    type: "button", class: "cv-button", "data-testid": "cv-manage", "aria-expanded": "false",
+    type: "button", class: "cv-button", "data-testid": "cv-manage", "data-acts": "", "aria-expanded": "false",
     onclick: () => { node.hidden = !node.hidden; toggle.setAttribute("aria-expanded", String(!node.hidden)); },
   }, "Manage");
 

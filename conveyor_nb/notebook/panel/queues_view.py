@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from conveyor_nb.clocks.virtual import VirtualClock
-from conveyor_nb.core.model import ALL_NAMES, JobState, StoreEvent
+from conveyor_nb.core.model import ALL_NAMES, StoreEvent
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.notebook.panel.event_log import EventLog
 from conveyor_nb.notebook.panel.head_view import speed_of
@@ -14,6 +14,7 @@ from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.pulse import Pulse, read_pulse
 from conveyor_nb.notebook.panel.sizes import fitting, sendable
 from conveyor_nb.notebook.panel.view import UnknownRequestError
+from conveyor_nb.notebook.pictures.state_bar import BAR_ORDER
 from conveyor_nb.notebook.reads import QueueLine, queue_lines
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.stores.in_words import store_in_words
@@ -136,7 +137,7 @@ class QueuesView:
 def _card(line: QueueLine) -> dict[str, Any]:
     return {
         "name": line.name,
-        "counts": {str(state): line.counts[state] for state in JobState},
+        "counts": {str(state): line.counts[state] for state in BAR_ORDER},
         "paused": ALL_NAMES in line.paused,
         "workers": len(line.workers),
         "slots": sum(worker.concurrency for worker in line.workers),

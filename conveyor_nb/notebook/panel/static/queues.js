@@ -29,7 +29,8 @@ function makeCards(page) {
     memo(told, counts, () => present.length ? present.map(([state, count]) =>
       h("span", { class: `cv-count cv-count-${state}`, title: LABELS[state] }, icon(state), count.toLocaleString("en")))
       : [h("span", { class: "cv-muted" }, "no jobs")]);
-    const served = workers ? `${workers} ${workers === 1 ? "worker" : "workers"}, ${slots} slots` : "no worker";
+    const several = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
+    const served = workers ? `${several(workers, "worker")}, ${several(slots, "slot")}` : "no worker";
     setText(foot.firstChild, [served, rateWords(pulse?.rate)].filter(Boolean).join(" · "));
     memo(foot.lastChild, pulse, () => pulse && sparkline(pulse));
   }

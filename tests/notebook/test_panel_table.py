@@ -288,7 +288,7 @@ async def test_what_is_chosen_is_retried_promoted_cancelled_and_removed(
     assert await ask(view, "remove", ids=ids[:2]) == "Remove 2 jobs for good?"
     await say_yes(view)
     assert await counts() == {"failed": 1, "waiting": 2}
-    with pytest.raises(Mistake, match="none of the 1 job can be promoted as it is"):
+    with pytest.raises(Mistake, match="this job can't be promoted as it is"):
         await ask(view, "promote", ids=ids[-1:])
 
 

@@ -131,7 +131,8 @@ class Asking:
         jobs = await self._chosen(message)
         hit = [job.id for job in jobs if job.state in deed.states]
         if not hit:
-            raise Mistake(f"none of the {counted(len(jobs), 'job')} can be {deed.done} as it is")
+            which = "this job can't" if len(jobs) == 1 else f"none of {len(jobs):,} jobs can"
+            raise Mistake(f"{which} be {deed.done} as it is")
         others = len(jobs) - len(hit)
         told = f" ({counted(others, 'other')} can't be)" if others else ""
         question = self._new(deed.ask, len(hit), lambda: self._do(deed, hit), final=deed.is_final)

@@ -8,10 +8,11 @@ server that runs already.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import itertools
 import os
-import pwd
 import shutil
 import subprocess
 import tempfile
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["new_schema", "postgres_dsn", "running_server"]
+__all__ = ["new_schema", "postgres_dsn", "running_server", "shared_dsn"]
 
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 """What only a server that is made for tests may do."""
@@ -74,6 +75,8 @@ class _Server:
         self._data = folder / "data"
         self._user: str | None = None
         if os.geteuid() == 0:  # as whom no server runs
+            import pwd  # which not every system has
+
             names = {one.pw_name for one in pwd.getpwall()}
             self._user = "postgres" if "postgres" in names else "nobody"
             shutil.chown(folder, self._user)
@@ -130,11 +133,20 @@ def running_server() -> Iterator[_Server]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def postgres_dsn() -> Iterator[str]:
-    """The address of a server; skips the test where there is none, but never on CI."""
+@functools.cache
+def shared_dsn() -> str:
+    """The address of the server of this run, which is started when it is first asked for.
+
+    Skips the test where there is none, but never on CI.
+    """
     if dsn := os.environ.get("CONVEYOR_TEST_POSTGRES_DSN"):
-        yield dsn
-        return
-    with running_server() as server:
-        yield server.dsn
+        return dsn
+    server = contextlib.ExitStack()
+    atexit.register(server.close)
+    return server.enter_context(running_server()).dsn
+
+
+@pytest.fixture
+def postgres_dsn() -> str:
+    """The address of the server of this run."""
+    return shared_dsn()

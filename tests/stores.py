@@ -17,9 +17,11 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from conveyor_nb import MemoryStore
 from conveyor_nb.stores.interface import StoreInterface
+from conveyor_nb.stores.sql.postgres.store import PgStore
 from conveyor_nb.stores.sql.sqlite.store import SqliteStore
 from conveyor_nb.testing.events import all_told
 from tests.bytes_store import BytesStore
+from tests.postgres import new_schema, shared_dsn
 
 __all__ = ["STORES", "MakeStore", "Steps", "take_machine"]
 
@@ -47,11 +49,17 @@ def sqlite_memory(**options: Any) -> SqliteStore:
     return SqliteStore(":memory:", **options)
 
 
+def postgres(**options: Any) -> PgStore:
+    """A store in a schema of its own, on the server of this run."""
+    return PgStore(shared_dsn(), schema=new_schema(), **options)
+
+
 STORES: Mapping[str, MakeStore] = {
     "memory": MemoryStore,
     "bytes": BytesStore,
     "sqlite-memory": sqlite_memory,
     "sqlite": sqlite_file,
+    "postgres": postgres,
 }
 
 _LOOKS = ("get_", "list_", "count_", "find_", "search_")

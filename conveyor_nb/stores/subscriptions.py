@@ -60,6 +60,11 @@ class Subscriptions:
     def __len__(self) -> int:
         return sum(map(len, (*self._of_queues.values(), *self.of_jobs.values())))
 
+    @property
+    def queue_names(self) -> set[str | None]:
+        """The queues of which somebody is told; ``None``: all of them."""
+        return {*self._of_queues, *(queue_name for queue_name, _ in self.of_jobs)}
+
     def add(
         self,
         queue_name: str | None,

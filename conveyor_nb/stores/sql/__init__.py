@@ -4,5 +4,5 @@
 written stands once, as statements for whoever has a connection (``asking``): ``answers`` to the
 questions of a working set, with ``serving`` for which job may start, and ``writing`` for what a
 step changed; ``counters``, ``groups``, ``limits`` and ``metrics`` keep what these have in common.
-``sqlite`` is the store in a file.
+``sqlite`` is the store in a file, ``postgres`` that on a server.
 """

@@ -33,11 +33,12 @@ class Serving:
 
     Args:
         codec: how rows are written.
+        counters: where its numbers are from.
     """
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, counters: Counters | None = None) -> None:
         self.codec = codec
-        self.counters = Counters()
+        self.counters = counters or Counters()
         self.groups = Groups(self.counters)
         self.limits = Limits(codec.instant, codec.datetime, codec.flag)
         self.metrics = SqlMetrics(codec.instant, codec.datetime)

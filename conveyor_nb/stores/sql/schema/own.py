@@ -154,6 +154,7 @@ _FIRST = OwnStep(
         """,
     ),
     indexes={
+        "conveyor_nb_idx_added": "(queue_name, abs(seq))",
         "conveyor_nb_idx_settled": (
             "(queue_name, state, conveyor_nb_moved) WHERE state IN ('completed', 'failed')"
         ),

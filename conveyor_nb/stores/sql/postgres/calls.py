@@ -1,0 +1,85 @@
+"""What is asked of the thread that works with a server, and who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from conveyor_nb.core.fetching import FetchOptions
+from conveyor_nb.core.model import JobData, StoreEvent
+from conveyor_nb.core.rows import Key, Rows
+from conveyor_nb.stores.sql.answers import Answers
+from conveyor_nb.stores.sql.asking import Asking
+
+__all__ = ["Ask", "Call", "Fetch", "Look", "Publish", "Step", "Take", "Wanted"]
+
+Step = Callable[[Rows, datetime], Any]
+"""A step of ``core``, with all its arguments but the rows and the instant."""
+
+
+@dataclass(slots=True, frozen=True)
+class Take:
+    """A step, and the jobs that it is given, or their keys."""
+
+    step: Step
+    about: Sequence[JobData | Key] = ()
+
+
+@dataclass(slots=True, frozen=True)
+class Fetch:
+    """The arguments of ``StoreInterface.fetch_jobs``."""
+
+    queue_name: str
+    worker_id: str
+    lock_duration: float
+    options: FetchOptions
+    limit: int
+
+
+@dataclass(slots=True, frozen=True)
+class Publish:
+    """An event that is no step's."""
+
+    event: StoreEvent
+
+
+@dataclass(slots=True, frozen=True)
+class Look:
+    """A step that changes nothing."""
+
+    step: Step
+
+
+@dataclass(slots=True, frozen=True)
+class Ask:
+    """A question."""
+
+    asking: Callable[[Answers], Asking[Any]]
+
+
+Wanted = Take | Fetch | Publish | Look | Ask
+
+
+class Call:
+    """Something that is wanted, and the loop where somebody waits for it."""
+
+    __slots__ = ("error", "future", "loop", "result", "wanted")
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted = wanted
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self.loop.create_future()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def settle(self) -> None:
+        """Let who waits go on; on the loop of the call."""
+        if self.future.done():  # nobody waits any more
+            return
+        if self.error is None:
+            self.future.set_result(self.result)
+        else:
+            self.future.set_exception(self.error)

@@ -1,0 +1,242 @@
+"""Calls that wait, taken together: one transaction, one working set, and a few statements for all.
+
+Steps are taken one after the other over the same rows, so each sees what those before it did, and
+whatever they have to know is asked for all of them at once. Those that serve jobs come last, as
+they look at what there is to be served.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from conveyor_nb.clocks.clock import Clock
+from conveyor_nb.core.errors import ConveyorError
+from conveyor_nb.core.fetching import FetchOptions
+from conveyor_nb.core.model import JobData, StoreEvent
+from conveyor_nb.core.rows import Key, Rows
+from conveyor_nb.core.steps import serving
+from conveyor_nb.core.steps.many import promote_due
+from conveyor_nb.stores.sql.answers import Answers
+from conveyor_nb.stores.sql.postgres.answers import ServerAnswers
+from conveyor_nb.stores.sql.postgres.calls import Call, Fetch, Publish, Step, Take
+from conveyor_nb.stores.sql.postgres.link import Link
+from conveyor_nb.stores.sql.writing import Writing
+from conveyor_nb.stores.working_set.changes import Changes
+from conveyor_nb.stores.working_set.loop import tries
+from conveyor_nb.stores.working_set.questions import Question
+from conveyor_nb.stores.working_set.rows import WorkingSet
+
+__all__ = ["Group", "NotTogetherError", "fetching", "look"]
+
+_REFUSALS = (ConveyorError, ValueError, TypeError)
+"""What a step raises before it has changed anything; all else is a fault of ours."""
+
+_BUSY_AT_ONCE = 64
+"""How many jobs that are busy are asked for, where fewer might do: the next step asks for more."""
+
+
+class NotTogetherError(Exception):
+    """One of the calls has failed in a way that leaves nothing good: each is to be taken alone."""
+
+
+class Group:
+    """Takes groups of calls, each within the transaction that is under way.
+
+    Args:
+        answers: answers what steps ask.
+        clock: tells the instant.
+        seed: fixes what chance has a say in.
+        followed: the jobs that somebody follows by themselves.
+        collects_metrics: whether settled jobs are counted.
+    """
+
+    def __init__(
+        self,
+        answers: ServerAnswers,
+        clock: Clock,
+        *,
+        seed: int | None,
+        followed: Collection[Key],
+        collects_metrics: bool,
+    ) -> None:
+        self.answers = answers
+        self.writing = Writing(answers)
+        self.told: list[StoreEvent] = []
+        """What the steps of the transaction have noted."""
+        self.results: dict[Key, Any] = {}
+        self._clock = clock
+        self._options: Mapping[str, Any] = {
+            "random": random.Random(seed),
+            "followed": followed,
+            "collects_metrics": collects_metrics,
+            "freeze": answers.codec.freeze,
+        }
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.writing.forget()
+        self.told, self.results = [], {}
+
+    async def take(self, link: Link, calls: Sequence[Call]) -> None:
+        """Do what is wanted, and keep with each call what came of it.
+
+        Raises:
+            NotTogetherError: it is to be done for one after the other.
+        """
+        steps = [call for call in calls if isinstance(call.wanted, Take)]
+        if steps:
+            await self._take_steps(link, steps)
+        lines: dict[tuple[str, FetchOptions], list[Call]] = {}
+        for call in calls:
+            if isinstance(call.wanted, Fetch):
+                own = (call.wanted.queue_name, call.wanted.options)
+                lines.setdefault(own, []).append(call)
+            elif isinstance(call.wanted, Publish):
+                self.told.append(call.wanted.event)
+        for queue_name in dict.fromkeys(queue_name for queue_name, _ in lines):
+            await self._promote(link, queue_name)
+        for fetches in lines.values():
+            await self._take_fetches(link, fetches)
+        await link.ask(self.writing.finish())
+        await link.flush()
+
+    async def _take_steps(self, link: Link, calls: Sequence[Call]) -> None:
+        wanted = [call.wanted for call in calls if isinstance(call.wanted, Take)]
+        about = [job for one in wanted for job in one.about]
+        await self._together(link, calls, [one.step for one in wanted], about)
+
+    async def _take_fetches(self, link: Link, calls: Sequence[Call]) -> None:
+        steps = [fetching(call.wanted) for call in calls if isinstance(call.wanted, Fetch)]
+        await self._together(link, calls, steps, ())
+
+    async def _promote(self, link: Link, queue_name: str) -> None:
+        due = await link.ask(self.answers.next_due(queue_name))
+        if due is not None and due <= self._clock.now():
+            await self._run(link, lambda rows, now: promote_due(rows, queue_name, now), ())
+
+    async def _together(
+        self,
+        link: Link,
+        calls: Sequence[Call],
+        steps: Sequence[Step],
+        about: Sequence[JobData | Key],
+    ) -> None:
+        """Take steps over the same rows; keep what came of each."""
+
+        def all_of_them(rows: Rows, now: datetime) -> list[tuple[Any, BaseException | None]]:
+            return [_outcome(step, rows, now) for step in steps]
+
+        outcomes = await self._run(link, all_of_them, about)
+        for call, (result, error) in zip(calls, outcomes, strict=True):
+            if error is not None and len(calls) > 1 and not isinstance(error, _REFUSALS):
+                raise NotTogetherError
+            call.result, call.error = result, error
+
+    async def _run(self, link: Link, step: Step, about: Sequence[JobData | Key]) -> Any:
+        rows = WorkingSet(about, **self._options)
+        now = self._clock.now()
+
+        async def commit(changes: Changes) -> None:
+            await link.ask(self.writing.write(changes))
+            self.told += changes.events
+            self.results |= changes.results
+
+        return await _drive(link, self.answers, rows, lambda: step(rows, now), commit)
+
+
+async def look(
+    link: Link, answers: ServerAnswers, clock: Clock, step: Step, freeze: Callable[[Any, str], Any]
+) -> tuple[Any, bool]:
+    """Take a step that is to look only; returns its result, and whether it would have written."""
+    rows = WorkingSet(freeze=freeze)
+    now = clock.now()
+    would_write = False
+
+    async def commit(changes: Changes) -> None:
+        nonlocal would_write
+        would_write = bool(changes) or answers.limits.is_wider
+
+    result = await _drive(link, answers, rows, lambda: step(rows, now), commit)
+    return result, would_write
+
+
+async def _drive(
+    link: Link,
+    answers: ServerAnswers,
+    rows: WorkingSet,
+    step: Callable[[], Any],
+    commit: Callable[[Changes], Any],
+) -> Any:
+    """Take a step until it has what it asks for; returns its result."""
+    with contextlib.closing(tries(lambda _: _to_its_end(step()), rows)) as taken:
+        given: Any = None
+        while True:
+            try:
+                wanted = taken.send(given)
+            except StopIteration as end:
+                return end.value
+            if isinstance(wanted, Changes):
+                await commit(wanted)
+                given = True
+            elif wanted is not None:
+                given = await _answer(link, answers, rows, wanted)
+
+
+async def _answer(
+    link: Link, answers: ServerAnswers, rows: WorkingSet, questions: Sequence[Question]
+) -> list[Any]:
+    """The answers to questions; all about jobs by one statement."""
+    found: dict[Question, Any] = {}
+    jobs = [one for one in questions if one.what == "job"]
+    if len(jobs) > 1:
+        keys = sorted({one.about for one in jobs})
+        read = dict(zip(keys, await link.ask(answers.jobs(keys)), strict=True))
+        found = {one: read[one.about] for one in jobs}
+    for question in questions:
+        if question.what == "busy":
+            found[question] = await _busy(link, answers, rows, question)
+        elif question not in found:
+            found[question] = await link.ask(answers.answer(question))
+    return [found[question] for question in questions]
+
+
+async def _busy(link: Link, answers: Answers, rows: WorkingSet, question: Question) -> list[str]:
+    """The jobs that are busy, and the same for whoever asks for more or fewer of them."""
+    queue_name, most = question.about
+    busy = await link.ask(answers.busy(queue_name, max(most, _BUSY_AT_ONCE)))
+    fewer = 1
+    while fewer < _BUSY_AT_ONCE:
+        rows.learn([Question("busy", (queue_name, fewer))], [busy[:fewer]])
+        fewer *= 2
+    return busy[:most]
+
+
+def fetching(wanted: Fetch) -> Step:
+    """The step of a fetch."""
+    given = (
+        *(wanted.queue_name, wanted.worker_id, wanted.lock_duration),
+        *(wanted.options, wanted.limit),
+    )
+    return lambda rows, now: serving.fetch(rows, *given, now)
+
+
+def _outcome(step: Step, rows: Rows, now: datetime) -> tuple[Any, BaseException | None]:
+    try:
+        return _to_its_end(step(rows, now)), None
+    except Exception as error:
+        return None, error
+
+
+def _to_its_end(result: Any) -> Any:
+    """What a step gives, also one that may be interrupted, and is not: others wait for its end."""
+    if not isinstance(result, Generator):
+        return result
+    try:
+        while True:
+            next(result)
+    except StopIteration as end:
+        return end.value

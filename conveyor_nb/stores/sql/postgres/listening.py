@@ -1,0 +1,171 @@
+"""The connection that hears what all stores and programs on a server tell, in the order of commits.
+
+The stores of ours on one schema tell each other on one channel. What this store itself tells comes
+back to it there, and only then do its own subscribers get it, so that they hear everything in the
+order in which it became true, whoever did it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from conveyor_nb.core.model import StoreEvent
+from conveyor_nb.core.rows import Key
+from conveyor_nb.stores.sql.wire.events import Told, channel_of, from_notice, from_notification
+
+__all__ = ["Listening", "Tell"]
+
+Tell = Callable[[Sequence[StoreEvent], Mapping[Key, Any]], object]
+
+_PATIENCE = 5.0
+"""For how many seconds one waits for what one has told oneself."""
+
+
+class Listening:
+    """Hears events.
+
+    Args:
+        source: what this store calls itself.
+        channel: where stores of ours tell.
+        tell: told the events, and the results of jobs that this store did.
+        complete: fills in what a program of Conveyor does not tell of an event.
+        fault: called with what can't be understood.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        channel: str,
+        tell: Tell,
+        complete: Callable[[StoreEvent], Awaitable[StoreEvent]],
+        fault: Callable[[BaseException], object],
+    ) -> None:
+        self.source, self.channel = source, channel
+        self._tell, self._complete, self._fault = tell, complete, fault
+        self._connection: Any = None
+        self._number = 0
+        self._own: dict[int, tuple[Sequence[StoreEvent], Mapping[Key, Any]]] = {}
+        self._come: dict[int, asyncio.Future[None]] = {}
+        self._heard: deque[Told] = deque()
+        self._filling: asyncio.Task[None] | None = None
+        self._queues: set[str] = set()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether events come."""
+        return self._connection is not None and not self._connection.is_closed()
+
+    async def start(self, connection: Any) -> None:
+        """Listen on a connection, from now on."""
+        await connection.add_listener(self.channel, self._hear_ours)
+        self._connection = connection
+        queues, self._queues = self._queues, set()
+        for queue_name in queues:
+            await self.follow(queue_name)
+        connection.add_termination_listener(self._stopped)
+
+    async def stop(self) -> None:
+        """Hear no more."""
+        connection, self._connection = self._connection, None
+        if self._filling is not None:
+            self._filling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._filling
+        if connection is not None and not connection.is_closed():
+            connection.remove_termination_listener(self._stopped)
+            await connection.close()
+        self.give_up()
+
+    async def follow(self, queue_name: str) -> None:
+        """Hear also what programs of Conveyor tell of a queue."""
+        channel = channel_of(queue_name)
+        if queue_name not in self._queues and channel is not None and self.is_on:
+            self._queues.add(queue_name)
+            await self._connection.add_listener(channel, self._hear_theirs)
+
+    # -- what this store tells ----------------------------------------------------------------
+
+    def next_numbers(self) -> int:
+        """The number of the next notice of this store."""
+        return self._number + 1
+
+    def expect(
+        self, parts: Sequence[tuple[Sequence[StoreEvent], Mapping[Key, Any]]]
+    ) -> asyncio.Future[None]:
+        """Take note of notices that are about to be sent; done when the last has come back."""
+        come = asyncio.get_running_loop().create_future()
+        for part in parts:
+            self._number += 1
+            self._own[self._number] = part
+        self._come[self._number] = come
+        return come
+
+    def take_back(self, parts: int) -> None:
+        """Forget the latest notices: they were not sent."""
+        for number in range(self._number - parts + 1, self._number + 1):
+            self._own.pop(number, None)
+            self._come.pop(number, None)
+
+    def give_up(self) -> None:
+        """Tell at once whatever has not come back."""
+        for number in sorted(self._own):
+            self._come_back(number)
+
+    def _come_back(self, number: int) -> None:
+        own = self._own.pop(number, None)
+        if own is not None:
+            self._tell(*own)
+        come = self._come.pop(number, None)
+        if come is not None and not come.done():
+            come.set_result(None)
+
+    async def wait_for(self, come: asyncio.Future[None]) -> None:
+        """Wait until notices have come back, or can't."""
+        if self.is_on:
+            await asyncio.wait([come], timeout=_PATIENCE)
+        if not come.done():
+            self.give_up()
+
+    # -- what is heard ------------------------------------------------------------------------
+
+    def _hear_ours(self, connection: Any, pid: int, channel: str, payload: str) -> None:
+        try:
+            notice = from_notice(payload)
+        except (ValueError, TypeError) as error:
+            self._fault(error)
+            return
+        if notice.source == self.source:
+            self._come_back(notice.number)
+        else:
+            self._tell(notice.events, {})
+
+    def _hear_theirs(self, connection: Any, pid: int, channel: str, payload: str) -> None:
+        try:
+            told = from_notification(payload)
+        except ValueError as error:
+            self._fault(error)
+            return
+        if told is None:
+            return
+        self._heard.append(told)
+        if self._filling is None or self._filling.done():
+            self._filling = asyncio.get_running_loop().create_task(self._fill_in())
+
+    async def _fill_in(self) -> None:
+        while self._heard:
+            event, is_whole = self._heard.popleft()
+            if not is_whole:
+                try:
+                    event = await self._complete(event)
+                except Exception as error:  # the server may be away
+                    self._fault(error)
+                    continue
+            self._tell([event], {})
+
+    def _stopped(self, connection: Any) -> None:
+        self._connection = None
+        self.give_up()

@@ -1,0 +1,31 @@
+"""The store on a server of PostgreSQL's keeps every promise of a store."""
+
+from __future__ import annotations
+
+import pytest
+
+from conveyor_nb import VirtualClock
+from conveyor_nb.stores.sql.postgres.store import PgStore
+from conveyor_nb.testing.conformance import StoreConformance
+from conveyor_nb.testing.conformance.capabilities import CapabilityTests
+from tests.postgres import new_schema
+
+
+class _OnServer:
+    dsn: str
+
+    @pytest.fixture(autouse=True)
+    def _server(self, postgres_dsn: str) -> None:
+        self.dsn = postgres_dsn
+
+
+class TestPgStore(_OnServer, StoreConformance):
+    def make_store(self, clock: VirtualClock, *, metrics: bool = False) -> PgStore:
+        return PgStore(self.dsn, schema=new_schema(), clock=clock, metrics=metrics)
+
+
+class TestPgStoreWithPickles(_OnServer, CapabilityTests):
+    def make_store(self, clock: VirtualClock, *, metrics: bool = False) -> PgStore:
+        return PgStore(
+            self.dsn, schema=new_schema(), clock=clock, metrics=metrics, payloads="pickle"
+        )

@@ -14,11 +14,26 @@ from pathlib import Path
 
 from conveyor_nb.cli.errors import CommandError
 from conveyor_nb.cli.serving import HOST, Place, check_ip
-from conveyor_nb.cli.worker.arguments import add_worker
+from conveyor_nb.cli.worker.arguments import add_store, add_worker
 
 __all__ = ["main"]
 
 _SERVED = "With no browser at hand, or as root, print the address and serve it. Ctrl-C ends it."
+
+VERBS = {
+    "status": "how many jobs of each queue are in which state",
+    "jobs": "list jobs: of a queue, in a state",
+    "job": "show a job with all its attempts",
+    "add": "add a job",
+    "pause": "start no more jobs of a queue, or of one job name",
+    "resume": "start them again",
+    "retry": "run the failed jobs of a queue again",
+    "promote": "let the delayed jobs of a queue run now",
+    "clean": "remove completed jobs, or those in another state",
+    "drain": "remove all jobs of a queue that wait",
+    "workers": "list the workers that are at work",
+}
+"""The commands of ``%conveyor`` that a shell has too, over a store that ``--store`` names."""
 
 INTERRUPTED = 130
 """The exit code that a shell reports for a program that Ctrl-C ended."""
@@ -30,7 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments after the program's name; those of this process if not given.
     """
-    arguments = build_parser().parse_args(argv)
+    arguments, rest = build_parser().parse_known_args(argv)
+    if rest and arguments.command not in VERBS:
+        build_parser().parse_args(argv)  # which says what is wrong with them
+    arguments.rest = rest
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # What a script starts in its background ignores Ctrl-C, by which these commands end.
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -58,6 +76,10 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         return 0
     if arguments.command == "worker":
         return _work(arguments, argv)
+    if arguments.command in VERBS:
+        from conveyor_nb.cli.verbs import run_verb
+
+        return run_verb(arguments.command, arguments.store, arguments.rest, as_json=arguments.json)
     place = Place(arguments.ip, arguments.port)
     if arguments.command == "lab":
         from conveyor_nb.cli.lab import run_lab
@@ -126,6 +148,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="the page's path (default: a new temporary folder, so that nothing is overwritten)",
     )
     add_worker(commands)
+    for name, told in VERBS.items():
+        verb = commands.add_parser(name, help=told, add_help=False, allow_abbrev=False)
+        add_store(verb)
+        verb.add_argument("--json", action="store_true")
     for command in (lab, dashboard, demo):
         command.add_argument(
             "notebook",

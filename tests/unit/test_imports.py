@@ -71,7 +71,8 @@ ROOMS = {
         "cli.worker.process cli.worker.lines cli.worker.health",
         "core stores seam jobs people public cli worker_process",
     ),
-    "cli": Room("__main__ cli cli.*", "cli", "public core worker_process"),
+    "verbs": Room("cli.verbs", "core stores seam jobs public cli notebook", "frames jobs public"),
+    "cli": Room("__main__ cli cli.*", "cli", "public core worker_process verbs"),
 }
 """The first room with a fitting pattern is a module's room."""
 

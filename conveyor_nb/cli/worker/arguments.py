@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-__all__ = ["STORE_VARIABLE", "add_worker"]
+__all__ = ["STORE_VARIABLE", "add_store", "add_worker"]
 
 STORE_VARIABLE = "CONVEYOR_STORE"
 """The environment variable with the store's URL, for who does not type it."""
@@ -51,15 +51,20 @@ def add_worker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     worker.add_argument(
         "--queue", action="append", default=[], metavar="NAME", help="a queue; may be repeated"
     )
-    worker.add_argument(
+    add_store(worker)
+    _add_options(worker.add_argument_group("how jobs are run, by each worker"))
+    _add_surroundings(worker.add_argument_group("the process"))
+
+
+def add_store(command: argparse.ArgumentParser) -> None:
+    """Add the argument that says where the jobs are."""
+    command.add_argument(
         "--store",
         default=os.environ.get(STORE_VARIABLE),
         metavar="URL",
         help="sqlite:///queue.db (a file beside), sqlite:////srv/queue.db, or "
         f"postgresql://user@host/database (default: the variable {STORE_VARIABLE})",
     )
-    _add_options(worker.add_argument_group("how jobs are run, by each worker"))
-    _add_surroundings(worker.add_argument_group("the process"))
 
 
 def _add_options(group: argparse._ArgumentGroup) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import sys
 from collections import deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from typing import Any, TypeGuard
 
 from IPython.core.async_helpers import get_asyncio_loop
@@ -18,22 +18,16 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from conveyor_nb.clocks.clock import REAL_TIME
 from conveyor_nb.clocks.tasks import BackgroundTasks
-from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.model import StoreEvent
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.notebook.commands.awaiting import CAN_NOT_WAIT
-from conveyor_nb.notebook.known_workers import (
-    find_worker,
-    is_named,
-    known_workers,
-    take_workers_by_hand,
-)
-from conveyor_nb.notebook.mistakes import Mistake, near, quoted
+from conveyor_nb.notebook.commands.desk import Desk
+from conveyor_nb.notebook.known_workers import is_named, take_workers_by_hand
+from conveyor_nb.notebook.mistakes import Mistake
 from conveyor_nb.queue import Queue
 from conveyor_nb.registry import take_named_workers
 from conveyor_nb.stores import MemoryStore, StoreInterface, default_store, set_default_store
 from conveyor_nb.stores.read_now import read_now
-from conveyor_nb.stores.reads import Reads, reads_of
 from conveyor_nb.worker import Worker, holding_workers, live_workers
 
 __all__ = ["KEPT_EVENTS", "Session", "finish_closing", "wait_for_closing"]
@@ -47,7 +41,7 @@ _LAST_SECONDS = 2.0
 _MOST_STOPS = 10
 
 
-class Session:
+class Session(Desk):
     """The extension's state in a kernel.
 
     Args:
@@ -76,26 +70,18 @@ class Session:
         variables: dict[str, Any] = self.shell.user_ns
         return variables
 
-    @property
-    def reads(self) -> Reads:
-        """What a command asks of the store in order to show it."""
-        return reads_of(self.store)
-
-    async def queue_names(self) -> list[str]:
-        """The queues of the store: those with jobs or workers, and those a variable holds."""
-        return sorted({*self._queues_here(), *await self.reads.list_queues()})
-
     def queue_names_now(self, limit: float) -> list[str]:
         """The same, with those of the store that it lists within so many seconds."""
-        names = self._queues_here()
+        names = self.queues_here()
         with contextlib.suppress(Exception):  # whatever a store raises: Tab offers the other queues
             names |= set(read_now(self.store, lambda reads: reads.list_queues(), limit))
         return sorted(names)
 
-    def _queues_here(self) -> set[str]:
+    def queues_here(self) -> set[str]:
+        """Those of workers, and those that a variable holds."""
         store = self.store
         names = {one.name for one in self.variables.values() if _is_queue_of(one, store)}
-        return names | {worker.queue_name for worker in self.workers().values()}
+        return names | super().queues_here()
 
     def queue_variables(self) -> list[str]:
         """The variables of the notebook that hold a queue of the store."""
@@ -105,44 +91,11 @@ class Session:
             name for name, one in variables if name[0] != "_" and _is_queue_of(one, store)
         )
 
-    async def queue(self, name: str) -> Queue:
-        """A queue of the store.
-
-        Raises:
-            Mistake: nobody has heard of it.
-        """
-        known = await self.queue_names()
-        if name in known:
-            return self.any_queue(name)
-        if elsewhere := self._store_elsewhere(name):
-            raise Mistake(
-                f"queue {shown(name)} is in another store than the default one, which is all that "
-                f"%conveyor sees; set_default_store({elsewhere}) makes that one the default"
-            )
-        if not known:
-            raise Mistake(
-                f"there is no queue {shown(name)}, nor any other; add a job to make it: "
-                f"%conveyor add {quoted(name)} send"
-            )
-        raise Mistake(f"there is no queue {shown(name)}; {near(name, known)}")
-
     def any_queue(self, name: str) -> Queue:
         """A queue of the store, known or new: the one that a variable holds if there is one."""
         store = self.store
         mine = (one for one in self.variables.values() if _is_queue_of(one, store))
         return next((one for one in mine if one.name == name), None) or Queue(name, store=store)
-
-    def workers(self) -> Mapping[str, Worker]:
-        """The workers of the store, closed ones too, by what people type for them."""
-        return known_workers(self.store)
-
-    def worker(self, name: str) -> Worker:
-        """A worker by its name or id.
-
-        Raises:
-            Mistake: there is none of that name, or there are two.
-        """
-        return find_worker(self.store, name)
 
     # -- doing --------------------------------------------------------------------------------
 
@@ -168,12 +121,6 @@ class Session:
         except RuntimeError:
             raise Mistake(CAN_NOT_WAIT) from None
 
-    async def settle(self) -> None:
-        """With a virtual clock: let all that can run now run, so that what is shown is certain."""
-        clock = self.store.clock
-        if isinstance(clock, VirtualClock):
-            await clock.settle()
-
     def reset(self, store: MemoryStore) -> asyncio.Task[None]:
         """Go on with another default store, and close the workers of the one until now.
 
@@ -197,6 +144,14 @@ class Session:
         if (widget := _widgets()) is not None:
             widget.end_panels(left, "From before %conveyor reset: its workers are closed")
         return _close(workers, loop)
+
+    def refuse_elsewhere(self, name: str) -> None:
+        """Raise ``Mistake`` if a variable or a worker has a queue of that name in another store."""
+        if elsewhere := self._store_elsewhere(name):
+            raise Mistake(
+                f"queue {shown(name)} is in another store than the default one, which is all that "
+                f"%conveyor sees; set_default_store({elsewhere}) makes that one the default"
+            )
 
     def _store_elsewhere(self, name: str) -> str | None:
         """What stands for the store of a queue of this name that is not in the default one."""

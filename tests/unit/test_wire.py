@@ -796,7 +796,20 @@ def test_a_text_of_no_characters_is_told_all_the_same() -> None:
 def test_stores_tell_each_other_many_events_at_once() -> None:
     ((payload, count),) = to_notices(TOLD, "me", 7)
     assert count == len(TOLD)
-    assert from_notice(payload) == ("me", 7, TOLD)
+    assert from_notice(payload) == ("me", 7, TOLD, {})
+
+
+@pytest.mark.parametrize("size", [1, 9_000])
+def test_the_result_of_a_job_that_is_gone_is_told_if_there_is_room(size: int) -> None:
+    codec = codec_for("postgres")
+    data = {"name": "n", "previous": JobState.ACTIVE, "worker_id": "w"}
+    done = [StoreEvent(EventType.COMPLETED, "q", job_id, data, NOW) for job_id in "ab"]
+    result = codec.payload(codec.freeze(("x" * size, b"y"), "result"))
+    notices = to_notices(done, "me", 1, {("q", "a"): result})
+    assert all(len(payload.encode()) <= MOST_BYTES for payload, _ in notices)
+    told = from_notice(notices[0][0])
+    assert told.events == done
+    assert told.results == ({("q", "a"): result} if size == 1 else {})
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "😀", '"', "\n"])

@@ -144,6 +144,7 @@ class Desk:
             self._source,
             f"conveyor_nb:{digest.hex()[:32]}",
             self._tell,
+            self._codec.kept,
             self._complete,
             self._report,
         )
@@ -228,6 +229,7 @@ class Desk:
             wanted = call.wanted
             if isinstance(wanted, Ask):
                 call.result = await link.ask(wanted.asking(answers))
+                await self._see_expiries(link)
                 return True
             assert isinstance(wanted, (Look, Fetch))
             step = wanted.step if isinstance(wanted, Look) else fetching(wanted)
@@ -302,7 +304,9 @@ class Desk:
         if group.told:
             channels, payloads = [], []
             place = 0
-            for payload, count in to_notices(group.told, self._source, listening.next_numbers()):
+            lost = {key: self._codec.payload(one) for key, one in group.lost_results.items()}
+            number = listening.next_number
+            for payload, count in to_notices(group.told, self._source, number, lost):
                 channels.append(listening.channel)
                 payloads.append(payload)
                 parts.append((group.told[place : place + count], group.results))
@@ -350,8 +354,7 @@ class Desk:
                     self._lively.add(wanted.queue_name)
                 else:
                     self._lively.discard(wanted.queue_name)
-        if self._group.writing.expiries_changed:
-            await self._see_expiries()
+        await self._see_expiries()
         if come is None:
             self._settle(calls)
         else:
@@ -363,13 +366,19 @@ class Desk:
         await self._listening.wait_for(come)
         self._settle(calls)
 
-    async def _see_expiries(self) -> None:
-        assert self._link is not None
-        self._group.writing.expiries_changed = False
+    async def _see_expiries(self, link: Link | None = None) -> None:
+        """Find out when the next job goes by its age, if that may be another time than it was."""
+        listening, writing = self._listening, self._group.writing
+        assert listening is not None
+        if not (writing.expiries_changed or listening.has_heard):
+            return
+        writing.expiries_changed = listening.has_heard = False
         try:
-            self.next_expiry = await self._link.ask(self._group.answers.next_expiry())
+            on = link or self._link
+            assert on is not None
+            self.next_expiry = await on.ask(self._group.answers.next_expiry())
         except Exception as error:  # what was asked for is done
-            self._group.writing.expiries_changed = True
+            writing.expiries_changed = True
             self._report(error)
 
     async def _roll_back(self) -> None:

@@ -35,6 +35,9 @@ __all__ = ["Group", "NotTogetherError", "fetching", "look"]
 _REFUSALS = (ConveyorError, ValueError, TypeError)
 """What a step raises before it has changed anything; all else is a fault of ours."""
 
+_EVERY_JOB: Collection[Key] = [("", "")]
+"""To a step, only whether there are some makes a difference."""
+
 _BUSY_AT_ONCE = 64
 """How many jobs that are busy are asked for, where fewer might do: the next step asks for more."""
 
@@ -68,10 +71,14 @@ class Group:
         self.told: list[StoreEvent] = []
         """What the steps of the transaction have noted."""
         self.results: dict[Key, Any] = {}
+        """What jobs returned that somebody follows by themselves."""
+        self.lost_results: dict[Key, Any] = {}
+        """What jobs returned that are gone: no record has it."""
         self._clock = clock
+        self._followed = followed
         self._options: Mapping[str, Any] = {
             "random": random.Random(seed),
-            "followed": followed,
+            "followed": _EVERY_JOB,  # somebody may, in another process
             "collects_metrics": collects_metrics,
             "freeze": answers.codec.freeze,
         }
@@ -79,7 +86,7 @@ class Group:
     def forget(self) -> None:
         """Begin anew."""
         self.writing.forget()
-        self.told, self.results = [], {}
+        self.told, self.results, self.lost_results = [], {}, {}
 
     async def take(self, link: Link, calls: Sequence[Call]) -> None:
         """Do what is wanted, and keep with each call what came of it.
@@ -143,7 +150,11 @@ class Group:
         async def commit(changes: Changes) -> None:
             await link.ask(self.writing.write(changes))
             self.told += changes.events
-            self.results |= changes.results
+            for key, result in changes.results.items():
+                if key in self._followed:
+                    self.results[key] = result
+                if changes.jobs.get(key, self) is None:
+                    self.lost_results[key] = result
 
         return await _drive(link, self.answers, rows, lambda: step(rows, now), commit)
 

@@ -32,6 +32,7 @@ class Listening:
         source: what this store calls itself.
         channel: where stores of ours tell.
         tell: told the events, and the results of jobs that this store did.
+        kept: what rows hold of a payload, from its two columns.
         complete: fills in what a program of Conveyor does not tell of an event.
         fault: called with what can't be understood.
     """
@@ -41,11 +42,12 @@ class Listening:
         source: str,
         channel: str,
         tell: Tell,
+        kept: Callable[[str, bytes | None], Any],
         complete: Callable[[StoreEvent], Awaitable[StoreEvent]],
         fault: Callable[[BaseException], object],
     ) -> None:
         self.source, self.channel = source, channel
-        self._tell, self._complete, self._fault = tell, complete, fault
+        self._tell, self._kept, self._complete, self._fault = tell, kept, complete, fault
         self._connection: Any = None
         self._number = 0
         self._own: dict[int, tuple[Sequence[StoreEvent], Mapping[Key, Any]]] = {}
@@ -53,6 +55,8 @@ class Listening:
         self._heard: deque[Told] = deque()
         self._filling: asyncio.Task[None] | None = None
         self._queues: set[str] = set()
+        self.has_heard = False
+        """Whether others have done something since this was last set to ``False``."""
 
     @property
     def is_on(self) -> bool:
@@ -89,7 +93,8 @@ class Listening:
 
     # -- what this store tells ----------------------------------------------------------------
 
-    def next_numbers(self) -> int:
+    @property
+    def next_number(self) -> int:
         """The number of the next notice of this store."""
         return self._number + 1
 
@@ -141,7 +146,9 @@ class Listening:
         if notice.source == self.source:
             self._come_back(notice.number)
         else:
-            self._tell(notice.events, {})
+            results = {key: self._kept(*columns) for key, columns in notice.results.items()}
+            self.has_heard = True
+            self._tell(notice.events, results)
 
     def _hear_theirs(self, connection: Any, pid: int, channel: str, payload: str) -> None:
         try:
@@ -164,6 +171,7 @@ class Listening:
                 except Exception as error:  # the server may be away
                     self._fault(error)
                     continue
+            self.has_heard = True
             self._tell([event], {})
 
     def _stopped(self, connection: Any) -> None:

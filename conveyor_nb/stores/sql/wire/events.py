@@ -9,6 +9,7 @@ its queue.
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from msgspec.structs import replace
 
 from conveyor_nb.core.event_data import EVENT_DATA
 from conveyor_nb.core.model import ALL_NAMES, EventType, JobData, JobState, StoreEvent
+from conveyor_nb.core.rows import Key
 from conveyor_nb.core.values.bounds import cut
 from conveyor_nb.stores.sql.wire.exact import clean
 
@@ -40,6 +42,9 @@ MOST_BYTES = 7_999
 
 _LEFT_OUT = frozenset({"returnvalue"})
 _SHORTEST = 40
+_NO_RESULTS: Mapping[Key, tuple[str, bytes | None]] = {}
+_RESULT = 5
+"""The place of a result after an event."""
 _SPARE = 128
 """What is left for all that a notification says besides events."""
 _TYPES = {kind.value: kind for kind in EventType}
@@ -111,22 +116,31 @@ class Notice(NamedTuple):
         source: which store published it.
         number: its number among those of that store.
         events: what happened, in order.
+        results: what jobs returned that are gone, in the two columns of a payload.
     """
 
     source: str
     number: int
     events: Sequence[StoreEvent]
+    results: Mapping[Key, tuple[str, bytes | None]]
 
 
-def to_notices(events: Sequence[StoreEvent], source: str, number: int) -> list[tuple[str, int]]:
+def to_notices(
+    events: Sequence[StoreEvent],
+    source: str,
+    number: int,
+    results: Mapping[Key, tuple[str, bytes | None]] = _NO_RESULTS,
+) -> list[tuple[str, int]]:
     """Payloads of notifications, as few as will do, and how many of the events each has.
 
     Args:
         events: what happened, in order.
         source: the store's own id.
         number: the number of the first; the others have those that follow.
+        results: what jobs returned that are gone, in the two columns of a payload: who follows
+            one of them has no other way to it. One that is too long is left out.
     """
-    written = [_fitting(one) for one in events]
+    written = [_with_result(_fitting(one), one, results) for one in events]
     room = MOST_BYTES - len(_ENCODER.encode((source, number + len(written)))) - 2
     payloads: list[tuple[str, int]] = []
     some: list[bytes] = []
@@ -148,8 +162,25 @@ def from_notice(payload: str) -> Notice:
     Raises:
         ValueError: it is none.
     """
-    source, number, *events = json.loads(payload)
-    return Notice(source, number, list(map(_event_in, events)))
+    source, number, *written = json.loads(payload)
+    results = {
+        (one[1], one[2]): (text, None if beside is None else b64decode(beside))
+        for one in written
+        for text, beside in one[_RESULT:]
+    }
+    return Notice(source, number, [_event_in(one[:_RESULT]) for one in written], results)
+
+
+def _with_result(
+    written: bytes, event: StoreEvent, results: Mapping[Key, tuple[str, bytes | None]]
+) -> bytes:
+    if not results or event.type != EventType.COMPLETED or event.job_id is None:
+        return written
+    result = results.get((event.queue_name, event.job_id))
+    if result is None:
+        return written
+    longer = b"%b,%b]" % (written[:-1], _ENCODER.encode(result))
+    return longer if len(longer) <= MOST_BYTES - _SPARE else written
 
 
 def _fitting(event: StoreEvent) -> bytes:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from conveyor_nb.clocks.clock import Clock
+from conveyor_nb.clocks.clock import REAL_TIME, Clock
 from conveyor_nb.core.errors import ConveyorError, StoreUnavailableError
 from conveyor_nb.core.model import StoreEvent
 from conveyor_nb.core.rows import Key
@@ -36,8 +36,11 @@ __all__ = ["Desk", "Settings"]
 _MOST_LOOKS = 3
 """How many looks go on at a time, each over a connection of its own."""
 
-_TRIES = 5
+_TRIES = 8
 """How often a transaction is begun that others were in the way of, or whose connection broke."""
+
+_FIRST_PAUSE = 0.01
+"""How long, in seconds, to wait for a server to come back; twice as long each time."""
 
 _NOTIFY = (
     "SELECT pg_notify(channel, payload), txid_current()"
@@ -57,6 +60,15 @@ class Settings:
     followed: Collection[Key]
     collects_metrics: bool
     sequential_ids: bool
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether what was in the way may be gone the next time."""
+    return (
+        isinstance(error, StoreUnavailableError)
+        or faults.is_gone(error)
+        or faults.sqlstate_of(error) in faults.AGAIN
+    )
 
 
 class _UnknownError(Exception):
@@ -266,9 +278,13 @@ class Desk:
     async def _write(self, calls: Sequence[Call]) -> None:
         """Do what is wanted in one transaction; of many calls that can't, one after the other."""
         fault: BaseException | None = None
-        for _ in range(_TRIES):
+        for number in range(_TRIES):
             for call in calls:
                 call.result = call.error = None
+            if isinstance(fault, StoreUnavailableError):
+                if self.place is None:  # it was never there
+                    break
+                await REAL_TIME.sleep(_FIRST_PAUSE * 2**number)
             try:
                 await self.open()
                 assert self._link is not None
@@ -276,7 +292,7 @@ class Desk:
             except Exception as error:
                 fault = error
                 await self._roll_back()
-                if not (faults.is_gone(error) or faults.sqlstate_of(error) in faults.AGAIN):
+                if not _may_pass(error):
                     break
             else:
                 await self._after(calls, come)

@@ -6,10 +6,10 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
-from conveyor_nb.clocks.clock import Clock, SystemClock
+from conveyor_nb.clocks.clock import REAL_TIME, Clock, SystemClock
 from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.clocks.timer import Timer
 from conveyor_nb.core.errors import MetricsDisabledError, StoreUnavailableError
@@ -50,8 +50,8 @@ _NO_OPTIONS = FetchOptions()
 _MOST_SCHEMA = 63
 """How long the name of a schema may be, in bytes."""
 
-_LATE = 0.05
-"""For how long, in seconds, events may wait for the loop that is to tell them."""
+_LATE = timedelta(seconds=0.05)
+"""For how long events may wait for the loop that is to tell them."""
 
 
 class PgStore(SteppedStore):
@@ -133,6 +133,7 @@ class PgStore(SteppedStore):
         self._home: Home | None = None
         self._desk: Desk | None = None
         self._is_over = False
+        self._is_told_late = False
         self._is_watched_off_loop = type(self.clock).off_loop is not Clock.off_loop
 
     # -- life ---------------------------------------------------------------------------------
@@ -156,6 +157,7 @@ class PgStore(SteppedStore):
         self._expiry.cancel()
         with self._lock:
             self._is_over = True
+            self._is_told_late = False
             home, self._home = self._home, None
         if home is not None:
             home.close()
@@ -206,9 +208,13 @@ class PgStore(SteppedStore):
 
     def _tell(self, events: Sequence[StoreEvent], results: Mapping[Key, Any]) -> None:
         self._untold.append((events, results))
-        home = self._home
-        if home is not None and not home.loop.is_closed():
-            home.loop.call_later(_LATE, self._tell_all)
+        if not self._is_told_late:
+            self._is_told_late = True
+            REAL_TIME.call_at(REAL_TIME.now() + _LATE, self._tell_late)
+
+    def _tell_late(self) -> None:
+        self._is_told_late = False
+        self._tell_all()
 
     # -- on the loop of the call --------------------------------------------------------------
 

@@ -15,7 +15,6 @@ from typing import Any
 
 from conveyor_nb import open_store
 from conveyor_nb.cli.errors import CommandError
-from conveyor_nb.cli.worker.arguments import STORE_VARIABLE
 from conveyor_nb.core.errors import ConveyorError
 from conveyor_nb.core.freezing import peek
 from conveyor_nb.core.values.durations import format_seconds
@@ -29,6 +28,7 @@ from conveyor_nb.notebook.commands.queue_commands import QUEUE_COMMANDS
 from conveyor_nb.notebook.frames import DataFrame, jobs_frame
 from conveyor_nb.notebook.mistakes import Mistake
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.stores.opening import STORE_VARIABLE
 
 __all__ = ["run_verb"]
 

@@ -11,9 +11,12 @@ that; this room's door knows all stores.
 
 from __future__ import annotations
 
+import os
+
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.stores.interface import EventCallback, StoreInterface
 from conveyor_nb.stores.memory.store import MemoryStore
+from conveyor_nb.stores.opening import STORE_VARIABLE, open_store
 from conveyor_nb.stores.reads import SynchronousReads
 
 __all__ = [
@@ -23,6 +26,7 @@ __all__ = [
     "SynchronousReads",
     "check_store",
     "default_store",
+    "open_store",
     "set_default_store",
 ]
 
@@ -30,14 +34,21 @@ _default: StoreInterface | None = None
 
 
 def default_store() -> StoreInterface:
-    """The store of queues and workers that are given none; a ``MemoryStore``, made when asked.
+    """The store of queues and workers that are given none, made when asked.
+
+    That is a ``MemoryStore``, or the store whose address stands in the environment, as
+    ``CONVEYOR_STORE``.
+
+    Raises:
+        ValueError: what stands there is no address.
 
     >>> default_store() is default_store()
     True
     """
     global _default
     if _default is None:
-        _default = MemoryStore()
+        url = os.environ.get(STORE_VARIABLE)
+        _default = open_store(url) if url else MemoryStore()
     return _default
 
 

@@ -46,6 +46,9 @@ class StoreInterface(Derived, Displayable, ABC):
     """What it can do of what not every store can; a call that needs another one raises
     ``UnsupportedError``, or for a payload ``PayloadError``, and stores nothing."""
 
+    read_only: bool = False
+    """Whether nothing can be changed through it; a call that would raises."""
+
     idle_beat: float | None = 30.0
     """How often, in seconds, an idle worker calls :meth:`renew_locks` to show that it is there;
     ``None``: it need not, as the store sees its workers by itself."""

@@ -10,7 +10,10 @@ from conveyor_nb.core.values.text import shown
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.stores.memory.store import MemoryStore
 
-__all__ = ["open_store"]
+__all__ = ["STORE_VARIABLE", "open_store"]
+
+STORE_VARIABLE = "CONVEYOR_STORE"
+"""The environment variable with the address of the store that is used by default."""
 
 _EXAMPLES = "'memory:', 'sqlite:///queue.db' or 'sqlite:////home/ada/queue.db'"
 

@@ -48,7 +48,7 @@ ROOMS = {
     "working_set": Room("stores.working_set stores.working_set.*", "core clocks seam working_set"),
     "sql": Room("stores.sql stores.sql.*", "core clocks seam working_set sql"),
     # The package `stores` is the door to the concrete ones: the engine asks it for the default.
-    "stores": Room("stores stores.opening", "core clocks seam memory", "sql"),
+    "stores": Room("stores stores.opening", "core clocks seam memory stores", "sql"),
     "context": Room("context context.*", "core clocks seam context"),
     "jobs": Room("job job_fields observable lists", "core clocks seam stores context jobs display"),
     "running": Room("running running.*", "core clocks seam stores jobs context running"),
@@ -72,7 +72,7 @@ ROOMS = {
         "core stores seam jobs people public cli worker_process",
     ),
     "verbs": Room("cli.verbs", "core stores seam jobs public cli notebook", "frames jobs public"),
-    "cli": Room("__main__ cli cli.*", "cli", "public core worker_process verbs"),
+    "cli": Room("__main__ cli cli.*", "cli", "public core stores worker_process verbs"),
 }
 """The first room with a fitting pattern is a module's room."""
 

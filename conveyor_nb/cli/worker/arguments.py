@@ -5,10 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-__all__ = ["STORE_VARIABLE", "add_store", "add_worker"]
-
-STORE_VARIABLE = "CONVEYOR_STORE"
-"""The environment variable with the store's URL, for who does not type it."""
+__all__ = ["add_store", "add_worker"]
 
 _DESCRIPTION = """\
 Run the jobs of queues until told to stop.
@@ -58,6 +55,8 @@ def add_worker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def add_store(command: argparse.ArgumentParser) -> None:
     """Add the argument that says where the jobs are."""
+    from conveyor_nb.stores.opening import STORE_VARIABLE
+
     command.add_argument(
         "--store",
         default=os.environ.get(STORE_VARIABLE),

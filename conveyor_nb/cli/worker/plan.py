@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from conveyor_nb.cli.errors import CommandError
-from conveyor_nb.cli.worker.arguments import STORE_VARIABLE
 from conveyor_nb.cli.worker.loading import load
 
 if TYPE_CHECKING:
@@ -58,6 +57,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
     """
     from conveyor_nb.core.options.worker_options import WorkerOptions
     from conveyor_nb.core.values.durations import to_seconds
+    from conveyor_nb.stores.opening import STORE_VARIABLE
 
     if not arguments.store:
         raise CommandError(

@@ -6,8 +6,9 @@ from argparse import Namespace
 
 from conveyor_nb.clocks.clock import Clock, ScaledClock, SystemClock
 from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.errors import ConveyorError
 from conveyor_nb.core.values.durations import format_seconds
-from conveyor_nb.core.values.text import shown
+from conveyor_nb.core.values.text import one_line, shown
 from conveyor_nb.core.worker_info import WorkerStatus
 from conveyor_nb.notebook.commands.command_line import duration, whole_number, word
 from conveyor_nb.notebook.commands.commands import Argument, Command, command
@@ -22,7 +23,7 @@ from conveyor_nb.notebook.known_workers import (
 from conveyor_nb.notebook.listings import events_listing, workers_listing
 from conveyor_nb.notebook.mistakes import Mistake, near, quoted
 from conveyor_nb.notebook.shell.session import Session
-from conveyor_nb.stores import MemoryStore
+from conveyor_nb.stores import MemoryStore, StoreInterface, open_store
 from conveyor_nb.worker import Worker
 
 __all__ = ["KERNEL_COMMANDS"]
@@ -185,10 +186,36 @@ def _ids(text: str) -> str | None:
 )
 async def reset(session: Session, args: Namespace) -> Answer:
     """Start over: close the workers, and go on with an empty store."""
+    new = MemoryStore(clock=args.clock, ids=args.ids, seed=args.seed)
+    return _go_on_with(session, new, "reset", f"an empty store, where {pace(new.clock)}")
+
+
+@command(
+    KERNEL_COMMANDS,
+    Argument("url", "sqlite:///queue.db, postgresql://user@host/db, or memory:", optional=True),
+    Argument("--read-only", "show it and change nothing", flag=True, dest="read_only"),
+    example="%conveyor store sqlite:///queue.db",
+)
+async def store(session: Session, args: Namespace) -> Answer:
+    """Say which store is used, or close the workers and go on with another one.
+
+    Jobs in a file, or on a server, outlive the kernel, and are seen by other processes.
+    """
+    if args.url is None:
+        return Answer.saying(one_line(repr(session.store), 1_000), session.store)
+    try:
+        new = open_store(args.url, read_only=args.read_only)
+        await new.connect()
+    except (ConveyorError, ValueError) as error:
+        raise Mistake(str(error)) from None
+    return _go_on_with(session, new, "store", one_line(repr(new), 1_000))
+
+
+def _go_on_with(session: Session, new: StoreInterface, how: str, told: str) -> Answer:
+    """Make another store the default one, and say so and what is to be done about that."""
     hints = ["run your %%worker cells again"] if session.workers() else []
     if stale := session.queue_variables():
         hints.append(f"make {', '.join(stale)} anew")
-    rest = session.reset(MemoryStore(clock=args.clock, ids=args.ids, seed=args.seed))
-    told = f"an empty store, where {pace(session.store.clock)}"
-    answer = Answer.saying("; ".join([told, " and ".join(hints)]) if hints else told)
+    rest = session.reset(new, how)
+    answer = Answer.saying("; ".join([told, " and ".join(hints)]) if hints else told, new)
     return answer._replace(rest=rest)

@@ -102,7 +102,7 @@ class Panel(anywidget.AnyWidget):
         self, store: StoreInterface, queue: Queue | None = None, *, read_only: bool = False
     ) -> None:
         self._store = store
-        self._read_only = read_only
+        self.is_read_only = read_only = read_only or store.read_only
         self._overview = None if queue else QueuesView(store, read_only=read_only)
         self._view = QueueView(queue, read_only=read_only) if queue else None
         self._feed = Feed(self._send_frame, self._on_sight)
@@ -381,7 +381,7 @@ class Panel(anywidget.AnyWidget):
         if message.queue:
             await self._overview.require(message.queue)
             queue = Queue(message.queue, store=self._store)
-        self._view = QueueView(queue, read_only=self._read_only) if message.queue else None
+        self._view = QueueView(queue, read_only=self.is_read_only) if message.queue else None
         if self._view is None:
             self._overview.renew()
         else:

@@ -26,7 +26,7 @@ from conveyor_nb.notebook.known_workers import is_named, take_workers_by_hand
 from conveyor_nb.notebook.mistakes import Mistake
 from conveyor_nb.queue import Queue
 from conveyor_nb.registry import take_named_workers
-from conveyor_nb.stores import MemoryStore, StoreInterface, default_store, set_default_store
+from conveyor_nb.stores import StoreInterface, default_store, set_default_store
 from conveyor_nb.stores.read_now import read_now
 from conveyor_nb.worker import Worker, holding_workers, live_workers
 
@@ -121,10 +121,14 @@ class Session(Desk):
         except RuntimeError:
             raise Mistake(CAN_NOT_WAIT) from None
 
-    def reset(self, store: MemoryStore) -> asyncio.Task[None]:
+    def reset(self, store: StoreInterface, how: str) -> asyncio.Task[None]:
         """Go on with another default store, and close the workers of the one until now.
 
         The old one stays as it is, for the panels and queues that still show it.
+
+        Args:
+            store: the other store.
+            how: the command that did it, which those panels name.
 
         Returns:
             The task that closes the workers.
@@ -142,7 +146,7 @@ class Session(Desk):
         self.events.clear()
         self.touch()
         if (widget := _widgets()) is not None:
-            widget.end_panels(left, "From before %conveyor reset: its workers are closed")
+            widget.end_panels(left, f"From before %conveyor {how}: its workers are closed")
         return _close(workers, loop)
 
     def refuse_elsewhere(self, name: str) -> None:

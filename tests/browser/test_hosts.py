@@ -214,3 +214,37 @@ def test_in_marimo(
         walk(panel.first)
         expect(panel.nth(1).get_by_test_id("cv-card")).to_contain_text("emails")
         expect(page.get_by_text("Worker mailer · of emails")).to_be_visible()
+
+
+WORK_TO_THE_END = f"""{WORK}
+for name in ("send", "bad", "send"):
+    await queue.add(name)
+await queue.join()
+queue
+"""
+
+
+def run(*command: str | Path) -> None:
+    subprocess.run([sys.executable, "-m", *command], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("program", ["nbconvert", "papermill"])
+def test_a_program_that_runs_a_notebook_leaves_a_picture(
+    program: str, page: Page, tmp_path: Path
+) -> None:
+    notebook = write_notebook(tmp_path / "emails.ipynb", WORK_TO_THE_END)
+    if program == "papermill":
+        run("papermill", notebook, notebook)
+        run("nbconvert", "--to", "html", notebook)
+    else:
+        run("nbconvert", "--to", "html", "--execute", notebook)
+
+    page.goto(notebook.with_suffix(".html").as_uri())
+    picture = page.get_by_role("img", name="Queue emails: 2 completed, 1 failed")
+    picture.evaluate("image => image.decode()")  # raises if it can't be drawn
+    size = picture.bounding_box()
+    assert size is not None
+    assert size["width"] > 500
+    assert size["height"] > 100
+    expect(page.get_by_text("ValueError: no such <mailbox>").first).to_be_visible()
+    expect(page.get_by_test_id("cv-panel")).to_have_count(0)

@@ -6,6 +6,7 @@ import re
 from importlib.resources import files
 
 import pytest
+from anywidget import AnyWidget
 
 from conveyor_nb.notebook.panel.queue_view import TABS
 from conveyor_nb.notebook.panel.view import View
@@ -20,4 +21,9 @@ def test_the_page_has_the_tabs_of_the_queue_view() -> None:
 
 @pytest.mark.parametrize("view", [view for tab in TABS.values() for view in tab])
 def test_what_a_view_reads_goes_to_the_page(view: type[View]) -> None:
-    assert {view.part, *view.apart.values()} <= set(Panel.class_trait_names(sync=True))
+    assert {view.part, *view.apart.values()} <= set(Panel.class_trait_names(part=True))
+
+
+def test_what_may_be_or_hold_none_goes_as_a_part_that_reaches_every_page() -> None:
+    own = set(Panel.class_trait_names(sync=True)) - set(AnyWidget.class_trait_names())
+    assert own - set(Panel.class_trait_names(part=True)) == {"mount", "ended", "frame"}

@@ -7,18 +7,17 @@ page, it says so, and gets none. A page that went away without a word is noticed
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from conveyor_nb.clocks.clock import REAL_TIME, TimerHandle
 from conveyor_nb.clocks.tasks import BackgroundTasks
+from conveyor_nb.notebook.panel.wire import IN_A_PAGE
 from conveyor_nb.notebook.repaint import Repainter
 
 __all__ = ["SILENCE", "Feed"]
 
-IN_A_PAGE = sys.platform == "emscripten"
-"""Such a kernel hears nothing of its panels while a cell runs, even one that awaits."""
+# A kernel in a page hears nothing of its panels while a cell runs, even one that awaits.
 
 SILENCE = 600.0 if IN_A_PAGE else 30.0
 """Seconds after which pages that have not drawn their frame count as gone."""

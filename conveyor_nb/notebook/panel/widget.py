@@ -37,6 +37,7 @@ from conveyor_nb.notebook.panel.queues_view import QueuesView
 from conveyor_nb.notebook.panel.sizes import in_messages, sendable
 from conveyor_nb.notebook.panel.store_names import name_of
 from conveyor_nb.notebook.panel.view import UnknownRequestError
+from conveyor_nb.notebook.panel.wire import PART
 from conveyor_nb.notebook.reads import queue_lines
 from conveyor_nb.notebook.snapshot import queue_page, queues_html, read_queue_page
 from conveyor_nb.queue import Queue, end_with
@@ -77,25 +78,25 @@ class Panel(anywidget.AnyWidget):
     _esm = bundle(_STATIC / "panel.js")
     _css = style_sheet(_STATIC)
 
-    queues = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
+    queues = traitlets.Dict(allow_none=True, default_value=None).tag(**PART)
     mount = traitlets.Unicode("").tag(sync=True)
     ended = traitlets.Unicode("").tag(sync=True)
-    tab = traitlets.Unicode(allow_none=True, default_value=None).tag(sync=True)
-    head = traitlets.Dict().tag(sync=True)
-    pulse = traitlets.Dict().tag(sync=True)
-    belt = traitlets.Dict().tag(sync=True)
-    workers: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
-    jobs = traitlets.Dict().tag(sync=True)
-    detail = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
-    flows = traitlets.Dict().tag(sync=True)
-    flow_belt = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
-    schedules = traitlets.Dict().tag(sync=True)
-    groups = traitlets.Dict().tag(sync=True)
-    events = traitlets.Dict().tag(sync=True)
-    timeline = traitlets.Dict().tag(sync=True)
-    metrics = traitlets.Dict().tag(sync=True)
-    worker_cards = traitlets.Dict().tag(sync=True)
-    notice = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
+    tab = traitlets.Unicode(allow_none=True, default_value=None).tag(**PART)
+    head = traitlets.Dict().tag(**PART)
+    pulse = traitlets.Dict().tag(**PART)
+    belt = traitlets.Dict().tag(**PART)
+    workers: traitlets.List[dict[str, Any]] = traitlets.List().tag(**PART)
+    jobs = traitlets.Dict().tag(**PART)
+    detail = traitlets.Dict(allow_none=True, default_value=None).tag(**PART)
+    flows = traitlets.Dict().tag(**PART)
+    flow_belt = traitlets.Dict(allow_none=True, default_value=None).tag(**PART)
+    schedules = traitlets.Dict().tag(**PART)
+    groups = traitlets.Dict().tag(**PART)
+    events = traitlets.Dict().tag(**PART)
+    timeline = traitlets.Dict().tag(**PART)
+    metrics = traitlets.Dict().tag(**PART)
+    worker_cards = traitlets.Dict().tag(**PART)
+    notice = traitlets.Dict(allow_none=True, default_value=None).tag(**PART)
     frame = traitlets.Int(0).tag(sync=True)
 
     def __init__(

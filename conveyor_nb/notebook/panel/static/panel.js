@@ -12,6 +12,7 @@ import { makeJobs } from "./jobs.js";
 import { makeLink } from "./link.js";
 import { makeMetrics } from "./metrics.js";
 import { mount } from "./mount.js";
+import { makeParts } from "./parts.js";
 import { makePulse } from "./pulse.js";
 import { makeQueues } from "./queues.js";
 import { makeSchedules } from "./schedules.js";
@@ -38,21 +39,21 @@ import { makeWorkers } from "./workers.js";
 
 /** @returns {Page} */
 function makePage(model, el, root) {
-  const link = makeLink(model, el, () => Boolean((model.get("head") ?? {}).read_only));
-  const clock = storeClock(() => model.get("tab") === null ? model.get("queues") : model.get("head"));
+  const part = makeParts(model);
+  const link = makeLink(model, el, () => Boolean((part("head") ?? {}).read_only));
+  const clock = storeClock(() => part("tab") === null ? part("queues") : part("head"));
   let newlyOpened = null;
   return {
-    root, link, clock,
+    root, link, clock, part,
     redraw: () => {},
-    part: (name) => model.get(name),
     openJob(id, queue = "") {
       newlyOpened = id || null;
-      const isOfAll = model.get("tab") === null; // where a queue has to be opened with it
+      const isOfAll = part("tab") === null; // where a queue has to be opened with it
       link.send({ do: isOfAll ? "queue" : "open", id, queue });
     },
     takeNewlyOpened() {
       const id = newlyOpened;
-      if (id !== null && id === model.get("detail")?.id) newlyOpened = null;
+      if (id !== null && id === part("detail")?.id) newlyOpened = null;
       return id;
     },
     setAge(node, at, word) {

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from conveyor_nb.display import Renderers, hand_over
+from conveyor_nb.notebook.require_pandas import require_pandas
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -38,12 +39,14 @@ def _stand_in(subject: object) -> object:
 
 
 def _frame_of(subject: object, state: str | None) -> DataFrame:
+    require_pandas()
     from conveyor_nb.notebook.to_frame import frame_of
 
     return frame_of(subject, state)
 
 
 async def _frame_of_async(subject: object, state: str | None) -> DataFrame:
+    require_pandas()
     from conveyor_nb.notebook.to_frame import frame_of_async
 
     return await frame_of_async(subject, state)

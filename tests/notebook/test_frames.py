@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -365,3 +366,14 @@ async def test_a_frame_is_added_whole_or_not_at_all() -> None:
     with pytest.raises(TypeError, match="attemps"):
         await queue.add_frame(frame, "send", attemps=3)  # type: ignore[call-arg]
     assert await queue.count() == 0
+
+
+@pytest.mark.asyncio
+async def test_without_pandas_it_is_said_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = Queue("emails", store=MemoryStore())
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    told = "a DataFrame needs pandas, which is not installed here; run: %pip install pandas"
+    with pytest.raises(ImportError, match=told):
+        queue.to_frame()
+    with pytest.raises(ImportError, match=told):
+        await queue.to_frame_async()

@@ -190,6 +190,18 @@ def test_a_queue_is_watched_in_a_live_panel(kernel: Kernel) -> None:
     assert "application/vnd.jupyter.widget-view+json" in shown[0]
 
 
+def test_without_pandas_a_line_says_what_is_missing(kernel: Kernel) -> None:
+    kernel.do("import sys, pandas\nsys.modules['pandas'] = None")
+    try:
+        for line in ("queues", "jobs", "workers", "events"):
+            ran = kernel.run(f"%conveyor {line}")
+            assert ran.error is None
+            assert ran.err.endswith("which is not installed here; run: %pip install pandas\n")
+        kernel.do("%conveyor\n%conveyor status")
+    finally:
+        kernel.do("sys.modules['pandas'] = pandas")
+
+
 def test_frames_of_queues_jobs_workers_and_events(kernel: Kernel) -> None:
     kernel.do(ECHO)
     kernel.do("%conveyor add emails send 1\n%conveyor add other send\n%conveyor pause other")

@@ -22,6 +22,7 @@ from conveyor_nb.notebook.known_workers import (
 )
 from conveyor_nb.notebook.listings import events_listing, workers_listing
 from conveyor_nb.notebook.mistakes import Mistake, near, quoted
+from conveyor_nb.notebook.require_pandas import require_pandas
 from conveyor_nb.notebook.shell.session import Session
 from conveyor_nb.stores import MemoryStore, StoreInterface, open_store
 from conveyor_nb.worker import Worker
@@ -36,6 +37,7 @@ WORKER = Argument("worker", "the name of a worker", completes="workers")
 @command(KERNEL_COMMANDS, ANY_QUEUE, example="%conveyor workers")
 async def workers(session: Session, args: Namespace) -> Answer:
     """Give the workers of a queue, or of all, as a DataFrame."""
+    require_pandas()
     from conveyor_nb.notebook.frames import workers_frame
 
     name = None if args.queue is None else (await session.queue(args.queue)).name
@@ -102,6 +104,7 @@ async def resume_worker(session: Session, args: Namespace) -> Answer:
 )
 async def events(session: Session, args: Namespace) -> Answer:
     """Give the newest events as a DataFrame, oldest first."""
+    require_pandas()
     from conveyor_nb.notebook.frames import events_frame
 
     last = 20 if args.last is None else args.last

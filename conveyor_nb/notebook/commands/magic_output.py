@@ -14,6 +14,7 @@ from conveyor_nb.core.worker_info import WorkerStatus
 from conveyor_nb.notebook.listings import MOST_ROWS, Listing, aligned
 from conveyor_nb.notebook.mistakes import quoted
 from conveyor_nb.notebook.reads import QueueLine
+from conveyor_nb.notebook.require_pandas import require_pandas
 from conveyor_nb.stores.in_words import pauses_in_words
 from conveyor_nb.worker import Worker
 
@@ -115,6 +116,7 @@ def status_text(lines: Sequence[QueueLine], workers: Mapping[str, Worker]) -> st
 
 def queues_frame(lines: Sequence[QueueLine]) -> DataFrame:
     """One row for each queue: its jobs by state, whether it is paused, and its workers."""
+    require_pandas()
     from conveyor_nb.notebook.frames import DataFrame
 
     columns: dict[str, list[Any]] = {

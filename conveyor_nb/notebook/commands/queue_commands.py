@@ -41,6 +41,7 @@ from conveyor_nb.notebook.known_workers import known_workers
 from conveyor_nb.notebook.listings import jobs_listing
 from conveyor_nb.notebook.mistakes import Mistake, quoted
 from conveyor_nb.notebook.reads import jobs_of, queue_lines
+from conveyor_nb.notebook.require_pandas import require_pandas
 from conveyor_nb.notebook.shell.session import Session
 from conveyor_nb.notebook.shell.terminal import is_terminal
 from conveyor_nb.queue import Queue
@@ -94,6 +95,7 @@ async def queues(session: Desk, _: Namespace) -> Answer:
 @command(QUEUE_COMMANDS, ANY_QUEUE, STATE, example="%conveyor jobs emails --state failed")
 async def jobs(session: Desk, args: Namespace) -> Answer:
     """Show the jobs of a queue, or of all; `x = %conveyor jobs` gives them as a DataFrame."""
+    require_pandas()
     from conveyor_nb.notebook.frames import jobs_frame
 
     subject = session.store if args.queue is None else await session.queue(args.queue)

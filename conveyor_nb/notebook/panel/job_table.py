@@ -16,6 +16,7 @@ from conveyor_nb.notebook.panel.job_export import export, file_name
 from conveyor_nb.notebook.panel.job_form import JobForm
 from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
+from conveyor_nb.notebook.require_pandas import require_pandas
 from conveyor_nb.queue import Queue
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class JobsView(View):
     @property
     def frame(self) -> DataFrame:
         """What the table shows, as a frame: these jobs, in this order, as they are shown."""
-        from conveyor_nb.notebook.frames import jobs_frame  # a panel is there without pandas
+        require_pandas()  # a panel is there without
+        from conveyor_nb.notebook.frames import jobs_frame
 
         return jobs_frame(self._shown)
 
@@ -62,6 +64,7 @@ class JobsView(View):
 
         They are sorted as the table is; of a table that is not, the newest come first.
         """
+        require_pandas()
         from conveyor_nb.notebook.columns import in_turns
         from conveyor_nb.notebook.frames import building_jobs_frame
 

@@ -18,12 +18,13 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 from conveyor_nb import MemoryStore
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.stores.sql.postgres.store import PgStore
+from conveyor_nb.stores.sql.sqlite.session import Session
 from conveyor_nb.stores.sql.sqlite.store import SqliteStore
 from conveyor_nb.testing.events import all_told
 from tests.bytes_store import BytesStore
 from tests.postgres import new_schema, shared_dsn
 
-__all__ = ["STORES", "MakeStore", "Steps", "take_machine"]
+__all__ = ["ALL_STORES", "STORES", "MakeStore", "Steps", "take_machine"]
 
 Result = TypeVar("Result")
 
@@ -54,6 +55,24 @@ def postgres(**options: Any) -> PgStore:
     return PgStore(shared_dsn(), schema=new_schema(), **options)
 
 
+class TwoSqliteStores(SqliteStore):
+    """Two stores on one file that take turns at whatever is asked of one of them."""
+
+    def __init__(self, path: Path, **options: Any) -> None:
+        super().__init__(path, **options)
+        self._other = SqliteStore(path, **options)
+        self._turns = itertools.cycle((super()._write, self._other._write))
+
+    async def _write(
+        self, work: Callable[[Session], Result], *, looks_first: bool = False
+    ) -> Result:
+        return await next(self._turns)(work, looks_first=looks_first)
+
+    async def disconnect(self) -> None:
+        await self._other.disconnect()
+        await super().disconnect()
+
+
 STORES: Mapping[str, MakeStore] = {
     "memory": MemoryStore,
     "bytes": BytesStore,
@@ -61,6 +80,12 @@ STORES: Mapping[str, MakeStore] = {
     "sqlite": sqlite_file,
     "postgres": postgres,
 }
+
+ALL_STORES: Mapping[str, MakeStore] = {
+    **STORES,
+    "two-sqlite": lambda **options: TwoSqliteStores(next(_files), **options),
+}
+"""Those and some that are there for the state machines alone."""
 
 _LOOKS = ("get_", "list_", "count_", "find_", "search_")
 """How the names of methods begin that tell nothing."""

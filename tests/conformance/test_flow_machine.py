@@ -35,7 +35,7 @@ from conveyor_nb.core.lifecycle import SETTLED, TRANSITIONS
 from conveyor_nb.core.model import JobData, Lock
 from conveyor_nb.core.options.job_options import JobOptions
 from conveyor_nb.testing.events import EventLog, EventView
-from tests.stores import STORES, Steps, take_machine
+from tests.stores import ALL_STORES, Steps, take_machine
 
 Key = tuple[str, str]
 
@@ -176,13 +176,13 @@ class Watcher(EventView):
 
 class FlowMachine(RuleBasedStateMachine):
     kind: ClassVar[str]
-    """Which of the ``STORES`` it is about."""
+    """Which of the ``ALL_STORES`` it is about."""
 
     def __init__(self) -> None:
         super().__init__()
         self.clock = VirtualClock(START)
         self.faults: list[BaseException] = []
-        self.store = STORES[self.kind](
+        self.store = ALL_STORES[self.kind](
             clock=self.clock,
             ids="sequential",
             seed=0,
@@ -497,6 +497,6 @@ class FlowMachine(RuleBasedStateMachine):
             assert job.planned_at == scheduler.next_run
 
 
-@pytest.mark.parametrize("kind", STORES)
+@pytest.mark.parametrize("kind", ALL_STORES)
 def test_flows_and_schedules_keep_their_promises(pytestconfig: pytest.Config, kind: str) -> None:
     take_machine(FlowMachine, kind, pytestconfig)

@@ -12,7 +12,7 @@ from conveyor_nb import Group, Limiter, VirtualClock
 from conveyor_nb.core.actions import Complete, Release
 from conveyor_nb.core.model import ALL_NAMES, JobData
 from conveyor_nb.testing.steps import LOCK_DURATION, QUEUE, fetch_options, lock_of, new_job
-from tests.stores import STORES, Steps
+from tests.stores import ALL_STORES, Steps
 
 NAMES = ("send", "log", "sort")
 LIMITERS = st.sampled_from([None, None, Limiter(1, 5), Limiter(2, 5), Limiter(4, 30)])
@@ -37,7 +37,7 @@ JOBS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 WAYS = st.sampled_from(["fetch", "fetch", "complete", "release", "pause", "resume", "wait", "save"])
 
 
-@pytest.mark.parametrize("kind", STORES)
+@pytest.mark.parametrize("kind", ALL_STORES)
 @settings(max_examples=200, deadline=None)
 @given(
     jobs=st.lists(JOBS, min_size=1, max_size=30),
@@ -53,7 +53,7 @@ def test_a_look_tells_what_fetches_take(
     count: int,
 ) -> None:
     clock = VirtualClock()
-    store = STORES[kind](clock=clock, ids="sequential", seed=0)
+    store = ALL_STORES[kind](clock=clock, ids="sequential", seed=0)
     run, options = Steps(store), fetch_options(**usual)
     later = jobs[len(jobs) // 2 :]
     run(store.save_bulk([new_job(**job) for job in jobs[: len(jobs) // 2]]))

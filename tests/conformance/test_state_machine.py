@@ -40,7 +40,7 @@ from conveyor_nb.core.model import ALL_NAMES, JobData, Lock
 from conveyor_nb.testing.events import StrictEventView
 from conveyor_nb.testing.reference import ReferenceJob, ReferenceQueue
 from conveyor_nb.testing.steps import LOCK_DURATION, QUEUE, fetch_options, new_job
-from tests.stores import STORES, Steps, take_machine
+from tests.stores import ALL_STORES, Steps, take_machine
 
 NAMES = ("send", "log")
 WORKERS = ("w1", "w2")
@@ -77,13 +77,13 @@ job_options = st.fixed_dictionaries(
 
 class StoreMachine(RuleBasedStateMachine):
     kind: ClassVar[str]
-    """Which of the ``STORES`` it is about."""
+    """Which of the ``ALL_STORES`` it is about."""
 
     def __init__(self) -> None:
         super().__init__()
         self.clock = VirtualClock()
         self.faults: list[BaseException] = []
-        self.store = STORES[self.kind](
+        self.store = ALL_STORES[self.kind](
             clock=self.clock,
             ids="sequential",
             seed=0,
@@ -444,6 +444,6 @@ class StoreMachine(RuleBasedStateMachine):
         assert known == min(dues, default=None)
 
 
-@pytest.mark.parametrize("kind", STORES)
+@pytest.mark.parametrize("kind", ALL_STORES)
 def test_the_store_does_what_the_reference_does(pytestconfig: pytest.Config, kind: str) -> None:
     take_machine(StoreMachine, kind, pytestconfig)

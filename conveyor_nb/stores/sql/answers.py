@@ -37,6 +37,9 @@ class Answers(Serving):
     # -- jobs ---------------------------------------------------------------------------------
 
     def job(self, queue_name: str, job_id: str) -> Asking[JobData | None]:
+        of_queue = self.known.active.get(queue_name)
+        if of_queue is not None and (job := of_queue.get(job_id)) is not None:
+            return job
         rows = yield self.select("queue_name = ? AND id = ?"), (queue_name, job_id)
         return self.codec.job(rows[0]) if rows else None
 
@@ -146,6 +149,9 @@ class Answers(Serving):
         return found[::-1]
 
     def busy(self, queue_name: str, most: int) -> Asking[list[str]]:
+        known = self.known.busy(queue_name, most)
+        if known is not None:
+            return known
         # one state after the other: so each is found at once, however many there are
         found: list[str] = []
         for state in ("active", "waiting"):
@@ -156,10 +162,15 @@ class Answers(Serving):
         return found
 
     def next_due(self, queue_name: str) -> Asking[datetime | None]:
+        if queue_name in self.known.next_due:
+            return self.known.next_due[queue_name]
         where = "queue_name = ? AND state = 'delayed'"
         text = f"SELECT min(delay_until) FROM conveyor_jobs WHERE {where}"
         rows = yield text, (queue_name,)
-        return self.codec.datetime(rows[0][0])
+        due = self.codec.datetime(rows[0][0])
+        if self.known.is_sure:
+            self.known.next_due[queue_name] = due
+        return due
 
     def next_expiry(self) -> Asking[datetime | None]:
         """When the next job has been kept long enough."""

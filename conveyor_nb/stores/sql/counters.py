@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conveyor_nb.stores.sql.asking import Asking
+from conveyor_nb.stores.sql.asking import Asking, Many
 
 __all__ = ["Counters"]
 
@@ -43,6 +43,16 @@ class Counters:
         self.use(name, value)
         return value
 
+    def next_known(self, name: str) -> int:
+        """What :meth:`next` gives, of a counter that was asked for in this transaction."""
+        value = self._values[name] = self._values[name] + 1
+        self._used.add(name)
+        return value
+
+    def known(self, name: str) -> int | None:
+        """The number that was given last, if it is known."""
+        return self._values.get(name)
+
     def use(self, name: str, value: int) -> None:
         """Use up all numbers up to this one."""
         self._values[name] = max(value, self._values.get(name, 0))
@@ -50,6 +60,7 @@ class Counters:
 
     def write(self) -> Asking[None]:
         """Keep what was used up."""
-        for name in self._used:
-            yield _WRITE, (name, self._values[name])
-        self._used.clear()
+        if self._used:
+            rows = [(name, self._values[name]) for name in sorted(self._used)]
+            self._used.clear()
+            yield Many(_WRITE, rows)

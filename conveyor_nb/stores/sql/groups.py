@@ -58,32 +58,49 @@ class Groups:
         started: Iterable[JobData],
     ) -> Asking[None]:
         """Take note of what a step did to jobs."""
+        yield from self._counters.last("moved")
         for key, after in jobs.items():
             was = before.get(key)
             change = _is_busy(after) - _is_busy(was)
             if change:
                 job = after or was
                 assert job is not None
-                yield from self._count(job, change)
+                group = self._known.get((job.queue_name, job.group_id or NO_GROUP))
+                self._count(group or (yield from self._read(job)), change)
+                self._changed.add((job.queue_name, job.group_id or NO_GROUP))
         for job in started:
-            group = yield from self._of(job)
-            group.served = yield from self._counters.next("moved")
+            group = self._known.get((job.queue_name, job.group_id or NO_GROUP))
+            group = group or (yield from self._read(job))
+            group.served = self._counters.next_known("moved")
+            self._changed.add((job.queue_name, job.group_id or NO_GROUP))
 
-    def _count(self, job: JobData, change: int) -> Asking[None]:
-        group = yield from self._of(job)
+    def note_one(self, before: JobData | None, after: JobData, *, started: bool) -> bool:
+        """As :meth:`note`, of one job; ``False``: its group has to be read first."""
+        change = _is_busy(after) - _is_busy(before)
+        if not (change or started):
+            return True
+        key = (after.queue_name, after.group_id or NO_GROUP)
+        group = self._known.get(key)
+        if group is None:
+            return False
+        if change:
+            self._count(group, change)
+        if started:
+            group.served = self._counters.next_known("moved")
+        self._changed.add(key)
+        return True
+
+    def _count(self, group: _Group, change: int) -> None:
         if change > 0 and group.busy <= 0:
-            group.came = yield from self._counters.next("moved")
+            group.came = self._counters.next_known("moved")
         group.busy = max(group.busy + change, 0)
         if not group.busy:
             group.came = 0
 
-    def _of(self, job: JobData) -> Asking[_Group]:
+    def _read(self, job: JobData) -> Asking[_Group]:
         key = (job.queue_name, job.group_id or NO_GROUP)
-        group = self._known.get(key)
-        if group is None:
-            rows = yield _READ, key
-            group = self._known[key] = _Group(*rows[0]) if rows else _Group(0, 0, 0)
-        self._changed.add(key)
+        rows = yield _READ, key
+        group = self._known[key] = _Group(*rows[0]) if rows else _Group(0, 0, 0)
         return group
 
     def write(self) -> Asking[None]:

@@ -63,6 +63,10 @@ class Limits:
         """Whether a limit has asked that the queue does not know of."""
         return bool(self._wider)
 
+    def asks_nothing(self, queue_name: str) -> bool:
+        """Whether it is known that no rate limit asks for the starts in a queue."""
+        return self._spans.get(queue_name) == (0, 0)
+
     def forget(self) -> None:
         """Know nothing: another one may have written."""
         self._spans.clear()

@@ -16,6 +16,7 @@ from conveyor_nb.core.turns import GroupTurn
 from conveyor_nb.stores.sql.asking import Asking
 from conveyor_nb.stores.sql.counters import Counters
 from conveyor_nb.stores.sql.groups import NO_GROUP, Groups
+from conveyor_nb.stores.sql.known import AHEAD, Known
 from conveyor_nb.stores.sql.limits import Limits
 from conveyor_nb.stores.sql.metrics import SqlMetrics
 from conveyor_nb.stores.sql.wire.codec import Codec
@@ -34,10 +35,14 @@ class Serving:
     Args:
         codec: how rows are written.
         counters: where its numbers are from.
+        is_sure: whether the store can tell that nobody else has written, see ``Known``.
     """
 
-    def __init__(self, codec: Codec, counters: Counters | None = None) -> None:
+    def __init__(
+        self, codec: Codec, counters: Counters | None = None, *, is_sure: bool = False
+    ) -> None:
         self.codec = codec
+        self.known = Known(is_sure=is_sure)
         self.counters = counters or Counters()
         self.groups = Groups(self.counters)
         self.limits = Limits(codec.instant, codec.datetime, codec.flag)
@@ -48,6 +53,7 @@ class Serving:
 
     def forget(self) -> None:
         """Know nothing of what the database holds."""
+        self.known.forget()
         self.counters.forget()
         self.groups.forget()
         self.limits.forget()
@@ -56,9 +62,14 @@ class Serving:
     # -- the questions ------------------------------------------------------------------------
 
     def paused_names(self, queue_name: str) -> Asking[list[str]]:
-        text = "SELECT job_name FROM conveyor_paused_names WHERE queue_name = ?"
-        rows = yield text, (queue_name,)
-        return [row[0] for row in rows]
+        names = self.known.paused.get(queue_name)
+        if names is None:
+            text = "SELECT job_name FROM conveyor_paused_names WHERE queue_name = ?"
+            rows = yield text, (queue_name,)
+            names = [row[0] for row in rows]
+            if self.known.is_sure:
+                self.known.paused[queue_name] = names
+        return names
 
     def has_waiting(self, queue_name: str) -> Asking[bool]:
         where = "queue_name = ? AND state = 'waiting'"
@@ -80,7 +91,7 @@ class Serving:
         if ALL_NAMES in paused or not most:
             return []
         if not (yield from self._has_groups(queue_name)):
-            return (yield from self._line(_Line(queue_name, paused, options), most))
+            return (yield from self._only_line(queue_name, paused, options, most))
         waiting: list[JobData] = []
         ready: dict[str | None, GroupTurn] = {}
         for group_id, turn in (yield from self._turns(queue_name, options.group)):
@@ -123,8 +134,29 @@ class Serving:
     # -- within -------------------------------------------------------------------------------
 
     def _has_groups(self, queue_name: str) -> Asking[bool]:
-        where = "queue_name = ? AND state = 'waiting' AND group_id IS NOT NULL"
-        return bool((yield f"SELECT 1 FROM conveyor_jobs WHERE {where} LIMIT 1", (queue_name,)))
+        known = self.known.has_groups.get(queue_name)
+        if known is None:
+            where = "queue_name = ? AND state = 'waiting' AND group_id IS NOT NULL"
+            found = yield f"SELECT 1 FROM conveyor_jobs WHERE {where} LIMIT 1", (queue_name,)
+            known = bool(found)
+            if self.known.is_sure:
+                self.known.has_groups[queue_name] = known
+        return known
+
+    def _only_line(
+        self, queue_name: str, paused: Collection[str], options: FetchOptions, most: int
+    ) -> Asking[list[JobData]]:
+        """The first jobs of a queue without groups."""
+        line = _Line(queue_name, paused, options)
+        if line.lifo or not self.known.is_sure:
+            return (yield from self._line(line, most))
+        found = self.known.line(queue_name, most)
+        if found is None:
+            asked = max(most, AHEAD)
+            ahead = yield from self._line(line, asked)
+            self.known.keep_line(queue_name, ahead, asked)
+            found = ahead[:most]
+        return found
 
     def _turns(
         self, queue_name: str, limits: GroupLimits | None

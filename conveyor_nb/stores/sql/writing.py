@@ -10,10 +10,12 @@ from conveyor_nb.core.model import JobData
 from conveyor_nb.core.rows import Key
 from conveyor_nb.core.steps.retention import expires_at, is_kept_by_count
 from conveyor_nb.stores.sql.answers import Answers
-from conveyor_nb.stores.sql.asking import Asking, Many
+from conveyor_nb.stores.sql.asking import Asking, Many, Statement
 from conveyor_nb.stores.working_set.changes import Changes
 
 __all__ = ["Writing"]
+
+_NOTHING: Statement = ("SELECT 1", ())
 
 _OF_A_QUEUE = (
     ("conveyor_paused_names", "queue_name"),
@@ -68,6 +70,7 @@ class Writing:
         """Write what one step has changed."""
         if changes.jobs:
             yield from self._write_jobs(changes)
+        self._answers.known.note(changes)
         if changes.started:
             yield from self._answers.limits.note(changes.started)
         if changes.settled:
@@ -91,6 +94,33 @@ class Writing:
         if changes.paused or changes.workers or changes.seen or changes.forgotten:
             yield from self._write_queues(changes)
 
+    def at_once(self, changes: Changes) -> Statement | None:
+        """What :meth:`write` says, if it is one statement and nothing has to be asked for it.
+
+        So it is for nearly all jobs that are added, taken and settled. ``None``: it is not.
+        """
+        if len(changes.jobs) != 1 or changes.children or changes.schedulers or changes.settled:
+            return None
+        if changes.paused or changes.workers or changes.seen or changes.forgotten:
+            return None
+        ((key, after),) = changes.jobs.items()
+        before, queue_name = changes.before[key], key[0]
+        if after is None or self._counters.known("moved") is None:
+            return None
+        answers = self._answers
+        if changes.started and not answers.limits.asks_nothing(queue_name):
+            return None
+        if before is None and (queue_name not in self._listed or answers.sequential_ids):
+            return None
+        if not answers.groups.note_one(before, after, started=bool(changes.started)):
+            return None
+        answers.known.note(changes)
+        if before is not None:
+            return self._update(key, before, after) or _NOTHING
+        self._counters.use("sequence", after.sequence)
+        moved = self._counters.next_known("moved")
+        return self._insert, (*self._codec.new_row(after), moved)
+
     def finish(self) -> Asking[None]:
         """Write what all steps of the transaction have in common, at its end."""
         yield from self._answers.groups.write()
@@ -103,6 +133,7 @@ class Writing:
     def _write_jobs(self, changes: Changes) -> Asking[None]:
         added: list[Sequence[Any]] = []
         removed: list[Key] = []
+        yield from self._counters.last("moved")
         for key, after in changes.jobs.items():
             before = changes.before[key]
             if after is None:
@@ -112,13 +143,15 @@ class Writing:
                     if before.children_ids:
                         yield from self._forget_children(key)
             elif before is None:
-                moved = yield from self._counters.next("moved")
+                moved = self._counters.next_known("moved")
                 added.append((*self._codec.new_row(after), moved))
                 self._counters.use("sequence", after.sequence)
                 if key[0] not in self._listed:
                     yield from self._list(key[0])
             else:
-                yield from self._update(key, before, after)
+                statement = self._update(key, before, after)
+                if statement is not None:
+                    yield statement
         if added:
             yield (self._insert, added[0]) if len(added) == 1 else Many(self._insert, added)
         if removed:
@@ -126,24 +159,25 @@ class Writing:
             yield (text, removed[0]) if len(removed) == 1 else Many(text, removed)
         yield from self._answers.groups.note(changes.jobs, changes.before, changes.started)
 
-    def _update(self, key: Key, before: JobData, after: JobData) -> Asking[None]:
+    def _update(self, key: Key, before: JobData, after: JobData) -> Statement | None:
         changed = self._codec.changed(before, after)
         if before.state is not after.state:
-            changed["conveyor_nb_moved"] = yield from self._counters.next("moved")
+            changed["conveyor_nb_moved"] = self._counters.next_known("moved")
             if before.opts.remove_on_complete or before.opts.remove_on_fail:
                 self._note_expiry(before)
                 self._note_expiry(after)
                 at = expires_at(after) if after.state in SETTLED else None
                 changed["conveyor_nb_expires_at"] = self._codec.instant(at)
                 changed["conveyor_nb_counted"] = 1 if is_kept_by_count(after) else None
-        if changed:
-            names = tuple(changed)
-            text = self._updates.get(names)
-            if text is None:
-                values = ", ".join(f"{name} = ?" for name in names)
-                text = f"UPDATE conveyor_jobs SET {values} WHERE queue_name = ? AND id = ?"
-                self._updates[names] = text
-            yield text, (*changed.values(), *key)
+        if not changed:
+            return None
+        names = tuple(changed)
+        text = self._updates.get(names)
+        if text is None:
+            values = ", ".join(f"{name} = ?" for name in names)
+            text = f"UPDATE conveyor_jobs SET {values} WHERE queue_name = ? AND id = ?"
+            self._updates[names] = text
+        return text, (*changed.values(), *key)
 
     def _note_expiry(self, job: JobData) -> None:
         if expires_at(job) is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
@@ -60,13 +60,13 @@ class Overlay:
     """What follows from the jobs that a step has changed, found without looking at them all."""
 
     def __init__(self) -> None:
-        self.counts: Counter[tuple[str, JobState]] = Counter()
+        self.counts: defaultdict[tuple[str, JobState], int] = defaultdict(int)
         """How many more jobs there are in a state than in the store."""
-        self.in_groups: Counter[tuple[str, str | None]] = Counter()
+        self.in_groups: defaultdict[tuple[str, str | None], int] = defaultdict(int)
         """How many more jobs of a group wait."""
-        self.awaited: Counter[Key] = Counter()
+        self.awaited: defaultdict[Key, int] = defaultdict(int)
         """How many more children a parent waits for again."""
-        self.added: Counter[str] = Counter()
+        self.added: defaultdict[str, int] = defaultdict(int)
         self.touched: dict[str, dict[str, None]] = defaultdict(dict)
         """The jobs of a queue that were changed, in the order of ``Changes.jobs``."""
         self.busy: dict[str, set[str]] = defaultdict(set)

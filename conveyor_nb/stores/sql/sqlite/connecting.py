@@ -18,6 +18,12 @@ MEMORY = ":memory:"
 _PATIENCE = 5.0
 """For how many seconds one waits for a lock that another process has."""
 
+_LOG_PAGES = 4_000
+"""How long the log of writes may grow, in pages of 4 KB, before it is put into the file: each time
+one waits for the disk."""
+
+_CACHE_KB = 32_000
+
 _STATEMENTS = 512
 """How many statements are kept prepared."""
 
@@ -41,6 +47,8 @@ def connect(path: str, *, is_durable: bool = False, read_only: bool = False) -> 
         if path != MEMORY and not read_only:
             connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+        connection.execute(f"PRAGMA cache_size = {-_CACHE_KB}")
         connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
     except sqlite3.Error as error:
         connection.close()

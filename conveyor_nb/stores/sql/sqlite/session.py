@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import random
+import random as random_module
 import sqlite3
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+
+from msgspec.structs import replace
 
 from conveyor_nb.clocks.clock import Clock
 from conveyor_nb.core.fetching import Fetched, FetchOptions
@@ -14,6 +16,7 @@ from conveyor_nb.core.model import JobData, StoreEvent
 from conveyor_nb.core.rows import Key, Rows
 from conveyor_nb.core.steps import serving
 from conveyor_nb.core.steps.many import promote_due
+from conveyor_nb.core.values.ids import random_id
 from conveyor_nb.stores.sql.answers import Answers
 from conveyor_nb.stores.sql.asking import Asking
 from conveyor_nb.stores.sql.sqlite.connecting import ask
@@ -37,11 +40,44 @@ class HasToWriteError(BaseException):
 
 
 class _AnsweredSet(WorkingSet):
-    """A working set that never lacks an answer."""
+    """A working set that never lacks an answer, and is given what is known without a question."""
 
-    def __init__(self, answer: Callable[[Question], Any], **options: Any) -> None:
+    def __init__(self, answer: Callable[[Question], Any], answers: Answers, **options: Any) -> None:
         self._answer = answer
+        self._known, self._counters = answers.known, answers.counters
+        self._has_random_ids = not answers.sequential_ids
         super().__init__(**options)
+
+    @property
+    def random(self) -> random_module.Random:
+        """What chance has a say in; no step is taken again."""
+        return self._random
+
+    def job(self, queue_name: str, job_id: str) -> JobData | None:
+        """The job, as it is now."""
+        active = self._known.active.get(queue_name)
+        if (
+            active is not None
+            and job_id in active
+            and (queue_name, job_id) not in self.changes.jobs
+        ):
+            return active[job_id]
+        return super().job(queue_name, job_id)
+
+    def new_id(self, queue_name: str) -> str:
+        """An id that no job of the queue has."""
+        return random_id() if self._has_random_ids else super().new_id(queue_name)
+
+    def add(self, job: JobData, values: Mapping[str, Any]) -> JobData:
+        """Take in a new row."""
+        last = self._counters.known("sequence")
+        if last is None:
+            return super().add(job, values)
+        added = self._overlay.added
+        added[job.queue_name] += 1
+        row = replace(job, sequence=last + sum(added.values()), **values)
+        self._put((row.queue_name, row.id), None, row)
+        return row
 
     def _ask(self, what: str, *about: Any) -> Any:
         question = Question(what, about)
@@ -49,6 +85,17 @@ class _AnsweredSet(WorkingSet):
         if question not in answers:
             self.learn((question,), (self._answer(question),))
         return answers[question]
+
+    def is_idle(self, queue_name: str) -> bool:
+        """Whether nothing is waiting or active."""
+        overlay = self._overlay
+        if overlay.busy[queue_name]:
+            return False
+        were_busy = overlay.were_busy[queue_name]
+        known = self._known.busy(queue_name, len(were_busy) + 1)
+        if known is not None:
+            return were_busy.issuperset(known)
+        return super().is_idle(queue_name)
 
 
 class Session:
@@ -86,7 +133,7 @@ class Session:
         self._answer_of = answers.answer
         self._followed = followed
         self._options: Mapping[str, Any] = {
-            "random": random.Random(seed),
+            "random": random_module.Random(seed),
             "followed": _EVERY_JOB,
             "collects_metrics": collects_metrics,
             "freeze": answers.codec.freeze,
@@ -102,7 +149,7 @@ class Session:
 
     def take(self, step: Step, about: Sequence[JobData | Key] = ()) -> Any:
         """Take a step, and write what it changed; returns its result."""
-        rows = _AnsweredSet(self.answer, about=about, **self._options)
+        rows = _AnsweredSet(self.answer, self.answers, about=about, **self._options)
         result = step(rows, self._now())
         if isinstance(result, Generator):
             result = _to_its_end(result)
@@ -118,7 +165,8 @@ class Session:
         limit: int,
     ) -> Fetched:
         """Promote what is due, and take the next jobs."""
-        due = self.ask(self.answers.next_due(queue_name))
+        known = self.answers.known.next_due
+        due = known[queue_name] if queue_name in known else self._next_due(queue_name)
         if due is not None and due <= self._now():
             self.take(lambda rows, now: promote_due(rows, queue_name, now))
         given = (queue_name, worker_id, lock_duration, options, limit)
@@ -126,6 +174,10 @@ class Session:
         if self.answers.limits.is_wider and not self.may_write:
             raise HasToWriteError  # from now on the starts of jobs are noted for this limit
         return fetched
+
+    def _next_due(self, queue_name: str) -> datetime | None:
+        due: datetime | None = self.ask(self.answers.next_due(queue_name))
+        return due
 
     def note(self, event: StoreEvent) -> None:
         """Note an event that is of no step."""
@@ -138,7 +190,11 @@ class Session:
             if changes:
                 raise HasToWriteError
             return
-        self.ask(self.writing.write(changes))
+        statement = self.writing.at_once(changes)
+        if statement is not None:
+            self.connection.execute(*statement)
+        else:
+            self.ask(self.writing.write(changes))
         self.told += changes.events
         for key, result in changes.results.items():
             if key in self._followed:

@@ -153,7 +153,7 @@ class SqliteStore(SteppedStore):
         self._is_watched_off_loop = type(self.clock).off_loop is not Clock.off_loop
 
     def _new_session(self) -> Session:
-        answers = Answers(codec_for("sqlite", self._payloads))
+        answers = Answers(codec_for("sqlite", self._payloads), is_sure=True)
         answers.sequential_ids = self._sequential_ids
         return Session(
             answers,

@@ -85,6 +85,13 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         from conveyor_nb.cli.lab import run_lab
 
         run_lab(arguments.notebook, place, no_browser=arguments.no_browser)
+    elif arguments.store is not None:
+        from conveyor_nb.cli.dashboard import run_store_dashboard
+
+        if arguments.notebook is not None:
+            raise CommandError("say which notebook, or which --store, not both")
+        given = {"read_only": arguments.read_only, "no_browser": arguments.no_browser}
+        run_store_dashboard(arguments.store, place, **given)
     else:
         from conveyor_nb.cli.dashboard import run_dashboard
 
@@ -116,10 +123,17 @@ def build_parser() -> argparse.ArgumentParser:
     )
     dashboard = commands.add_parser(
         "dashboard",
-        help="serve what a notebook shows as a page of its own",
+        help="serve what a notebook, or a store, shows as a page of its own",
         description="Serve what a notebook shows, without its code, as a page with live panels. "
         "Each page that is opened, or loaded again, runs the notebook in a kernel of its own, "
-        f"from the first cell to the last. {_SERVED}",
+        "from the first cell to the last. Or serve all queues of a file or a server, with "
+        f"--store, and no notebook. {_SERVED}",
+    )
+    dashboard.add_argument(
+        "--store", metavar="URL", help="show the queues of this store, such as sqlite:///queue.db"
+    )
+    dashboard.add_argument(
+        "--read-only", action="store_true", help="with --store: show and change nothing"
     )
     for command in (lab, dashboard):
         command.add_argument(

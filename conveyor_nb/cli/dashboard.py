@@ -1,16 +1,22 @@
-"""``python -m conveyor_nb dashboard``: what a notebook shows, as a page of its own."""
+"""``python -m conveyor_nb dashboard``: what a notebook, or a store, shows as a page of its own."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
+import os
+import tempfile
 import webbrowser
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
-from conveyor_nb.cli.errors import missing_packages
+from conveyor_nb.cli.errors import CommandError, missing_packages
 from conveyor_nb.cli.notebooks import find_notebook
 from conveyor_nb.cli.serving import Place, has_browser, unwarned
 
-__all__ = ["run_dashboard"]
+__all__ = ["run_dashboard", "run_store_dashboard"]
 
 NOTEBOOK_7 = "@jupyter-notebook/lab-extension"
 """What Notebook 7 adds to JupyterLab, and fails in a page of Voila."""
@@ -28,6 +34,69 @@ def run_dashboard(notebook: Path | None, place: Place, *, no_browser: bool) -> N
         CommandError: there is no such notebook, Voila is not installed, or one can't listen there.
     """
     serve(find_notebook(notebook), place, opens_browser=not no_browser and has_browser())
+
+
+def run_store_dashboard(url: str, place: Place, *, read_only: bool, no_browser: bool) -> None:
+    """Serve the dashboard of a store, with no notebook at all, until Ctrl-C.
+
+    Args:
+        url: the store's URL.
+        place: where it is served.
+        read_only: show and change nothing.
+        no_browser: only print the address.
+
+    Raises:
+        CommandError: there is no such store, Voila is not installed, or one can't listen there.
+    """
+    # kernels have the environment of the server: what is in a URL, such as a password, stays
+    # out of every file and page
+    from conveyor_nb.stores.opening import STORE_VARIABLE
+
+    os.environ[STORE_VARIABLE] = check_url(url)
+    with tempfile.TemporaryDirectory(prefix="conveyor_nb-") as folder:
+        notebook = Path(folder) / "dashboard.ipynb"
+        notebook.write_text(json.dumps(_notebook(read_only=read_only)), encoding="utf-8")
+        serve(notebook, place, opens_browser=not no_browser and has_browser())
+
+
+def check_url(url: str) -> str:
+    """The URL of a store that there is, with the path of a file made absolute.
+
+    Raises:
+        CommandError: there is none.
+    """
+    from conveyor_nb import ConveyorError, open_store
+
+    async def look() -> None:
+        async with open_store(url, read_only=True) as store:
+            await store.list_queues()
+
+    try:
+        asyncio.run(look())
+    except (ConveyorError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    scheme, slashes, path = url.partition(":///")
+    if scheme == "sqlite" and slashes:
+        return f"{scheme}{slashes}{Path(unquote(path)).absolute().as_posix()}"
+    return url
+
+
+def _notebook(*, read_only: bool) -> dict[str, Any]:
+    """A notebook whose one cell is the dashboard of the store that the environment names."""
+    from conveyor_nb.stores.opening import STORE_VARIABLE
+
+    code = (
+        "import os\nfrom conveyor_nb import dashboard, open_store\n"
+        f"dashboard(open_store(os.environ['{STORE_VARIABLE}'], read_only={read_only}))"
+    )
+    cell = {"cell_type": "code", "id": "dashboard", "metadata": {}, "source": code}
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return {
+        "cells": [cell | {"execution_count": None, "outputs": []}],
+        "metadata": {"kernelspec": kernel},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
 
 
 def serve(notebook: Path, place: Place, *, opens_browser: bool) -> None:

@@ -175,6 +175,33 @@ def test_as_a_page_of_its_own(
         outside.context.close()
 
 
+WORKER = """\
+async def send(job):
+    if job.name == "bad" and len(job.attempt_logs) == 1:
+        raise ValueError("no such <mailbox>")
+"""
+
+
+def test_a_file_without_a_notebook_beside_a_worker_of_its_own(
+    page: Page, start_child: StartChild, checkout: Path, tmp_path: Path, port: int
+) -> None:
+    (tmp_path / "mailer.py").write_text(WORKER)
+    store = "--store", "sqlite:///queue.db"
+    work = ("conveyor_nb", "worker", "mailer:send", "--queue", "emails", *store)
+    show = ("conveyor_nb", "dashboard", "--no-browser", "--port", str(port), *store)
+    env = {**os.environ, "PYTHONPATH": str(checkout)}
+    with start_child(
+        [sys.executable, "-m", *work], cwd=tmp_path, env=env, stderr=subprocess.PIPE
+    ) as worker:
+        assert worker.stderr is not None
+        assert "started" in worker.stderr.readline()
+        with serving(start_child, checkout, tmp_path, *show) as address:
+            page.goto(address)
+            panel = page.get_by_test_id("cv-panel")
+            panel.get_by_test_id("cv-card-open").click()
+            walk(panel)
+
+
 MARIMO = """\
 import marimo
 

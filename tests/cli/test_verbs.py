@@ -142,6 +142,24 @@ def test_a_look_changes_nothing(folder: Path, say: Say) -> None:
     assert (folder / "queue.db").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("--store sqlite:///nowhere.db", "nowhere.db"),
+        ("--store nowhere", "not 'nowhere'"),
+        ("some.ipynb --store sqlite:///queue.db", "which notebook, or which --store, not both"),
+    ],
+)
+def test_the_dashboard_of_a_store_that_is_not_there_is_a_mistake(
+    typed: str, told: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["dashboard", "--no-browser", *typed.split()]) == 1
+    err = capsys.readouterr().err
+    assert told in err
+    assert err.count("\n") == 1
+    assert not (folder / "nowhere.db").exists()
+
+
 def test_a_url_must_be_given(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -292,8 +292,49 @@ async def test_a_panel_shows_the_last_minute_or_all(
     narrow = (await view.read())["timeline"]
     assert narrow["span"] == "minute", "how wide a page is says nothing of that"
     assert narrow["picture"][1]["viewBox"].startswith("0 0 380 ")
-    with pytest.raises(ValueError, match="shows minute or all, not 'hour'"):
+    with pytest.raises(ValueError, match="shows minute, all, in, out, earlier, later, not 'hour'"):
         await view.do("timeline", span="hour")
+
+
+async def test_a_stretch_of_time_is_looked_at_closely(queue: Queue) -> None:
+    state = await run(queue, 12, 2, "60s")
+    view = QueueView(queue)
+    await view.do("tab", tab="timeline")
+
+    async def shown(span: str = "", job_id: str = "") -> list[str]:
+        if span:
+            await view.do("timeline", span=span, id=job_id)
+        picture = (await view.read())["timeline"]["picture"]
+        for bar in bars(picture):
+            left, wide = (float(bar[1].attrib[name]) for name in ("x", "width"))
+            assert PAGE.left <= left <= left + wide <= PAGE.width
+        return list(map(title, bars(picture)))
+
+    whole = await shown()
+    assert len(whole) == len(state.bars)
+    half = await shown("in")
+    assert 0 < len(half) < len(whole)
+    assert (await view.read())["timeline"]["span"] == "", "neither the last minute nor all"
+    assert set(half) < set(whole)
+    before, after = await shown("earlier"), await shown("later")
+    assert after == half
+    assert before != half
+    assert len(await shown("out")) == len(whole)
+    first = await shown("all")
+    for _ in range(4):
+        first = await shown("in", "images-1")
+    assert any(one.startswith("images-1 ") for one in first), "what was chosen is kept in sight"
+    assert len(first) < 5
+    for _ in range(40):
+        await shown("in", "images-1")
+    assert 0 < len(await shown()) <= 2
+    await shown("all")
+    for way in ("out", "later", "later"):
+        await shown(way)
+    assert await shown("later") == [], "where nothing was, there is nothing"
+    for _ in range(3):
+        await shown("earlier")
+    assert len(await shown()) == len(whole)
 
 
 async def test_a_busy_queue_is_not_looked_through_for_each_frame(

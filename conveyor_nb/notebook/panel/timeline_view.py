@@ -18,13 +18,25 @@ from conveyor_nb.notebook.pictures.timeline import (
     timeline_picture,
     timeline_text,
 )
-from conveyor_nb.notebook.pictures.timeline_state import read_timeline
+from conveyor_nb.notebook.pictures.timeline_state import TimelineState, read_timeline
 from conveyor_nb.queue import Queue
 
 __all__ = ["SPANS", "TimelineView"]
 
 SPANS: Mapping[str, timedelta | None] = {"minute": timedelta(minutes=1), "all": None}
 """How much time may be shown."""
+
+_ZOOMS: Mapping[str, tuple[float, float]] = {
+    "in": (0.5, 0.0),
+    "out": (2.0, 0.0),
+    "earlier": (1.0, -0.5),
+    "later": (1.0, 0.5),
+}
+"""Ways to another stretch of time: how many times as long it is, and by what share it is moved."""
+
+_SHORTEST = timedelta(microseconds=10)
+
+Window = tuple[datetime, datetime]
 
 _MOST_JOBS = 400
 _REST = timedelta(seconds=0.2)
@@ -43,6 +55,8 @@ class TimelineView(View):
         self._is_virtual = isinstance(queue.store.clock, VirtualClock)
         self._plan = PAGE
         self._span = "all" if self._is_virtual else "minute"
+        self._window: Window | None = None
+        self._state: TimelineState | None = None
         self._last: dict[str, Any] | None = None
         self._read_at: datetime = EPOCH
         self._moves = False
@@ -53,24 +67,25 @@ class TimelineView(View):
         self._is_late = self._last is not None and real_now - self._read_at < _REST
         if self._last is not None and self._is_late:
             return self._last
-        store, span = self.queue.store, SPANS[self._span]
-        now = store.clock.now()
-        state = await read_timeline(
-            store,
-            self.queue.name,
-            now,
-            most_jobs=_MOST_JOBS,
-            since=None if span is None else now - span,
-        )
-        shown_minute = span is not None and bool(state.bars)
+        self._state = state = await self._look()
+        shown_minute = SPANS[self._span] is not None and bool(state.bars)
         self._moves = bool(glance.counts[JobState.ACTIVE]) or shown_minute
         self._read_at = real_now
         self._last = {
             "picture": timeline_picture(state, self._plan),
             "told": timeline_text(state),
-            "span": self._span,
+            "span": "" if self._window else self._span,
         }
         return self._last
+
+    async def _look(self) -> TimelineState:
+        """The attempts of the last span of time, or of the stretch that a person chose."""
+        store, span = self.queue.store, SPANS[self._span]
+        now = store.clock.now()
+        since, until = self._window or (None if span is None else now - span, None)
+        return await read_timeline(
+            store, self.queue.name, now, most_jobs=_MOST_JOBS, since=since, until=until
+        )
 
     @property
     def again(self) -> float | None:
@@ -85,9 +100,26 @@ class TimelineView(View):
         self._last = None
 
     def _turn(self, message: Message) -> None:
-        """Show another span of time, or lay it out for a page that is wide or narrow."""
-        if message.span and message.span not in SPANS:
-            raise ValueError(f"a timeline shows {' or '.join(SPANS)}, not {shown(message.span)}")
-        self._span = message.span or self._span
+        """Show another stretch of time, or lay it out for a page that is wide or narrow."""
+        if message.span in _ZOOMS:
+            self._zoom(*_ZOOMS[message.span], message.id)
+        elif message.span in SPANS:
+            self._span, self._window = message.span, None
+        elif message.span:
+            ways = ", ".join((*SPANS, *_ZOOMS))
+            raise ValueError(f"a timeline shows {ways}, not {shown(message.span)}")
         self._plan = PAGE_NARROW if message.narrow else PAGE
         self._last = None
+
+    def _zoom(self, times: float, share: float, job_id: str) -> None:
+        """Show more or less time, around the attempt of a job that is chosen, or other time."""
+        state = self._state
+        if state is None or not (state.bars or self._window):
+            return  # there is nothing to look at
+        chosen = next((bar for bar in state.bars if job_id and bar.job.id == job_id), None)
+        middle = state.begin + (state.end - state.begin) / 2
+        if chosen is not None:
+            middle = max(state.begin, chosen.start) + (chosen.end - chosen.start) / 2
+        length = max(_SHORTEST, (state.end - state.begin) * times)
+        begin = middle - length / 2 + length * share
+        self._window = (begin, begin + length)

@@ -144,7 +144,8 @@ class _Drawing:
 
     def x(self, bar: Bar, *, at_end: bool = False) -> float:
         """Where an attempt begins, or ends."""
-        instant = bar.end if at_end else max(bar.start, self.state.begin)
+        state = self.state
+        instant = min(bar.end, state.end) if at_end else max(bar.start, state.begin)
         return self.plan.left + (instant - self.state.begin).total_seconds() * self.scale
 
     def y(self, lane: int) -> float:

@@ -113,6 +113,7 @@ async def read_timeline(
     *,
     most_jobs: int = 10_000,
     since: datetime | None = None,
+    until: datetime | None = None,
 ) -> TimelineState:
     """Read the attempts of a queue, the newest if there are too many.
 
@@ -122,6 +123,7 @@ async def read_timeline(
         now: the instant, by the store's clock.
         most_jobs: how many jobs of each state are looked at.
         since: leave out what ended before.
+        until: leave out what began after.
     """
     jobs: list[JobData] = []
     counts = await reads.get_job_counts(queue_name)
@@ -137,6 +139,7 @@ async def read_timeline(
         now,
         names={worker.id: worker.name for worker in workers},
         since=since,
+        until=until,
         left_out=sum(max(0, count - most_jobs) for count in settled),
     )
 
@@ -148,6 +151,7 @@ def timeline_of(
     *,
     names: Mapping[str, str] | None = None,
     since: datetime | None = None,
+    until: datetime | None = None,
     left_out: int = 0,
 ) -> TimelineState:
     """The timeline of some jobs: each attempt in a slot of its worker that was free.
@@ -160,7 +164,8 @@ def timeline_of(
             (job, record)
             for job in jobs
             for record in job.attempt_logs
-            if since is None or (record.ended_at or now) >= since
+            if (since is None or (record.ended_at or now) >= since)
+            and (until is None or record.started_at <= until)
         ),
         key=lambda pair: (pair[1].started_at, pair[1].ended_at or now, pair[0].sequence),
     )
@@ -179,10 +184,10 @@ def timeline_of(
         Bar(job, record, places[record.worker_id, slot], end) for job, record, slot, end in found
     ]
     first = min((bar.start for bar in bars), default=now)
-    begin = first if since is None else max(since, first)
+    begin = first if since is None else since if until else max(since, first)
     runs = any(bar.outcome == "running" for bar in bars)
     last = max((bar.end for bar in bars), default=now)
-    end = now if runs or since is not None else last
+    end = until or (now if runs or since is not None else last)
     return TimelineState(name, now, begin, end, lanes, bars, left_out)
 
 

@@ -6,8 +6,12 @@ import { h, setAttribute, setText } from "./elements.js";
 import { makeSpans } from "./spans.js";
 
 const SPANS = { minute: "Last minute", all: "All" };
+const ZOOMS = {
+  earlier: ["‹", "Earlier"], out: ["−", "Show more time"], in: ["+", "Show less time"], later: ["›", "Later"],
+};
+const ZOOM_KEYS = { "+": "in", "=": "in", "-": "out" };
 const NARROW_TIMELINE = 640; // pixels
-const HINT = "Point at a bar, or use the arrow keys; click it, or press Enter, to open its job.";
+const HINT = "Point at a bar, or use the arrow keys; click it, or press Enter, to open its job; + and − zoom.";
 
 /**
  * Which bar comes next by an arrow key; the bars are in order from the first row on.
@@ -39,6 +43,13 @@ export function makeTimeline(page) {
     "data-testid": "cv-timeline",
   }, svg);
 
+  const zoom = (span) => ask({ span, id: /** @type {SVGElement | undefined} */ (bars()[chosen])?.dataset.key ?? "" });
+  const zooms = h("div", { class: "cv-spans", role: "group", "aria-label": "Zoom" },
+    ...Object.entries(ZOOMS).map(([span, [sign, name]]) => h("button", {
+      type: "button", class: "cv-button", "aria-label": name, title: name, "data-testid": `cv-zoom-${span}`,
+      onclick: () => zoom(span),
+    }, sign)));
+
   const bars = () => [...svg.querySelectorAll(".cvp-bar")];
   const titleOf = (bar) => bar?.querySelector("title")?.textContent ?? HINT;
 
@@ -63,6 +74,9 @@ export function makeTimeline(page) {
     const all = bars();
     if (event.key === "Enter" && all[chosen]) {
       page.openJob(/** @type {SVGElement} */ (all[chosen]).dataset.key ?? "");
+    } else if (event.key in ZOOM_KEYS) {
+      event.preventDefault();
+      zoom(ZOOM_KEYS[event.key]);
     } else if (/^(Arrow|Home|End)/.test(event.key) && all.length) {
       event.preventDefault();
       choose(nextBar(chosen, event.key, all.length));
@@ -77,7 +91,7 @@ export function makeTimeline(page) {
   }).observe(node);
 
   return {
-    nodes: [h("div", { class: "cv-timeline-head" }, told, h("span", { class: "cv-gap" }), spans.node), node, hint],
+    nodes: [h("div", { class: "cv-timeline-head" }, told, h("span", { class: "cv-gap" }), zooms, spans.node), node, hint],
     draw() {
       const { picture, told: words, span } = page.part("timeline");
       setText(told, words);

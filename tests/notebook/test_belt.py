@@ -25,7 +25,7 @@ from conveyor_nb.notebook.panel.queue_view import QueueView
 from conveyor_nb.notebook.pictures.belt import belt_picture, belt_text
 from conveyor_nb.notebook.pictures.belt_plan import LIVE, NARROW, WIDE, Plan
 from conveyor_nb.notebook.pictures.belt_state import BeltState, read_belt
-from conveyor_nb.notebook.pictures.pieces import looks_of
+from conveyor_nb.notebook.pictures.pieces import LABELS, looks_by, looks_of
 from conveyor_nb.notebook.pictures.svg import to_svg
 
 pytestmark = pytest.mark.asyncio
@@ -135,6 +135,34 @@ async def test_what_is_too_much_to_be_seen_is_told(queue: Queue) -> None:
     assert "+1,240 behind them" in picture
     assert "+25" in picture
     assert len(picture) < 25_000
+
+
+async def test_jobs_are_told_apart_by_name_group_priority_or_state(queue: Queue) -> None:
+    await queue.add("resize", priority=-1)
+    await queue.add("resize", group=Group("gold"))
+    await queue.add("crop", delay="1h")
+    state = await state_of(queue)
+
+    def legend(by: str) -> list[str]:
+        texts = texts_of(belt_picture(state, LIVE, by))
+        known = {label(job) for label in LABELS.values() for job in (*state.coming, *state.delayed)}
+        return [text for text in texts if text in known]
+
+    assert legend("name") == ["crop", "resize"]
+    assert legend("group") == ["gold", "no group"]
+    assert legend("priority") == ["priority -1", "priority 0"]
+    assert legend("state") == ["delayed", "waiting"]
+    for by in LABELS:
+        looks = looks_by(by, [*state.coming, *state.delayed]).values()
+        assert len({look.colour for look in looks}) == len({look.outline for look in looks}) == 2
+
+    view = QueueView(queue)
+    await view.do("belt", by="group")
+    assert (await view.read())["belt"]["by"] == "group"
+    await view.do("belt", narrow=True)
+    assert (await view.read())["belt"]["by"] == "group", "how wide a page is says nothing of that"
+    with pytest.raises(ValueError, match="told apart by name, group, priority, state, not 'age'"):
+        await view.do("belt", by="age")
 
 
 async def test_names_differ_in_colour_and_in_shape() -> None:

@@ -10,16 +10,18 @@ from msgspec.structs import replace
 
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.model import JobState, StoreEvent
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
 from conveyor_nb.notebook.pictures.belt import belt_picture
 from conveyor_nb.notebook.pictures.belt_plan import LIVE, LIVE_NARROW
 from conveyor_nb.notebook.pictures.belt_replay import replay
 from conveyor_nb.notebook.pictures.belt_state import BeltState, read_belt
+from conveyor_nb.notebook.pictures.pieces import LABELS
 from conveyor_nb.notebook.pictures.words import flow_words
 from conveyor_nb.queue import Queue
 
-__all__ = ["BeltView"]
+__all__ = ["BeltView", "known_label"]
 
 _MOST_EVENTS = 2_000
 _MOST_PICTURES = 20
@@ -38,6 +40,7 @@ class BeltView(View):
         super().__init__(queue, read_only=read_only)
         self._is_virtual = isinstance(queue.store.clock, VirtualClock)
         self._plan = LIVE
+        self._by = "name"
         self._last: BeltState | None = None
         self._events: deque[StoreEvent] = deque(maxlen=_MOST_EVENTS)
         self._to_come: deque[BeltState] = deque(maxlen=_MOST_PICTURES)
@@ -56,7 +59,8 @@ class BeltView(View):
             store, name = self.queue.store, self.queue.name
             state = await read_belt(store, name, store.clock.now(), self._last)
         self._last = state
-        return {"picture": belt_picture(state, self._plan), "told": flow_words(state)}
+        picture = belt_picture(state, self._plan, self._by)
+        return {"picture": picture, "told": flow_words(state), "by": self._by}
 
     @property
     def again(self) -> float | None:
@@ -83,5 +87,17 @@ class BeltView(View):
         self._is_playing = False
 
     def _resize(self, message: Message) -> None:
-        """Lay it out for a page that is wide or narrow."""
+        """Lay it out for a page that is wide or narrow, or tell jobs apart by something else."""
         self._plan = LIVE_NARROW if message.narrow else LIVE
+        self._by = known_label(message.by) if message.by else self._by
+
+
+def known_label(by: str) -> str:
+    """What jobs on a belt are told apart by.
+
+    Raises:
+        ValueError: they can't be told apart by that.
+    """
+    if by not in LABELS:
+        raise ValueError(f"jobs are told apart by {', '.join(LABELS)}, not {shown(by)}")
+    return by

@@ -9,6 +9,7 @@ from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.model import ACTIVE, COMPLETED, DELAYED, FAILED, WAITING_CHILDREN, JobData
 from conveyor_nb.core.values.text import shorten_middle
 from conveyor_nb.notebook.job_words import instant_of, outcome
+from conveyor_nb.notebook.panel.belt_view import known_label
 from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.sizes import fitting, sendable, size_of
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
@@ -56,6 +57,7 @@ class FlowsView(View):
         self._folded: set[Key] = set()
         self._has_foreign = False
         self._plan = LIVE
+        self._by = "name"
         self._belt: BeltState | None = None
 
     async def read(self, glance: Glance) -> dict[str, Any]:
@@ -91,8 +93,9 @@ class FlowsView(View):
         }
 
     def _resize(self, message: Message) -> None:
-        """Lay its belt out for a page that is wide or narrow."""
+        """Lay its belt out for a page that is wide or narrow, or tell jobs apart otherwise."""
         self._plan = LIVE_NARROW if message.narrow else LIVE
+        self._by = known_label(message.by) if message.by else self._by
 
     def _turn_to(self, message: Message) -> None:
         """Show the tree of another flow; of none if the id is empty."""
@@ -192,7 +195,8 @@ class FlowsView(View):
             return None
         store = self.queue.store
         self._belt = await read_flow(store, root, store.clock.now(), self._belt)
-        return {"picture": belt_picture(self._belt, self._plan), "told": flow_words(self._belt)}
+        picture = belt_picture(self._belt, self._plan, self._by)
+        return {"picture": picture, "told": flow_words(self._belt), "by": self._by}
 
     def _row(self, job: JobData, depth: int, children: list[JobData]) -> dict[str, Any]:
         key = _key(job)

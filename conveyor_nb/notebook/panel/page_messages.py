@@ -56,6 +56,7 @@ class Message(Struct, frozen=True):
         narrow: whether the page has little room from left to right.
         slots: how many jobs a worker is to run at once.
         span: how much time is to be shown, such as ``minute``.
+        by: by what jobs on a belt are told apart, such as ``name``.
     """
 
     do: Name
@@ -88,6 +89,7 @@ class Message(Struct, frozen=True):
     narrow: bool = False
     slots: Annotated[int, Meta(ge=1, le=10_000)] = 1
     span: Name = ""
+    by: Name = ""
 
 
 def read_message(content: object) -> Message:

@@ -14,9 +14,10 @@ from conveyor_nb.core.values.text import one_line
 from conveyor_nb.notebook.pictures.belt_plan import WIDE, Plan
 from conveyor_nb.notebook.pictures.belt_state import BeltState, Station
 from conveyor_nb.notebook.pictures.pieces import (
+    LABELS,
     PIECE,
     STATE_LOOKS,
-    looks_of,
+    looks_by,
     mark,
     piece,
     state_mark,
@@ -52,28 +53,29 @@ def belt_text(state: BeltState) -> str:
     return f"{kind} {one_line(state.name, 60)}: {'; '.join(part for part in told if part)}"
 
 
-def belt_picture(state: BeltState, plan: Plan = WIDE) -> Element:
-    """The picture of a queue, or of a flow.
+def belt_picture(state: BeltState, plan: Plan = WIDE, by: str = "name") -> Element:
+    """The picture of a queue, or of a flow, whose jobs are told apart by one of ``LABELS``.
 
     The pieces of jobs are all in its last group, each with a ``data-key``: a page that shows one
     picture after the other moves them from place to place. It is the job's id; in a flow, whose
     jobs may be in several queues, ``data-queue`` and ``data-job`` tell whose it is.
     """
-    return _Drawing(state, plan).whole()
+    return _Drawing(state, plan, by).whole()
 
 
 class _Drawing:
     """One picture: where its lines are, and what is drawn there."""
 
-    def __init__(self, state: BeltState, plan: Plan) -> None:
+    def __init__(self, state: BeltState, plan: Plan, by: str) -> None:
         self.state, self.plan = state, plan
+        self.label = LABELS[by]
         self.coming = state.coming[: plan.pieces]
         self.delayed = state.delayed[: plan.delayed]
         active = [station.job for station in state.stations if station.job is not None]
         seen = chain(
             active, state.coming, state.delayed, state.failed, state.completed, state.parents
         )
-        self.looks = looks_of(job.name for job in seen)
+        self.looks = looks_by(by, list(seen))
         self.pieces: dict[str, Element] = {}
         self.legend = legend = self._legend()
         self.bar = 10.0 if plan.is_live else 43.0 if plan.told else 58.0
@@ -341,7 +343,7 @@ class _Drawing:
     # -- names and pieces ---------------------------------------------------------------------
 
     def _names(self, top: float) -> tuple[list[Element], int]:
-        """Which look is that of which job name, of those that are seen; and in how many lines."""
+        """Which look is that of which jobs, of those that are seen; and in how many lines."""
         parts: list[Element] = []
         x, line = float(self.plan.left), 0
         for name, look in self.looks.items():
@@ -359,7 +361,7 @@ class _Drawing:
     ) -> None:
         """Put the piece of a job somewhere."""
         drawn = piece(
-            self.looks[job.name], end_of(job.id), job_words(job), edge=edge, dashed=dashed
+            self.looks[self.label(job)], end_of(job.id), job_words(job), edge=edge, dashed=dashed
         )
         key, whose = job.id, {}
         if self.state.is_flow:

@@ -6,14 +6,24 @@ goes with a shape.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 from zlib import crc32
 
-from conveyor_nb.core.model import JobState
+from conveyor_nb.core.model import JobData, JobState
 from conveyor_nb.notebook.pictures.svg import Element, at, el
 
-__all__ = ["PIECE", "STATE_LOOKS", "Look", "looks_of", "mark", "piece", "state_mark"]
+__all__ = [
+    "LABELS",
+    "PIECE",
+    "STATE_LOOKS",
+    "Look",
+    "looks_by",
+    "looks_of",
+    "mark",
+    "piece",
+    "state_mark",
+]
 
 PIECE = (46.0, 26.0)
 """The width and height of a job's piece."""
@@ -67,6 +77,27 @@ def looks_of(names: Iterable[str]) -> dict[str, Look]:
         free.remove(place)
         looks[name] = Look(_COLOURS[place], _OUTLINES[place])
     return looks
+
+
+LABELS: Mapping[str, Callable[[JobData], str]] = {
+    "name": lambda job: job.name,
+    "group": lambda job: "no group" if job.group_id is None else job.group_id,
+    "priority": lambda job: f"priority {job.priority:g}",
+    "state": lambda job: str(job.state),
+}
+"""What jobs are told apart by: each gives what jobs of one look have in common."""
+
+
+def looks_by(by: str, jobs: Iterable[JobData]) -> dict[str, Look]:
+    """The looks of jobs by one of ``LABELS``; states have the colours that they have elsewhere."""
+    if by == "state":
+        places = {str(state): place for place, state in enumerate(STATE_LOOKS)}
+        seen = sorted({str(job.state) for job in jobs}, key=places.__getitem__)
+        return {
+            state: Look(STATE_LOOKS[JobState(state)].colour, _OUTLINES[places[state]])
+            for state in seen
+        }
+    return looks_of(map(LABELS[by], jobs))
 
 
 def mark(look: Look, x: float, y: float, size: float = 12) -> Element:

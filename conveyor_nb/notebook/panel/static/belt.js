@@ -7,6 +7,7 @@ import { fit } from "./text.js";
 const SPACE = "http://www.w3.org/2000/svg";
 const NARROW = 640; // pixels
 const GONE_MS = 300;
+const BY = ["name", "group", "priority", "state"];
 
 /**
  * An element of a picture as Python sends it: a tag, attributes, and children or texts.
@@ -55,7 +56,7 @@ export function movePieces(layer, drawn) {
 
 /**
  * @param {import("./panel.js").Page} page
- * @param {{read?: () => {picture: any, told: string}, ask?: string, testid?: string}} [of] which picture, how the
+ * @param {{read?: () => {picture: any, told: string, by: string}, ask?: string, testid?: string}} [of] which picture, how the
  *   kernel is told how much room there is, and what it is called; without: the queue's
  */
 export function makeBelt(page, { read = () => page.part("belt"), ask = "belt", testid = "cv-belt" } = {}) {
@@ -71,6 +72,10 @@ export function makeBelt(page, { read = () => page.part("belt"), ask = "belt", t
   let narrow = false;
   let tallest = 0;
   let drawnStill = "";
+  const choice = h("select", {
+    class: "cv-belt-by", "aria-label": "Colour and shape of jobs by", "data-testid": `${testid}-by`,
+    onchange: () => page.link.send({ do: ask, narrow, by: choice.value }),
+  }, ...BY.map((by) => h("option", { value: by }, `by ${by}`)));
 
   pieces.addEventListener("click", (event) => {
     const piece = /** @type {SVGElement | null} */ (/** @type {Element} */ (event.target).closest(".cvp-piece"));
@@ -85,11 +90,12 @@ export function makeBelt(page, { read = () => page.part("belt"), ask = "belt", t
   }).observe(node);
 
   return {
-    nodes: [h("div", { class: "cv-flow-line" }, told), node],
+    nodes: [h("div", { class: "cv-flow-line" }, told, choice), node],
     /** Another one will be shown, which may be lower. */
     renew() { tallest = 0; },
     draw() {
-      const { picture, told: words } = read();
+      const { picture, told: words, by } = read();
+      if (document.activeElement !== choice) choice.value = by;
       const [, attributes, title, , quiet, moving] = picture;
       setText(told, words);
       setAttribute(svg, "aria-label", title[2]);

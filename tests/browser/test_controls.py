@@ -174,6 +174,11 @@ def use_the_dashboard(person: Person) -> None:
     person.click("cv-all-event-open")
     person.sees("cv-detail", "no mailbox")
     person.click("cv-detail-close", "cv-back", "cv-all-tab-queues", "cv-card-open")
+    person.do("await Queue('others', store=store).add('rest', delay='1h')")
+    person.of("cv-switch").select_option("others")
+    expect(person.of("cv-title")).to_have_text("others")
+    person.of("cv-switch").select_option("emails")
+    expect(person.of("cv-title")).to_have_text("emails")
     person.click("cv-pause")
     person.sees("cv-paused", "Paused")
     assert person.ask("await queue.is_paused()")
@@ -350,6 +355,10 @@ def use_one_job(person: Person) -> None:
 
 def use_workers(person: Person) -> None:
     person.do("held = await queue.add_bulk([{'name': 'hold'}] * 3)")
+    for by in ("group", "state", "priority", "name"):
+        person.of("cv-belt-by").select_option(by)
+        label = {"group": "no group", "state": "active", "priority": "priority 0", "name": "hold"}
+        expect(person.panel.get_by_test_id("cv-belt")).to_contain_text(label[by])
     piece = person.panel.locator(".cvp-piece").first
     piece.click()
     person.click("cv-detail-close")
@@ -388,6 +397,8 @@ def use_flows_and_groups(person: Person) -> None:
     person.click("cv-flow-fold", "cv-flow-row-open", "cv-child")
     expect(person.panel.locator("h4")).to_have_text("part")
     person.click("cv-parent", "cv-detail-close")
+    person.of("cv-flow-belt-by").select_option("state")
+    expect(person.panel.get_by_test_id("cv-flow-belt")).to_contain_text("completed")
     person.panel.get_by_test_id("cv-flow-belt").locator(".cvp-piece").first.click()
     person.click("cv-detail-close", "cv-flow-open", "cv-flow-open")
     person.click("cv-tab-groups")
@@ -428,6 +439,10 @@ def look_at_time(person: Person) -> None:
     for span in ("all", "minute"):
         person.click(f"cv-span-{span}")
         expect(person.of(f"cv-span-{span}")).to_have_attribute("aria-pressed", "true")
+    for way in ("in", "earlier", "later", "out"):
+        person.click(f"cv-zoom-{way}")
+    person.click("cv-span-all")
+    expect(person.of("cv-span-all")).to_have_attribute("aria-pressed", "true")
     person.panel.get_by_test_id("cv-timeline").locator(".cvp-bar").last.click()
     person.click("cv-detail-close", "cv-tab-metrics")
     for span in ("day", "week", "month", "hour"):

@@ -23,8 +23,9 @@ from conveyor_nb import (
     progress,
 )
 from conveyor_nb.notebook import render
+from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.queue_view import TABS, QueueView
-from conveyor_nb.notebook.panel.queues_view import QueuesView
+from conveyor_nb.notebook.panel.queues_view import STORE_TABS, QueuesView
 from conveyor_nb.notebook.panel.widget import close_panels, panel_of
 from conveyor_nb.stores import read_now
 from conveyor_nb.stores.reads import Reads, SynchronousReads
@@ -141,7 +142,12 @@ async def test_a_panel_reads_by_awaiting_alone(
             await view.do("open", id="emails-2")
             await view.do("tab", tab=tab)
         assert await views[0].read() == await views[1].read()
-    overviews = [await QueuesView(store).read() for store in (near, distant)]
+    of_stores = [QueuesView(store) for store in (near, distant)]
+    for tab in STORE_TABS[::-1]:
+        for of_store in of_stores:
+            of_store.take(Message("tab", tab=tab))
+        overviews = [await of_store.read() for of_store in of_stores]
+        assert overviews[0].get("events") == overviews[1].get("events")
     assert overviews[0]["queues"].pop("store") == "<MemoryStore: 4 jobs in 2 queues>"
     assert overviews[1]["queues"].pop("store") == told
     assert overviews[0] == overviews[1]

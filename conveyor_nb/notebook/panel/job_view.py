@@ -13,6 +13,7 @@ from conveyor_nb.notebook.panel.job_detail import gone_detail, job_detail
 from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.sizes import fitting, sendable
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
+from conveyor_nb.notebook.pictures.ring import ring, tally
 from conveyor_nb.queue import Queue
 
 __all__ = ["JobView"]
@@ -117,11 +118,14 @@ class JobView(View):
             parent = await store.get_job(queue_name, job.parent_id)
             jobs.append(_relative("parent", job.parent_id, queue_name, parent))
         count = len(job.children_ids)
+        drawn = None
         if 0 < count <= _MOST_READ:
             children = await store.get_children_jobs(job.queue_name, job.id)
+            drawn = ring(tally(job, children))
             shown = children[:_MOST_CHILDREN]
             jobs += [_relative("child", one.id, one.queue_name, one) for one in shown]
-        return {"jobs": fitting(sendable(jobs), _ROOM), "children": count}
+        told = fitting(sendable(jobs), _ROOM)
+        return {"jobs": told, "children": count, "ring": drawn}
 
 
 def _relative(kind: str, job_id: str, queue_name: str, job: JobData | None) -> dict[str, Any]:

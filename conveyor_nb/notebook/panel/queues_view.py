@@ -83,6 +83,10 @@ class QueuesView:
         goes = not isinstance(self.store.clock, VirtualClock)
         return _EACH_SECOND if self._beats and goes and self.tab == "queues" else None
 
+    async def names(self) -> list[str]:
+        """The queues among which a person can switch; of very many, the first."""
+        return (await self.store.list_queues())[:_MOST_CARDS]
+
     def take(self, message: Message) -> None:
         """Do what a page asks for.
 

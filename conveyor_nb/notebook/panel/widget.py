@@ -219,6 +219,8 @@ class Panel(anywidget.AnyWidget):
             parts = await self._view.read()
             is_alone = not any(one.store is not self.store for one in self._namesakes())
             parts["head"]["store"] = "" if is_alone else sendable(name_of(self.store))
+            if self._overview is not None:
+                parts["head"]["queues"] = sendable(await self._overview.names())
             return parts
         assert self._overview is not None, "it shows all queues if it shows none"
         return {"tab": None, **await self._overview.read()}

@@ -6,12 +6,16 @@ import { h, icon, memo, setAttribute, setText } from "./elements.js";
 export function makeHead(page) {
   const back = page.link.button("‹ All queues", { do: "queue", queue: "" },
     { kind: "cv-quiet-text", testid: "cv-back" });
+  const others = h("select", {
+    class: "cv-select cv-switch", "aria-label": "Show another queue", "data-testid": "cv-switch",
+    onchange: () => page.link.send({ do: "queue", queue: others.value }),
+  });
   const title = h("h3", { class: "cv-title", "data-testid": "cv-title" });
   const badges = h("span", { class: "cv-badges" });
   const pauseSlot = h("span", {});
   const notice = h("p", { class: "cv-line cv-notice", role: "status", "data-testid": "cv-notice" });
   const top = h("div", { class: "cv-head" },
-    back, title, badges, h("span", { class: "cv-gap" }), page.link.node, pauseSlot);
+    back, others, title, badges, h("span", { class: "cv-gap" }), page.link.node, pauseSlot);
   let dismissed = 0;
 
   function drawNotice() {
@@ -61,6 +65,10 @@ export function makeHead(page) {
     draw() {
       const isOfAll = page.part("tab") === null;
       back.hidden = isOfAll || page.part("queues") === null;
+      const names = isOfAll ? [] : page.part("head").queues ?? [];
+      others.hidden = names.length < 2;
+      memo(others, names, (all) => all.map((name) => h("option", { value: name }, name)));
+      if (document.activeElement !== others) others.value = page.part("head").name;
       if (isOfAll) drawStore(page.part("queues"));
       else drawQueue(page.part("head"));
       drawNotice();

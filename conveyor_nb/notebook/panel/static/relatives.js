@@ -1,5 +1,6 @@
 // The parent and the children of a job; a click opens one.
 
+import { build } from "./belt.js";
 import { h, icon, memo, shortId } from "./elements.js";
 
 /** @param {import("./panel.js").Page} page */
@@ -17,7 +18,7 @@ export function makeRelatives(page) {
   return {
     nodes: [node],
     draw(job) {
-      const { jobs, children } = job.relatives;
+      const { jobs, children, ring } = job.relatives;
       node.hidden = !jobs.length && !children;
       memo(node, [job.queue, job.relatives], () => {
         const [up, down] = ["parent", "child"].map((kind) => jobs.filter((each) => each.kind === kind));
@@ -25,7 +26,7 @@ export function makeRelatives(page) {
         return [
           up.length && h("div", { class: "cv-kin" }, h("h5", {}, "Parent"), ...up.map((each) => one(each, job.queue))),
           children && h("div", { class: "cv-kin" },
-            h("h5", {}, children === 1 ? "Child" : `${children.toLocaleString("en")} children`),
+            h("h5", {}, ring && build(ring), children === 1 ? "Child" : `${children.toLocaleString("en")} children`),
             ...down.map((each) => one(each, job.queue)),
             more > 0 ? h("span", { class: "cv-muted" }, `… ${more.toLocaleString("en")} more`) : null),
         ];

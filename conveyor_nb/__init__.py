@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from conveyor_nb.notebook.panel.widget import dashboard
     from conveyor_nb.notebook.pictures.timeline_figure import timeline
     from conveyor_nb.notebook.progress import progress
+    from conveyor_nb.stores.sql.postgres.store import PgStore
     from conveyor_nb.stores.sql.sqlite.store import SqliteStore
 
 __version__ = "0.1.0"
@@ -108,6 +109,7 @@ __all__ = [
     "MemoryStore",
     "MetricsDisabledError",
     "PayloadError",
+    "PgStore",
     "Queue",
     "QueueClosedError",
     "ReadTimeoutError",
@@ -156,6 +158,10 @@ def __getattr__(name: str) -> Any:
         from conveyor_nb.stores.sql.sqlite.store import SqliteStore
 
         return SqliteStore
+    if name == "PgStore":
+        from conveyor_nb.stores.sql.postgres.store import PgStore
+
+        return PgStore
     if name == "timeline":  # few need it
         from conveyor_nb.notebook.pictures.timeline_figure import timeline
 

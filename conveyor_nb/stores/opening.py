@@ -15,7 +15,11 @@ __all__ = ["STORE_VARIABLE", "open_store"]
 STORE_VARIABLE = "CONVEYOR_STORE"
 """The environment variable with the address of the store that is used by default."""
 
-_EXAMPLES = "'memory:', 'sqlite:///queue.db' or 'sqlite:////home/ada/queue.db'"
+_EXAMPLES = (
+    "'memory:', 'sqlite:///queue.db', 'sqlite:////home/ada/queue.db' or "
+    "'postgresql://user@host:5432/database'"
+)
+_SERVER = frozenset({"postgresql", "postgres"})
 
 
 def open_store(url: str, *, read_only: bool = False, **options: Any) -> StoreInterface:
@@ -23,7 +27,8 @@ def open_store(url: str, *, read_only: bool = False, **options: Any) -> StoreInt
 
     Args:
         url: ``"memory:"``: a new ``MemoryStore``; ``"sqlite:///queue.db"``: the ``SqliteStore`` of
-            a file, here of the current folder; with four slashes the path begins at the root.
+            a file, here of the current folder; with four slashes the path begins at the root;
+            ``"postgresql://user@host/database"``: the ``PgStore`` of a server.
         read_only: whether nothing may ever be changed, as in the database of others.
         options: those of the store, such as ``clock`` and ``metrics``.
 
@@ -45,6 +50,10 @@ def open_store(url: str, *, read_only: bool = False, **options: Any) -> StoreInt
         from conveyor_nb.stores.sql.sqlite.store import SqliteStore
 
         return SqliteStore(_path_of(url), read_only=read_only, **options)
+    if parts.scheme in _SERVER:
+        from conveyor_nb.stores.sql.postgres.store import PgStore
+
+        return PgStore(url, read_only=read_only, **options)
     raise ValueError(f"url must be one such as {_EXAMPLES}, not {shown(_without_password(url))}")
 
 

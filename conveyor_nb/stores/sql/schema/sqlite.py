@@ -56,7 +56,7 @@ def make_readable(connection: sqlite3.Connection) -> None:
         SchemaError: the file is no queue's, or too old.
         sqlite3.Error: the file can't be read.
     """
-    for statement in stand_ins(_find(connection)):
+    for statement in stand_ins(_find(connection), "sqlite", "main"):
         connection.execute(statement)
 
 

@@ -127,7 +127,7 @@ class Codec:
         else:  # programs of Conveyor leave it when they retry a job
             cancelled_at = None
         records = attempts.as_held(
-            attempts.from_items(attempt_logs), state, locked_by, taken_at, fence
+            attempts.from_items(attempt_logs), state, locked_by, taken_at, fence or 0
         )
         if exact_progress is not None and round(exact_progress) == progress:
             progress = exact_progress

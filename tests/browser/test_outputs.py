@@ -75,7 +75,9 @@ def test_a_panel_says_what_it_is_of_and_offers_nothing_that_cannot_work(
 
     notebook.run(3)
     expect(second.get_by_test_id("cv-link")).to_have_text("This queue was closed")
-    expect(second.get_by_test_id("cv-pause")).to_be_hidden()
+    for acts in ("cv-pause", "cv-add", "cv-manage"):
+        expect(second.get_by_test_id(acts)).to_be_hidden()
+        expect(first.get_by_test_id(acts)).to_be_visible()
     second.get_by_test_id("cv-chip-delayed").click()
     expect(second.get_by_test_id("cv-job")).to_have_count(1)
     expect(first.get_by_test_id("cv-pause")).to_be_visible()

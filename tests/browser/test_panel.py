@@ -186,10 +186,33 @@ def test_the_last_state_is_still_there_when_the_kernel_is_not(open_alone: OpenNo
     for cell in range(3):
         notebook.run(cell)
     expect(chip(notebook.panel, "completed", 3)).to_be_visible()
+    notebook.panel.get_by_test_id("cv-job").first.click()
+    expect(notebook.panel.get_by_test_id("cv-copy-code")).to_be_visible()
     notebook.start(3)
     expect(notebook.panel.get_by_test_id("cv-link")).to_contain_text("Disconnected")
     expect(chip(notebook.panel, "completed", 3)).to_be_disabled()
     expect(notebook.panel.get_by_test_id("cv-job")).to_have_count(3)
+    enabled = notebook.panel.locator(":is(button, input, select, textarea):enabled:visible")
+    names = [one.get_attribute("data-testid") or "" for one in enabled.all()]
+    assert "cv-copy-code" in names
+    assert [name for name in names if not name.startswith("cv-copy-")] == [], "what needs a kernel"
+
+
+def test_a_session_that_another_program_ended_is_noticed(open_alone: OpenNotebook) -> None:
+    notebook = open_alone(SETUP, "queue", ADD)
+    for cell in range(3):
+        notebook.run(cell)
+    expect(chip(notebook.panel, "completed", 3)).to_be_visible()
+    notebook.page.evaluate(
+        """async () => {
+            const { baseUrl, token } = jupyterapp.serviceManager.serverSettings;
+            const { id } = jupyterapp.shell.currentWidget.sessionContext.session;
+            const headers = { Authorization: `token ${token}` };
+            await fetch(`${baseUrl}api/sessions/${id}`, { method: "DELETE", headers });
+        }"""
+    )
+    expect(notebook.panel.get_by_test_id("cv-link")).to_contain_text("Disconnected")
+    expect(notebook.panel.get_by_test_id("cv-pause")).to_be_disabled()
 
 
 HOSTILE = r"""

@@ -249,6 +249,10 @@ def look_for_jobs(person: Person) -> None:
         expect(person.panel.get_by_test_id("cv-sheet-jobs")).to_contain_text(found)
         person.click("cv-filter-clear")
         expect(page).to_contain_text("of 26")
+    person.of("cv-filter-added").select_option("1h")
+    expect(page).to_contain_text("26 found")
+    person.click("cv-filter-clear")
+    expect(page).not_to_contain_text("found")
     person.click("cv-filters")
 
 

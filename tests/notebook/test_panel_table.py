@@ -179,6 +179,21 @@ async def test_jobs_are_looked_for(
     assert await numbers(view) == [1, 2, 3]
 
 
+async def test_what_was_added_lately_is_looked_for(queue: Queue, view: QueueView) -> None:
+    clock = queue.store.clock
+    assert isinstance(clock, VirtualClock)
+    for _ in range(3):
+        await queue.add("send")
+        await clock.advance("10m")
+    await view.do("filter", grace="15m")
+    assert await numbers(view) == [3]
+    await view.do("filter", grace="20m", name="send")
+    assert await numbers(view) == [3, 2]
+    assert (await table(view))["filter"]["added"] == "20m"
+    with pytest.raises(ValueError, match=r"how long ago jobs were added at most .*'lately'"):
+        await view.do("filter", grace="lately")
+
+
 async def test_a_flow_and_a_schedule_are_looked_for(queue: Queue, view: QueueView) -> None:
     children = [FlowJob("child", "emails"), FlowJob("child", "emails")]
     flow = await FlowProducer(store=queue.store).add(FlowJob("parent", "emails", children=children))

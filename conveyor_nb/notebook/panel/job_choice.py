@@ -6,12 +6,14 @@ import heapq
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from conveyor_nb.clocks.clock import REAL_TIME, Clock, checkpoint
 from conveyor_nb.core.job_query import JobQuery
 from conveyor_nb.core.model import EPOCH, JobData, JobPage, JobState
 from conveyor_nb.core.slicing import sliced
+from conveyor_nb.core.values.durations import span, to_seconds
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.notebook.job_words import instant_of
 from conveyor_nb.queue import Queue
@@ -43,6 +45,7 @@ class Choice:
         group: of this group.
         flow: the job with this id, and its children.
         schedule: of this scheduler.
+        added: added no longer ago than this, as a duration.
         sort: in which order, one of ``SORTS``.
     """
 
@@ -52,9 +55,12 @@ class Choice:
     group: str = ""
     flow: str = ""
     schedule: str = ""
+    added: str = ""
     sort: str = ""
 
     def __post_init__(self) -> None:
+        if self.added:
+            to_seconds(self.added, what="how long ago jobs were added at most")
         if self.sort not in SORTS:
             raise ValueError(f"a table is sorted by one of {sorted(SORTS)}, not {shown(self.sort)}")
 
@@ -66,12 +72,13 @@ class Choice:
     @property
     def is_filtered(self) -> bool:
         """Whether it asks for more than a state."""
-        return bool(self.text or self.name or self.group or self.flow or self.schedule)
+        parts = (self.text, self.name, self.group, self.flow, self.schedule, self.added)
+        return any(parts)
 
-    @property
-    def query(self) -> JobQuery:
-        """It as the question to a store."""
+    def query(self, now: datetime) -> JobQuery:
+        """It as the question to a store at an instant."""
         return JobQuery(
+            created_from=now - span(to_seconds(self.added)) if self.added else None,
             states=None if self.state is None else frozenset({self.state}),
             anywhere=self.text.casefold() or None,
             name=self.name or None,
@@ -118,7 +125,9 @@ class Search:
 
     async def _find(self, choice: Choice) -> Sequence[JobData]:
         store = self._queue.store
-        found = (await store.find_jobs(self._queue.name, choice.query, 0, None)).jobs
+        found = (
+            await store.find_jobs(self._queue.name, choice.query(store.clock.now()), 0, None)
+        ).jobs
         if not choice.sort:
             return found[::-1]
         return await _in_order(found, choice.sort, store.clock)

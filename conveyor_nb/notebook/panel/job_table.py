@@ -88,6 +88,7 @@ class JobsView(View):
                 group=message.group,
                 flow=message.flow,
                 schedule=message.schedule,
+                added=message.grace,
                 sort=self.choice.sort,
             )
         )
@@ -146,7 +147,9 @@ class JobsView(View):
             "file": file,
             "state": str(self.choice.state or ""),
             "sort": self.choice.sort,
-            "filter": {what: getattr(self.choice, what) for what in ("text", *self._known)},
+            "filter": {
+                what: getattr(self.choice, what) for what in ("text", *self._known, "added")
+            },
             "question": self._asking.shown,
             "form": self._form.shown,
             "known": {what: list(values) for what, values in self._known.items()},

@@ -50,7 +50,8 @@ class Message(Struct, frozen=True):
         ids: with which jobs.
         all: whether with all that the table shows, on whatever page.
         question: which question is answered.
-        grace: for how long they have been as they are, as a duration.
+        grace: for how long they have been as they are, or since when there are those that are
+            looked for, as a duration.
         data: the payload of a job that is added or changed, as JSON; ``None``: as it is.
         options: its options by name, as they were typed.
         narrow: whether the page has little room from left to right.

@@ -5,6 +5,10 @@ import { fit } from "./text.js";
 
 const PAUSE_MS = 200; // a search begins when so long no key was pressed
 const OF = ["name", "group", "flow", "schedule"];
+const ADDED = {
+  "": "any time", "1m": "in the last minute", "10m": "in the last 10 minutes", "1h": "in the last hour",
+  "1d": "in the last day", "1w": "in the last week",
+};
 const HINTS = {
   name: "the whole job name", group: "the group's id", flow: "the parent's id: it and its children",
   schedule: "the schedule's id",
@@ -25,7 +29,9 @@ export function makeFilters(page) {
   const lists = Object.fromEntries(OF.map((what) => [what, h("datalist", { id: `${own}-${what}` })]));
   const inputs = Object.fromEntries(OF.map((what) => [what,
     field(what, { list: `${own}-${what}`, title: HINTS[what], placeholder: "any" })]));
-  const fields = { text: search, ...inputs };
+  const added = h("select", { class: "cv-select cv-input", "data-testid": "cv-filter-added", onchange: () => apply() },
+    ...Object.entries(ADDED).map(([value, label]) => h("option", { value }, label)));
+  const fields = { text: search, ...inputs, added };
   const more = h("button", {
     type: "button", class: "cv-button", "data-testid": "cv-filters", "aria-expanded": "false",
     onclick: () => { row.hidden = !row.hidden; more.setAttribute("aria-expanded", String(!row.hidden)); },
@@ -36,13 +42,15 @@ export function makeFilters(page) {
   }, "Clear");
   const row = h("div", { class: "cv-filter-row", hidden: true }, ...OF.map((what) =>
     h("label", { class: "cv-filter" }, h("span", { class: "cv-caption" }, capital(what)),
-      inputs[what], lists[what])));
+      inputs[what], lists[what])),
+  h("label", { class: "cv-filter" }, h("span", { class: "cv-caption" }, "Added"), added));
 
   function apply() {
     clearTimeout(waiting);
     waiting = 0;
-    const wanted = Object.fromEntries(Object.entries(fields).map(([what, input]) => [what, input.value]));
-    page.link.send({ do: "filter", ...wanted });
+    const { added: grace, ...wanted } = Object.fromEntries(
+      Object.entries(fields).map(([what, input]) => [what, input.value]));
+    page.link.send({ do: "filter", grace, ...wanted });
   }
 
   return {
@@ -56,7 +64,7 @@ export function makeFilters(page) {
       }
       for (const what of OF) memo(lists[what], known[what], (all) => all
         .filter((value) => fit(value) === value).map((value) => h("option", { value })));
-      const set = OF.filter((what) => filter[what]).length;
+      const set = [...OF, "added"].filter((what) => filter[what]).length;
       setText(more, set ? `Filters (${set})` : "Filters");
       clear.hidden = !set && !filter.text;
     },

@@ -43,6 +43,7 @@ STUBBORN = 1.0
 """Seconds after which a test that is past its time limit and still runs is stopped once more."""
 
 CasesOf = Callable[[Callable[..., object]], list[pytest.Function]]
+NpmInstall = Callable[[Path, Path], None]
 StartChild = Callable[..., contextlib.AbstractContextManager[subprocess.Popen[str]]]
 
 
@@ -242,6 +243,30 @@ def chromium() -> str:
     if os.environ.get("CI"):
         pytest.fail(f"{reason}; on CI the browser tests must run")
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def npm_install() -> NpmInstall:
+    """Installs what the ``package.json`` of a folder names into another folder.
+
+    Skips the test where there is no Node.js, but never on CI.
+    """
+
+    def install(source: Path, work: Path) -> None:
+        if shutil.which("npm") is None or not (shutil.which("node") or shutil.which("nodejs")):
+            reason = "no Node.js with npm on this machine (apt-get install nodejs npm)"
+            if os.environ.get("CI") == "true":
+                pytest.fail(f"{reason}; on CI what needs it must run")
+            pytest.skip(reason)
+        shutil.copy(source / "package.json", work)
+        quiet = ["--no-audit", "--no-fund", "--no-package-lock", "--no-update-notifier"]
+        command = ["npm", "install", *quiet]
+        done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+            pytest.fail(said[-8000:], pytrace=False)
+
+    return install
 
 
 @pytest.fixture(scope="session")

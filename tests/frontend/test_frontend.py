@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from conveyor_nb.core.values.text import fit
 from conveyor_nb.notebook.panel.modules import bundle
 from tests.hostile.texts import HOSTILE
+
+if TYPE_CHECKING:
+    from ..conftest import NpmInstall
 
 HERE = Path(__file__).resolve().parent
 MOST_LINES = 200
@@ -26,16 +29,10 @@ def static(checkout: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tools(static: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tools(static: Path, npm_install: NpmInstall, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder outside of the checkout with the type checker from npm, and the modules' name."""
-    if shutil.which("npm") is None or shutil.which("node") is None:
-        reason = "no Node.js with npm on this machine (apt-get install nodejs npm)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{reason}; on CI the front end must be checked")
-        pytest.skip(reason)
     work = tmp_path_factory.mktemp("frontend")
-    shutil.copy(HERE / "package.json", work)
-    run("npm", "install", "--no-audit", "--no-fund", "--no-package-lock", cwd=work)
+    npm_install(HERE, work)
     shutil.copytree(static, work / "node_modules" / "conveyor")
     manifest = {"name": "conveyor", "type": "module", "exports": {"./*": "./*"}}
     (work / "node_modules" / "conveyor" / "package.json").write_text(json.dumps(manifest))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -13,9 +12,12 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+
+if TYPE_CHECKING:
+    from ..conftest import NpmInstall
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = frozenset(
@@ -91,17 +93,12 @@ def run(command: list[str], *, timeout: float, cwd: Path | None = None) -> str:
 
 
 @pytest.fixture(scope="module")
-def pyodide(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Pyodide:
+def pyodide(
+    checkout: Path, npm_install: NpmInstall, tmp_path_factory: pytest.TempPathFactory
+) -> Pyodide:
     """Pyodide from npm and the packages from PyPI, in a folder that is not the checkout."""
-    if shutil.which("npm") is None or not (shutil.which("node") or shutil.which("nodejs")):
-        reason = "no Node.js with npm on this machine (apt-get install nodejs npm)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{reason}; on CI the tests must run in Pyodide")
-        pytest.skip(reason)
     work = tmp_path_factory.mktemp("pyodide")
-    shutil.copy(HERE / "package.json", work)
-    quiet = ["--no-audit", "--no-fund", "--no-package-lock", "--no-update-notifier"]
-    run(["npm", "install", *quiet], cwd=work, timeout=120)
+    npm_install(HERE, work)
     folder = work / "node_modules" / "pyodide"
     version = json.loads((folder / "package.json").read_text(encoding="utf-8"))["version"]
     info = json.loads((folder / "pyodide-lock.json").read_text(encoding="utf-8"))["info"]

@@ -53,7 +53,7 @@ class QueuesView:
         cards = fitting(sendable(await self._cards(shown_names)), _ROOM)
         told = {
             "tab": self.tab,
-            "store": f"<{type(self.store).__name__}: {await store_in_words(self.store)}>",
+            "store": f"{type(self.store).__name__}: {await store_in_words(self.store)}",
             "cards": cards,
             "more": len(names) - len(cards) if self.tab == "queues" else 0,
             "read_only": self.read_only,

@@ -147,7 +147,7 @@ class _Drawing:
         counts, plan = self.state.counts, self.plan
         width = plan.right - plan.left
         if not self.legend:
-            look: Attributes = {"height": 9, "rx": 4.5, "class_": "cvp-belt", "fill": "#e3e6ea"}
+            look: Attributes = {"height": 9, "rx": 2, "class_": "cvp-box", "fill": "#f6f8fa"}
             whole = el("rect", x=plan.left, y=self.bar, width=width, **look)
             said = [] if plan.is_live else [soft(plan.left, self.bar + 31, "no jobs yet")]
             return [whole, *said]
@@ -172,7 +172,7 @@ class _Drawing:
         """Delayed jobs, each with the time until it is due; retries come back to it."""
         state, plan, y = self.state, self.plan, self.shelf
         if not self.delayed:
-            return []
+            return self._bare_shelf() if plan.is_live else []
         parts, x = [], float(plan.left)
         for job in self.delayed:
             assert job.delay_until is not None, "it is delayed"
@@ -180,7 +180,7 @@ class _Drawing:
             until = ("↺ " if job.attempts_made else "") + (about(left) if left > 0 else "due")
             self._put(job, x, y - _HIGH, dashed=True)
             parts.append(soft(x + _WIDE + 3, y - 9, until, 10))
-            x += _WIDE + 40
+            x += _WIDE + 48
         more = state.counts[JobState.DELAYED] - len(self.delayed)
         if more > 0:
             parts.append(soft(x, y - 9, f"+{more:,}", 11))
@@ -190,6 +190,15 @@ class _Drawing:
         if plan.beside and any(job.attempts_made for job in self.delayed):
             parts.append(self._way_back(x))
         return parts
+
+    def _bare_shelf(self) -> list[Element]:
+        """The shelf, where there is always room for it; of an empty queue, with what it is for."""
+        left, y = self.plan.left, self.shelf + 2
+        look: Attributes = {"class_": "cvp-line", "stroke": "#8a929c", "stroke_opacity": 0.45}
+        line = el("line", x1=left, x2=left + 210, y1=y, y2=y, stroke_width=1.5, **look)
+        if self.state.total:
+            return [line]
+        return [soft(left, y - 9, "delayed jobs and retries lie here", 11), line]
 
     def _way_back(self, shelf_end: float) -> Element:
         """The way of a failed attempt, from the slots back to the shelf."""
@@ -306,10 +315,12 @@ class _Drawing:
         assert job.processed_at is not None, "it is active"
         took = about(max(0.0, (self.state.now - job.processed_at).total_seconds()))
         attempt = job.attempt_logs[-1].attempt if job.attempt_logs else 1
+        told = f"{took} ↺{attempt}" if attempt > 1 else took
+        room = width - (66 if attempt == 1 else 73) - text_width(told, 10)
         parts = [
             box,
-            text(55, 14, f"{took} ↺{attempt}" if attempt > 1 else took, 10),
-            soft(width - 7, 14, whose, 10, text_anchor="end"),
+            text(55, 14, told, 10),
+            soft(width - 7, 14, brief(whose, max(1, int(room / 5.6))), 10, text_anchor="end"),
         ]
         if job.progress:
             whole, bar = width - 62, {"x": 55, "y": 20, "height": 4, "rx": 2}

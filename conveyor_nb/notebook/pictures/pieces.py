@@ -51,7 +51,7 @@ STATE_LOOKS: Mapping[JobState, Look] = {
     JobState.FAILED: Look("#c0392b", "M3 3L9 9M9 3L3 9"),
     JobState.ACTIVE: Look("#2f6fb2", "M4 2.6L9.4 6L4 9.4Z"),
     JobState.DELAYED: Look(
-        "#a86a12", "M6 1.8a4.2 4.2 0 1 0 0 8.4a4.2 4.2 0 1 0 0-8.4M6 3.8V6.2L7.7 7.1"
+        "#a1640d", "M6 1.8a4.2 4.2 0 1 0 0 8.4a4.2 4.2 0 1 0 0-8.4M6 3.8V6.2L7.7 7.1"
     ),
     JobState.WAITING: Look("#6d7885", "M6 1.8a4.2 4.2 0 1 0 0 8.4a4.2 4.2 0 1 0 0-8.4"),
     JobState.WAITING_CHILDREN: Look("#7a55b8", "M6 2.4V6M3 9.6V7.2Q3 6 4.2 6H7.8Q9 6 9 7.2V9.6"),

@@ -34,19 +34,19 @@ Value = float | str | None
 Attributes = dict[str, Value]
 
 _DARK_RULES = {
-    ".cvp-ground": "fill:#161a1f;stroke:#3a424c",
-    ".cvp-ink": "fill:#e4e7eb",
-    ".cvp-soft": "fill:#a3acb8",
-    ".cvp-belt": "fill:#343c46",
-    ".cvp-roller": "fill:#5b6672",
-    ".cvp-line": "stroke:#5b6672",
-    ".cvp-box": "fill:#1e242b",
-    ".cvp-rest": "fill:#4a5460",
+    ">g": "filter:brightness(1.4)",  # the hues of names and states, and the greys below with them
+    " .cvp-ground": "fill:#161a1f;stroke:#3a424c",
+    " .cvp-ink": "fill:#c8ccd2",
+    " .cvp-soft": "fill:#848d99",
+    " .cvp-belt": "fill:#2a3038",
+    " .cvp-roller": "fill:#47505a",
+    " .cvp-line": "stroke:#5b6672",
+    " .cvp-box": "fill:#171c21",
+    " .cvp-rest": "fill:#3a424c",
 }
-_ON_A_DARK_PAGE = "".join(
-    f'body[data-jp-theme-light="false"] {name}{{{rule}}}' for name, rule in _DARK_RULES.items()
-)
-_BY_ITSELF = "".join(f"svg.cvp:root {name}{{{rule}}}" for name, rule in _DARK_RULES.items())
+_KEPT = 'body[data-jp-theme-light="false"] svg.cvp[width]'  # those of a live panel have no width
+_ON_A_DARK_PAGE = "".join(f"{_KEPT}{name}{{{rule}}}" for name, rule in _DARK_RULES.items())
+_BY_ITSELF = "".join(f"svg.cvp:root{name}{{{rule}}}" for name, rule in _DARK_RULES.items())
 _INVALID = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _STYLE = f"{_ON_A_DARK_PAGE}@media (prefers-color-scheme: dark){{{_BY_ITSELF}}}"
 

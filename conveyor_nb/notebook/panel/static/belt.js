@@ -2,12 +2,14 @@
 // its id, and so moves from the belt to a slot, back to the shelf or into a tray.
 
 import { h, setAttribute, setText } from "./elements.js";
+import { watchNarrow } from "./narrow.js";
+import { makePointing } from "./pointing.js";
 import { fit } from "./text.js";
 
 const SPACE = "http://www.w3.org/2000/svg";
-const NARROW = 640; // pixels
 const GONE_MS = 300;
 const BY = ["name", "group", "priority", "state"];
+const MARGIN = 11; // of a picture, which the panel has too
 
 /**
  * An element of a picture as Python sends it: a tag, attributes, and children or texts.
@@ -61,6 +63,7 @@ export function movePieces(layer, drawn) {
  */
 export function makeBelt(page, { read = () => page.part("belt"), ask = "belt", testid = "cv-belt" } = {}) {
   const told = h("span", { class: "cv-flow", "data-testid": `${testid}-told` });
+  const hint = h("span", { class: "cv-belt-hint", role: "status", "data-testid": `${testid}-hint` });
   const still = document.createElementNS(SPACE, "g");
   const pieces = document.createElementNS(SPACE, "g");
   const svg = document.createElementNS(SPACE, "svg");
@@ -68,29 +71,38 @@ export function makeBelt(page, { read = () => page.part("belt"), ask = "belt", t
   svg.classList.add("cvp");
   pieces.classList.add("cvp-pieces");
   svg.append(still, pieces);
-  const node = h("div", { class: "cv-belt", "data-testid": testid }, svg);
-  let narrow = false;
+  const node = h("div", {
+    class: "cv-belt", tabindex: "0", role: "group", "aria-label": "The belt: arrow keys go from job to job, Enter opens one",
+    "data-testid": testid,
+  }, svg);
   let tallest = 0;
   let drawnStill = "";
+  let narrow = false;
+  /** @type {string[]} */
+  let order = []; // the ids of the jobs that are seen
   const choice = h("select", {
     class: "cv-belt-by", "aria-label": "Colour and shape of jobs by", "data-testid": `${testid}-by`,
     onchange: () => page.link.send({ do: ask, narrow, by: choice.value }),
   }, ...BY.map((by) => h("option", { value: by }, `by ${by}`)));
 
-  pieces.addEventListener("click", (event) => {
-    const piece = /** @type {SVGElement | null} */ (/** @type {Element} */ (event.target).closest(".cvp-piece"));
-    if (piece) page.openJob(piece.dataset.job ?? piece.dataset.key ?? "", piece.dataset.queue ?? "");
+  const pointing = makePointing(node, {
+    selector: ".cvp-piece",
+    parts: () => {
+      const all = new Map([...pieces.children].map((piece) => [/** @type {SVGElement} */ (piece).dataset.key, piece]));
+      return order.flatMap((id) => all.get(id) ?? []);
+    },
+    tell: (title) => setText(hint, title),
+    open: ({ dataset }) => page.openJob(dataset.job ?? dataset.key ?? "", dataset.queue ?? ""),
   });
 
-  new ResizeObserver(([{ contentRect }]) => {
-    if (!contentRect.width || contentRect.width < NARROW === narrow) return;
-    narrow = !narrow;
+  watchNarrow(node, (isNarrow) => {
+    narrow = isNarrow;
     tallest = 0;
     page.link.send({ do: ask, narrow });
-  }).observe(node);
+  });
 
   return {
-    nodes: [h("div", { class: "cv-flow-line" }, told, choice), node],
+    nodes: [h("div", { class: "cv-flow-line" }, told, hint, choice), node],
     /** Another one will be shown, which may be lower. */
     renew() { tallest = 0; },
     draw() {
@@ -101,11 +113,13 @@ export function makeBelt(page, { read = () => page.part("belt"), ask = "belt", t
       setAttribute(svg, "aria-label", title[2]);
       const [, , width, height] = attributes.viewBox.split(" ").map(Number);
       tallest = Math.max(tallest, height); // nothing below it jumps
-      svg.setAttribute("viewBox", `0 0 ${width} ${tallest}`);
+      svg.setAttribute("viewBox", `${MARGIN} 0 ${width - 2 * MARGIN} ${tallest}`);
       const content = JSON.stringify(quiet);
       if (content !== drawnStill) still.replaceChildren(build(quiet));
       drawnStill = content;
       movePieces(pieces, moving.slice(2));
+      order = moving.slice(2).map((piece) => piece[1]["data-key"]);
+      pointing.renew();
     },
   };
 }

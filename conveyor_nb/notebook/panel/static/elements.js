@@ -13,6 +13,9 @@ export const LABELS = {
   "waiting-children": "Children",
 };
 
+/** A state, as it is said of one job. @param {string} state */
+export const stateOf = (state) => state === "waiting-children" ? "Waits for children" : LABELS[state];
+
 // Outlines on a 12 x 12 grid: the shape says the state to those who don't see its colour.
 export const SHAPES = {
   waiting: "M6 1.8a4.2 4.2 0 1 0 0 8.4a4.2 4.2 0 1 0 0-8.4",
@@ -106,9 +109,12 @@ export function reconcile(parent, items, key, create, update) {
   for (const node of old.values()) node.remove();
 }
 
+/** Let a node say what there is not, and by which line of code there would be. */
+export const advise = (node, text, code = "") => memo(node, [text, code], () => [text, code && h("code", { class: "cv-code" }, code)]);
+
 /** A labelled block of preformatted text, scrollable by keyboard; nothing if there is none. */
 export function textBlock(label, text, testid) {
   if (!text) return null;
   return h("div", {}, h("h5", {}, label),
-    h("pre", { tabindex: "0", "aria-label": label, "data-testid": testid }, text));
+    h("pre", { tabindex: "0", role: "group", "aria-label": label, "data-testid": testid }, text));
 }

@@ -1,7 +1,7 @@
 // The flows of a queue: each with a ring of progress, the one that is open as a tree.
 
 import { build, makeBelt } from "./belt.js";
-import { LABELS, h, icon, memo, reconcile, setText, setTitle } from "./elements.js";
+import { advise, h, icon, memo, reconcile, setText, setTitle, stateOf } from "./elements.js";
 
 /** @param {import("./panel.js").Page} page */
 export function makeFlows(page) {
@@ -33,7 +33,7 @@ export function makeFlows(page) {
       h("span", { class: "cv-id", title: flow.id }, flow.short_id),
       flow.foreign && h("span", { class: "cv-badge" }, `in ${flow.queue}`),
       h("span", { class: "cv-gap" }), ...told(flow),
-      h("span", { class: "cv-flow-state" }, icon(flow.state), LABELS[flow.state]), h("time", { class: "cv-muted" })]);
+      h("span", { class: "cv-flow-state" }, icon(flow.state), stateOf(flow.state)), h("time", { class: "cv-muted" })]);
     page.setAge(head.lastChild, flow.at, flow.at_word);
     if (isOpen && sheet.parentNode !== place) {
       belt.renew();
@@ -66,7 +66,7 @@ export function makeFlows(page) {
     }, row.folded ? "▸" : "▾"));
     memo(leaf, [row.id, row.name, row.state, row.queue, row.foreign], () => [
       icon(row.state),
-      h("button", { type: "button", class: "cv-open", title: `${row.name}  ${row.id}: ${LABELS[row.state]}`,
+      h("button", { type: "button", class: "cv-open", title: `${row.name}  ${row.id}: ${stateOf(row.state)}`,
         "data-testid": "cv-flow-row-open", onclick: () => page.openJob(row.id, row.queue) }, row.name),
       h("span", { class: "cv-id", title: row.id }, row.short_id),
       row.foreign && h("span", { class: "cv-badge" }, row.queue)]);
@@ -81,9 +81,10 @@ export function makeFlows(page) {
     draw() {
       const { rows, more } = page.part("flows");
       reconcile(list, rows, (flow) => flow.key, makeFlow, drawFlow);
+      list.hidden = !rows.length;
       empty.hidden = rows.length > 0 && !more;
-      setText(empty, more ? `and ${grouped(more)} more flows`
-        : "No flows here. Add one with  await FlowProducer().add(FlowJob(\"book\", \"books\", children=[...]))");
+      if (more) advise(empty, `and ${grouped(more)} more flows`);
+      else advise(empty, "No flows here. Add one with", 'await FlowProducer().add(FlowJob("book", "books", children=[...]))');
     },
   };
 }

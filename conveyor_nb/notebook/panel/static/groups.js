@@ -1,6 +1,6 @@
 // The groups of a queue: whose turn it is, and what waits and runs of each.
 
-import { h, icon, memo, reconcile, setText } from "./elements.js";
+import { advise, h, icon, memo, reconcile, setText } from "./elements.js";
 
 const COLUMNS = ["Turn", "Group", "Waiting", "Active", "Delayed", "Room"];
 
@@ -10,7 +10,7 @@ export function makeGroups(page) {
   const limits = h("p", { class: "cv-group-limits", "data-testid": "cv-group-limits" });
   const turns = h("ol", { class: "cv-turns", "aria-label": "The next jobs by their groups", "data-testid": "cv-turns" });
   const rows = h("div", { role: "rowgroup", class: "cv-group-rows", "data-testid": "cv-groups" });
-  const table = h("section", { class: "cv-groups", role: "table", "aria-label": "Groups" },
+  const table = h("div", { class: "cv-groups", role: "table", "aria-label": "Groups" },
     h("div", { role: "rowgroup" }, h("div", { role: "row", class: "cv-group cv-columns" },
       ...COLUMNS.map((name) => h("span", { role: "columnheader" }, name)))), rows);
   const note = h("p", { class: "cv-empty", "data-testid": "cv-no-groups" });
@@ -48,8 +48,8 @@ export function makeGroups(page) {
       reconcile(rows, groups, (group) => JSON.stringify(group.id), makeRow, drawRow);
       const notes = [more && `and ${grouped(more)} more groups`, counted && `counted among the first ${grouped(counted)} jobs of each state`];
       note.hidden = groups.length > 0 && !notes.some(Boolean);
-      setText(note, groups.length ? notes.filter(Boolean).join("; ")
-        : "No job of a group waits or runs. Add one with  await queue.add(\"send\", group=Group(\"customer-1\"))");
+      if (groups.length) advise(note, notes.filter(Boolean).join("; "));
+      else advise(note, "No job of a group waits or runs. Add one with", 'await queue.add("send", group=Group("customer-1"))');
     },
   };
 }

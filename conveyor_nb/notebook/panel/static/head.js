@@ -25,7 +25,7 @@ export function makeHead(page) {
       h("button", {
         type: "button", class: "cv-button cv-quiet cv-dismiss", "aria-label": "Dismiss this message",
         "data-testid": "cv-dismiss",
-        onclick: () => { dismissed = said.n; drawNotice(); },
+        onclick: () => { dismissed = said.n; page.keepFocus(drawNotice); },
       }, "×"),
     ]);
   }

@@ -2,7 +2,7 @@
 
 import { makeAttempts } from "./attempts.js";
 import { copyButton } from "./copy.js";
-import { LABELS, capital, h, icon, memo, setAttribute, shortId, textBlock } from "./elements.js";
+import { capital, h, icon, memo, setAttribute, shortId, stateOf, textBlock } from "./elements.js";
 import { makeLife } from "./life.js";
 import { makeRelatives } from "./relatives.js";
 import { span } from "./time.js";
@@ -23,14 +23,14 @@ export function makeJob(page) {
   node.append(head, facts, ...life, ...relatives, values, ...attempts);
 
   const drawHead = (job) => memo(head, [job.queue, job.id, job.name, job.state, job.can, job.gone, job.code], () => [
-    icon(job.state), h("h4", {}, job.name),
-    h("span", { class: "cv-id", title: job.id }, shortId(job.id, LONGEST_ID)),
-    h("span", { class: "cv-status" }, job.gone ? "Removed" : LABELS[job.state]),
-    job.queue === page.part("head").name ? null : h("span", { class: "cv-status" }, `in ${job.queue}`),
-    h("span", { class: "cv-gap" }),
-    copyButton("Copy as code", () => job.code, { testid: "cv-copy-code", title: job.code }),
-    ...job.can.map((what) => page.link.act(capital(what), { do: `${what}_job`, id: job.id, queue: job.queue },
-      { testid: `cv-job-${what}`, confirm: what === "remove" ? "Remove for good?" : "" })),
+    h("span", { class: "cv-detail-title" }, icon(job.state), h("h4", {}, job.name),
+      h("span", { class: "cv-id", title: job.id }, shortId(job.id, LONGEST_ID)),
+      h("span", { class: "cv-status" }, job.gone ? "Removed" : stateOf(job.state)),
+      job.queue === page.part("head").name ? null : h("span", { class: "cv-status" }, `in ${job.queue}`)),
+    h("span", { class: "cv-detail-acts" },
+      copyButton("Copy as code", () => job.code, { testid: "cv-copy-code", title: job.code }),
+      ...job.can.map((what) => page.link.act(capital(what), { do: `${what}_job`, id: job.id, queue: job.queue },
+        { testid: `cv-job-${what}`, confirm: what === "remove" ? "Remove for good?" : "" })).filter(Boolean)),
     h("button", {
       type: "button", class: "cv-button cv-quiet", "aria-label": "Close the job",
       "data-testid": "cv-detail-close", onclick: () => page.openJob(""),

@@ -1,6 +1,6 @@
 // The table of jobs, page by page.
 
-import { LABELS, h, icon, memo, reconcile, setText, setTitle } from "./elements.js";
+import { LABELS, advise, h, icon, memo, reconcile, setText, setTitle } from "./elements.js";
 import { makeChosen, makeQuestion } from "./chosen.js";
 import { makeFilters } from "./filters.js";
 import { makeForm } from "./form.js";
@@ -38,7 +38,7 @@ export function makeJobs(page) {
     return { by, label, button, head: column(label, { name: "job" }[by] ?? by, button) };
   });
   const [job, tries, when] = sorted.map((one) => one.head);
-  const table = h("section", { class: "cv-jobs", role: "table", "aria-label": "Jobs" },
+  const table = h("div", { class: "cv-jobs", role: "table", "aria-label": "Jobs" },
     h("div", { role: "rowgroup" }, h("div", { role: "row", class: "cv-row cv-columns" },
       column("State", "state", h("span", { class: "cv-state" }, chosen.onPage, "State")), job, column("Progress", "progress"),
       tries, when, column("Result", "result"))),
@@ -102,11 +102,12 @@ export function makeJobs(page) {
       table.classList.toggle("cv-plain", jobs.every((job) => job.progress === null));
       highest = Math.max(highest, jobs.length);
       sheet.style.setProperty("--cv-rows", String(highest)); // it never shrinks: nothing jumps
+      rows.hidden = !jobs.length;
       empty.hidden = jobs.length > 0;
       const isSearch = Object.values(filter).some(Boolean);
-      setText(empty, isSearch ? "No job fits what is looked for."
-        : state ? `No ${LABELS[state].toLowerCase()} jobs.`
-          : "No jobs yet. Add one with  await queue.add(\"name\", {...})");
+      if (isSearch) advise(empty, "No job fits what is looked for.");
+      else if (state) advise(empty, `No ${LABELS[state].toLowerCase()} jobs.`);
+      else advise(empty, "No jobs yet. Add one with", 'await queue.add("send", {"to": "ada"})');
       drawColumns(sort);
       filters.draw();
       pager.draw();

@@ -67,7 +67,9 @@ export function makeLink(model, el, isReadOnly) {
     root.dataset.link = state;
     root.toggleAttribute("data-ended", Boolean(ended)); // what would change the queue is gone
     if (state === "dead") {
+      const hadKeyboard = root.contains(document.activeElement);
       for (const control of root.querySelectorAll(NEEDS_KERNEL)) /** @type {any} */ (control).disabled = true;
+      if (hadKeyboard) root.focus({ preventScroll: true });
     }
   }
 

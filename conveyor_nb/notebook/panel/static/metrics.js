@@ -3,11 +3,11 @@
 
 import { build } from "./belt.js";
 import { h, setAttribute, setText } from "./elements.js";
+import { watchNarrow } from "./narrow.js";
+import { makePointing } from "./pointing.js";
 import { makeSpans } from "./spans.js";
-import { nextBar } from "./timeline.js";
 
 const PERIODS = { hour: "1 hour", day: "24 hours", week: "7 days", month: "30 days" };
-const NARROW_CHARTS = 640; // pixels
 const CHART_HINT = "Point at a column, or use the arrow keys, to read its numbers.";
 
 /** @param {import("./panel.js").Page} page */
@@ -17,7 +17,6 @@ export function makeMetrics(page) {
   const hint = h("p", { class: "cv-hint", role: "status", "data-testid": "cv-metrics-hint" }, CHART_HINT);
   let narrow = false;
   let drawn = "";
-  let chosen = -1;
 
   const ask = (more) => page.link.send({ do: "metrics", narrow, ...more });
   const spans = makeSpans(PERIODS, "cv-period", (span) => ask({ span }));
@@ -27,30 +26,16 @@ export function makeMetrics(page) {
   }, svg);
   const head = h("div", { class: "cv-timeline-head" }, told, h("span", { class: "cv-gap" }), spans.node);
 
-  const periods = () => [...svg.querySelectorAll(".cvp-bar")];
-  function choose(at) {
-    chosen = at;
-    const all = periods();
-    all.forEach((one, place) => one.classList.toggle("cvp-chosen", place === at));
-    setText(hint, all[at]?.querySelector("title")?.textContent ?? CHART_HINT);
-  }
-  node.addEventListener("pointermove", (event) => {
-    const one = /** @type {Element} */ (event.target).closest(".cvp-bar");
-    choose(one ? periods().indexOf(one) : -1);
-  });
-  node.addEventListener("pointerleave", () => choose(-1));
-  node.addEventListener("keydown", (event) => {
-    const count = periods().length;
-    if (!/^(Arrow|Home|End)/.test(event.key) || !count) return;
-    event.preventDefault();
-    choose(nextBar(chosen, event.key, count));
+  const pointing = makePointing(node, {
+    selector: ".cvp-bar",
+    parts: () => [...svg.querySelectorAll(".cvp-bar")],
+    tell: (title) => setText(hint, title || CHART_HINT),
   });
 
-  new ResizeObserver(([{ contentRect }]) => {
-    if (!contentRect.width || contentRect.width < NARROW_CHARTS === narrow) return;
-    narrow = !narrow;
+  watchNarrow(node, (isNarrow) => {
+    narrow = isNarrow;
     ask({});
-  }).observe(node);
+  });
 
   return {
     nodes: [off, head, node, hint],
@@ -68,7 +53,7 @@ export function makeMetrics(page) {
       svg.setAttribute("viewBox", attributes.viewBox);
       setAttribute(svg, "aria-label", title[2]);
       svg.replaceChildren(...parts.map(build));
-      choose(Math.min(chosen, periods().length - 1));
+      pointing.renew();
     },
   };
 }

@@ -14,7 +14,9 @@ function keepPlace(el) {
     if (el.isConnected) scrolled.set(target, [target.scrollLeft, target.scrollTop]);
   }, true);
   el.addEventListener("focusin", ({ target }) => { focused = target; });
-  el.addEventListener("focusout", () => { if (el.isConnected) focused = null; });
+  el.addEventListener("focusout", () => queueMicrotask(() => { // when it is taken off the page, it is off by then
+    if (el.isConnected && !el.contains(document.activeElement)) focused = null;
+  }));
   return () => {
     for (const [node, [left, top]] of scrolled) node.scrollTo({ left, top, behavior: "instant" });
     focused?.focus({ preventScroll: true });

@@ -23,7 +23,7 @@ export function makePager(page) {
   const jobs = () => page.part("jobs");
   const turn = (label, sign, name, to) => h("button", {
     type: "button", class: "cv-button", "aria-label": name, title: name, "data-testid": `cv-${label}`,
-    onclick: (event) => page.link.send({ do: "page", page: to() }, { button: event.currentTarget }),
+    onclick: (event) => page.link.send({ do: "page", page: to() }, { button: event.currentTarget }), // not if it is disabled
   }, sign);
   const back = [turn("first", "«", "First page", () => 0),
     turn("prev", "‹", "Previous page", () => jobs().page - 1)];
@@ -48,8 +48,9 @@ export function makePager(page) {
       const { total, first, page: at, pages, rows, filter } = jobs();
       setText(said, pageText(first, rows.length, total, Object.values(filter).some(Boolean)));
       turning.hidden = pages < 2;
-      for (const button of back) button.disabled = page.link.isDead() || at === 0;
-      for (const button of forth) button.disabled = page.link.isDead() || at >= pages - 1;
+      // by ARIA alone: a button that is disabled would lose the keyboard
+      for (const button of back) button.setAttribute("aria-disabled", String(at === 0));
+      for (const button of forth) button.setAttribute("aria-disabled", String(at >= pages - 1));
       if (number !== document.activeElement) number.value = String(at + 1);
       setText(of, `of ${grouped(pages)}`);
     },

@@ -1,10 +1,12 @@
 // The front end of a panel. Python holds the state and sends frames; the views draw their parts of
 // it and send back what was clicked. Whatever a job carries goes into the page as text.
 
+import { makeAloud } from "./aloud.js";
 import { makeBelt } from "./belt.js";
 import { h, setText } from "./elements.js";
 import { makeEvents } from "./events.js";
 import { makeFlows } from "./flows.js";
+import { makeFocus } from "./focus.js";
 import { makeGroups } from "./groups.js";
 import { makeHead } from "./head.js";
 import { makeJob } from "./job.js";
@@ -19,7 +21,7 @@ import { makeSchedules } from "./schedules.js";
 import { watchSight } from "./sight.js";
 import { makeStates } from "./states.js";
 import { makeTabs } from "./tabs.js";
-import { storeClock } from "./time.js";
+import { span, storeClock } from "./time.js";
 import { makeTimeline } from "./timeline.js";
 import { makeWorkerCards } from "./worker-cards.js";
 import { makeWorkers } from "./workers.js";
@@ -34,6 +36,7 @@ import { makeWorkers } from "./workers.js";
  * @property {(id: string, queue?: string) => void} openJob opens a job, of this queue or of another; an empty id closes it
  * @property {() => string | null} takeNewlyOpened the job that was opened last, once
  * @property {() => void} redraw draws again what the last frame says
+ * @property {(change: () => void) => void} keepFocus does something after which the keyboard is still in the panel
  * @property {(node: HTMLElement, at: number | null, word: string) => void} setAge shows how long ago
  */
 
@@ -42,12 +45,15 @@ function makePage(model, el, root) {
   const part = makeParts(model);
   const link = makeLink(model, el, () => Boolean((part("head") ?? {}).read_only));
   const clock = storeClock(() => part("tab") === null ? part("queues") : part("head"));
+  const focus = makeFocus(root);
   let newlyOpened = null;
   return {
     root, link, clock, part,
+    keepFocus: focus.keep,
     redraw: () => {},
     openJob(id, queue = "") {
       newlyOpened = id || null;
+      if (id) focus.leave();
       const isOfAll = part("tab") === null; // where a queue has to be opened with it
       link.send({ do: isOfAll ? "queue" : "open", id, queue });
     },
@@ -61,14 +67,17 @@ function makePage(model, el, root) {
       if (at === null) return;
       node.dataset.at = String(at);
       node.title = `${word} ${clock.full(at)}`;
-      setText(node, clock.ago(at));
+      setText(node, ageIn(node, clock));
     },
   };
 }
 
+/** How long ago something was, or for how long it runs. */
+const ageIn = ({ dataset }, clock) => "runs" in dataset ? span(clock.now() - +dataset.at) : clock.ago(+dataset.at);
+
 function render({ model, el }) {
   const root = h("div", {
-    class: "cv-panel", role: "region", "data-testid": "cv-panel",
+    class: "cv-panel", role: "region", tabindex: "-1", "data-testid": "cv-panel",
     "data-lm-suppress-shortcuts": "true", // keys typed here are not for JupyterLab's commands
   });
   const page = makePage(model, el, root);
@@ -87,6 +96,7 @@ function render({ model, el }) {
       events: make(makeEvents),
     }),
     makeJob(page), // whatever tab it was opened from
+    makeAloud(page),
   ];
   const ofStore = h("div", {}, ...queues.nodes);
   const ofQueue = h("div", {}, ...inQueue.flatMap((view) => view.nodes));
@@ -108,15 +118,15 @@ function render({ model, el }) {
     // of a store that has to be waited for, the first frame is under way
     if (isOfAll ? !page.part("queues")?.cards : !page.part("head").counts) return;
     page.clock.arrived();
-    draw();
+    page.keepFocus(draw);
     page.link.drawn(page.part("frame"));
   }
 
-  page.redraw = () => draw();
+  page.redraw = () => page.keepFocus(draw);
 
   const ticking = setInterval(() => {
     if (!isSeen || page.clock.stands() || page.link.isDead()) return;
-    for (const node of root.querySelectorAll("time[data-at]")) setText(node, page.clock.ago(+node.dataset.at));
+    for (const node of root.querySelectorAll("time[data-at]")) setText(node, ageIn(node, page.clock));
   }, 1000);
 
   let isOpen = true;

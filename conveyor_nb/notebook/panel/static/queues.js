@@ -1,6 +1,6 @@
 // All queues of a store: a card for each, which opens it, and the events of all.
 
-import { LABELS, h, icon, memo, reconcile, setText } from "./elements.js";
+import { LABELS, advise, h, icon, memo, reconcile, setText } from "./elements.js";
 import { makeEvents } from "./events.js";
 import { sparkline } from "./pulse.js";
 import { makeTabs } from "./tabs.js";
@@ -40,9 +40,10 @@ function makeCards(page) {
     draw() {
       const { cards: all, more: left } = page.part("queues");
       reconcile(cards, all, (card) => card.name, makeCard, drawCard);
+      cards.hidden = !all.length;
       more.hidden = all.length > 0 && !left;
-      setText(more, left ? `and ${left.toLocaleString("en")} more queues`
-        : "No queues yet. Make one with  Queue(\"emails\")");
+      if (left) advise(more, `and ${left.toLocaleString("en")} more queues`);
+      else advise(more, "No queues yet. Make one, and add a job, with", 'await Queue("emails").add("send", {"to": "ada"})');
     },
   };
 }

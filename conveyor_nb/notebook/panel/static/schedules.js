@@ -1,6 +1,6 @@
 // The schedules of a queue: their rules in words, their next runs, and what can be done with them.
 
-import { h, icon, memo, reconcile, setText } from "./elements.js";
+import { advise, h, icon, memo, reconcile, setText } from "./elements.js";
 
 const DRAFT_AFTER_MS = 200; // what is typed is read once the typing pauses
 
@@ -31,7 +31,7 @@ export function makeSchedules(page) {
   function edit(id) {
     editing = id;
     savedBefore = page.part("schedules").saved;
-    draw();
+    page.keepFocus(draw);
     if (!id) page.link.send({ do: "draft_schedule" });
   }
 
@@ -112,9 +112,10 @@ export function makeSchedules(page) {
     const { rows, more, saved } = page.part("schedules");
     if (editing && saved > savedBefore) editing = ""; // what was typed has been taken
     reconcile(list, rows, (row) => row.id, makeRow, drawRow);
+    list.hidden = !rows.length;
     empty.hidden = rows.length > 0 && !more;
-    setText(empty, more ? `and ${more.toLocaleString("en")} more schedules`
-      : "No schedules yet. Make one with  await queue.add(\"report\", repeat=Repeat(cron=\"0 9 * * 1-5\"))");
+    if (more) advise(empty, `and ${more.toLocaleString("en")} more schedules`);
+    else advise(empty, "No schedules yet. Make one with", 'await queue.cron("0 9 * * 1-5", "report", tz="Europe/Paris")');
   }
 
   return { nodes: [list, empty], draw };

@@ -21,16 +21,16 @@ export function makeTabs(page, tabs, { chosen = () => page.part("tab"), prefix =
   const open = (name) => page.link.send({ do: "tab", tab: name });
 
   const makeTab = (name) => h("button", {
-    type: "button", role: "tab", class: "cv-tab", "aria-controls": `${own}-${name}`,
+    type: "button", role: "tab", class: "cv-tab", "data-label": capital(name), "aria-controls": `${own}-${name}`,
     "data-testid": `${prefix}-tab-${name}`, onclick: () => open(name),
   }, capital(name));
 
   bar.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!step) return;
-    event.preventDefault();
     const at = [...bar.children].indexOf(document.activeElement);
-    const next = /** @type {HTMLElement} */ (bar.children[(at + step + names.length) % names.length]);
+    const to = { ArrowRight: at + 1, ArrowLeft: at - 1 + names.length, Home: 0, End: names.length - 1 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    const next = /** @type {HTMLElement} */ (bar.children[to % names.length]);
     next.focus();
     open(next.dataset.key);
   });

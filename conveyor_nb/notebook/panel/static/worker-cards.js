@@ -1,7 +1,7 @@
 // The workers of a queue, each a card: its slots and what runs there, how much of their time was in
 // use over the last second, what it did, and buttons to manage it.
 
-import { capital, h, icon, memo, reconcile, setText } from "./elements.js";
+import { advise, capital, h, icon, memo, reconcile, setText } from "./elements.js";
 
 const MOST_FREE = 12;
 
@@ -17,10 +17,11 @@ export const rateWords = (rate) => !rate ? "" : rate < 10 ? `${rate}/s` : `${Mat
 /** @param {import("./panel.js").Page} page */
 export function makeWorkerCards(page) {
   const node = h("div", { class: "cv-crew", role: "list", "aria-label": "Workers", "data-testid": "cv-crew" });
-  const empty = h("p", { class: "cv-empty" }, "No worker serves this queue yet: write one, such as @queue.worker(concurrency=2).");
+  const empty = h("p", { class: "cv-empty" });
+  advise(empty, "No worker serves this queue yet. Write one:", "@queue.worker(concurrency=2)");
   const more = h("p", { class: "cv-empty", "data-testid": "cv-crew-more" });
 
-  const makeCard = () => h("section", { class: "cv-mate", role: "listitem", "data-testid": "cv-mate" },
+  const makeCard = () => h("div", { class: "cv-mate", role: "listitem", "data-testid": "cv-mate" },
     h("div", { class: "cv-mate-head" }), h("div", { class: "cv-mate-facts" }),
     h("div", { class: "cv-use" }, h("i", {}), h("span", {}), h("span", { class: "cv-step" })), h("div", { class: "cv-places" }));
 
@@ -37,13 +38,19 @@ export function makeWorkerCards(page) {
     return time;
   };
 
+  const runs = (since) => {
+    const time = h("time", { "data-runs": "" });
+    page.setAge(time, since, "started");
+    return time;
+  };
+
   const taken = (slot) => h("button", {
     type: "button", class: "cv-place cv-taken", title: slot.id, "data-testid": "cv-place",
     onclick: () => page.openJob(slot.id),
   }, h("b", {}, slot.name), h("span", { class: "cv-muted" }, slot.end),
     slot.attempt > 1 ? h("span", { class: "cv-muted" }, `↺${slot.attempt}`) : null,
     slot.progress > 0 ? h("span", { class: "cv-num" }, `${Math.round(slot.progress)}%`) : null,
-    slot.since ? age(slot.since, "started") : null);
+    slot.since ? runs(slot.since) : null);
 
   function drawCard(card, worker) {
     const { name, version, status, can, held, concurrency, here } = worker;
@@ -82,6 +89,7 @@ export function makeWorkerCards(page) {
     nodes: [empty, node, more],
     draw() {
       const { cards, others, lost } = page.part("worker_cards");
+      node.hidden = !cards.length;
       empty.hidden = cards.length > 0;
       reconcile(node, cards, (worker) => worker.key, makeCard, drawCard);
       more.hidden = !others && !lost.length;

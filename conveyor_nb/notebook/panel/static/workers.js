@@ -1,13 +1,15 @@
 // The workers of a queue: what they do, their slots, and buttons to manage them.
 
-import { capital, h, icon, memo, reconcile, setText } from "./elements.js";
+import { advise, capital, h, icon, memo, reconcile, setText } from "./elements.js";
 
 const MOST_LAMPS = 16;
 const HELD = "by handlers that did not stop when they were told to";
 
 /** @param {import("./panel.js").Page} page */
 export function makeWorkers(page) {
-  const node = h("div", { class: "cv-workers", role: "list", "aria-label": "Workers" });
+  const node = h("div", { role: "list", "aria-label": "Workers" });
+  const empty = h("p", { class: "cv-empty" });
+  advise(empty, "No worker serves this queue yet. Write one:", "@queue.worker(concurrency=2)");
 
   const makeRow = () => h("div", { class: "cv-worker", role: "listitem", "data-testid": "cv-worker" },
     h("span", { class: "cv-who" }), h("span", { class: "cv-slots" }), h("span", { class: "cv-acts" }));
@@ -36,12 +38,12 @@ export function makeWorkers(page) {
   }
 
   return {
-    nodes: [node],
+    nodes: [h("div", { class: "cv-workers" }, node, empty)],
     draw() {
       const list = page.part("workers");
-      memo(node, list.length ? "" : "none", (none) =>
-        none && h("p", { class: "cv-empty" }, "No worker serves this queue yet."));
-      if (list.length) reconcile(node, list, (worker) => worker.key, makeRow, drawRow);
+      empty.hidden = list.length > 0;
+      node.hidden = !list.length;
+      reconcile(node, list, (worker) => worker.key, makeRow, drawRow);
     },
   };
 }

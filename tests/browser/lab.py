@@ -217,3 +217,10 @@ class Lab:
     def check(self) -> None:
         """No script of the page may have raised."""
         assert not self.faults, "scripts in the page raised"
+
+
+def wear(page: Page, theme: str) -> None:
+    """Give JupyterLab a theme."""
+    change = "theme => { void jupyterapp.commands.execute('apputils:change-theme', { theme }); }"
+    page.evaluate(change, theme)
+    page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Locator, Page, TimeoutError, expect
 
+from tests.browser.lab import wear
 from tests.browser.shop import EMPTY, FILL, NONE, SETUP
 
 if TYPE_CHECKING:
@@ -40,10 +41,7 @@ def look_like(page: Page, look: str) -> None:
     """Give the page a theme of JupyterLab, or the colours that a person's system forces on it."""
     is_forced = look not in LOOKS[:3]
     page.emulate_media(forced_colors="active" if is_forced else "none")
-    theme = LOOKS[0] if is_forced else look
-    change = "theme => { void jupyterapp.commands.execute('apputils:change-theme', { theme }); }"
-    page.evaluate(change, theme)
-    page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
+    wear(page, LOOKS[0] if is_forced else look)
 
 
 class Barriers:

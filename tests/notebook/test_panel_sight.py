@@ -24,10 +24,14 @@ pytestmark = pytest.mark.asyncio
 class AskedStore(MemoryStore):
     """Counts how often a frame was read from it, and who listens."""
 
-    frames = 0
+    def __init__(self) -> None:
+        super().__init__(ids="sequential")
+        self.frames = 0
+        self.asked = asyncio.Event()
 
     async def get_job_counts(self, queue_name: str) -> dict[JobState, int]:
         self.frames += 1
+        self.asked.set()
         return await super().get_job_counts(queue_name)
 
     @property
@@ -37,7 +41,7 @@ class AskedStore(MemoryStore):
 
 @pytest_asyncio.fixture
 async def store() -> AsyncIterator[AskedStore]:
-    async with AskedStore(ids="sequential") as store:
+    async with AskedStore() as store:
         yield store
 
 
@@ -160,6 +164,31 @@ async def test_an_event_is_laid_by_and_no_more(panel: Panel, page: Page) -> None
         for _ in range(5_000):
             panel._hearing._lay_by(event)
     assert calls.count <= 5_500
+
+
+async def test_what_shows_nothing_new_is_not_sent(
+    queue: Queue, panel: Panel, page: Page, store: AskedStore
+) -> None:
+    """A job that is open is looked at again and again: no event tells of another payload."""
+    job = await queue.add("send", {"to": "ada"}, delay="1h")
+    await page.say("open", id=job.id)
+    await page.until(lambda: panel.detail is not None)
+    sent, before = panel.frame, store.frames
+    while store.frames < before + 5:
+        store.asked.clear()
+        await store.asked.wait()
+    assert panel.frame == sent
+
+    await store.update_job("emails", job.id, {"data": {"to": "eve"}})
+    await page.until(lambda: "eve" in str(panel.detail["values"]))
+    assert panel.frame > sent
+
+
+async def test_a_message_is_shown_though_nothing_else_is_new(panel: Panel, page: Page) -> None:
+    frame = panel.frame
+    await page.say("explode")
+    await page.until(lambda: panel.frame > frame)
+    assert panel.notice is not None
 
 
 async def test_a_dashboard_hears_only_of_the_queue_that_is_open(

@@ -53,6 +53,7 @@ class Feed:
         self._repainter = Repainter(self._begin)
         self._sending = BackgroundTasks()
         self._silence: TimerHandle | None = None
+        self._is_first_silence = True
         self._unheard: TimerHandle | None = None
         self._later: TimerHandle | None = None
 
@@ -103,6 +104,13 @@ class Feed:
         """A page has drawn a frame: it is ready for the next one."""
         if frame >= self._frame:
             self._go_on()
+
+    def spare(self) -> None:
+        """There is nothing new to see: the frame that was begun is not sent, nor waited for."""
+        if self._silence is not None and self._is_first_silence:
+            self._silence.cancel()
+            self._silence = None
+        self._be_ready()
 
     def rest(self, page: str) -> None:
         """A page still has the view, but nobody can see it: it needs nothing until it is back."""
@@ -160,6 +168,7 @@ class Feed:
         self._waiting = True
         self._frame += 1
         self._sending.spawn(self._send_frame(self._frame))
+        self._is_first_silence = self._silence is None
         if self._silence is None:
             self._silence = REAL_TIME.call_later(SILENCE, self.stop)
         if UNHEARD is not None:

@@ -39,8 +39,6 @@ _MOST_COUNTED = 1_000
 _URGENT = frozenset({FAILED, ACTIVE})
 _SHORT_ID = 20
 _EACH_SECOND = 1.0
-_FOREIGN_EVERY = 1.0
-"""How often, in seconds, the jobs of other queues are read again: no panel gets their events."""
 
 
 class FlowsView(View):
@@ -80,7 +78,7 @@ class FlowsView(View):
     @property
     def again(self) -> float | None:
         if self._has_foreign:
-            return _FOREIGN_EVERY
+            return self.unheard  # the events of other queues come to no panel of this one
         if self._belt is None or isinstance(self.queue.store.clock, VirtualClock):
             return None
         return _EACH_SECOND if self._belt.counts[ACTIVE] or self._belt.counts[DELAYED] else None

@@ -106,6 +106,8 @@ class Hearing:
     def _doze(self, event: StoreEvent) -> None:
         if event.type in _RARE:
             self._laid_by.append(event)
+            if event.type == EventType.DISCONNECTED:  # the picture that stays behind tells it
+                call_on(self._loop, self.flush)
         elif event.type == EventType.DRAINED:
             call_on(self._loop, self._on_drained)
 

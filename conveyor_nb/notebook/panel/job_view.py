@@ -33,9 +33,6 @@ _ROOM = 6_000
 _MOST_READ = 500
 """A parent of more children is shown without them: all of them would be read for each frame."""
 
-_FOREIGN_EVERY = 1.0
-"""How often, in seconds, a job of another queue is read again: its events come to no panel."""
-
 
 class JobView(View):
     """One job with all its details; a job that is removed stays, as it was.
@@ -75,11 +72,8 @@ class JobView(View):
 
     @property
     def again(self) -> float | None:
-        is_foreign = self._id and self._queue_name != self.queue.name
-        has_foreign = self._last is not None and any(
-            one["queue"] != self.queue.name for one in self._last["relatives"]["jobs"]
-        )
-        return _FOREIGN_EVERY if is_foreign or has_foreign else None
+        # no event tells of another payload, nor of the jobs of other queues
+        return self.unheard if self._id else None
 
     def asks(self) -> Mapping[str, Action]:
         return {

@@ -98,6 +98,10 @@ class SchedulesView(View):
         times = [run.timestamp() for run in runs]
         return {**told, "words": rule_in_words(repeat), "error": "", "runs": times}
 
+    @property
+    def again(self) -> float | None:
+        return self.unheard  # no event tells of another rule
+
     def asks(self) -> Mapping[str, Action]:
         return {"draft_schedule": plainly(self._take_draft)}
 

@@ -11,6 +11,7 @@ from conveyor_nb.core.model import JobState, StoreEvent
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.queue import Queue
+from conveyor_nb.stores.reads import SynchronousReads
 
 __all__ = ["Action", "Glance", "UnknownRequestError", "View", "plainly"]
 
@@ -63,6 +64,14 @@ class View(ABC):
     def __init__(self, queue: Queue, *, read_only: bool = False) -> None:
         self.queue = queue
         self.read_only = read_only
+
+    @property
+    def unheard(self) -> float:
+        """In how many seconds one looks again for what no event tells of here.
+
+        A store that has to be waited for is asked less often.
+        """
+        return 0.15 if isinstance(self.queue.store, SynchronousReads) else 1.0
 
     @abstractmethod
     async def read(self, glance: Glance) -> Any:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ import anywidget
 import traitlets
 from IPython.core.getipython import get_ipython
 
+from conveyor_nb.clocks.clock import REAL_TIME
 from conveyor_nb.clocks.loops import WouldWaitError, at_once, call_on
 from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.core.errors import FAULTS, ConveyorError
-from conveyor_nb.core.model import EventType, StoreEvent
+from conveyor_nb.core.model import EPOCH, EventType, StoreEvent
 from conveyor_nb.core.values.checks import check_flag
 from conveyor_nb.core.values.text import error_line, inline, one_line
 from conveyor_nb.notebook.host import Host, host_of
@@ -56,6 +58,9 @@ _KEPT_ASLEEP = 16
 
 _KEPT_UNSEEN = 64
 """How many panels are kept that a page has, and nobody sees: it may still be loading, or rest."""
+
+_SENT_AT_LATEST = timedelta(seconds=10)
+"""For so long a page is sent nothing, if there is nothing new."""
 
 _PICTURE_AT_LATEST = 30.0
 """Seconds after which the picture in the notebook is renewed, however busy the queue still is."""
@@ -110,6 +115,8 @@ class Panel(anywidget.AnyWidget):
         self._loop = _loop_of_cells() or asyncio.get_running_loop()
         self._tasks = BackgroundTasks()
         self._notices = 0
+        self._is_owed = True
+        self._sent_at = EPOCH
         self._has_warned = False
         self.was_live = False
         self.output = Output(store, self._draw, self._loop)
@@ -293,14 +300,33 @@ class Panel(anywidget.AnyWidget):
             parts = await self._read()
         except FAULTS as error:  # whatever a store raises, the page says so and stays alive
             self._complain(error)
-        changed = {name: part for name, part in parts.items() if part != getattr(self, name)}
-        for some in in_messages({**changed, "frame": number}):  # which comes last: all is there
-            with self.hold_sync():
-                for name, part in some.items():
-                    self.set_trait(name, part)
+        fresh = {name: part for name, part in parts.items() if part != getattr(self, name)}
+        if self._is_owed or not self._is_shown(fresh):
+            self._is_owed = False
+            self._sent_at = REAL_TIME.now()
+            for some in in_messages({**fresh, "frame": number}):  # which comes last: all is there
+                with self.hold_sync():
+                    for name, part in some.items():
+                        self.set_trait(name, part)
+        else:
+            self._feed.spare()
         again = self._shown.again
         if again is not None and self.live:
             self._feed.touch_in(again)
+
+    def _is_shown(self, fresh: Mapping[str, Any]) -> bool:
+        """Whether a page shows all this already: its clock goes on by itself.
+
+        Now and then it is not asked: so a page is missed that went away without a word.
+        """
+        if REAL_TIME.now() - self._sent_at > _SENT_AT_LATEST:
+            return False
+        return all(
+            isinstance(part, dict)
+            and part.get("speed")
+            and part | {"now": None} == getattr(self, name) | {"now": None}
+            for name, part in fresh.items()
+        )
 
     def _complain(self, error: BaseException) -> None:
         """Say in one line of the panel what went wrong; the log gets what was not foreseen."""
@@ -312,6 +338,7 @@ class Panel(anywidget.AnyWidget):
 
     def _notify(self, text: str) -> None:
         self._notices += 1
+        self._is_owed = True
         self.notice = sendable({"n": self._notices, "text": text})
 
     # -- from the page to the store -----------------------------------------------------------
@@ -350,6 +377,7 @@ class Panel(anywidget.AnyWidget):
         self.send({"heard": message.n, "view": page})
         if is_news:
             self._shown.renew()
+            self._is_owed = True
             self._feed.welcome(page)
             return
         self._tasks.spawn(self._do(message))

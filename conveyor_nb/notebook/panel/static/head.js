@@ -11,7 +11,7 @@ export function makeHead(page) {
     onchange: () => page.link.send({ do: "queue", queue: others.value }),
   });
   const title = h("h3", { class: "cv-title", "data-testid": "cv-title" });
-  const badges = h("span", { class: "cv-badges" });
+  const badges = h("span", { class: "cv-badges", "data-testid": "cv-badges" });
   const pauseSlot = h("span", {});
   const notice = h("p", { class: "cv-line cv-notice", role: "status", "data-testid": "cv-notice" });
   const top = h("div", { class: "cv-head" },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,8 @@ import nbformat
 import pytest
 from nbformat import v4
 from playwright.sync_api import Browser, Error, Locator, Page, expect
+
+from .lite import INSTALL, build_site, served
 
 if TYPE_CHECKING:
     from ..conftest import StartChild
@@ -35,12 +38,16 @@ async def send(job):
     if job.name == "bad" and len(job.attempt_logs) == 1:
         raise ValueError("no such <mailbox>")
 """
-KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
+IS_IDLE = """() => {
+    const context = window.jupyterapp?.shell?.currentWidget?.sessionContext;
+    return context?.session?.kernel?.status === "idle";
+}"""
 
 
-def write_notebook(path: Path, *cells: str) -> Path:
+def write_notebook(path: Path, *cells: str, kernel: str = "python3") -> Path:
     made = [v4.new_code_cell(cell) for cell in cells]
-    nbformat.write(v4.new_notebook(cells=made, metadata={"kernelspec": KERNELSPEC}), path)
+    spec = {"name": kernel, "display_name": "Python", "language": "python"}
+    nbformat.write(v4.new_notebook(cells=made, metadata={"kernelspec": spec}), path)
     return path
 
 
@@ -114,7 +121,7 @@ def serving(
 ) -> Iterator[str]:
     """Run a module that serves a page, with settings of its own, and give the page's address."""
     own = {name: str(home) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")}
-    env = {**os.environ, **own, "PYTHONPATH": str(checkout), "TZ": "UTC", "NO_COLOR": "1"}
+    env = {**os.environ, **own, "PYTHONPATH": str(checkout), "TZ": "UTC"}
     with start_child(
         [sys.executable, "-m", *command],
         cwd=home,
@@ -124,7 +131,7 @@ def serving(
     ) as process:
         assert process.stdout is not None
         found = (
-            re.search(r"http://(?:127\.0\.0\.1|localhost):\S+", line) for line in process.stdout
+            re.search(r"http://(?:127\.0\.0\.1|localhost):[^\s)]+", line) for line in process.stdout
         )
         address = next((one.group() for one in found if one), None)
         assert address is not None, "it ended before it was ready"
@@ -144,12 +151,7 @@ def test_in_notebook_7(
     ).split()
     with serving(start_child, checkout, tmp_path, "notebook", *settings) as address:
         page.goto(address.partition("/tree")[0] + "/notebooks/seven.ipynb?token=t")
-        page.wait_for_function(
-            """() => {
-                const context = window.jupyterapp?.shell?.currentWidget?.sessionContext;
-                return context?.session?.kernel?.status === "idle";
-            }"""
-        )
+        page.wait_for_function(IS_IDLE)
         page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
         walk(page.get_by_test_id("cv-panel"))
 
@@ -241,6 +243,67 @@ def test_in_marimo(
         walk(panel.first)
         expect(panel.nth(1).get_by_test_id("cv-card")).to_contain_text("emails")
         expect(page.get_by_text("Worker mailer · of emails")).to_be_visible()
+
+
+BUSY = """\
+import asyncio
+from js import BroadcastChannel
+from pyodide.ffi import create_proxy
+
+goes_on = asyncio.Event()
+channel = BroadcastChannel.new("test")
+channel.onmessage = create_proxy(lambda _: goes_on.set())
+for _ in range(3):
+    await queue.add("later", delay="1h")
+    await asyncio.sleep(0.2)
+await goes_on.wait()
+"""
+
+
+@pytest.fixture
+def lite(checkout: Path, tmp_path: Path) -> Path:
+    """The folder of a site of JupyterLite."""
+    if shutil.which("npm") is None:
+        reason = "no npm on this machine (apt-get install nodejs npm)"
+        if os.environ.get("CI"):
+            pytest.fail(f"{reason}; on CI the panel must be seen in JupyterLite")
+        pytest.skip(reason)
+    (content := tmp_path / "content").mkdir()
+    work = f"%load_ext conveyor_nb\n{WORK}"
+    cells = (INSTALL, work, "queue", BUSY, "queue.to_frame()")
+    write_notebook(content / "emails.ipynb", *cells, kernel="python")
+    return build_site(tmp_path, checkout, content)
+
+
+def test_in_jupyterlite(lite: Path, page: Page) -> None:
+    with served(lite) as address:
+        page.goto(f"{address}/lab/index.html?path=emails.ipynb")
+        page.wait_for_function(IS_IDLE)
+        prompt = page.locator(".jp-Notebook .jp-Cell .jp-InputPrompt")
+
+        def start(number: int) -> None:
+            page.evaluate(
+                """number => {
+                    jupyterapp.shell.currentWidget.content.activeCellIndex = number;
+                    void jupyterapp.commands.execute("notebook:run-cell");
+                }""",
+                number,
+            )
+
+        for cell in range(3):
+            start(cell)
+            expect(prompt.nth(cell)).to_have_text(f"[{cell + 1}]:")
+        panel = page.get_by_test_id("cv-panel")
+        walk(panel)
+
+        start(3)  # it waits, and the panel goes on
+        expect(chip(panel, "delayed", 3)).to_be_visible()
+        expect(prompt.nth(3)).to_have_text("[*]:")
+        page.evaluate("new BroadcastChannel('test').postMessage('go on')")
+        expect(prompt.nth(3)).to_have_text("[4]:")
+
+        start(4)
+        expect(page.get_by_text("a DataFrame needs pandas, which is not")).to_be_visible()
 
 
 WORK_TO_THE_END = f"""{WORK}

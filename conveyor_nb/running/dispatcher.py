@@ -22,7 +22,7 @@ from conveyor_nb.core.handlers import Handler, Handlers
 from conveyor_nb.core.model import EventType, JobData, Lock, StoreEvent
 from conveyor_nb.core.options.worker_options import WorkerOptions
 from conveyor_nb.job import Job
-from conveyor_nb.running.execution import Execution, Verdict
+from conveyor_nb.running.execution import Execution, Terms, Verdict
 from conveyor_nb.running.faults import Chores, FaultReporter
 from conveyor_nb.running.hearing import Hearing, Reaction
 from conveyor_nb.running.lifespan import Lifespan, Resources
@@ -79,10 +79,7 @@ class Dispatcher:
         self._store = store
         self._queue_name = queue_name
         self._worker_id = worker_id
-        self._is_batch = options.batch is not None
         self._most = options.batch.size if options.batch else 1
-        self._captures = options.capture
-        self._retry_on = options.retry_on
         self._lock_duration = options.lock_duration
         self._fetch_options = FetchOptions(
             options.lifo, options.limiter, options.max_global_concurrency, options.group
@@ -127,7 +124,14 @@ class Dispatcher:
             on_left=self._wake.set,
             logger=logger,
         )
-        self._note_overrun = self.overruns.note
+        self._terms = Terms(
+            self._runner,
+            options.batch is not None,
+            store.clock,
+            options.capture,
+            options.retry_on,
+            self.overruns.note,
+        )
         self.hearing.react(self._reactions_to_events(options))
 
     # -- being told ---------------------------------------------------------------------------
@@ -278,7 +282,9 @@ class Dispatcher:
     def _open_slot(self, _: StoreEvent | None = None, *, all_of_them: bool = False) -> None:
         """Let a free slot, if there is one, look for a job; with ``all_of_them`` each in turn."""
         self._news += 1
-        if self._runs and self.phase.takes_jobs and self.slots.free:
+        slots = self.slots
+        # as slots.free, which costs more, and for each job that is added
+        if len(slots.holders) < slots.size and self._runs and self.phase.takes_jobs:
             # each in the context that the worker was started in, whoever made the event
             task = asyncio.get_running_loop().create_task(
                 self._work(all_of_them), context=self.hearing.context.copy()
@@ -358,16 +364,7 @@ class Dispatcher:
         A store that fails is asked again until it can keep the outcome, or raises if we are not
         to ``keep_trying``.
         """
-        clock = self._store.clock
-        execution = Execution(
-            jobs,
-            self._runner,
-            self._is_batch,
-            clock,
-            self._captures,
-            self._retry_on,
-            self._note_overrun,
-        )
+        execution = Execution(jobs, self._terms)
         self.slots.begin(holder, execution)
         self._locks.keep()
         try:

@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import contextvars
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import Struct
@@ -34,7 +35,7 @@ from conveyor_nb.running.tracebacks import (
     format_traceback,
 )
 
-__all__ = ["LOOP_ENDED", "Execution", "Verdict", "failed"]
+__all__ = ["LOOP_ENDED", "Execution", "Terms", "Verdict", "failed"]
 
 LOOP_ENDED = "the event loop of its worker ended"
 """Why a job is given back that nobody goes on with."""
@@ -58,26 +59,39 @@ class Verdict(IntEnum):
     """Its lock was lost, or the job itself."""
 
 
-class Execution(Struct, eq=False):
-    """A handler at work on some jobs, in the task that awaits :meth:`run`.
+_NONE_YET: Mapping[str, Verdict] = MappingProxyType({})
+
+
+class Terms(Struct, frozen=True, eq=False):
+    """What holds for all runs of a worker's handler.
 
     Args:
-        jobs: the jobs, each with its lock.
         runner: what calls the handler.
         batch: whether the handler takes a list and returns one result for each job.
         clock: for the jobs' timeouts.
         captured: whether what the handler prints may be taken for the jobs' logs.
         retry_on: what the worker retries.
-        on_overrun: called with it when a run was told to stop and goes on all the same.
+        on_overrun: called with a run that was told to stop and goes on all the same.
+    """
+
+    runner: Runner
+    batch: bool
+    clock: Clock
+    captured: bool
+    retry_on: Retried
+    on_overrun: Callable[[Execution], object]
+
+
+class Execution(Struct, eq=False):
+    """A handler at work on some jobs, in the task that awaits :meth:`run`.
+
+    Args:
+        jobs: the jobs, each with its lock.
+        terms: those of the worker.
     """
 
     jobs: list[Job]
-    _runner: Runner
-    _batch: bool
-    _clock: Clock
-    _captured: bool
-    _retry_on: Retried
-    _on_overrun: Callable[[Execution], object]
+    _terms: Terms
     is_over: bool = False
     """Whether its handler has returned."""
     reporting: asyncio.Lock | None = None
@@ -85,7 +99,7 @@ class Execution(Struct, eq=False):
     _background: Background | None = None
     _was_told: bool = False
     _was_patient: bool = False
-    _verdicts: dict[str, Verdict] = {}
+    _verdicts: Mapping[str, Verdict] = _NONE_YET
     _task: asyncio.Task[Any] | None = None
     _gave: Any = None
     _timers: tuple[TimerHandle, ...] = ()
@@ -106,19 +120,19 @@ class Execution(Struct, eq=False):
             if timeout is not None:
                 expire = functools.partial(self.stop, job, Verdict.TIMED_OUT)
                 self._call_later(timeout, expire)
-        enter_run(Run(self.jobs, self._captured, task.get_loop()))
+        terms = self._terms
+        enter_run(Run(self.jobs, terms.captured, task.get_loop()))
         context = contextvars.copy_context()
         try:
-            argument = self.jobs if self._batch else self.jobs[0]
-            self._gave = await self._runner.call(argument, self._keep)
+            argument = self.jobs if terms.batch else self.jobs[0]
+            self._gave = await terms.runner.call(argument, self._keep)
         except BaseException as error:  # KeyboardInterrupt and SystemExit fail a job like others
             if asyncio.current_task(task.get_loop()) is not task:
                 raise  # it was not the handler: the task itself is thrown away, unfinished
             self._gave = Raised(error)
         self.is_over = True
-        for timer in self._timers:
-            timer.cancel()
-        self._timers = ()
+        if self._timers:
+            self._cancel_timers()
         if task.cancelling():
             await self._take_in_cancellation()
             return False
@@ -131,7 +145,7 @@ class Execution(Struct, eq=False):
         """Stop the run of a job: the handler is cancelled when none of its jobs is left."""
         if self.is_over or self._verdicts.get(job.id, 0) >= verdict:
             return
-        self._verdicts[job.id] = verdict
+        self._verdicts = {**self._verdicts, job.id: verdict}
         end = self._end_of(job, None)
         job.request_stop(end.reason if end else _TAKEN_AWAY)
         if verdict is Verdict.LOST:
@@ -159,8 +173,7 @@ class Execution(Struct, eq=False):
         gave = self._gave
         was_interrupted = type(gave) is Raised and isinstance(gave.error, _INTERRUPTED)
         if was_interrupted or not self.is_over:
-            for job in self.jobs:
-                self._verdicts.setdefault(job.id, Verdict.LEFT)
+            self._verdicts = {**{job.id: Verdict.LEFT for job in self.jobs}, **self._verdicts}
 
     def lose_patience(self) -> bool:
         """Take it that the handler does not stop, though it was told to; ``False``: it did."""
@@ -213,7 +226,9 @@ class Execution(Struct, eq=False):
     def outcomes(self) -> Sequence[tuple[Job, Action]]:
         """What came of each job that something is to be reported of."""
         gave = self._gave
-        if not self._batch and not self._verdicts and type(gave) is not Raised:  # as it should be
+        if (
+            not self._terms.batch and not self._verdicts and type(gave) is not Raised
+        ):  # as it should be
             job = self.jobs[0]
             return ((job, Complete(gave)),) if job._data.state is ACTIVE else ()
         decided = [
@@ -225,13 +240,18 @@ class Execution(Struct, eq=False):
     def _overrun(self) -> None:
         if self.reporting is None:
             self.reporting = asyncio.Lock()
-        self._on_overrun(self)
+        self._terms.on_overrun(self)
 
     def _lose_patience_soon(self) -> None:
         self._call_later(0, self.lose_patience)  # a handler that ends at this very instant does end
 
     def _call_later(self, delay: float, callback: Callback) -> None:
-        self._timers = (*self._timers, self._clock.call_later(delay, callback))
+        self._timers = (*self._timers, self._terms.clock.call_later(delay, callback))
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers = ()
 
     async def _take_in_cancellation(self) -> None:
         """Let what follows in this task go undisturbed, whoever cancelled it."""
@@ -246,7 +266,7 @@ class Execution(Struct, eq=False):
     def _results(self) -> list[Any]:
         """What the handler gave for each job, or what it raised."""
         gave = self._gave
-        if type(gave) is Raised or not self._batch:
+        if type(gave) is Raised or not self._terms.batch:
             return [gave] * len(self.jobs)
         if isinstance(gave, (list, tuple)) and len(gave) == len(self.jobs):
             return [Raised(one) if isinstance(one, BaseException) else one for one in gave]
@@ -267,7 +287,7 @@ class Execution(Struct, eq=False):
             return None  # it was moved by the handler itself
         if error is None:
             return Complete(result)
-        return failed(job, error, self._retry_on)
+        return failed(job, error, self._terms.retry_on)
 
     def _end_of(self, job: Job, error: BaseException | None) -> Fail | Release | None:
         """How a job ends whose run was stopped; ``None``: it wasn't, or the job is not ours."""
@@ -284,7 +304,7 @@ class Execution(Struct, eq=False):
                 assert job.opts.timeout is not None
                 limit = format_seconds(job.opts.timeout)
                 stacktrace = format_traceback(error) if error else None
-                final = ruling_on(TimeoutError(), self._retry_on).final
+                final = ruling_on(TimeoutError(), self._terms.retry_on).final
                 return Fail(f"timed out after {limit}", stacktrace, final)
         return None
 

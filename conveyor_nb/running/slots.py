@@ -115,17 +115,18 @@ class Slots:
 
     def end(self, holder: Holder, execution: Execution) -> None:
         """Note that it is at work no longer; harmless if that was done."""
-        if self.holders[holder] is not execution:
+        holders, by_job, jobs = self.holders, self._by_job, execution.jobs
+        if holders[holder] is not execution:
             return
-        self.holders[holder] = None
-        if holder in self._left_alone:
+        holders[holder] = None
+        if self._left_alone and holder in self._left_alone:
             self._left_alone.discard(holder)
         else:
-            self.ended_count += len(execution.jobs)
-        for job in execution.jobs:
+            self.ended_count += len(jobs)
+        for job in jobs:
             job_id = job._data.id
-            if self._by_job.get(job_id) is execution:
-                del self._by_job[job_id]
+            if by_job.get(job_id) is execution:
+                del by_job[job_id]
 
     def stop_all(self, verdict: Verdict) -> None:
         """Stop the run of every job."""

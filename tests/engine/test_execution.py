@@ -12,7 +12,7 @@ import pytest_asyncio
 from conveyor_nb import Job, MemoryStore, Queue, VirtualClock
 from conveyor_nb.core.actions import Action, Fail, Release
 from conveyor_nb.core.model import Lock
-from conveyor_nb.running.execution import LOOP_ENDED, Execution, Verdict
+from conveyor_nb.running.execution import LOOP_ENDED, Execution, Terms, Verdict
 from conveyor_nb.running.runners import TaskRunner
 
 ENDS: dict[Verdict, tuple[str, Action | None]] = {
@@ -40,7 +40,8 @@ class Run:
         self.may_end = asyncio.Event()
         self._began = asyncio.Event()
         runner = TaskRunner(self._handle)
-        self.execution = Execution([job], runner, False, clock, False, None, self._note_overrun)
+        terms = Terms(runner, False, clock, False, None, self._note_overrun)
+        self.execution = Execution([job], terms)
         self._task = asyncio.create_task(self._run())
 
     async def begin(self) -> None:

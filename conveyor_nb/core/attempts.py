@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -16,7 +16,10 @@ from conveyor_nb.core.values.bounds import (
     keep_newest,
 )
 
-__all__ = ["attempt_ended", "attempt_failed", "with_lines", "with_room"]
+__all__ = ["WENT_WELL", "attempt_ended", "attempt_failed", "with_lines", "with_room"]
+
+WENT_WELL: Final = AttemptStatus.COMPLETED
+"""By a name of a module, as each job asks for it: see ``model.ACTIVE``."""
 
 
 def attempt_ended(
@@ -31,11 +34,13 @@ def attempt_ended(
     """What every end of an attempt changes: the lock is gone, the attempt's record is closed."""
     if job.state is not ACTIVE:
         return {}
-    last = job.attempt_logs[-1]
-    begun = (last.attempt, last.worker_id, last.started_at)
-    record = AttemptRecord(*begun, now, status, error, stacktrace, last.logs, put_back)
-    earlier = job.attempt_logs[:-1]
-    attempts = (*earlier, record) if earlier else (record,)
+    attempts = job.attempt_logs
+    last = attempts[-1]
+    attempt, worker_id, begun, logs = last.attempt, last.worker_id, last.started_at, last.logs
+    record = AttemptRecord(
+        attempt, worker_id, begun, now, status, error, stacktrace, logs, put_back
+    )
+    attempts = (record,) if len(attempts) == 1 else (*attempts[:-1], record)
     return {"locked_by": None, "lock_until": None, "attempt_logs": attempts}
 
 

@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from conveyor_nb.core import actions
-from conveyor_nb.core.attempts import attempt_ended, attempt_failed, with_lines
+from conveyor_nb.core.attempts import WENT_WELL, attempt_ended, attempt_failed, with_lines
 from conveyor_nb.core.errors import FAULTS, InvalidJobStateError, RetryRefusedError
 from conveyor_nb.core.locks import STILL_AT_WORK, require_lock
 from conveyor_nb.core.model import (
@@ -184,7 +184,7 @@ def due(job: JobData) -> Change:
 def _complete(job: JobData, returnvalue: Any, now: datetime) -> Change:
     if job.cancelled_at:
         return _end_cancelled(job, now)
-    updates = attempt_ended(job, now, AttemptStatus.COMPLETED)
+    updates = attempt_ended(job, now, WENT_WELL)
     updates["returnvalue"] = returnvalue
     updates["completed_at"] = now
     updates["failed_reason"] = None

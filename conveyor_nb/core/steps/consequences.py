@@ -15,7 +15,7 @@ from conveyor_nb.core.model import EventType, JobData
 from conveyor_nb.core.rows import Rows
 from conveyor_nb.core.steps.families import child_ended
 from conveyor_nb.core.steps.planning import plan_next_run
-from conveyor_nb.core.steps.retention import keep_of, too_many
+from conveyor_nb.core.steps.retention import too_many
 from conveyor_nb.core.steps.writing import Removed, note, remove, write
 
 __all__ = ["follow_up", "tell_parent"]
@@ -39,7 +39,7 @@ def follow_up(rows: Rows, now: datetime, settled: list[JobData], removed: list[R
             _tell(rows, job, None, now, settled, removed)
         if job.scheduler_id is not None:
             plan_next_run(rows, job, now)
-        if keep_of(job) is not False:
+        if job.opts.remove_on_complete or job.opts.remove_on_fail:
             removed += [remove(rows, one, now) for one in too_many(rows, job)]
         if rows.is_idle(job.queue_name):
             note(rows, EventType.DRAINED, job.queue_name, None, now)

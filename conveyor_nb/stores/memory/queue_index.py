@@ -141,28 +141,30 @@ class QueueIndex:
         state = job.state
         if state is WAITING:
             self.waiting.add(job)
+        elif state is ACTIVE:
+            self.active[job.id] = None
+            assert job.processed_at is not None
+            self.waiting.note_start(job.group_id, job.processed_at)
+            if self.starts.is_asked_for:
+                self.starts.note_start(job.processed_at)
         elif state is DELAYED:
             self._delayed.add(_due_key(job))
             self.next_due = self._delayed[0][0]
         else:
             self._in_order[state][job.id] = None
-            if state is ACTIVE:
-                assert job.processed_at is not None
-                self.waiting.note_start(job.group_id, job.processed_at)
-                if self.starts.is_asked_for:
-                    self.starts.note_start(job.processed_at)
 
     def _unindex(self, job: JobData) -> None:
         state = job.state
         if state is WAITING:
             self.waiting.remove(job)
+        elif state is ACTIVE:
+            del self.active[job.id]
+            self.waiting.note_end(job.group_id)
         elif state is DELAYED:
             self._delayed.remove(_due_key(job))
             self.next_due = self._delayed[0][0] if self._delayed else None
         else:
             del self._in_order[state][job.id]
-            if state is ACTIVE:
-                self.waiting.note_end(job.group_id)
 
     def _hold_key(self, job: JobData) -> None:
         key = held_key(job)

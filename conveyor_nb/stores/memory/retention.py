@@ -20,6 +20,8 @@ class Retention:
     """The settled jobs that are not kept for ever, by age and by count."""
 
     def __init__(self) -> None:
+        self.has_expiries = False
+        """Whether there are jobs that are kept by age; it may be set to ``False`` where none is."""
         self.has_changed = False
         """Whether the next expiry may be another one than when this was last set to ``False``."""
         self._by_age: Any = SortedList()
@@ -42,7 +44,7 @@ class Retention:
         expiry = expires_at(after)
         if expiry is not None:
             self._by_age.add((expiry, after.queue_name, after.id))
-            self.has_changed = True
+            self.has_expiries = self.has_changed = True
         if is_kept_by_count(after):
             self._by_count.setdefault((after.queue_name, after.state), OrderedDict())[after.id] = (
                 None

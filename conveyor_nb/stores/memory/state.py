@@ -180,7 +180,7 @@ class MemoryState:
     def is_idle(self, queue_name: str) -> bool:
         """Whether nothing is waiting or active."""
         index = self.queues[queue_name]
-        return not index.active and not index.waiting
+        return not index.active and not index.waiting.count
 
     def listed(
         self, queue_name: str, state: JobState | None = None, *, since: datetime | None = None

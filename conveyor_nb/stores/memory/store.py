@@ -36,6 +36,7 @@ from conveyor_nb.core.values.text import shown
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.stores.interface import EventCallback
 from conveyor_nb.stores.memory.bulk import MemoryBulk
+from conveyor_nb.stores.memory.retention import Retention
 from conveyor_nb.stores.memory.slices import Slices, in_turn
 from conveyor_nb.stores.memory.state import MemoryState
 from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback, Subscriptions
@@ -309,10 +310,15 @@ class MemoryStore(MemoryBulk):
             if results := state.results:
                 state.results = {}
             self._subscriptions.publish(events, results)
+        if state.retention.has_expiries:
+            self._set_expiry_timer(state.retention)
+
+    def _set_expiry_timer(self, retention: Retention) -> None:
         timer = self._expiry_timer
-        if state.retention.has_changed or (timer.when is not None and timer.is_lost):
-            state.retention.has_changed = False
-            timer.set(state.retention.next_expiry())
+        if retention.has_changed or timer.is_lost:
+            retention.has_changed = False
+            timer.set(retention.next_expiry())
+            retention.has_expiries = timer.when is not None
 
     def _remove_expired(self) -> None:
         """Remove what has been kept long enough; of much of it a part, as the timer fires again."""

@@ -58,10 +58,11 @@ class WaitingIndex:
         """Groups that are over, but whose rate limit still has to know of them, until when."""
         self._only: Group | None = None
         """The jobs without a group, as long as there are no others: no limit holds for them."""
-        self._count = 0
+        self.count = 0
+        """How many jobs wait; as ``len`` says, which costs more."""
 
     def __len__(self) -> int:
-        return self._count
+        return self.count
 
     def __iter__(self) -> Iterator[str]:
         """The ids of all waiting jobs by priority and place, paused ones too."""
@@ -81,7 +82,7 @@ class WaitingIndex:
         """Put a job in its place."""
         group = self._groups.get(job.group_id) or self._new_group(job.group_id)
         group.add(job.name, place_of(job))
-        self._count += 1
+        self.count += 1
         if self._only is None:
             self._shelve(group)
 
@@ -89,7 +90,7 @@ class WaitingIndex:
         """Take a job out, by the place that it was added with."""
         group = self._groups[job.group_id]
         group.remove(job)
-        self._count -= 1
+        self.count -= 1
         if self._only is None:
             self._shelve(group)
 

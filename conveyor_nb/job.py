@@ -25,7 +25,7 @@ from conveyor_nb.core.values.conditions import condition
 from conveyor_nb.core.values.durations import Duration, to_seconds
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.display import Displayable
-from conveyor_nb.job_fields import JobFields
+from conveyor_nb.job_fields import NO_COPIES, JobFields
 from conveyor_nb.observable import JobObservable
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.stores.following import GONE, JobEnd, JobFollower, as_told
@@ -249,7 +249,7 @@ class Job(Displayable, JobFields):
             timeout = to_seconds(timeout, what="timeout")
         found = await self._store.get_job(self._data.queue_name, self._data.id)
         if found is not None and found.state in SETTLED:
-            self._show(found)
+            self._data, self._copies = found, NO_COPIES  # as _show does
             if self._store.clock.overdue():  # somebody may wait for many that have settled
                 await checkpoint()
             return result_of(self._data, self._store, self._data.cancelled_at is not None)
@@ -327,7 +327,7 @@ class Job(Displayable, JobFields):
         if self._copies:
             # a handler may work in its own copy of the payload, which another call must not undo
             stays = "data" in self._copies and not isinstance(action, actions.UpdateData)
-            self._copies = {"data": self._copies["data"]} if stays else {}
+            self._copies = {"data": self._copies["data"]} if stays else NO_COPIES
 
 
 JobObservable.job_of = Job

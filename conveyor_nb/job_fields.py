@@ -22,7 +22,9 @@ from conveyor_nb.core.options.declaring import part_of
 from conveyor_nb.core.options.job_options import JobOptions
 from conveyor_nb.core.values.text import inline, one_line, shown
 
-__all__ = ["JobFields"]
+__all__ = ["NO_COPIES", "JobFields"]
+
+NO_COPIES: Mapping[str, Any] = MappingProxyType({})
 
 
 def _refusal(name: str) -> Callable[[JobFields, object], None]:
@@ -90,7 +92,7 @@ class JobFields:
     planned_at: datetime | None = _field("planned_at")
 
     _data: JobData
-    _copies: Mapping[str, Any] = MappingProxyType({})
+    _copies: Mapping[str, Any] = NO_COPIES
 
     def __repr__(self) -> str:
         return f"<Job {inline(self.id)} {shown(self.name)}: {self._summary()}>"
@@ -123,4 +125,4 @@ class JobFields:
 
     def _show(self, data: JobData) -> None:
         self._data = data
-        self._copies = {}
+        self._copies = NO_COPIES

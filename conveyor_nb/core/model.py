@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -215,9 +215,6 @@ _TOLD = (
 )
 """The fields of a job that its repr shows, if they are set."""
 
-_kept_data: Callable[[_JobFields], Any] = _JobFields.data.__get__
-_kept_returnvalue: Callable[[_JobFields], Any] = _JobFields.returnvalue.__get__
-
 
 class JobData(_JobFields, frozen=True, gc=False):
     """All that a store keeps of a job.
@@ -245,12 +242,12 @@ class JobData(_JobFields, frozen=True, gc=False):
     @property  # type: ignore[misc]  # it reads the field of this name
     def data(self) -> Any:
         """The payload; raises ``UnreadablePayloadError`` if it can't be thawed."""
-        return thaw_for(self.id, "data", _kept_data(self))
+        return thaw_for(self.id, "data", self.kept_data)
 
     @property  # type: ignore[misc]  # as above
     def returnvalue(self) -> Any:
         """What the handler returned; raises as ``data`` does."""
-        return thaw_for(self.id, "returnvalue", _kept_returnvalue(self))
+        return thaw_for(self.id, "returnvalue", self.kept_returnvalue)
 
     @property
     def attempts_left_out(self) -> int:
@@ -258,15 +255,11 @@ class JobData(_JobFields, frozen=True, gc=False):
         attempts = self.attempt_logs
         return attempts[-1].attempt - len(attempts) if attempts else 0
 
-    @property
-    def kept_data(self) -> Any:
-        """The payload as it is kept."""
-        return _kept_data(self)
+    kept_data = _JobFields.data
+    """The payload as it is kept: the field itself, and so below."""
 
-    @property
-    def kept_returnvalue(self) -> Any:
-        """What the handler returned, as it is kept."""
-        return _kept_returnvalue(self)
+    kept_returnvalue = _JobFields.returnvalue
+    """What the handler returned, as it is kept."""
 
 
 _DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(_JobFields)}

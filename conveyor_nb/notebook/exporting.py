@@ -1,21 +1,24 @@
 """The code of a handler as a module: what it needs of the notebook's cells comes along.
 
 A name is taken from where a cell bound it last: an import, a function, a class, or an assignment.
-What none of these binds is asked of the notebook's variables, which know where they were imported
-from.
+Of what none of these binds the notebook's variables may know: a module, what was imported from
+one, the code of a function, a plain value.
 """
 
 from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
+import inspect
 import symtable
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
+from conveyor_nb.core.values.text import FAULTS
 from conveyor_nb.notebook.mistakes import Mistake
 from conveyor_nb.stores import StoreInterface
 
@@ -30,6 +33,9 @@ HEAD = '''\
 from __future__ import annotations
 
 '''
+
+_LAST = (sys.maxsize, 0)
+"""The place of what comes after all cells."""
 
 _KNOWN = frozenset(dir(builtins)) | {"__name__", "__file__", "__doc__"}
 
@@ -115,13 +121,15 @@ def module_of(
 
 
 def _spaced(parts: Sequence[str], *, after_imports: bool) -> str:
-    text = "\n" if after_imports else ""
-    before = ""
+    """The parts below each other: a blank line around plain ones, two around definitions."""
+    text, before = "\n" if after_imports else "", ""
     for part in parts:
-        is_plain = not part.lstrip().startswith(("def ", "async def ", "class ", "@"))
-        text += "\n" if is_plain and before == "plain" else "\n\n" if before else ""
-        text += part.strip("\n") + "\n"
-        before = "plain" if is_plain else "block"
+        is_block = part.lstrip().startswith(("def ", "async def ", "class ", "@"))
+        if before or after_imports:
+            is_apart = is_block or before == "block"
+            text += "\n\n" if is_apart else "" if before else "\n"
+        text += part.strip() + "\n"
+        before = "block" if is_block else "plain"
     return text
 
 
@@ -133,7 +141,9 @@ def _needed_by(
     to_look_at = [*sources.values()]
     while to_look_at:
         for name in _names_in(to_look_at.pop()) - found.keys() - sources.keys() - missing.keys():
-            binding = _special(name, variables) or bindings.get(name) or _import_of(name, variables)
+            binding = _special(name, variables) or bindings.get(name)
+            if binding is None or binding.source is None:
+                binding = _of_value(name, variables) or binding
             if binding is None:
                 missing[name] = "no cell makes it"
             elif binding.source is None:
@@ -172,17 +182,34 @@ def _special(name: str, variables: Mapping[str, Any]) -> _Binding | None:
     return None
 
 
-def _import_of(name: str, variables: Mapping[str, Any]) -> _Binding | None:
-    """How a variable is imported: a module, or what a module has under its own name."""
-    value = variables.get(name)
+def _of_value(name: str, variables: Mapping[str, Any]) -> _Binding | None:
+    """What a variable says of where it comes from, where no cell is known to make it."""
+    if name not in variables:
+        return None
+    value = variables[name]
     if isinstance(value, ModuleType):
         return _imported(f"import {value.__name__} as {name}")
+    if isinstance(value, (FunctionType, type)) and value.__module__ == "__main__":
+        with contextlib.suppress(OSError):  # its code is not at hand
+            return _Binding(_LAST, without_worker(inspect.getsource(value)))
+        return None
+    if (written := _as_literal(value)) is not None:
+        return _Binding((0, 0), f"{name} = {written}")
     module, own = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if not (isinstance(module, str) and isinstance(own, str)) or module == "__main__":
         return None
     if getattr(sys.modules.get(module), own, None) is value:
         return _imported(f"from {module} import {own} as {name}")
     return None
+
+
+def _as_literal(value: object) -> str | None:
+    """How a plain value is written, if it is one that comes back as it was."""
+    try:
+        written = repr(value)
+        return written if ast.literal_eval(written) == value else None
+    except FAULTS:  # it is somebody's own object
+        return None
 
 
 def _imported(source: str, place: tuple[int, int] = (0, 0)) -> _Binding:

@@ -113,8 +113,8 @@ def test_what_a_handler_adds_is_added_where_its_process_works(
     ("cell", "told"),
     [
         (
-            "for client in [1]: pass\nasync def send(job): return client, unknown",
-            "client (it is made by `for client in [1]:`); unknown (no cell makes it)",
+            "for client in [object()]: pass\nasync def send(job): return client, unknown",
+            "client (it is made by `for client in [object()]:`); unknown (no cell makes it)",
         ),
         ("send = lambda job: 1", "is no function with a name; write it with `def`"),
         (
@@ -165,10 +165,9 @@ def test_shell_commands_stay_in_the_notebook() -> None:
 
 
 def test_what_was_imported_otherwise_is_imported() -> None:
-    source = HandlerSource("send", "def send(job):\n    return loads(job.data), js.dumps(1)")
+    source = HandlerSource("send", "def send(job):\n    return loads(job.data), js.dumps(LIMIT)")
     import json
 
-    text, _ = module_of(
-        {None: source}, [], {"loads": json.loads, "js": json}, queue="emails", module="m"
-    )
-    assert "from json import loads\nimport json as js\n" in text
+    variables = {"loads": json.loads, "js": json, "LIMIT": (1, "two")}
+    text, _ = module_of({None: source}, [], variables, queue="emails", module="m")
+    assert "from json import loads\nimport json as js\n\nLIMIT = (1, 'two')\n" in text

@@ -65,7 +65,7 @@ async def export(session: Session, args: Namespace) -> Answer:
     path = _path(args.path, force=args.force)
     text, name = module_of(
         _sources(worker, session.shell),
-        [_plain(cell, session.shell) for cell in session.shell.user_ns["In"]],
+        _cells(session.shell),
         session.variables,
         queue=worker.queue_name,
         module=path.stem,
@@ -117,6 +117,16 @@ def _source_of(handler: Handler, shell: Any) -> HandlerSource:
         return HandlerSource(name, without_worker(_plain(inspect.getsource(function), shell)))
     except OSError:
         raise Mistake(f"the code of {name} is not at hand; run its cell again") from None
+
+
+def _cells(shell: Any) -> list[str]:
+    """The cells as they ran, each as Python.
+
+    What is run without being noted in the history, as tools do, is known to the compiler alone.
+    """
+    compiled = getattr(shell.compile, "_filename_map", {})
+    known = ["".join(linecache.getlines(filename)) for filename in compiled]
+    return [*known, *(_plain(cell, shell) for cell in shell.user_ns["In"])]
 
 
 def _plain(cell: str, shell: Any) -> str:

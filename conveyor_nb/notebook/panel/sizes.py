@@ -1,4 +1,4 @@
-"""What can go to a page, and how much at once.
+"""What can go to a page, how much at once, and whether it is worth it.
 
 What is shown is read up to ten times a second: it has to stay light.
 """
@@ -12,7 +12,7 @@ import msgspec
 
 from conveyor_nb.core.values.text import encodable
 
-__all__ = ["MOST_BYTES", "fitting", "in_messages", "sendable", "size_of"]
+__all__ = ["MOST_BYTES", "fitting", "has_news", "in_messages", "sendable", "size_of"]
 
 MOST_BYTES = 28_000
 """So long a message to a page is at most; JSON, and what goes with it, takes the rest to 30 KB."""
@@ -60,6 +60,24 @@ def in_messages(parts: Mapping[str, Any], most: int = MOST_BYTES) -> Iterator[di
         message[name] = part
         left -= size
     yield message
+
+
+def has_news(shown: Mapping[str, Any], parts: Mapping[str, Any]) -> bool:
+    """Whether a page that shows some parts has to be told of those that there are now.
+
+    A clock goes on there by itself, if it goes at all.
+
+    >>> has_news({"head": {"now": 1.0, "speed": 1.0}}, {"head": {"now": 2.0, "speed": 1.0}})
+    False
+    """
+    for name, part in parts.items():
+        before = shown[name]
+        if part != before:
+            if not (isinstance(part, dict) and isinstance(before, dict) and part.get("speed")):
+                return True
+            if part | {"now": 0} != before | {"now": 0}:
+                return True
+    return False
 
 
 def sendable(value: Any) -> Any:

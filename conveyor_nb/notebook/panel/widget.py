@@ -36,7 +36,7 @@ from conveyor_nb.notebook.panel.output import Output
 from conveyor_nb.notebook.panel.page_messages import Message, read_message
 from conveyor_nb.notebook.panel.queue_view import QueueView
 from conveyor_nb.notebook.panel.queues_view import QueuesView
-from conveyor_nb.notebook.panel.sizes import in_messages, sendable
+from conveyor_nb.notebook.panel.sizes import has_news, in_messages, sendable
 from conveyor_nb.notebook.panel.store_names import name_of
 from conveyor_nb.notebook.panel.view import UnknownRequestError
 from conveyor_nb.notebook.panel.wire import PART
@@ -59,8 +59,8 @@ _KEPT_ASLEEP = 16
 _KEPT_UNSEEN = 64
 """How many panels are kept that a page has, and nobody sees: it may still be loading, or rest."""
 
-_SENT_AT_LATEST = timedelta(seconds=10)
-"""For so long a page is sent nothing, if there is nothing new."""
+_SENT_EACH = timedelta(seconds=10)
+"""So often a page is sent a frame though there is nothing new: one that has gone is missed then."""
 
 _PICTURE_AT_LATEST = 30.0
 """Seconds after which the picture in the notebook is renewed, however busy the queue still is."""
@@ -116,7 +116,7 @@ class Panel(anywidget.AnyWidget):
         self._tasks = BackgroundTasks()
         self._notices = 0
         self._is_owed = True
-        self._sent_at = EPOCH
+        self._send_by = EPOCH
         self._has_warned = False
         self.was_live = False
         self.output = Output(store, self._draw, self._loop)
@@ -300,33 +300,24 @@ class Panel(anywidget.AnyWidget):
             parts = await self._read()
         except FAULTS as error:  # whatever a store raises, the page says so and stays alive
             self._complain(error)
-        fresh = {name: part for name, part in parts.items() if part != getattr(self, name)}
-        if self._is_owed or not self._is_shown(fresh):
-            self._is_owed = False
-            self._sent_at = REAL_TIME.now()
-            for some in in_messages({**fresh, "frame": number}):  # which comes last: all is there
-                with self.hold_sync():
-                    for name, part in some.items():
-                        self.set_trait(name, part)
+        shown = {name: getattr(self, name) for name in parts}
+        now = REAL_TIME.now()
+        if self._is_owed or now > self._send_by or has_news(shown, parts):
+            self._is_owed, self._send_by = False, now + _SENT_EACH
+            self._set_parts(parts | {"frame": number})
         else:
             self._feed.spare()
         again = self._shown.again
         if again is not None and self.live:
             self._feed.touch_in(again)
 
-    def _is_shown(self, fresh: Mapping[str, Any]) -> bool:
-        """Whether a page shows all this already: its clock goes on by itself.
-
-        Now and then it is not asked: so a page is missed that went away without a word.
-        """
-        if REAL_TIME.now() - self._sent_at > _SENT_AT_LATEST:
-            return False
-        return all(
-            isinstance(part, dict)
-            and part.get("speed")
-            and part | {"now": None} == getattr(self, name) | {"now": None}
-            for name, part in fresh.items()
-        )
+    def _set_parts(self, parts: Mapping[str, Any]) -> None:
+        """Send what is new of a frame; its number comes last, when all is there."""
+        fresh = {name: part for name, part in parts.items() if part != getattr(self, name)}
+        for some in in_messages(fresh):
+            with self.hold_sync():
+                for name, part in some.items():
+                    self.set_trait(name, part)
 
     def _complain(self, error: BaseException) -> None:
         """Say in one line of the panel what went wrong; the log gets what was not foreseen."""

@@ -13,7 +13,7 @@ SOON = 0.3
 """Seconds from a change to the page that shows it. What machine, kernel and browser were late with
 everything, in the same seconds, comes on top."""
 
-CHANGES = 5
+CHANGES = 3
 
 
 class Notebook(Protocol):
@@ -68,7 +68,7 @@ async def make_changes(change, count):
     for n in range(1, count + 1):
         times.append(time.time())
         await change(n)
-        for _ in range(10):
+        for _ in range(8):
             due = time.time() + 0.05
             await asyncio.sleep(0.05)
             late = max(late, time.time() - due)

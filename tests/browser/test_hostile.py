@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from conveyor_nb import JobOptions
@@ -132,9 +131,8 @@ def pages(panel: Locator) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("number", range(BATCHES))
 def test_it_is_shown_in_every_view_and_does_nothing(
-    open_notebook: Callable[..., Notebook], number: int
+    open_notebook: Callable[..., Notebook],
 ) -> None:
     notebook = open_notebook(SETUP, TELL)
     asked: list[str] = []
@@ -145,14 +143,24 @@ def test_it_is_shown_in_every_view_and_does_nothing(
     notebook.run(1)
     expect(panel.get_by_test_id("cv-notice")).not_to_be_empty()
     check(panel)
-    names = [name for name in list(HOSTILE.values())[number::BATCHES] if is_name(name)]
+    panel.get_by_test_id("cv-notice").get_by_role("button").click()
+    for number in range(BATCHES):
+        check(panel)
+        look_at_all(panel, list(HOSTILE.values())[number::BATCHES])
+        panel.get_by_test_id("cv-back").click()
+    assert notebook.page.evaluate("window.bitten") is None
+    assert not [one for one in asked if "invalid" in one]
 
+
+def look_at_all(panel: Locator, texts: list[str]) -> None:
+    """Go through all views of a queue whose jobs, groups, workers and so on are called so."""
+    names = [text for text in texts if is_name(text)]
     own = next(name for name in names if not name.isascii())
     panel.locator(".cv-card").filter(has_text=fit(own)).get_by_test_id("cv-card-open").click()
     expect(panel.get_by_test_id("cv-title")).to_have_text(fit(own))
     shown = "".join(check(panel) for _ in pages(panel))
     assert [name for name in names if fit(name) not in shown] == []
-    for state in ("failed", "completed", "active"):
+    for state in ("failed", "completed"):
         panel.get_by_test_id(f"cv-chip-{state}").click()
         expect(panel.get_by_test_id(f"cv-chip-{state}")).to_have_attribute("aria-pressed", "true")
         for row in panel.get_by_test_id("cv-job").all():
@@ -170,8 +178,6 @@ def test_it_is_shown_in_every_view_and_does_nothing(
         told[tab] = check(panel)
     for tab in ("schedules", "groups", "workers"):
         assert [name for name in names if fit(name) not in told[tab]] == [], tab
-    assert notebook.page.evaluate("window.bitten") is None
-    assert not [one for one in asked if "invalid" in one]
 
 
 def is_name(text: str) -> bool:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from conveyor_nb import JobState, MemoryStore, Queue, StoreEvent, Worker
+from conveyor_nb import JobFailedError, JobState, MemoryStore, Queue, StoreEvent, Worker
 from conveyor_nb.core.model import EPOCH
 from conveyor_nb.notebook.panel import output, widget
+from conveyor_nb.notebook.panel.hearing import Hearing
 from conveyor_nb.notebook.panel.output import Output
 from conveyor_nb.notebook.panel.widget import Panel, dashboard, panel_of
 from tests.benchmarks.profiling import counted
@@ -100,6 +102,25 @@ async def test_nothing_is_read_or_sent_until_somebody_looks(
     await wake(page)
     await page.until(lambda: panel.head["counts"]["completed"] == 500)
     assert panel.live
+
+
+async def test_while_it_rests_it_is_not_told_what_happens_to_each_job(
+    queue: Queue, page: Page, store: AskedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    doze = Hearing._doze
+
+    def note(self: Hearing, event: StoreEvent) -> None:
+        told.append(event.type)
+        doze(self, event)
+
+    monkeypatch.setattr(Hearing, "_doze", note)
+    await rest(page)
+    async with Worker("emails", work, store=store):
+        for added in await queue.add_bulk([{"name": "send"}, {"name": "bad"}]):
+            with contextlib.suppress(JobFailedError):
+                await added.wait_until_finished()
+    assert told == ["worker:started", "queue:drained", "worker:paused", "worker:closed"]
 
 
 async def test_while_another_page_is_seen_it_goes_on(

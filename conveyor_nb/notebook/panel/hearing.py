@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from conveyor_nb.clocks.loops import call_on
 from conveyor_nb.core.model import EventType, StoreEvent
@@ -66,12 +66,12 @@ class Hearing:
 
     def listen(self, queue_name: str | None) -> None:
         """Lay by each event of a queue; ``None``: of all queues."""
-        self._subscribe(queue_name, self._lay_by)
+        self._subscribe(queue_name, self._lay_by, None)
 
     def doze(self, queue_name: str | None) -> None:
         """Lay by only what is rare: nobody looks now, but may again."""
         self.flush()
-        self._subscribe(queue_name, self._doze)
+        self._subscribe(queue_name, self._doze, _RARE | {EventType.DRAINED})
 
     def stop(self) -> None:
         """Hear nothing any more."""
@@ -89,9 +89,14 @@ class Hearing:
         if taken:
             self._take_in(taken)
 
-    def _subscribe(self, queue_name: str | None, callback: Callable[[StoreEvent], None]) -> None:
+    def _subscribe(
+        self,
+        queue_name: str | None,
+        callback: Callable[[StoreEvent], None],
+        kinds: Collection[str] | None,
+    ) -> None:
         self._stop()
-        self._store.subscribe(queue_name, callback)
+        self._store.subscribe(queue_name, callback, kinds=kinds)
         self._stop = lambda: self._store.unsubscribe(queue_name, callback)
 
     def _lay_by(self, event: StoreEvent) -> None:

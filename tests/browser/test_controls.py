@@ -162,7 +162,7 @@ def test_every_control_is_used_and_the_store_changes(person: Person) -> None:
 
 
 def use_the_dashboard(person: Person) -> None:
-    person.click("cv-all-tab-events")
+    person.click("cv-hold-view", "cv-hold-view", "cv-all-tab-events")
     person.do("await queue.add('bad'); await queue.join()")
     person.sees("cv-all-events", "job:failed")
     person.click("cv-all-hold", "cv-all-hold")

@@ -115,6 +115,29 @@ def test_a_failed_job_is_opened_and_retried(open_notebook: OpenNotebook) -> None
     expect(panel.get_by_test_id("cv-job")).to_have_count(0)
 
 
+def test_a_view_that_is_held_stays_as_it_is(open_notebook: OpenNotebook) -> None:
+    notebook = open_notebook(SETUP, "queue", ADD)
+    for cell in range(3):
+        notebook.run(cell)
+    panel = notebook.panel
+    expect(chip(panel, "completed", 3)).to_be_visible()
+    panel.get_by_test_id("cv-hold-view").click()
+    expect(panel.get_by_test_id("cv-hold-view")).to_have_text("Go on")
+    behind = notebook.page.locator(".cv-panel[data-behind]")
+    for count in (3, 6, 9):
+        notebook.run(2)
+        expect(behind).to_have_count(1)
+        assert chip(panel, "completed", count).is_visible()
+        if count < 9:  # what is asked for is shown, with all that is so by then
+            panel.get_by_test_id("cv-job-open").first.click()
+            expect(chip(panel, "completed", count + 3)).to_be_visible()
+            expect(panel.get_by_test_id("cv-detail")).to_contain_text(f"emails-{count}")
+    panel.get_by_test_id("cv-hold-view").click()
+    expect(chip(panel, "completed", 12)).to_be_visible()
+    notebook.run(2)
+    expect(chip(panel, "completed", 15)).to_be_visible()
+
+
 def test_what_a_job_carries_stays_text(open_notebook: OpenNotebook) -> None:
     markup = '<img src=x onerror="window.bitten = true">'
     notebook = open_notebook(SETUP, "queue", f"await queue.add({markup!r}, {markup!r})")

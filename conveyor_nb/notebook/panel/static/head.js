@@ -13,9 +13,19 @@ export function makeHead(page) {
   const title = h("h3", { class: "cv-title", "data-testid": "cv-title" });
   const badges = h("span", { class: "cv-badges", "data-testid": "cv-badges" });
   const pauseSlot = h("span", {});
+  const hold = h("button", {
+    type: "button", class: "cv-button cv-quiet-text cv-hold-view", "aria-pressed": "false",
+    "data-testid": "cv-hold-view",
+    title: "Keep this view as it is to read it; the jobs go on",
+    onclick: () => {
+      page.link.hold(!page.link.isHeld());
+      hold.setAttribute("aria-pressed", String(page.link.isHeld()));
+      setText(hold, page.link.isHeld() ? "Go on" : "Hold");
+    },
+  }, "Hold");
   const notice = h("p", { class: "cv-line cv-notice", role: "status", "data-testid": "cv-notice" });
   const top = h("div", { class: "cv-head" },
-    back, others, title, badges, h("span", { class: "cv-gap" }), page.link.node, pauseSlot);
+    back, others, title, badges, h("span", { class: "cv-gap" }), page.link.node, hold, pauseSlot);
   let dismissed = 0;
 
   function drawNotice() {

@@ -27,6 +27,9 @@ const TEXTS = {
  * @property {(label: string, message: object | (() => object | null), options?: ButtonOptions) => HTMLElement} button
  * @property {(...given: Parameters<Link["button"]>) => HTMLElement | null} act a button that changes the queue: none where it is only shown
  * @property {() => boolean} isDead
+ * @property {() => boolean} isHeld whether the page is kept as it is
+ * @property {(frame: number) => boolean} skips whether a frame that comes now is not to be drawn
+ * @property {(isHeld: boolean) => void} hold keeps the page as it is, or lets it go on
  * @property {(root: HTMLElement) => void} open tells the kernel that a page is there
  * @property {(frame: number) => void} drawn tells it which frame is on the page
  * @property {() => void} rest tells it that nobody sees the page: nothing is to be sent
@@ -58,6 +61,13 @@ export function makeLink(model, el, isReadOnly) {
   let root = null;
   let sent = 0;
   let state = "live";
+  let isHeld = false; // the page stays as it is
+  let isWanted = false; // but for what a person asks for meanwhile
+  let lastFrame = 0;
+
+  // The kernel sends its next frame when it hears that this one is drawn: a slow page is never
+  // flooded, and one that is held gets a single one.
+  const answer = () => { if (state !== "dead") model.send({ do: "drawn", frame: lastFrame, view }); };
 
   function set(next) {
     state = next;
@@ -83,6 +93,10 @@ export function makeLink(model, el, isReadOnly) {
       console.warn("conveyor_nb: the kernel can't be reached", error);
       set("dead");
       return;
+    }
+    if (isHeld) {
+      isWanted = true;
+      answer();
     }
     pending.set(n, button);
     button?.setAttribute("aria-disabled", "true");
@@ -136,6 +150,20 @@ export function makeLink(model, el, isReadOnly) {
       return made;
     },
     isDead: () => state === "dead",
+    isHeld: () => isHeld,
+    skips(frame) {
+      const isSkipped = isHeld && !isWanted;
+      if (isSkipped) lastFrame = frame;
+      root?.toggleAttribute("data-behind", isSkipped); // there is more to see than is seen
+      return isSkipped;
+    },
+    hold(next) {
+      isHeld = next;
+      root?.toggleAttribute("data-held", isHeld);
+      if (isHeld) return;
+      answer();
+      send({ do: "hello" }, { patience: HELLO_PATIENCE_MS }); // what came meanwhile was not drawn
+    },
     open(over) {
       root = over;
       set(state);
@@ -149,8 +177,9 @@ export function makeLink(model, el, isReadOnly) {
       send({ do: "hello" }, { patience: HELLO_PATIENCE_MS });
     },
     drawn(frame) {
-      // The kernel sends its next frame when this one is drawn: a slow page is never flooded.
-      if (state !== "dead") model.send({ do: "drawn", frame, view });
+      lastFrame = frame;
+      isWanted = false;
+      answer();
     },
     rest() {
       if (state !== "dead") model.send({ do: "rest", view });

@@ -113,7 +113,7 @@ function render({ model, el }) {
   let isSeen = true;
 
   function paint() {
-    if (!isSeen) return; // another view of it asked for this frame
+    if (!isSeen || page.link.skips(page.part("frame"))) return; // another view of it asked for this frame
     const isOfAll = page.part("tab") === null;
     // of a store that has to be waited for, the first frame is under way
     if (isOfAll ? !page.part("queues")?.cards : !page.part("head").counts) return;
@@ -125,7 +125,7 @@ function render({ model, el }) {
   page.redraw = () => page.keepFocus(draw);
 
   const ticking = setInterval(() => {
-    if (!isSeen || page.clock.stands() || page.link.isDead()) return;
+    if (!isSeen || page.clock.stands() || page.link.isDead() || page.link.isHeld()) return;
     for (const node of root.querySelectorAll("time[data-at]")) setText(node, ageIn(node, page.clock));
   }, 1000);
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tests.benchmarks.corners import measure_corners
+from tests.benchmarks.durable import measure_durable
 from tests.benchmarks.engine import measure_bulk, measure_flow, measure_idle
 from tests.benchmarks.fairness import measure_fairness
 from tests.benchmarks.measuring import Figure, Plan
@@ -30,6 +31,7 @@ BENCHMARKS: dict[str, Callable[[Plan], Iterator[Figure]]] = {
     "fairness": measure_fairness,
     "corners": measure_corners,
     "panel": measure_panel,
+    "durable": measure_durable,
 }
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from tests.benchmarks.measuring import PAYLOAD, Sample, Stopwatch
 
-__all__ = ["CONCURRENCY", "PEERS", "Peer", "installed"]
+__all__ = ["CONCURRENCY", "PEERS", "Peer", "huey_consumer", "installed"]
 
 CONCURRENCY = 10
 _POLL = 0.001
@@ -103,7 +103,7 @@ def _taskiq(handler: Callable[..., Any]) -> tuple[Any, Any]:
 
 def _huey_flow(threads: int, jobs: int) -> Sample:
     huey, task = _huey(_no_op)
-    with _huey_consumer(huey, threads), Stopwatch() as watch:
+    with huey_consumer(huey, threads), Stopwatch() as watch:
         sent = [task(PAYLOAD) for _ in range(jobs)]
         # its blocking get polls each result by itself; this waits for the last one
         while huey.storage.result_store_size() < jobs:
@@ -122,7 +122,7 @@ def _huey_starts(threads: int, count: int) -> list[float]:
 
     huey, task = _huey(note)
     sent = []
-    with _huey_consumer(huey, threads):
+    with huey_consumer(huey, threads):
         for number in range(count):
             time.sleep(5 * _POLL)
             sent.append(time.perf_counter())
@@ -138,7 +138,8 @@ def _huey(handler: Callable[..., Any]) -> tuple[Any, Any]:
 
 
 @contextlib.contextmanager
-def _huey_consumer(huey: Any, threads: int) -> Iterator[None]:
+def huey_consumer(huey: Any, threads: int) -> Iterator[None]:
+    """Let so many threads of huey work for a block of code."""
     logging.getLogger("huey").setLevel(logging.WARNING)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     consumer = huey.create_consumer(

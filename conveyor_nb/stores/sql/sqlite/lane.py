@@ -48,8 +48,9 @@ class Lane:
     Args:
         name: the thread's.
         serve: called in the thread with the calls that wait; settles them by :meth:`answer`.
-        pause: called in the thread when there are none; returns for how many seconds to wait for
-            one at most, ``None``: for ever.
+        patience: called in the thread when there are none; returns for how many seconds to wait
+            for one, ``None``: for ever.
+        idle: called in the thread when none has come for so long.
         end: called in the thread at its end.
     """
 
@@ -57,10 +58,12 @@ class Lane:
         self,
         name: str,
         serve: Callable[[list[Call[Any]]], object],
-        pause: Callable[[], float | None],
+        patience: Callable[[], float | None],
+        idle: Callable[[], object],
         end: Callable[[], object],
     ) -> None:
-        self._serve, self._pause, self._end = serve, pause, end
+        self._serve, self._patience = serve, patience
+        self._idle, self._end = idle, end
         self._guard = threading.Lock()
         self._calls: list[Call[Any]] = []
         self._is_asleep = False
@@ -114,7 +117,7 @@ class Lane:
             self._ended()
 
     def _next_calls(self) -> list[Call[Any]]:
-        timeout = None if self._calls or self._is_over else self._pause()
+        timeout = self._patience()
         with self._guard:
             if self._calls or self._is_over:
                 calls, self._calls = self._calls, []
@@ -125,4 +128,5 @@ class Lane:
                 if not self._is_asleep:  # it was rung for just then
                     self._bell.acquire()
                 self._is_asleep = False
+            self._idle()
         return []

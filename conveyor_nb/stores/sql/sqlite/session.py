@@ -6,6 +6,7 @@ import random as random_module
 import sqlite3
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from datetime import datetime
+from types import GeneratorType
 from typing import Any
 
 from msgspec.structs import replace
@@ -151,7 +152,7 @@ class Session:
         """Take a step, and write what it changed; returns its result."""
         rows = _AnsweredSet(self.answer, self.answers, about=about, **self._options)
         result = step(rows, self._now())
-        if isinstance(result, Generator):
+        if type(result) is GeneratorType:
             result = _to_its_end(result)
         self._write(rows.changes)
         return result
@@ -171,7 +172,7 @@ class Session:
             self.take(lambda rows, now: promote_due(rows, queue_name, now))
         given = (queue_name, worker_id, lock_duration, options, limit)
         fetched: Fetched = self.take(lambda rows, now: serving.fetch(rows, *given, now))
-        if self.answers.limits.is_wider and not self.may_write:
+        if not self.may_write and self.answers.limits.is_wider:
             raise HasToWriteError  # from now on the starts of jobs are noted for this limit
         return fetched
 

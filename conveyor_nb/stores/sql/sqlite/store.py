@@ -210,7 +210,11 @@ class SqliteStore(SteppedStore):
             with self._lock:
                 self._require_connection()
                 lane = self._writing = self._writing or Lane(
-                    "writer of a SqliteStore", self._serve_writes, self._pause, self._writer.close
+                    "writer of a SqliteStore",
+                    self._serve_writes,
+                    self._patience,
+                    self._look_around,
+                    self._writer.close,
                 )
         return await self._hand_over(lane, Call(work, looks_first=looks_first))
 
@@ -223,7 +227,11 @@ class SqliteStore(SteppedStore):
             with self._lock:
                 self._require_connection()
                 lane = self._reading = self._reading or Lane(
-                    "reader of a SqliteStore", self._serve_looks, lambda: None, self._reader.close
+                    "reader of a SqliteStore",
+                    self._serve_looks,
+                    _for_ever,
+                    _for_ever,
+                    self._reader.close,
                 )
         return await self._hand_over(lane, Call(work))
 
@@ -271,18 +279,19 @@ class SqliteStore(SteppedStore):
             self._expiry.set(self._writer.next_expiry)
         _settle(calls)
 
-    def _pause(self) -> float | None:
+    def _patience(self) -> float | None:
+        """For how long the writer may wait: while somebody subscribes it looks around."""
+        is_watched = self.path != MEMORY and len(self._subscriptions)
+        return _BEAT if is_watched or self._untold else None
+
+    def _look_around(self) -> None:
+        """See what other processes have written."""
         if self.path != MEMORY and len(self._subscriptions):
             with contextlib.suppress(sqlite3.Error):  # who asks for something is told
                 self._writer.look_around()
             if self._untold or self._writer.next_expiry != self._expiry.when:
                 self._settle_on_loop()
-            self._tell_late()
-            return _BEAT
-        if not self._untold:
-            return None
         self._tell_late()
-        return _BEAT
 
     def _keep_loop(self, calls: list[Call[Any]]) -> None:
         """Note where one is at work with the store: a loop that lasts, and not that of a look."""
@@ -462,6 +471,10 @@ class SqliteStore(SteppedStore):
     def _require_metrics(self) -> None:
         if not self._collects_metrics:
             raise MetricsDisabledError
+
+
+def _for_ever() -> None:
+    """Who reads has nothing to do in between."""
 
 
 def _settle(calls: list[Call[Any]]) -> None:

@@ -1,0 +1,164 @@
+"""A file that several processes work on: a job goes through all hands and ends once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conveyor_nb import (
+    JobCancelledError,
+    JobFailedError,
+    JobState,
+    Queue,
+    SqliteStore,
+    Worker,
+)
+from conveyor_nb.testing.events import StrictEventView, all_told
+
+HANDLERS = """
+import asyncio, os
+
+async def work(job):
+    if job.name == "fail":
+        raise ValueError("no such address")
+    if job.name == "hang":
+        await asyncio.Event().wait()
+    await asyncio.sleep(0.01)
+    return [job.data, os.getpid()]
+"""
+
+PATIENCE = 60
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "handlers.py").write_text(HANDLERS)
+    return tmp_path / "queue.db"
+
+
+@contextlib.contextmanager
+def workers(path: Path, count: int, *options: str) -> Iterator[None]:
+    """So many processes that are at work on a file."""
+    command = [sys.executable, "-m", "conveyor_nb", "worker", "emails=handlers:work"]
+    command += ["--store", f"sqlite:///{path}", "--concurrency", "5", *options]
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with contextlib.ExitStack() as running:
+        for _ in range(count):
+            one = subprocess.Popen(command, cwd=path.parent, **quiet)
+            running.enter_context(one)
+            running.callback(one.kill)
+        yield
+
+
+@pytest.mark.asyncio
+async def test_jobs_are_shared_out_and_their_results_come_back(path: Path) -> None:
+    async with SqliteStore(path) as store:
+        queue = Queue("emails", store=store)
+        with workers(path, 2):
+            while len(await store.list_workers()) < 2:
+                await all_told(store)
+            jobs = [await queue.add("send", number) for number in range(100)]
+            ends = [job.wait_until_finished(timeout=PATIENCE) for job in jobs]
+            results = await asyncio.gather(*ends)
+        assert [number for number, _ in results] == list(range(100))
+        assert len({process for _, process in results}) == 2
+        attempts = [len((await job.refresh()).attempt_logs) for job in jobs]
+        assert attempts == [1] * 100
+
+
+@pytest.mark.asyncio
+async def test_what_others_do_is_told_as_it_happens(path: Path) -> None:
+    async with SqliteStore(path) as store:
+        view = StrictEventView()
+        faults: list[str] = []
+        store.subscribe("emails", view)
+        store._subscriptions._on_error = lambda error: faults.append(str(error))
+        queue = Queue("emails", store=store)
+        with workers(path, 2):
+            jobs = [await queue.add("send", number) for number in range(30)]
+            bad = await queue.add("fail", attempts=2)
+            with pytest.raises(JobFailedError, match="no such address"):
+                await bad.wait_until_finished(timeout=PATIENCE)
+            for job in jobs:
+                await job.wait_until_finished(timeout=PATIENCE)
+        await all_told(store)
+        assert faults == []
+        held = {job.id: job.state for job in await store.list_jobs("emails")}
+        assert view.states_in("emails") == held
+
+
+@pytest.mark.asyncio
+async def test_a_job_of_another_process_is_cancelled(path: Path) -> None:
+    async with SqliteStore(path) as store:
+        queue = Queue("emails", store=store)
+        with workers(path, 1):
+            job = await queue.add("hang")
+            while (await job.refresh()).state is not JobState.ACTIVE:
+                await all_told(store)
+            await job.cancel()
+            with pytest.raises(JobCancelledError):
+                await job.wait_until_finished(timeout=PATIENCE)
+
+
+@pytest.mark.asyncio
+async def test_a_pause_and_a_limit_hold_in_other_processes(path: Path) -> None:
+    async with SqliteStore(path) as store:
+        queue = Queue("emails", store=store)
+        await queue.pause("later")
+        with workers(path, 2, "--limiter", "5/1h"):
+            paused = await queue.add("later")
+            jobs = [await queue.add("send", number) for number in range(10)]
+            while await queue.count("completed") < 5:
+                await all_told(store)
+            for _ in range(20):
+                await all_told(store)
+            assert await queue.count("completed") == 5
+            assert (await paused.refresh()).state is JobState.WAITING
+        assert (await jobs[0].refresh()).state is JobState.COMPLETED
+        fetched = await store.fetch_jobs("emails", "w", 30)
+        assert fetched.jobs, "who knows of no limit is not held back"
+
+
+@pytest.mark.asyncio
+async def test_what_a_killed_process_had_runs_elsewhere(path: Path) -> None:
+    lock = ("--lock-duration", "1s", "--stalled-interval", "0.2s")
+    async with SqliteStore(path) as store:
+        queue = Queue("emails", store=store)
+        with workers(path, 1, *lock):
+            job = await queue.add("hang", attempts=2)
+            while (await job.refresh()).state is not JobState.ACTIVE:
+                await all_told(store)
+        worker = Worker("emails", lambda job: "here", store=store, stalled_interval=0.2)
+        async with worker:
+            assert await job.wait_until_finished(timeout=PATIENCE) == "here"
+        first, second = (await job.refresh()).attempt_logs
+        assert "stalled" in (first.error or "")
+        assert second.attempt == 2
+
+
+# -- who is idle ------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_who_only_looks_for_work_never_keeps_others_from_writing(path: Path) -> None:
+    async with SqliteStore(path) as store, SqliteStore(path) as other:
+        statements: list[str] = []
+        store._writer._session.connection.set_trace_callback(statements.append)
+        for _ in range(5):
+            assert (await store.fetch_jobs("emails", "w", 30)).jobs == ()
+            await all_told(other)
+        await other.pause_job_name("emails", "send")
+        await Queue("emails", store=other).add("send")
+        assert (await store.fetch_jobs("emails", "w", 30)).jobs == ()
+        assert "BEGIN IMMEDIATE" not in statements
+        assert "BEGIN" in statements
+        await other.resume_job_name("emails", "send")
+        assert len((await store.fetch_jobs("emails", "w", 30)).jobs) == 1
+        assert "BEGIN IMMEDIATE" in statements

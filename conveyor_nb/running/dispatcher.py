@@ -170,6 +170,7 @@ class Dispatcher:
             EventType.WAITING: self._open_slot,
             EventType.DELAYED: self._open_slot,  # which finds out when it is due
             EventType.RESUMED: lambda _: self._open_slot(all_of_them=True),
+            EventType.MISSED: lambda _: self._open_slot(all_of_them=True),
             EventType.ACTIVE: self._locks.watch,
             EventType.CANCELLED: lambda event: self._stop(event, Verdict.CANCELLED),
             EventType.REMOVED: lambda event: self._stop(event, Verdict.LOST),

@@ -38,6 +38,8 @@ GONE = frozenset({EventType.REMOVED, EventType.DISCONNECTED})
 JOB_ENDS = GONE | {EventType.COMPLETED, EventType.FAILED}
 """The events after which nothing more is to be expected of a job."""
 
+_TOLD = JOB_ENDS | {EventType.MISSED}
+
 _STATES = frozenset(JobState)
 
 _ON_ITS_WAY = 1.0
@@ -138,7 +140,7 @@ class JobFollower(_Listener):
         """An end that was told late, and is of this run unless the record says otherwise."""
         self._checks: BackgroundTasks | None = None
         self._id = job_id
-        super().__init__(store, queue_name, JOB_ENDS if tell is None else None, job_id)
+        super().__init__(store, queue_name, _TOLD if tell is None else None, job_id)
 
     async def wait(self, timeout: float | None = None) -> JobEnd | None:
         """Wait for the end of a job that was there, for so many seconds on the store's clock.
@@ -180,7 +182,9 @@ class JobFollower(_Listener):
             call_on(self._loop, self.end.cancel)
 
     def _take(self, event: StoreEvent) -> None:
-        if event.type not in JOB_ENDS:
+        if event.type == EventType.MISSED:
+            self._spawn(self._see())
+        elif event.type not in JOB_ENDS:
             if self._tell is not None and not self.end.done():
                 self._tell(event)
         elif self._store.tells_at_once:
@@ -204,6 +208,10 @@ class JobFollower(_Listener):
             self._end(JobEnd(self._event_of(record), record))
         elif self._told is event:
             self._told = None
+
+    async def _see(self) -> None:
+        """Look whether the end was among the events that were missed."""
+        await self.look(was_there=True)
 
     async def _end_soon(self) -> None:
         """End with a job that is gone: what tells of that, or of its last end, may be under way."""
@@ -245,7 +253,7 @@ class QueueChanges(_Listener):
 
     def __init__(self, store: StoreInterface, queue_name: str, kinds: Collection[str]) -> None:
         self._change: asyncio.Future[StoreEvent] = asyncio.get_running_loop().create_future()
-        super().__init__(store, queue_name, {*kinds, EventType.DISCONNECTED})
+        super().__init__(store, queue_name, {*kinds, EventType.DISCONNECTED, EventType.MISSED})
 
     async def next(self, timeout: float | None = None) -> StoreEvent | None:
         """The first change since the one before; ``None``: there was none for so many seconds."""

@@ -7,19 +7,24 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conveyor_nb import (
+    Job,
     JobCancelledError,
     JobFailedError,
     JobState,
     Queue,
     SqliteStore,
+    StoreEvent,
     Worker,
 )
+from conveyor_nb.core.actions import Complete
+from conveyor_nb.core.model import Lock
 from conveyor_nb.testing.events import StrictEventView, all_told
 
 HANDLERS = """
@@ -141,6 +146,45 @@ async def test_what_a_killed_process_had_runs_elsewhere(path: Path) -> None:
         first, second = (await job.refresh()).attempt_logs
         assert "stalled" in (first.error or "")
         assert second.attempt == 2
+
+
+# -- who stood still --------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_who_stood_still_for_long_looks_what_it_has_missed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conveyor_nb.stores.sql.sqlite.writer._KEPT", timedelta(0))
+    monkeypatch.setattr("conveyor_nb.stores.sql.sqlite.writer._TIDIED_EVERY", timedelta(0))
+    async with SqliteStore(path) as store, SqliteStore(path) as other:
+        queue = Queue("emails", store=store)
+        job = await queue.add("send")
+        started: list[str] = []
+
+        def note(job: Job) -> None:
+            started.append(job.name)
+
+        async with Worker("emails", note, store=store) as worker:
+            await job.wait_until_finished(timeout=PATIENCE)
+            worker.pause()
+            waited_for = await queue.add("send")
+            waiting = asyncio.create_task(waited_for.wait_until_finished(timeout=PATIENCE))
+            missed: list[StoreEvent] = []
+            store.subscribe("emails", missed.append, kinds=["stream:missed"])
+            await all_told(store)
+            monkeypatch.setattr(store._writer, "look_around", lambda: None)  # it stands still
+            taken = await other.fetch_next_job("emails", "w", 30)
+            assert taken is not None
+            lock = Lock("w", taken.attempt_logs[-1].attempt)
+            await other.apply("emails", taken.id, Complete("done"), lock=lock)
+            await Queue("emails", store=other).add("next")
+            monkeypatch.undo()
+            assert await waiting == "done"
+            worker.resume()
+            while started[-1] != "next":
+                await all_told(store)
+        assert missed[0].data["missed"] > 0
 
 
 # -- who is idle ------------------------------------------------------------------------------

@@ -130,9 +130,9 @@ class Session:
         """What jobs returned that somebody follows here."""
         self.lost_results: dict[Key, Any] = {}
         """What jobs returned that are gone by now: others may follow them elsewhere."""
-        self._now = clock.now
+        self.now = clock.now
         self._answer_of = answers.answer
-        self._followed = followed
+        self.followed = followed
         self._options: Mapping[str, Any] = {
             "random": random_module.Random(seed),
             "followed": _EVERY_JOB,
@@ -151,7 +151,7 @@ class Session:
     def take(self, step: Step, about: Sequence[JobData | Key] = ()) -> Any:
         """Take a step, and write what it changed; returns its result."""
         rows = _AnsweredSet(self.answer, self.answers, about=about, **self._options)
-        result = step(rows, self._now())
+        result = step(rows, self.now())
         if type(result) is GeneratorType:
             result = _to_its_end(result)
         self._write(rows.changes)
@@ -168,7 +168,7 @@ class Session:
         """Promote what is due, and take the next jobs."""
         known = self.answers.known.next_due
         due = known[queue_name] if queue_name in known else self._next_due(queue_name)
-        if due is not None and due <= self._now():
+        if due is not None and due <= self.now():
             self.take(lambda rows, now: promote_due(rows, queue_name, now))
         given = (queue_name, worker_id, lock_duration, options, limit)
         fetched: Fetched = self.take(lambda rows, now: serving.fetch(rows, *given, now))
@@ -198,7 +198,7 @@ class Session:
             self.ask(self.writing.write(changes))
         self.told += changes.events
         for key, result in changes.results.items():
-            if key in self._followed:
+            if key in self.followed:
                 self.results[key] = result
             if changes.jobs.get(key, self) is None:  # there is no record that has it
                 self.lost_results[key] = result

@@ -9,7 +9,7 @@ from typing import Any
 
 from conveyor_nb.clocks.clock import REAL_TIME
 from conveyor_nb.core.errors import ConveyorError, StoreUnavailableError
-from conveyor_nb.core.model import StoreEvent
+from conveyor_nb.core.model import EventType, StoreEvent
 from conveyor_nb.core.rows import Key
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.stores.sql.sqlite.batches import read, write
@@ -162,9 +162,22 @@ class Writer:
         self._session.writing.forget()
         self._session.writing.expiries_changed = True
         text = "SELECT id, events FROM conveyor_nb_events WHERE id > ? ORDER BY id"
-        for seen, written in connection.execute(text, (self._seen,)).fetchall():
+        rows = connection.execute(text, (self._seen,)).fetchall()
+        if rows and (missed := rows[0][0] - self._seen - 1):
+            self._tell_of_missed(missed)
+        for seen, written in rows:
             self._seen = seen
             self._tell(*read(written, self._session.answers.codec))
+
+    def _tell_of_missed(self, missed: int) -> None:
+        """Tell that events are gone that this process has not seen, as it stood still for long."""
+        now = self._session.now()
+        about = {"missed": missed}
+        names = self._session.ask(self._session.answers.queue_names())
+        events = [StoreEvent(EventType.MISSED, name, None, about, now) for name in names]
+        for queue_name, job_id in tuple(self._session.followed):
+            events.append(StoreEvent(EventType.MISSED, queue_name, job_id, about, now))
+        self._tell(events, {})
 
     def look_around(self) -> None:
         """As :meth:`catch_up`, for who has nothing else to do."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import FloatRect, Locator, expect
 
 from tests.browser.lab import Lab, wear
-from tests.browser.scenes import FLOWS, SOME, STUDIO, pause, run
+from tests.browser.scenes import BOOK, SOME, STUDIO, pause, run
 
 __all__ = ["take_readme_pictures"]
 
@@ -55,11 +56,22 @@ def take_readme_pictures(lab: Lab, out: Path) -> None:
         out: the folder that gets them.
     """
     lab.page.set_viewport_size({"width": 1000, "height": 1500})
-    panel = run(lab.open("film", FILM, "images", FILM_JOBS), 2)
+    take_film(lab, out)
+    take_stills(lab, out)
+
+
+def take_film(lab: Lab, out: Path) -> None:
+    """Take the picture that moves."""
+    panel = run(lab.open("film", FILM, "images", FILM_JOBS), 3)
     lab.page.add_style_tag(content=HIDDEN)
+    expect(panel.locator(".cvp-piece").first).to_be_visible()
     save_film(film(panel), out / "belt.gif")
     lab.close_notebook()
 
+
+def take_stills(lab: Lab, out: Path) -> None:
+    """Take those that stand still: pieces are at their places, not on their way."""
+    lab.page.emulate_media(reduced_motion="reduce")
     panel = run(lab.open("failed", STUDIO, SOME, "images"), 3)
     pause(panel, 18)
     panel.get_by_test_id("cv-chip-failed").click()
@@ -74,9 +86,9 @@ def take_readme_pictures(lab: Lab, out: Path) -> None:
     lab.close_notebook()
 
     wear(lab.page, "JupyterLab Dark")
-    panel = run(lab.open("flow", STUDIO, FLOWS, "images"), 3)
+    panel = run(lab.open("flow", STUDIO, BOOK, "images"), 3)
     panel.get_by_test_id("cv-tab-flows").click()
-    pause(panel, 6)
+    expect(panel.get_by_test_id("cv-flows")).to_contain_text("1 of 3")
     shrink(panel.screenshot(), out / "flow.png")
     lab.close_notebook()
 
@@ -90,22 +102,14 @@ def film(panel: Locator) -> list[bytes]:
     stage = stage_of(panel)
     frames = []
     began = time.monotonic()
-    done = {PAUSED_AT: "cv-pause", RESUMED_AT: "cv-resume", 0.5: ""}
+    to_click = {PAUSED_AT: "cv-pause", RESUMED_AT: "cv-resume"}
     for number in range(int(SECONDS * FRAMES_A_SECOND)):
         now = number / FRAMES_A_SECOND
-        for at in [at for at in done if at <= now]:
-            testid = done.pop(at)
-            if testid:
-                panel.get_by_test_id(testid).click()
-            else:
-                page.evaluate(
-                    """() => {
-                        jupyterapp.shell.currentWidget.content.activeCellIndex = 2;
-                        void jupyterapp.commands.execute("notebook:run-cell");
-                    }"""
-                )
+        for at in [at for at in to_click if at <= now]:
+            panel.get_by_test_id(to_click.pop(at)).click()
         frames.append(page.screenshot(clip=stage))
         page.wait_for_timeout(max(0.0, 1000 * (began + now * SLOWNESS - time.monotonic())))
+    session.send("Animation.setPlaybackRate", {"playbackRate": 1})
     return frames
 
 
@@ -119,7 +123,7 @@ def stage_of(panel: Locator) -> FloatRect:
     return {"x": whole["x"], "y": whole["y"], "width": whole["width"], "height": high}
 
 
-def save_film(frames: Sequence[bytes], path: Path, colours: int = 96) -> None:
+def save_film(frames: Sequence[bytes], path: Path) -> None:
     """Save pictures as one that moves, with one palette for all."""
     pictures = [Image.open(io.BytesIO(frame)).convert("RGB") for frame in frames]
     width, height = pictures[0].size
@@ -127,7 +131,7 @@ def save_film(frames: Sequence[bytes], path: Path, colours: int = 96) -> None:
     sheet = Image.new("RGB", (width, height * len(some)))
     for place, picture in enumerate(some):
         sheet.paste(picture, (0, height * place))
-    palette = sheet.quantize(colours, dither=Image.Dither.NONE)
+    palette = palette_of(sheet)
     first, *rest = [one.quantize(palette=palette, dither=Image.Dither.NONE) for one in pictures]
     pace = round(1000 / FRAMES_A_SECOND)
     first.save(
@@ -135,8 +139,18 @@ def save_film(frames: Sequence[bytes], path: Path, colours: int = 96) -> None:
     )
 
 
-def shrink(picture: bytes, path: Path, colours: int = 192) -> None:
+def shrink(picture: bytes, path: Path) -> None:
     """Save a picture with few colours: it has not many more."""
     with Image.open(io.BytesIO(picture)) as whole:
-        few = whole.convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+        plain = whole.convert("RGB")
+        few = plain.quantize(palette=palette_of(plain), dither=Image.Dither.NONE)
         few.save(path, optimize=True)
+
+
+def palette_of(picture: Image.Image, colours: int = 256) -> Image.Image:
+    """The most frequent colours of a picture: its plain parts keep theirs."""
+    raw = picture.tobytes()
+    counts = Counter(zip(raw[::3], raw[1::3], raw[2::3], strict=True))
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([part for colour, _ in counts.most_common(colours) for part in colour])
+    return palette

@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.browser.lab import NotebookPage
 
-__all__ = ["FLOWS", "SCENES", "SOME", "STUDIO", "Scene", "pause", "run"]
+__all__ = ["BOOK", "FLOWS", "SCENES", "SOME", "STUDIO", "Scene", "pause", "run"]
 
 Take = Callable[[str, Locator], None]
 """Takes the pictures of a panel: a name, and what is to be seen."""
@@ -87,7 +87,7 @@ await images.add_bulk([
 ])
 """
 
-FLOWS = """\
+BOOK = """\
 def photo(name, file, *children):
     return FlowJob(name, "images", {"file": f"{file}.raw", "width": 1200}, children=list(children))
 
@@ -97,6 +97,8 @@ pages = [
     for n, name in enumerate(["page", "page", "cover"])
 ]
 await flows.add(photo("book", "book", *pages))
+"""
+FLOWS = f"""{BOOK}
 await flows.add(photo("leaflet", "leaflet", photo("page", "img_0006"), photo("page", "back")))
 """
 

@@ -67,10 +67,11 @@ def lab_server() -> Iterator[tuple[Browser, Server]]:
 
 def dress(page: Page, look: Look) -> None:
     """Give the page a look."""
-    page.emulate_media(forced_colors="active" if look.forced else "none")
+    # without motion, so that pieces are at their places, not on their way
+    page.emulate_media(forced_colors="active" if look.forced else "none", reduced_motion="reduce")
     page.set_viewport_size({"width": look.width, "height": 1800})
     wear(page, look.theme)
-    page.wait_for_timeout(400)  # until what moves to its place has come
+    page.wait_for_timeout(400)  # until what is laid out anew has come
 
 
 def main() -> None:
@@ -87,7 +88,7 @@ def main() -> None:
     def take(name: str, panel: Locator) -> None:
         for called in given.look:
             dress(panel.page, LOOKS[called])
-            panel.screenshot(path=given.out / f"{name}-{called}.png", animations="allow")
+            panel.screenshot(path=given.out / f"{name}-{called}.png")
             print(given.out / f"{name}-{called}.png", file=sys.stderr)
         dress(panel.page, LOOKS["light"])
 

@@ -18,6 +18,17 @@ class TestSqliteStoreInMemory(StoreConformance):
         return SqliteStore(":memory:", clock=clock, metrics=metrics)
 
 
+class ThreadlessStore(SqliteStore):
+    """As in a browser's Python."""
+
+    has_threads = False
+
+
+class TestThreadlessStore(StoreConformance):
+    def make_store(self, clock: VirtualClock, *, metrics: bool = False) -> SqliteStore:
+        return ThreadlessStore(":memory:", clock=clock, metrics=metrics)
+
+
 class TestSqliteStore(StoreConformance):
     @pytest.fixture(autouse=True)
     def _in_a_folder(self, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from conveyor_nb.clocks.clock import resolve
 
-__all__ = ["Call", "Lane"]
+__all__ = ["Call", "Lane", "LoopLane"]
 
 T = TypeVar("T")
 
@@ -130,3 +130,44 @@ class Lane:
                 self._is_asleep = False
             self._idle()
         return []
+
+
+class LoopLane:
+    """Does what a :class:`Lane` does where there are no threads: in a turn of the loop.
+
+    All calls that came in the turn before are done at once. Nothing else can write meanwhile, so
+    nobody looks around.
+
+    Args:
+        serve, end: as those of a ``Lane``.
+    """
+
+    def __init__(
+        self, serve: Callable[[list[Call[Any]]], object], end: Callable[[], object]
+    ) -> None:
+        self._serve, self._end = serve, end
+        self._calls: list[Call[Any]] = []
+        self._is_over = False
+
+    def take(self, call: Call[T]) -> bool:
+        """Take a call in; ``False``: it is closed."""
+        if self._is_over:
+            return False
+        self._calls.append(call)
+        if len(self._calls) == 1:
+            call.loop.call_soon(self._serve_all)
+        return True
+
+    def wake(self) -> None:
+        """Nothing: it never waits."""
+
+    async def close(self) -> None:
+        """Serve what waits, and take no more."""
+        self._is_over = True
+        self._serve_all()
+        self._end()
+
+    def _serve_all(self) -> None:
+        calls, self._calls = self._calls, []
+        if calls:
+            self._serve(calls)

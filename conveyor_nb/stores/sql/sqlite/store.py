@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -39,7 +40,7 @@ from conveyor_nb.stores.sql.asking import MOST_ROWS, Asking
 from conveyor_nb.stores.sql.schema.sqlite import make_readable, migrate
 from conveyor_nb.stores.sql.sqlite.connecting import MEMORY, connect
 from conveyor_nb.stores.sql.sqlite.faults import in_one_sentence
-from conveyor_nb.stores.sql.sqlite.lane import Call, Lane
+from conveyor_nb.stores.sql.sqlite.lane import Call, Lane, LoopLane
 from conveyor_nb.stores.sql.sqlite.reader import Reader
 from conveyor_nb.stores.sql.sqlite.session import Session, Step
 from conveyor_nb.stores.sql.sqlite.writer import Writer
@@ -96,6 +97,9 @@ class SqliteStore(SteppedStore):
     ('emails-1', 1)
     """
 
+    has_threads = sys.platform != "emscripten"
+    """Whether it writes and reads in threads of its own; in a browser's Python there are none."""
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -147,7 +151,7 @@ class SqliteStore(SteppedStore):
         source = "" if self.path == MEMORY else random_id()
         self._writer = Writer(self.path, source, self.read_only, self._open, session, self._tell)
         self._reader = Reader(self.path, self._open, self._new_session())
-        self._writing: Lane | None = None
+        self._writing: Lane | LoopLane | None = None
         self._reading: Lane | None = None
         self._is_over = False
         self._is_watched_off_loop = type(self.clock).off_loop is not Clock.off_loop
@@ -209,18 +213,12 @@ class SqliteStore(SteppedStore):
         if lane is None or self._is_over:
             with self._lock:
                 self._require_connection()
-                lane = self._writing = self._writing or Lane(
-                    "writer of a SqliteStore",
-                    self._serve_writes,
-                    self._patience,
-                    self._look_around,
-                    self._writer.close,
-                )
+                lane = self._writing = self._writing or self._new_writing_lane()
         return await self._hand_over(lane, Call(work, looks_first=looks_first))
 
     async def _read(self, work: Callable[[Session], T]) -> T:
         """Have something looked at, and wait for what comes of it."""
-        if self.path == MEMORY:  # which is that of one connection
+        if self.path == MEMORY or not self.has_threads:  # there is one connection
             return await self._write(work, looks_first=True)
         lane = self._reading
         if lane is None or self._is_over:
@@ -235,13 +233,24 @@ class SqliteStore(SteppedStore):
                 )
         return await self._hand_over(lane, Call(work))
 
+    def _new_writing_lane(self) -> Lane | LoopLane:
+        if not self.has_threads:
+            return LoopLane(self._serve_writes, self._writer.close)
+        return Lane(
+            "writer of a SqliteStore",
+            self._serve_writes,
+            self._patience,
+            self._look_around,
+            self._writer.close,
+        )
+
     def _require_connection(self) -> None:
         if self._is_over:
             raise StoreUnavailableError(
                 f"the store of {shown(self.path)} is disconnected; connect() it to go on"
             )
 
-    async def _hand_over(self, lane: Lane, call: Call[T]) -> T:
+    async def _hand_over(self, lane: Lane | LoopLane, call: Call[T]) -> T:
         if not lane.take(call):
             self._require_connection()
         if not self._is_watched_off_loop:

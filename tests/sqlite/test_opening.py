@@ -16,6 +16,7 @@ from conveyor_nb import (
     SchemaError,
     SqliteStore,
     StoreUnavailableError,
+    Worker,
     open_store,
 )
 from conveyor_nb.stores.sql.schema import original
@@ -71,6 +72,28 @@ def test_bad_options_are_named() -> None:
     for name, value in wrong.items():
         with pytest.raises(ValueError, match=repr(value)):
             open_store("sqlite:///queue.db", **{name: value})
+
+
+def test_a_path_is_one() -> None:
+    nothing: Any = None
+    with pytest.raises(TypeError, match=r"'queue\.db', not None"):
+        SqliteStore(nothing)
+    for wrong in ("", " ", "a\0b"):
+        with pytest.raises(ValueError, match=r"'queue\.db', not"):
+            SqliteStore(wrong)
+    with pytest.raises(ValueError, match="read-only"):
+        SqliteStore(":memory:", read_only=True)
+
+
+@pytest.mark.parametrize(("durability", "synchronous"), [("normal", 1), ("full", 2)])
+@pytest.mark.asyncio
+async def test_durability_says_what_a_commit_waits_for(
+    path: Path, durability: Any, synchronous: int
+) -> None:
+    async with SqliteStore(path, durability=durability) as store:
+        connection = store._writer._session.connection
+        assert connection.execute("PRAGMA synchronous").fetchall() == [(synchronous,)]
+        assert connection.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
 
 
 # -- files that are none ----------------------------------------------------------------------
@@ -162,6 +185,34 @@ async def test_a_file_that_is_locked_for_too_long(
         other.close()
         await store.save_job(JobData("c", "send", "emails"))
         assert await store.count_jobs("emails") == 2
+
+
+@pytest.mark.asyncio
+async def test_a_worker_goes_on_when_a_file_can_be_written_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conveyor_nb.stores.sql.sqlite.connecting._PATIENCE", 0.05)
+    async with SqliteStore(path) as store:
+        queue = Queue("emails", store=store)
+        other = sqlite3.connect(path, isolation_level=None)
+        begun, locked = asyncio.Event(), asyncio.Event()
+
+        async def send(_: object) -> str:
+            begun.set()
+            await locked.wait()
+            return "sent"
+
+        async with Worker("emails", send, store=store):
+            job = await queue.add("send")
+            await begun.wait()
+            other.execute("BEGIN IMMEDIATE")
+            locked.set()
+            with pytest.raises(StoreUnavailableError):
+                await queue.add("send")
+            other.execute("ROLLBACK")
+            other.close()
+            assert await job.wait_until_finished(timeout=60) == "sent"
+            assert len((await job.refresh()).attempt_logs) == 1
 
 
 @pytest.mark.asyncio

@@ -125,7 +125,9 @@ class SqliteStore(SteppedStore):
             raise ValueError(f"durability must be 'normal' or 'full', not {shown(durability)}")
         if payloads not in ("json", "pickle"):
             raise ValueError(f"payloads must be 'json' or 'pickle', not {shown(payloads)}")
-        self.path = os.fspath(path)
+        self.path = _check_path(path)
+        if read_only and self.path == MEMORY:
+            raise ValueError("a database in memory is new and empty: it can't be opened read-only")
         self.capabilities = _CAPABILITIES[payloads]
         self.clock = clock or SystemClock()
         self._is_durable = durability == "full"
@@ -480,6 +482,16 @@ class SqliteStore(SteppedStore):
     def _require_metrics(self) -> None:
         if not self._collects_metrics:
             raise MetricsDisabledError
+
+
+def _check_path(path: object) -> str:
+    """The path of a file, or ``":memory:"``."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be that of a file, such as 'queue.db', not {shown(path)}")
+    found = os.fspath(path)
+    if not isinstance(found, str) or not found.strip() or "\0" in found:
+        raise ValueError(f"path must be that of a file, such as 'queue.db', not {shown(path)}")
+    return found
 
 
 def _for_ever() -> None:

@@ -63,11 +63,17 @@ class Pulse:
         counts[place] += 1
 
 
-async def read_pulse(store: StoreInterface, queue_name: str) -> Pulse:
-    """The pulse of a queue by the last jobs that settled: of a busy one, of less than a minute."""
+async def read_pulse(store: StoreInterface, queue_name: str, most: int = _MOST_READ) -> Pulse:
+    """The pulse of a queue by the last jobs that settled: of a busy one, of less than a minute.
+
+    Args:
+        store: the store.
+        queue_name: the queue's name.
+        most: how many jobs are read of each state.
+    """
     pulse = Pulse()
     for state in (COMPLETED, FAILED):
-        jobs = await store.list_jobs(queue_name, state, 0, _MOST_READ, newest_first=True)
+        jobs = await store.list_jobs(queue_name, state, 0, most, newest_first=True)
         instants = [job.completed_at or job.failed_at for job in jobs]
         pulse.add_settled(instants, failed=state is FAILED)
     return pulse

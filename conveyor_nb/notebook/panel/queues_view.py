@@ -27,6 +27,9 @@ STORE_TABS = ("queues", "events")
 _MOST_CARDS = 100
 _ROOM = 26_000
 _MOST_PULSES = 24
+_MOST_READ = 40
+"""So many settled jobs are read for each card; what settles from then on is counted as it comes."""
+
 _EACH_SECOND = 1.0
 
 
@@ -69,7 +72,7 @@ class QueuesView:
         cards: list[dict[str, Any]] = []
         for line in await queue_lines(self.store, names):
             if line.name not in self._pulses and len(cards) < _MOST_PULSES:
-                self._pulses[line.name] = await read_pulse(self.store, line.name)
+                self._pulses[line.name] = await read_pulse(self.store, line.name, _MOST_READ)
             pulse = self._pulses.get(line.name)
             told = pulse.told(now) if pulse else None
             cards.append({**_card(line), "pulse": told if told and told["done"] else None})

@@ -1,6 +1,6 @@
 // The workers of a queue: what they do, their slots, and buttons to manage them.
 
-import { advise, capital, h, icon, memo, reconcile, setText } from "./elements.js";
+import { advise, capital, h, icon, memo, reconcile } from "./elements.js";
 
 const MOST_LAMPS = 16;
 const HELD = "by handlers that did not stop when they were told to";
@@ -16,7 +16,8 @@ export function makeWorkers(page) {
 
   function drawRow(row, worker) {
     if (worker.more) {
-      setText(row.firstChild, `and ${worker.more.toLocaleString("en")} more: the tab Workers shows them`);
+      memo(row.firstChild, worker.more, (more) => h("span", { class: "cv-muted" },
+        `and ${more.toLocaleString("en")} more: the tab Workers shows them`));
       return;
     }
     const { key, name, version, status, busy, held, concurrency, can } = worker;

@@ -21,7 +21,7 @@ from conveyor_nb.stores.sql.limits import Limits
 from conveyor_nb.stores.sql.metrics import SqlMetrics
 from conveyor_nb.stores.sql.wire.codec import Codec
 
-__all__ = ["Serving"]
+__all__ = ["Line", "Serving"]
 
 _GROUPS_AT_ONCE = 32
 """How many groups are read at a time, in the order of their turns."""
@@ -98,7 +98,7 @@ class Serving:
             room = _room(group_id, turn, options.group, now)
             line: list[JobData] = []
             if room:
-                wanted = _Line(queue_name, paused, options, group_id or NO_GROUP)
+                wanted = Line(queue_name, paused, options, group_id or NO_GROUP)
                 line = yield from self._line(wanted, min(room, most))
             if line:
                 waiting += line
@@ -118,7 +118,7 @@ class Serving:
         first: list[JobData] = []
         all_turns = dict((yield from self._turns(queue_name, options.group)))
         for group_id in all_turns:
-            wanted = _Line(queue_name, paused, options, group_id or NO_GROUP)
+            wanted = Line(queue_name, paused, options, group_id or NO_GROUP)
             first += yield from self._line(wanted, 1)
         return turns.next_opening(first, all_turns, paused, options, now)
 
@@ -147,7 +147,7 @@ class Serving:
         self, queue_name: str, paused: Collection[str], options: FetchOptions, most: int
     ) -> Asking[list[JobData]]:
         """The first jobs of a queue without groups."""
-        line = _Line(queue_name, paused, options)
+        line = Line(queue_name, paused, options)
         if line.lifo or not self.known.is_sure:
             return (yield from self._line(line, most))
         found = self.known.line(queue_name, most)
@@ -178,7 +178,7 @@ class Serving:
             found.append((group_id, GroupTurn(came, served, active, starts)))
         return found
 
-    def _line(self, line: _Line, most: int) -> Asking[list[JobData]]:
+    def _line(self, line: Line, most: int) -> Asking[list[JobData]]:
         """The first jobs of a line."""
         if line.lifo:
             return (yield from self._newest_first(line, most))
@@ -186,7 +186,7 @@ class Serving:
         rows = yield text, (*line.values, most)
         return list(map(self.codec.job, rows))
 
-    def _newest_first(self, line: _Line, most: int) -> Asking[list[JobData]]:
+    def _newest_first(self, line: Line, most: int) -> Asking[list[JobData]]:
         """The newest of the best priority, be they ``lifo`` or not, and those of the next."""
         found: list[JobData] = []
         above = float("-inf")
@@ -214,7 +214,7 @@ _TURNS = (
 )
 
 
-class _Line:
+class Line:
     """The waiting jobs of a queue, or of one of its groups, that are not paused."""
 
     __slots__ = ("lifo", "values", "where")

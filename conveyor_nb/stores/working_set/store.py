@@ -123,7 +123,8 @@ class SteppedStore(StoreInterface):
                 action = UpdateData(self.take_payload(data, "data"))
             case Complete(returnvalue):
                 action = Complete(self.take_payload(returnvalue, "the job's result"))
-        return await self._take(changing.apply, queue_name, job_id, action, lock)
+        given = (queue_name, job_id, action, lock)
+        return await self._take(changing.apply, *given, about=[(queue_name, job_id)])
 
     async def renew_locks(
         self, queue_name: str, worker_id: str, attempts: Mapping[str, int], lock_duration: float

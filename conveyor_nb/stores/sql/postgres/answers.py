@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
+from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.model import JobData
 from conveyor_nb.core.rows import Key
 from conveyor_nb.stores.sql.answers import Answers
 from conveyor_nb.stores.sql.asking import Asking
 from conveyor_nb.stores.sql.counters import Counters
+from conveyor_nb.stores.sql.known import Known
+from conveyor_nb.stores.sql.serving import Line
 from conveyor_nb.stores.sql.wire.codec import Codec
+from conveyor_nb.stores.working_set.changes import Changes
 
-__all__ = ["ServerAnswers"]
+__all__ = ["ServerAnswers", "ServerCounters"]
 
 _LAST = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequence}"
-_USE = "SELECT setval('{sequence}', greatest(?::bigint, last_value)) FROM {sequence}"
+_BEGIN = (
+    "SELECT value, CASE WHEN is_called THEN last_value ELSE 0 END"
+    " FROM conveyor_nb_counters, {sequence} WHERE name = 'moved'"
+)
+_USE = "(SELECT setval('{sequence}', greatest(?::bigint, last_value)) FROM {sequence})"
+_BUSY = (
+    "(SELECT id, 1 AS place FROM conveyor_jobs WHERE queue_name = ? AND state = 'active' LIMIT ?)"
+    " UNION ALL "
+    "(SELECT id, 2 AS place FROM conveyor_jobs WHERE queue_name = ? AND state = 'waiting' LIMIT ?)"
+)
 
 
-class _ServerCounters(Counters):
+class ServerCounters(Counters):
     """Counters of which one is the sequence that programs of Conveyor take their numbers from.
 
     Args:
@@ -27,7 +40,10 @@ class _ServerCounters(Counters):
     def __init__(self, sequence: str) -> None:
         super().__init__()
         self._last = _LAST.format(sequence=sequence)
-        self._use = _USE.format(sequence=sequence)
+        self.begin_text = _BEGIN.format(sequence=sequence)
+        """Reads both counters."""
+        self.use_text = _USE.format(sequence=sequence)
+        """Uses up a number of the sequence: an expression with one parameter."""
 
     def last(self, name: str) -> Asking[int]:
         if name == "sequence" and name not in self._values:
@@ -35,11 +51,37 @@ class _ServerCounters(Counters):
             self._values[name] = rows[0][0]
         return (yield from super().last(name))
 
-    def write(self) -> Asking[None]:
-        if "sequence" in self._used:
-            self._used.discard("sequence")
-            yield self._use, (self._values["sequence"],)
-        yield from super().write()
+    def begin(self, moved: int, sequence: int) -> None:
+        """Begin with what was read."""
+        self.forget()
+        self._values |= {"moved": moved, "sequence": sequence}
+
+    def take_used(self) -> int | None:
+        """The last number of the sequence that was used, if one was: whoever asks notes it."""
+        if "sequence" not in self._used:
+            return None
+        self._used.discard("sequence")
+        return self._values["sequence"]
+
+
+class _Lasting(Known):
+    """What is known of queues, from one transaction to the next; rows of jobs are read each time.
+
+    Programs of Conveyor change them without our lock.
+    """
+
+    def line(self, queue_name: str, most: int) -> list[JobData] | None:
+        return None
+
+    def keep_line(self, queue_name: str, jobs: Sequence[JobData], asked: int) -> None:
+        pass
+
+    def busy(self, queue_name: str, most: int) -> list[str] | None:
+        return None
+
+    def note(self, changes: Changes) -> None:
+        super().note(changes)
+        self.active.clear()
 
 
 class ServerAnswers(Answers):
@@ -53,14 +95,32 @@ class ServerAnswers(Answers):
     """
 
     def __init__(self, codec: Codec, sequence: str, *, locks: bool) -> None:
-        super().__init__(codec, _ServerCounters(sequence))
+        super().__init__(codec, ServerCounters(sequence), is_sure=locks)
+        self.at_once = {"busy": 64, "in_turn": 1}
+        """Of which questions more is asked for than has to be, as the next step asks for more."""
         if locks:
+            self.known = _Lasting(is_sure=True)
             self.select = _locking(self.select)
 
     def job(self, queue_name: str, job_id: str) -> Asking[JobData | None]:
         if not _is_text(job_id):
             return None
         return (yield from super().job(queue_name, job_id))
+
+    def _only_line(
+        self, queue_name: str, paused: Collection[str], options: FetchOptions, most: int
+    ) -> Asking[list[JobData]]:
+        return self._line(Line(queue_name, paused, options), most)
+
+    def busy(self, queue_name: str, most: int) -> Asking[list[str]]:
+        rows = yield (
+            f"SELECT id FROM ({_BUSY}) AS busy ORDER BY place LIMIT ?",
+            (
+                *(queue_name, most, queue_name, most),
+                most,
+            ),
+        )
+        return [row[0] for row in rows]
 
     def jobs(self, keys: Sequence[Key]) -> Asking[list[JobData | None]]:
         """Many jobs, each as ``job`` gives it; in one statement."""

@@ -13,7 +13,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from conveyor_nb.clocks.clock import REAL_TIME, Clock
@@ -43,8 +43,11 @@ _TRIES = 8
 _FIRST_PAUSE = 0.01
 """How long, in seconds, to wait for a server to come back; twice as long each time."""
 
+_FRESH = timedelta(seconds=1)
+"""For how long what is known of a queue is believed, as not all programs tell of every change."""
+
 _NOTIFY = (
-    "SELECT pg_notify(channel, payload), txid_current()"
+    "SELECT txid_current(), {use}, pg_notify(channel, payload)"
     " FROM unnest(?::text[], ?::text[]) AS _(channel, payload)"
 )
 _QUEUES = "SELECT name FROM conveyor_nb_queues UNION SELECT DISTINCT queue_name FROM conveyor_jobs"
@@ -111,6 +114,7 @@ class Desk:
         self._opening = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._writing: asyncio.Task[None] | None = None
+        self._read_at = datetime.fromtimestamp(0, UTC)
         self._lively: set[str] = set()
         """The queues of which a fetch got a job the last time."""
         self._wished: set[str | None] = set()
@@ -137,7 +141,7 @@ class Desk:
             await connection.close()
             raise
         self._link = Link(connection)
-        self._group.forget()
+        self._group.writing.forget()
         self._group.writing.expiries_changed = True
 
     def _know(self, place: Place) -> None:
@@ -344,8 +348,8 @@ class Desk:
     ) -> asyncio.Future[None] | None:
         group, listening = self._group, self._listening
         assert listening is not None
-        group.forget()
         await link.run(self._begin)
+        await group.begin(link, is_fresh=self._is_fresh())
         await group.take(link, calls)
         parts: list[tuple[Sequence[StoreEvent], Mapping[Key, Any]]] = []
         come: asyncio.Future[None] | None = None
@@ -366,16 +370,30 @@ class Desk:
                 if channel is not None and own is not None:
                     channels.append(channel)
                     payloads.append(own)
-            rows = await link.fetch(_NOTIFY, (channels, payloads))
-            transaction = rows[0][1]
+            used = () if group.used_number is None else (group.used_number,)
+            use = group.counters.use_text if used else "0"
+            rows = await link.finish(_NOTIFY.format(use=use), (*used, channels, payloads))
+            transaction = rows[0][0]
             come = listening.expect(parts)
+        else:
+            await link.flush()
         try:
             await link.run("COMMIT")
         except BaseException as error:
             if not (faults.is_gone(error) and await self._is_good(transaction)):
                 listening.take_back(len(parts))
                 raise
+        group.end()
         return come
+
+    def _is_fresh(self) -> bool:
+        """Whether what is known of queues was read a moment ago, and Conveyor told of nothing."""
+        assert self._listening is not None
+        now, heard = REAL_TIME.now(), self._listening.has_heard_theirs
+        if now - self._read_at < _FRESH and self._listening.is_on and not heard:
+            return True
+        self._read_at, self._listening.has_heard_theirs = now, False
+        return False
 
     async def _is_good(self, transaction: int) -> bool:
         """Whether a transaction was committed whose end nobody has told.

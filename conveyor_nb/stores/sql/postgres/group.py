@@ -20,12 +20,12 @@ from conveyor_nb.core.model import JobData, StoreEvent
 from conveyor_nb.core.rows import Key, Rows
 from conveyor_nb.core.steps import serving
 from conveyor_nb.core.steps.many import promote_due
-from conveyor_nb.stores.sql.answers import Answers
-from conveyor_nb.stores.sql.postgres.answers import ServerAnswers
+from conveyor_nb.stores.sql.postgres.answers import ServerAnswers, ServerCounters
 from conveyor_nb.stores.sql.postgres.calls import Call, Fetch, Publish, Step, Take
 from conveyor_nb.stores.sql.postgres.link import Link
 from conveyor_nb.stores.sql.writing import Writing
 from conveyor_nb.stores.working_set.changes import Changes
+from conveyor_nb.stores.working_set.loaded import enough
 from conveyor_nb.stores.working_set.loop import tries
 from conveyor_nb.stores.working_set.questions import Question
 from conveyor_nb.stores.working_set.rows import WorkingSet
@@ -37,9 +37,6 @@ _REFUSALS = (ConveyorError, ValueError, TypeError)
 
 _EVERY_JOB: Collection[Key] = [("", "")]
 """To a step, only whether there are some makes a difference."""
-
-_BUSY_AT_ONCE = 64
-"""How many jobs that are busy are asked for, where fewer might do: the next step asks for more."""
 
 
 class NotTogetherError(Exception):
@@ -67,6 +64,12 @@ class Group:
         collects_metrics: bool,
     ) -> None:
         self.answers = answers
+        assert isinstance(answers.counters, ServerCounters)
+        self.counters = answers.counters
+        self._moved: int | None = None
+        """What counts all transactions of stores of ours, as the last of this one left it."""
+        self.used_number: int | None = None
+        """The last number of the jobs' sequence that the transaction has used."""
         self.writing = Writing(answers)
         self.told: list[StoreEvent] = []
         """What the steps of the transaction have noted."""
@@ -83,10 +86,23 @@ class Group:
             "freeze": answers.codec.freeze,
         }
 
-    def forget(self) -> None:
-        """Begin anew."""
-        self.writing.forget()
+    async def begin(self, link: Link, *, is_fresh: bool) -> None:
+        """Begin a transaction.
+
+        Args:
+            link: where it is under way.
+            is_fresh: whether nobody but stores of ours can have changed what is known of queues.
+        """
+        ((moved, sequence),) = await link.fetch(self.counters.begin_text, ())
+        if moved != self._moved or not is_fresh:
+            self.writing.forget()
+        self._moved = None
+        self.counters.begin(moved, sequence)
         self.told, self.results, self.lost_results = [], {}, {}
+
+    def end(self) -> None:
+        """Note that the transaction is committed: what is known holds if it was the last."""
+        self._moved = self.counters.known("moved")
 
     async def take(self, link: Link, calls: Sequence[Call]) -> None:
         """Do what is wanted, and keep with each call what came of it.
@@ -108,8 +124,9 @@ class Group:
             await self._promote(link, queue_name)
         for fetches in lines.values():
             await self._take_fetches(link, fetches)
+        self.used_number = self.counters.take_used()
+        self.counters.next_known("moved")  # so that others know that there was one
         await link.ask(self.writing.finish())
-        await link.flush()
 
     async def _take_steps(self, link: Link, calls: Sequence[Call]) -> None:
         wanted = [call.wanted for call in calls if isinstance(call.wanted, Take)]
@@ -117,7 +134,9 @@ class Group:
         await self._together(link, calls, [one.step for one in wanted], about)
 
     async def _take_fetches(self, link: Link, calls: Sequence[Call]) -> None:
-        steps = [fetching(call.wanted) for call in calls if isinstance(call.wanted, Fetch)]
+        wanted = [call.wanted for call in calls if isinstance(call.wanted, Fetch)]
+        self.answers.at_once["in_turn"] = enough(sum(one.limit for one in wanted))
+        steps = [fetching(one) for one in wanted]
         await self._together(link, calls, steps, ())
 
     async def _promote(self, link: Link, queue_name: str) -> None:
@@ -208,22 +227,25 @@ async def _answer(
         read = dict(zip(keys, await link.ask(answers.jobs(keys)), strict=True))
         found = {one: read[one.about] for one in jobs}
     for question in questions:
-        if question.what == "busy":
-            found[question] = await _busy(link, answers, rows, question)
+        if question.what in answers.at_once:
+            found[question] = await _more(link, answers, rows, question)
         elif question not in found:
             found[question] = await link.ask(answers.answer(question))
     return [found[question] for question in questions]
 
 
-async def _busy(link: Link, answers: Answers, rows: WorkingSet, question: Question) -> list[str]:
-    """The jobs that are busy, and the same for whoever asks for more or fewer of them."""
-    queue_name, most = question.about
-    busy = await link.ask(answers.busy(queue_name, max(most, _BUSY_AT_ONCE)))
+async def _more(
+    link: Link, answers: ServerAnswers, rows: WorkingSet, question: Question
+) -> list[Any]:
+    """The answer to a question for the first of something, and to all that ask for fewer."""
+    *about, most = question.about
+    wanted = max(most, answers.at_once[question.what])
+    found: list[Any] = await link.ask(answers.answer(Question(question.what, (*about, wanted))))
     fewer = 1
-    while fewer < _BUSY_AT_ONCE:
-        rows.learn([Question("busy", (queue_name, fewer))], [busy[:fewer]])
+    while fewer < wanted:
+        rows.learn([Question(question.what, (*about, fewer))], [found[:fewer]])
         fewer *= 2
-    return busy[:most]
+    return found[:most]
 
 
 def fetching(wanted: Fetch) -> Step:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from conveyor_nb.stores.sql.asking import Asking, Many
-from conveyor_nb.stores.sql.postgres.statements import is_read, numbered, table_of
+from conveyor_nb.stores.sql.postgres.statements import is_read, numbered, table_of, together
 
 __all__ = ["Link"]
 
@@ -71,13 +71,40 @@ class Link:
 
     async def flush(self) -> None:
         """Send what waits."""
-        waiting, self._waiting = self._waiting, []
-        self._touched.clear()
-        for text, rows in waiting:
+        for text, rows in self._take_waiting():
             if len(rows) == 1:
                 await self.connection.fetch(numbered(text), *rows[0])
             else:
                 await self.connection.executemany(numbered(text), rows)
+
+    async def finish(self, text: str, values: Sequence[Any]) -> list[Any]:
+        """Send what waits, and a last statement, in as few messages as will do.
+
+        Args:
+            text: a ``SELECT``.
+            values: its parameters.
+
+        Returns:
+            Its rows.
+        """
+        alone: list[tuple[str, Sequence[Any]]] = []
+        tables: set[str] = set()
+        for one, rows in self._take_waiting():
+            own = table_of(one)
+            if len(rows) == 1 and tables.isdisjoint(own):
+                tables |= own
+                alone.append((one, rows[0]))
+            else:
+                await self.connection.executemany(numbered(one), rows)
+        texts = (*(one for one, _ in alone), text)
+        given = [value for _, row in (*alone, (text, values)) for value in row]
+        found: list[Any] = await self.connection.fetch(together(texts), *given)
+        return found
+
+    def _take_waiting(self) -> list[tuple[str, list[Sequence[Any]]]]:
+        waiting, self._waiting = self._waiting, []
+        self._touched.clear()
+        return waiting
 
     def forget(self) -> None:
         """Send nothing of what waits."""

@@ -55,6 +55,8 @@ class Listening:
         self._heard: deque[Told] = deque()
         self._filling: asyncio.Task[None] | None = None
         self._queues: set[str] = set()
+        self.has_heard_theirs = False
+        """Whether programs of Conveyor have, since this was last set to ``False``."""
         self.has_heard = False
         """Whether others have done something since this was last set to ``False``."""
 
@@ -171,7 +173,7 @@ class Listening:
                 except Exception as error:  # the server may be away
                     self._fault(error)
                     continue
-            self.has_heard = True
+            self.has_heard = self.has_heard_theirs = True
             self._tell([event], {})
 
     def _stopped(self, connection: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-__all__ = ["is_read", "numbered", "table_of"]
+__all__ = ["is_read", "numbered", "table_of", "together"]
 
 _MARK = re.compile(r"\?")
 _TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+(conveyor_\w+)")
@@ -26,6 +26,18 @@ def numbered(text: str) -> str:
         return f"${count}"
 
     return _MARK.sub(number, text)
+
+
+@cache
+def together(texts: tuple[str, ...]) -> str:
+    """Statements as one: each but the last changes something, no two the same table.
+
+    >>> together(("DELETE FROM a WHERE b = ?", "SELECT ?"))
+    'WITH _0 AS (DELETE FROM a WHERE b = $1) SELECT $2'
+    """
+    *changes, last = texts
+    parts = ", ".join(f"_{place} AS ({text})" for place, text in enumerate(changes))
+    return numbered(f"WITH {parts} {last}" if changes else last)
 
 
 @cache

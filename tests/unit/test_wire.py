@@ -154,6 +154,7 @@ plain_values = st.recursive(
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
+@settings(deadline=None)
 @given(value=plain_values)
 def test_plain_values_come_back_as_they_were(dialect: str, value: Any) -> None:
     codec = codec_for(dialect)
@@ -164,6 +165,7 @@ def test_plain_values_come_back_as_they_were(dialect: str, value: Any) -> None:
     assert nan or back == job
 
 
+@settings(deadline=None)
 @given(value=plain_values)
 def test_what_stands_in_for_a_value_is_json_that_a_server_takes(value: Any) -> None:
     text, beside = payloads.to_json(payloads.pack(value, "data"))
@@ -171,6 +173,7 @@ def test_what_stands_in_for_a_value_is_json_that_a_server_takes(value: Any) -> N
     assert (beside is None) == exact.is_json(value)
 
 
+@settings(deadline=None)
 @given(value=plain_values)
 def test_a_value_is_read_from_its_encoding_alone(value: Any) -> None:
     assert same(exact.decode(exact.encode(value, "data")), value)
@@ -341,6 +344,7 @@ job_options = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(opts=job_options)
 def test_options_come_back_as_they_were(opts: JobOptions) -> None:
     text = options.from_options(opts)
@@ -422,7 +426,7 @@ def test_options_that_are_no_json_are_none() -> None:
 # -- jobs -----------------------------------------------------------------------------------
 
 instants = st.datetimes(
-    datetime(1971, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)
+    datetime(1971, 1, 1), datetime(2109, 1, 1), timezones=st.just(UTC)
 ) | st.integers(0, 10**9).map(lambda ms: NOW + timedelta(milliseconds=ms))
 maybe = st.none() | instants
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
@@ -494,7 +498,7 @@ def jobs(draw: Callable[..., Any], freeze: Any = payloads.pack) -> JobData:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(job=jobs())
 def test_a_job_comes_back_as_it_was(dialect: str, job: JobData) -> None:
     codec = codec_for(dialect)
@@ -506,7 +510,7 @@ def test_a_job_comes_back_as_it_was(dialect: str, job: JobData) -> None:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(before=jobs(), after=jobs())
 def test_the_columns_that_changed_make_a_row_the_new_one(
     dialect: str, before: JobData, after: JobData
@@ -560,6 +564,7 @@ def test_a_text_that_no_database_takes_is_mended(dialect: str) -> None:
     assert back_record == replace(record, error=mended, stacktrace=mended, logs=(mended,))
 
 
+@settings(deadline=None)
 @given(when=instants)
 def test_a_time_in_milliseconds_is_exact(when: datetime) -> None:
     value = to_milliseconds(when)
@@ -723,7 +728,7 @@ def test_an_attempt_is_written_in_the_words_of_conveyor() -> None:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(opts=job_options, repeat=repeats, data=plain_values, last=maybe, paused=st.booleans())
 def test_a_scheduler_comes_back_as_it_was(
     dialect: str, opts: JobOptions, repeat: Repeat, data: Any, last: Any, paused: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import count
 from typing import Any
@@ -10,10 +10,11 @@ from typing import Any
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.lifecycle import SETTLED
 from conveyor_nb.core.model import DELAYED, WAITING, JobData, JobState
-from conveyor_nb.core.rows import ChildRow, HeldKey, Key, held_key
+from conveyor_nb.core.rows import PENDING, ChildRow, HeldKey, Key, held_key
 from conveyor_nb.core.values.ids import random_id
 from conveyor_nb.stores.sql.asking import MOST_ROWS, Asking
 from conveyor_nb.stores.sql.serving import Serving
+from conveyor_nb.stores.sql.wire.codec import texts_of
 from conveyor_nb.stores.working_set.questions import Question
 
 __all__ = ["Answers"]
@@ -21,6 +22,12 @@ __all__ = ["Answers"]
 _UNFINISHED = "state IN ('waiting', 'waiting-children', 'delayed', 'active')"
 _BUSY = "state IN ('waiting', 'active')"
 _CHILD = "parent_queue_name = ? AND parent_id = ?"
+_NAMED_AS_CHILD = (
+    "SELECT parent.children_ids FROM conveyor_jobs AS child JOIN conveyor_jobs AS parent"
+    " ON parent.queue_name = child.parent_queue_name AND parent.id = child.parent_id"
+    " WHERE child.queue_name = ? AND child.id = ?"
+    " AND child.parent_queue_name = ? AND child.parent_id = ?"
+)
 
 
 class Answers(Serving):
@@ -74,11 +81,38 @@ class Answers(Serving):
     def child(self, parent: Key, child: Key) -> Asking[ChildRow | None]:
         where = f"{_CHILD} AND queue_name = ? AND id = ?"
         rows = yield self.select_child(where), (*parent, *child)
-        return self.codec.child(rows[0])[1] if rows else None
+        if rows:
+            return self.codec.child(rows[0])[1]
+        # in a flow of Conveyor's the two name each other, and that is all
+        rows = yield _NAMED_AS_CHILD, (*child, *parent)
+        return PENDING if rows and child[1] in texts_of(rows[0][0]) else None
 
     def children(self, parent: Key) -> Asking[dict[Key, ChildRow]]:
         rows = yield self.select_child(f"{_CHILD} ORDER BY position"), parent
-        return dict(map(self.codec.child, rows))
+        known = dict(map(self.codec.child, rows))
+        if not known or any(not one.settled for one in known.values()):
+            known |= yield from self._settled_elsewhere(parent, known)
+        return known
+
+    def _settled_elsewhere(
+        self, parent: Key, known: Mapping[Key, ChildRow]
+    ) -> Asking[dict[Key, ChildRow]]:
+        """Children that programs of Conveyor have settled, or all of a flow that they made."""
+        columns = "queue_name, id, state, returnvalue, conveyor_nb_returnvalue, failed_reason"
+        text = f"SELECT {columns} FROM conveyor_jobs WHERE {_CHILD} ORDER BY abs(seq)"
+        found: dict[Key, ChildRow] = {}
+        for queue_name, job_id, state, json, exact, reason in (yield text, parent):
+            row = known.get((queue_name, job_id))
+            if row is None:
+                row = found[queue_name, job_id] = PENDING
+            if row.settled or row.awaited or state not in ("completed", "failed"):
+                continue
+            returned = None if json is None else self.codec.kept(json, exact)
+            why = None if state == "completed" else reason or ""
+            found[queue_name, job_id] = ChildRow(
+                settled=True, why=why, returnvalue=returned if why is None else None
+            )
+        return found
 
     def failed_children(self, parent: Key) -> Asking[list[Key]]:
         where = f"{_CHILD} AND why IS NOT NULL ORDER BY position"

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from conveyor_nb.clocks.clock import REAL_TIME, Clock
+from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.core.errors import ConveyorError, StoreUnavailableError
 from conveyor_nb.core.model import StoreEvent
 from conveyor_nb.core.rows import Key
@@ -112,8 +113,8 @@ class Desk:
         self._looks = asyncio.Semaphore(_MOST_LOOKS)
         self._waiting: list[Call] = []
         self._opening = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._writing: asyncio.Task[None] | None = None
+        self._tasks = BackgroundTasks()
+        self._is_writing = False
         self._read_at = datetime.fromtimestamp(0, UTC)
         self._lively: set[str] = set()
         """The queues of which a fetch got a job the last time."""
@@ -186,8 +187,8 @@ class Desk:
 
     async def close(self) -> None:
         """Do what is left, and let go of all connections."""
-        while self._writing is not None or self._tasks:
-            await asyncio.wait([*filter(None, [self._writing]), *self._tasks])
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))
         if self._listening is not None:
             await self._listening.stop()
         links = [link for link, _ in self._idle] + ([self._link] if self._link else [])
@@ -204,9 +205,9 @@ class Desk:
         for one in calls:
             if not isinstance(one, Call):
                 self._wished.add(one)
-                self._spawn(self._follow())
+                self._tasks.spawn(self._follow())
             elif isinstance(one.wanted, (Ask, Look)) or self._is_idle_fetch(one):
-                self._spawn(self._do_look(one))
+                self._tasks.spawn(self._do_look(one))
             else:
                 self._waiting.append(one)
         self._write_soon()
@@ -218,8 +219,9 @@ class Desk:
     def _write_soon(self) -> None:
         if self._settings.read_only and self._waiting:
             self._refuse()
-        if self._waiting and self._writing is None:
-            self._writing = asyncio.get_running_loop().create_task(self._write_all())
+        if self._waiting and not self._is_writing:
+            self._is_writing = True
+            self._tasks.spawn(self._write_all())
 
     def _refuse(self) -> None:
         calls, self._waiting = self._waiting, []
@@ -229,11 +231,6 @@ class Desk:
                 "and this would change it"
             )
         self._settle(calls)
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     # -- looks --------------------------------------------------------------------------------
 
@@ -310,7 +307,7 @@ class Desk:
                 calls, self._waiting = self._waiting, []
                 await self._write(calls)
         finally:
-            self._writing = None
+            self._is_writing = False
 
     async def _write(self, calls: Sequence[Call]) -> None:
         """Do what is wanted in one transaction; of many calls that can't, one after the other."""
@@ -425,7 +422,7 @@ class Desk:
         if come is None:
             self._settle(calls)
         else:
-            self._spawn(self._settle_when(calls, come))
+            self._tasks.spawn(self._settle_when(calls, come))
 
     async def _settle_when(self, calls: Sequence[Call], come: asyncio.Future[None]) -> None:
         """Let who called go on when this store's own subscribers have what it did."""

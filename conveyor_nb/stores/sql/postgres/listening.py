@@ -8,11 +8,11 @@ order in which it became true, whoever did it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.core.model import StoreEvent
 from conveyor_nb.core.rows import Key
 from conveyor_nb.stores.sql.wire.events import Told, channel_of, from_notice, from_notification
@@ -53,7 +53,8 @@ class Listening:
         self._own: dict[int, tuple[Sequence[StoreEvent], Mapping[Key, Any]]] = {}
         self._come: dict[int, asyncio.Future[None]] = {}
         self._heard: deque[Told] = deque()
-        self._filling: asyncio.Task[None] | None = None
+        self._filling = BackgroundTasks()
+        self._is_filling = False
         self._queues: set[str] = set()
         self.has_heard_theirs = False
         """Whether programs of Conveyor have, since this was last set to ``False``."""
@@ -77,10 +78,7 @@ class Listening:
     async def stop(self) -> None:
         """Hear no more."""
         connection, self._connection = self._connection, None
-        if self._filling is not None:
-            self._filling.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._filling
+        await self._filling.close()
         if connection is not None and not connection.is_closed():
             connection.remove_termination_listener(self._stopped)
             await connection.close()
@@ -161,8 +159,9 @@ class Listening:
         if told is None:
             return
         self._heard.append(told)
-        if self._filling is None or self._filling.done():
-            self._filling = asyncio.get_running_loop().create_task(self._fill_in())
+        if not self._is_filling:
+            self._is_filling = True
+            self._filling.spawn(self._fill_in())
 
     async def _fill_in(self) -> None:
         while self._heard:
@@ -175,6 +174,7 @@ class Listening:
                     continue
             self.has_heard = self.has_heard_theirs = True
             self._tell([event], {})
+        self._is_filling = False
 
     def _stopped(self, connection: Any) -> None:
         self._connection = None

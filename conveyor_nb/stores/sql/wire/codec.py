@@ -31,7 +31,7 @@ from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 from conveyor_nb.stores.sql.wire import attempts, events, exact, options, payloads
 from conveyor_nb.stores.sql.wire.instants import from_milliseconds, to_milliseconds
 
-__all__ = ["Codec", "codec_for"]
+__all__ = ["Codec", "codec_for", "texts_of"]
 
 _MOST_OPTIONS = 256
 _STATES = {state.value: state for state in JobState}
@@ -143,8 +143,8 @@ class Codec:
             failed_reason,
             options.to_options(opts),
             key,
-            _texts(logs),
-            _texts(stacktrace),
+            texts_of(logs),
+            texts_of(stacktrace),
             created_at,
             processed_at,
             completed_at,
@@ -158,7 +158,7 @@ class Codec:
             cancelled_at,
             group_id,
             bool(discarded),
-            _texts(children_ids),
+            texts_of(children_ids),
             records,
             _whole(priority),
             abs(seq or 0),
@@ -412,7 +412,7 @@ def _whole(value: float) -> float:
     return int(value) if type(value) is float and value.is_integer() else value
 
 
-def _texts(text: str) -> tuple[str, ...]:
+def texts_of(text: str) -> tuple[str, ...]:
     """The texts of an array."""
     if text == "[]":
         return ()

@@ -1,6 +1,7 @@
 """Times as the two kinds of database hold them: milliseconds in a file, instants on a server.
 
-Both keep microseconds: the milliseconds of a file have a fraction then, which other programs cut.
+Both keep microseconds: the milliseconds of a file have a fraction then, which other programs cut
+(and which is exact to the microsecond until the year 2109).
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from conveyor_nb import (
     PgStore,
     Queue,
     UnsupportedError,
+    VirtualClock,
     Worker,
 )
 from conveyor_nb.core.actions import Complete
@@ -318,3 +319,28 @@ async def test_a_parent_of_theirs_starts_when_we_complete_its_child(
     assert await store.get_children_values("emails", "p") == {"a": "a", "b": "b"}
     row = await theirs.row("p")
     assert (row["state"], row["pending_children_count"]) == ("completed", 0)
+
+
+@pytest.mark.parametrize("end", ["complete", "remove"])
+async def test_a_schedule_goes_on_when_they_have_done_its_run(
+    postgres_dsn: str, theirs: Conveyor, end: str
+) -> None:
+    schema: str = theirs.schema  # type: ignore[attr-defined]
+    clock = VirtualClock()
+    async with PgStore(postgres_dsn, schema=schema, clock=clock) as store:
+        queue = Queue("emails", store=store)
+        await queue.every("1 hour", "report", job_id="hourly")
+        for runs in (2, 3):
+            run = await theirs.take()
+            assert run is not None
+            assert json.loads((await theirs.row(run))["opts"]) == {}  # or they would repeat it
+            if end == "complete":
+                await theirs.complete(run, "done")
+            else:
+                await theirs.connection.execute("DELETE FROM conveyor_jobs WHERE id = $1", run)
+            assert await store.get_stalled_jobs("emails") == []
+            await store.get_stalled_jobs("emails")
+            (scheduler,) = await queue.get_job_schedulers()
+            assert (scheduler.runs, await queue.count("delayed")) == (runs, 1)
+            await clock.advance("1 hour")
+            await store.promote_delayed_jobs("emails")

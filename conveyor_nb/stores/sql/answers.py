@@ -98,11 +98,19 @@ class Answers(Serving):
         self, parent: Key, known: Mapping[Key, ChildRow]
     ) -> Asking[dict[Key, ChildRow]]:
         """Children that programs of Conveyor have settled, or all of a flow that they made."""
+        text = "SELECT children_ids FROM conveyor_jobs WHERE queue_name = ? AND id = ?"
+        rows = yield text, parent
+        named = texts_of(rows[0][0]) if rows else ()
+        if not named:
+            return {}
+        ids = frozenset(named)
         columns = "queue_name, id, state, returnvalue, conveyor_nb_returnvalue, failed_reason"
         text = f"SELECT {columns} FROM conveyor_jobs WHERE {_CHILD} ORDER BY abs(seq)"
         found: dict[Key, ChildRow] = {}
         for queue_name, job_id, state, json, exact, reason in (yield text, parent):
             row = known.get((queue_name, job_id))
+            if job_id not in ids:
+                continue
             if row is None:
                 row = found[queue_name, job_id] = PENDING
             if row.settled or row.awaited or state not in ("completed", "failed"):

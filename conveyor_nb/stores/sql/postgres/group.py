@@ -125,7 +125,7 @@ class Group:
         for fetches in lines.values():
             await self._take_fetches(link, fetches)
         self.used_number = self.counters.take_used()
-        self.counters.next_known("moved")  # so that others know that there was one
+        await link.ask(self.counters.next("moved"))  # so that others know that there was one
         await link.ask(self.writing.finish())
 
     async def _take_steps(self, link: Link, calls: Sequence[Call]) -> None:

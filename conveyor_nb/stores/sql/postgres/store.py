@@ -40,6 +40,7 @@ from conveyor_nb.stores.sql.postgres.connecting import Connecting, require_drive
 from conveyor_nb.stores.sql.postgres.desk import Desk, Settings
 from conveyor_nb.stores.sql.postgres.home import Home
 from conveyor_nb.stores.sql.postgres.local import LocalServer
+from conveyor_nb.stores.sql.sweeping import go_on, stopped_schedulers
 from conveyor_nb.stores.sql.wire.payloads import pack, pack_or_pickle
 from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback, Subscriptions
 from conveyor_nb.stores.working_set.questions import Question
@@ -342,6 +343,13 @@ class PgStore(SteppedStore):
         wanted = Fetch(queue_name, worker_id, lock_duration, options or _NO_OPTIONS, limit)
         fetched: Fetched = await self._do(wanted)
         return fetched
+
+    async def get_stalled_jobs(self, queue_name: str) -> list[JobData]:
+        # who looks for stalled jobs looks for what else was left undone
+        for name in await self._ask_about(lambda _: stopped_schedulers(queue_name)):
+            if not self.read_only:
+                await self._take(go_on, queue_name, name)
+        return await super().get_stalled_jobs(queue_name)
 
     async def _expire(self) -> None:
         await self.take_step(remove_expired)

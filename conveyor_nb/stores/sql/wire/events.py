@@ -202,6 +202,7 @@ def _fitting(event: StoreEvent) -> bytes:
 # -- notifications of a server, for and by programs of Conveyor -------------------------------
 
 _OURS = "conveyor_nb:"
+_FROM_OURS = f'"_src":"{_OURS}'
 _THEIR_TYPES = frozenset(
     {
         *(EventType.WAITING, EventType.DELAYED, EventType.ACTIVE, EventType.COMPLETED),
@@ -260,11 +261,11 @@ def from_notification(payload: str) -> Told | None:
     Raises:
         ValueError: it is no event.
     """
+    if _FROM_OURS in payload:  # in a text the quotes would not stand alone
+        return None
     told = json.loads(payload)
     if not isinstance(told, dict) or not isinstance(told.get("type"), str):
         raise ValueError(f"a notification is no event: {payload:.200}")
-    if str(told.get("_src")).startswith(_OURS):
-        return None
     kind: str = told["type"]
     data: dict[str, Any] = {}
     if kind == EventType.PROGRESS and _is_number(told.get("data")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -185,6 +186,33 @@ async def test_who_stood_still_for_long_looks_what_it_has_missed(
             while started[-1] != "next":
                 await all_told(store)
         assert missed[0].data["missed"] > 0
+
+
+# -- programs of Conveyor --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("group", [None, "customer-1"])
+@pytest.mark.asyncio
+async def test_jobs_that_another_program_adds_are_run(path: Path, group: str | None) -> None:
+    async with SqliteStore(path) as store:
+        await store.connect()
+        told: list[StoreEvent] = []
+        store.subscribe(None, told.append)
+        async with Worker("emails", lambda job: f"sent to {job.data['to']}", store=store):
+            with contextlib.closing(sqlite3.connect(path)) as other, other:
+                other.execute(
+                    "INSERT INTO conveyor_jobs (id, queue_name, name, data, seq, group_id)"
+                    " VALUES ('theirs', 'emails', 'send', '{\"to\":\"ada\"}', 1, ?)",
+                    (group,),
+                )
+            while (found := await store.get_job("emails", "theirs")) is None or (
+                found.state is not JobState.COMPLETED
+            ):
+                await all_told(store)
+        assert found.returnvalue == "sent to ada"
+        assert await store.list_queues() == ["emails"]
+        missed = [event for event in told if event.type == "stream:missed"]
+        assert len(missed) <= 1, "it is told once"
 
 
 # -- who is idle ------------------------------------------------------------------------------

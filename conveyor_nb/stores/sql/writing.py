@@ -17,6 +17,20 @@ __all__ = ["Writing"]
 
 _NOTHING: Statement = ("SELECT 1", ())
 
+_LIST_ALL = (
+    "INSERT INTO conveyor_nb_queues (name, listed)"
+    " SELECT found.queue_name, ? FROM (SELECT DISTINCT queue_name FROM conveyor_jobs) AS found"
+    " WHERE TRUE ON CONFLICT (name) DO UPDATE SET listed = excluded.listed"
+)
+_COUNT_GROUPS = (
+    "INSERT INTO conveyor_nb_groups (queue_name, group_id, came, busy)"
+    " SELECT queue_name, group_id, ?, count(*) FROM conveyor_jobs"
+    " WHERE group_id IS NOT NULL AND state IN ('waiting', 'active') GROUP BY queue_name, group_id"
+    " ON CONFLICT (queue_name, group_id) DO UPDATE SET busy = excluded.busy,"
+    " came = CASE WHEN conveyor_nb_groups.came = 0 THEN excluded.came"
+    " ELSE conveyor_nb_groups.came END"
+)
+
 _OF_A_QUEUE = (
     ("conveyor_paused_names", "queue_name"),
     ("conveyor_group_cursors", "queue_name"),
@@ -120,6 +134,15 @@ class Writing:
         self._counters.use("sequence", after.sequence)
         moved = self._counters.next_known("moved")
         return self._insert, (*self._codec.new_row(after), moved)
+
+    def take_in(self) -> Asking[None]:
+        """Take in the jobs that another program has added, which keeps no rows of ours."""
+        yield from self.finish()
+        yield _LIST_ALL, (self._codec.flag(True),)
+        came = yield from self._counters.next("moved")
+        yield _COUNT_GROUPS, (came,)
+        yield from self.finish()
+        self.forget()
 
     def finish(self) -> Asking[None]:
         """Write what all steps of the transaction have in common, at its end."""

@@ -60,6 +60,10 @@ class Writer:
         self._connection: sqlite3.Connection | None = None
         self._version = 0
         self._seen = 0
+        self._newest = 0
+        """The number of the newest row of a job, as far as somebody has told of it."""
+        self._has_strangers = False
+        """Whether another program has added jobs, of which nobody tells."""
         self._tidied = REAL_TIME.now()
 
     # -- life ---------------------------------------------------------------------------------
@@ -72,6 +76,7 @@ class Writer:
         try:
             rows = connection.execute("SELECT max(id) FROM conveyor_nb_events").fetchall()
             self._seen = rows[0][0] or 0
+            self._newest = _newest_row(connection)
             self._version = _data_version(connection)
         except sqlite3.Error as error:
             connection.close()
@@ -120,17 +125,20 @@ class Writer:
             session.connection.execute("BEGIN IMMEDIATE")
             session.may_write = True
             self.catch_up()
+            if self._has_strangers:
+                session.ask(session.writing.take_in())
             for call in calls:
                 _do(call, session)
             session.ask(session.writing.finish())
             seen = self._keep_events(session.told, session.lost_results)
+            newest = _newest_row(session.connection) if seen else self._newest
             session.connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._give_up(calls, error)
             return
         finally:
             session.may_write = False
-        self._seen = seen or self._seen
+        self._seen, self._newest, self._has_strangers = seen or self._seen, newest, False
         told, session.told = session.told, []
         results, session.results, session.lost_results = session.results, {}, {}
         if told:
@@ -163,14 +171,23 @@ class Writer:
         self._session.writing.expiries_changed = True
         text = "SELECT id, events FROM conveyor_nb_events WHERE id > ? ORDER BY id"
         rows = connection.execute(text, (self._seen,)).fetchall()
+        newest = _newest_row(connection)
         if rows and (missed := rows[0][0] - self._seen - 1):
             self._tell_of_missed(missed)
+        elif not rows and newest > self._newest and not self._read_only:
+            self._has_strangers = True
+            self._tell_of_missed(0)
+        self._newest = newest
         for seen, written in rows:
             self._seen = seen
             self._tell(*read(written, self._session.answers.codec))
 
     def _tell_of_missed(self, missed: int) -> None:
-        """Tell that events are gone that this process has not seen, as it stood still for long."""
+        """Tell that there are events which this process has not seen.
+
+        It stood still for so long that they are gone, or they are those of another program, which
+        tells of none: nobody knows then how many.
+        """
         now = self._session.now()
         about = {"missed": missed}
         names = self._session.ask(self._session.answers.queue_names())
@@ -183,6 +200,8 @@ class Writer:
         """As :meth:`catch_up`, for who has nothing else to do."""
         if self._connection is not None:
             self.catch_up()
+            if self._has_strangers:
+                self._write([])
             self._see_expiries()
 
     def _keep_events(self, events: list[StoreEvent], results: Mapping[Key, Any]) -> int | None:
@@ -237,6 +256,11 @@ def _do(call: Call[Any], session: Session) -> None:
         raise
     except BaseException as error:  # told to who called
         call.error = error
+
+
+def _newest_row(connection: sqlite3.Connection) -> int:
+    newest: int | None = connection.execute("SELECT max(rowid) FROM conveyor_jobs").fetchone()[0]
+    return newest or 0
 
 
 def _data_version(connection: sqlite3.Connection) -> int:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from conveyor_nb import Job, MemoryStore, Queue, VirtualClock, Worker
+from conveyor_nb import Job, JobState, MemoryStore, Queue, VirtualClock, Worker
 from conveyor_nb.notebook.panel.queue_view import QueueView
+from conveyor_nb.notebook.pictures.pieces import STATE_LOOKS
 
 pytestmark = pytest.mark.asyncio
 
@@ -59,8 +60,11 @@ async def test_a_store_has_a_bar_for_each_queue() -> None:
         await images.pause()
         page = page_of(store)
     bars = [b64decode(data).decode() for data in re.findall('svg[+]xml;base64,([^"]+)"', page)]
-    assert ["#2e7d4f" in bar for bar in bars] == [True, False], "what completed"
-    assert ["#c0392b" in bar for bar in bars] == [True, False], "what failed"
-    assert ["#a86a12" in bar for bar in bars] == [False, True], "what is delayed"
+    for state, present in (
+        (JobState.COMPLETED, [True, False]),
+        (JobState.FAILED, [True, False]),
+        (JobState.DELAYED, [False, True]),
+    ):
+        assert [STATE_LOOKS[state].colour in bar for bar in bars] == present, state
     assert "&lt;b&gt;emails" in page
     assert page.count("<tr>") == 3

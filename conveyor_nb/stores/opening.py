@@ -28,7 +28,8 @@ def open_store(url: str, *, read_only: bool = False, **options: Any) -> StoreInt
     Args:
         url: ``"memory:"``: a new ``MemoryStore``; ``"sqlite:///queue.db"``: the ``SqliteStore`` of
             a file, here of the current folder; with four slashes the path begins at the root;
-            ``"postgresql://user@host/database"``: the ``PgStore`` of a server.
+            ``"postgresql://user@host/database"``: the ``PgStore`` of a server;
+            ``"postgresql+local:///folder"``: ``PgStore.local`` of a folder, as of a file.
         read_only: whether nothing may ever be changed, as in the database of others.
         options: those of the store, such as ``clock`` and ``metrics``.
 
@@ -50,6 +51,10 @@ def open_store(url: str, *, read_only: bool = False, **options: Any) -> StoreInt
         from conveyor_nb.stores.sql.sqlite.store import SqliteStore
 
         return SqliteStore(_path_of(url), read_only=read_only, **options)
+    if parts.scheme == "postgresql+local":
+        from conveyor_nb.stores.sql.postgres.store import PgStore
+
+        return PgStore.local(_path_of(url), read_only=read_only, **options)
     if parts.scheme in _SERVER:
         from conveyor_nb.stores.sql.postgres.store import PgStore
 

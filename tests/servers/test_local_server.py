@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import tempfile
@@ -37,6 +38,22 @@ async def test_jobs_outlast_the_store_and_its_server(folder: Path) -> None:
         job = await Queue("emails", store=store).get_job("emails-1")
         assert job is not None
         assert job.data == {"to": "ada"}
+
+
+async def test_another_process_joins_the_server_of_a_folder(folder: Path) -> None:
+    program = (
+        "import asyncio, sys\nfrom conveyor_nb import Queue, open_store\n"
+        "async def main():\n    async with open_store(sys.argv[1]) as store:\n"
+        "        await Queue('emails', store=store).add('send', job_id='theirs')\n"
+        "asyncio.run(main())"
+    )
+    async with PgStore.local(folder) as store:
+        assert store.address == f"postgresql+local:///{folder}"
+        await store.list_queues()
+        run = await asyncio.create_subprocess_exec(sys.executable, "-c", program, store.address)
+        assert await run.wait() == 0
+        assert await Queue("emails", store=store).get_job("theirs") is not None
+    assert not (folder / "postmaster.pid").exists()
 
 
 async def test_a_folder_that_can_not_be_made_is_named(folder: Path) -> None:

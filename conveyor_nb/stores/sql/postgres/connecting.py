@@ -83,6 +83,13 @@ class Connecting:
             quoted = schema.replace('"', '""')
             self._settings["search_path"] = f'"{quoted}"'
 
+    @property
+    def url(self) -> str:
+        """What others reach the server by, but for a password."""
+        if isinstance(self._dsn, LocalServer):
+            return self._dsn.url
+        return faults.without_password(self._dsn)
+
     async def open(self) -> Any:
         """A new connection.
 

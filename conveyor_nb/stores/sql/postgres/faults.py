@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from conveyor_nb.core.errors import ConveyorError, SchemaError, StoreUnavailableError
 from conveyor_nb.core.values.text import error_line, shown
 
-__all__ = ["AGAIN", "address_of", "in_one_sentence", "is_gone", "sqlstate_of"]
+__all__ = ["AGAIN", "address_of", "in_one_sentence", "is_gone", "sqlstate_of", "without_password"]
 
 _SENTENCES = {
     "28P01": "refuses the password",
@@ -41,6 +41,17 @@ def address_of(dsn: str) -> str:
     except ValueError:
         return "the server"
     return f"{where}{parts.path}" or "the server"
+
+
+def without_password(dsn: str) -> str:
+    """A server's address as it may be shown, and used by who has the password elsewhere.
+
+    >>> without_password("postgresql://ada:secret@localhost/queues")
+    'postgresql://ada@localhost/queues'
+    """
+    head, at, host = dsn.rpartition("@")
+    scheme, slashes, user = head.rpartition("//")
+    return f"{scheme}{slashes}{user.partition(':')[0]}{at}{host}"
 
 
 def sqlstate_of(error: BaseException) -> str | None:

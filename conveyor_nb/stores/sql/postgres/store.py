@@ -178,6 +178,11 @@ class PgStore(SteppedStore):
         """
         return cls(LocalServer(Path(folder).absolute()), **options)
 
+    @property
+    def address(self) -> str:
+        """What ``open_store`` takes for the same server, but for a password."""
+        return self._connecting.url
+
     # -- life ---------------------------------------------------------------------------------
 
     async def connect(self) -> None:

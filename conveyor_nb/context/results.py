@@ -6,6 +6,7 @@ from typing import Any
 
 from conveyor_nb.context.recent_failures import failure_of
 from conveyor_nb.core.errors import JobCancelledError, JobFailedError
+from conveyor_nb.core.freezing import thaw_for
 from conveyor_nb.core.lifecycle import CANCELLED
 from conveyor_nb.core.model import COMPLETED, JobData
 from conveyor_nb.stores.interface import StoreInterface
@@ -23,7 +24,8 @@ def result_of(job: JobData, store: StoreInterface, cancelled: bool, *, known: bo
         known: whether this is the record of its end, and not an older one.
     """
     if job.state is COMPLETED:
-        return job.returnvalue
+        # as job.returnvalue, which costs more
+        return thaw_for(job.id, "returnvalue", job.kept_returnvalue)
     about: dict[str, Any] = {"queue_name": job.queue_name, "attempts": job.opts.attempts}
     last_run = job.attempt_logs[-1] if known and job.attempt_logs else None
     if last_run is not None:

@@ -333,7 +333,7 @@ class Dispatcher:
                     self._timer.set(fetched.next_at)
                     self._faults.all_is_well("work")
                     return
-                jobs = list(map(self._as_taken, fetched.jobs))
+                jobs = [self._as_taken(data) for data in fetched.jobs]
                 if not self.phase.takes_jobs:  # it was told so while the answer was under way
                     for job in jobs:
                         await self._outcomes.report(job, _TAKES_NONE)
@@ -365,11 +365,11 @@ class Dispatcher:
         A store that fails is asked again until it can keep the outcome, or raises if we are not
         to ``keep_trying``.
         """
-        execution = Execution(jobs, self._terms)
+        execution = Execution(jobs, self._terms, holder)
         self.slots.begin(holder, execution)
         self._locks.keep()
         try:
-            is_as_before = await execution.run(holder)
+            is_as_before = await execution.run()
             if not is_as_before and execution.is_in_thread:
                 # its task was cancelled, which a thread does not notice
                 self.overruns.outlive(execution)

@@ -60,6 +60,7 @@ class Verdict(IntEnum):
 
 
 _NONE_YET: Mapping[str, Verdict] = MappingProxyType({})
+_NOTHING_YET: Any = object()
 
 
 class Terms(Struct, frozen=True, eq=False):
@@ -88,39 +89,34 @@ class Execution(Struct, eq=False):
     Args:
         jobs: the jobs, each with its lock.
         terms: those of the worker.
+        task: what it runs in.
     """
 
     jobs: list[Job]
     _terms: Terms
-    is_over: bool = False
-    """Whether its handler has returned."""
+    task: asyncio.Task[Any]
     reporting: asyncio.Lock | None = None
     """Held by whoever reports on a run that goes on; ``None``: it ends when it is told to."""
     _background: Background | None = None
     _was_told: bool = False
     _was_patient: bool = False
     _verdicts: Mapping[str, Verdict] = _NONE_YET
-    _task: asyncio.Task[Any] | None = None
-    _gave: Any = None
+    _gave: Any = _NOTHING_YET
     _timers: tuple[TimerHandle, ...] = ()
 
-    async def run(self, task: asyncio.Task[Any]) -> bool:
-        """Call the handler, to its end; whatever it raises is an outcome too.
-
-        Args:
-            task: the one that awaits this.
+    async def run(self) -> bool:
+        """Call the handler, to its end, in the task; whatever it raises is an outcome too.
 
         Returns:
             Whether it left the task as it was, fit for another job: not cancelled, and with no
             context variable changed.
         """
-        self._task = task
         for job in self.jobs:
             timeout = job._data.opts.timeout  # as job.opts, which costs more, and so below
             if timeout is not None:
                 expire = functools.partial(self.stop, job, Verdict.TIMED_OUT)
                 self._call_later(timeout, expire)
-        terms = self._terms
+        terms, task = self._terms, self.task
         enter_run(Run(self.jobs, terms.captured, task.get_loop()))
         context = contextvars.copy_context()
         try:
@@ -130,7 +126,6 @@ class Execution(Struct, eq=False):
             if asyncio.current_task(task.get_loop()) is not task:
                 raise  # it was not the handler: the task itself is thrown away, unfinished
             self._gave = Raised(error)
-        self.is_over = True
         if self._timers:
             self._cancel_timers()
         if task.cancelling():
@@ -153,9 +148,9 @@ class Execution(Struct, eq=False):
         is_to_end = len(self._verdicts) == len(self.jobs)
         can_end = is_to_end and not self.is_in_thread
         is_wanted_again = self._was_patient and verdict is Verdict.CANCELLED
-        if can_end and self._task is not None and (is_wanted_again or not self._was_told):
+        if can_end and (is_wanted_again or not self._was_told):
             self._was_told = True
-            self._task.cancel()
+            self.task.cancel()
         if verdict is Verdict.RELEASED:
             return  # the worker that is closed waits for all its handlers, in real time
         if can_end and not self._was_patient:
@@ -191,10 +186,9 @@ class Execution(Struct, eq=False):
         return [(job, end) for job, end in ends if end is not None]
 
     @property
-    def task(self) -> asyncio.Task[Any]:
-        """The task that it runs in."""
-        assert self._task is not None, "it was begun"
-        return self._task
+    def is_over(self) -> bool:
+        """Whether its handler has returned."""
+        return self._gave is not _NOTHING_YET
 
     @property
     def is_held(self) -> bool:

@@ -41,8 +41,8 @@ class Run:
         self._began = asyncio.Event()
         runner = TaskRunner(self._handle)
         terms = Terms(runner, False, clock, False, None, self._note_overrun)
-        self.execution = Execution([job], terms)
         self._task = asyncio.create_task(self._run())
+        self.execution = Execution([job], terms, self._task)
 
     async def begin(self) -> None:
         """Wait until the handler runs."""
@@ -64,9 +64,7 @@ class Run:
         return "done"
 
     async def _run(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        await self.execution.run(task)
+        await self.execution.run()
 
     def _note_overrun(self, _: Execution) -> None:
         self.overruns += 1

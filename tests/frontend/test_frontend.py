@@ -13,6 +13,7 @@ import pytest
 
 from conveyor_nb.core.values.text import fit
 from conveyor_nb.notebook.panel.modules import bundle
+from conveyor_nb.notebook.pictures.pieces import STATE_LOOKS, looks_of
 from tests.hostile.texts import HOSTILE
 
 if TYPE_CHECKING:
@@ -74,6 +75,15 @@ def test_no_view_styles_what_is_another_views(static: Path) -> None:
     for name, own in classes.items():
         others = set().union(*(found for other, found in classes.items() if other != name))
         assert not (own & others) - shared, f"{name} and another sheet"
+
+
+def test_each_hue_of_a_picture_is_brighter_on_a_dark_ground(static: Path) -> None:
+    """Pictures have their colours as attributes, which a style sheet finds by their values."""
+    looks = [*looks_of("abcdef").values(), *STATE_LOOKS.values()]
+    rules = (static / "pictures.css").read_text()
+    for way in ("fill", "stroke"):
+        missing = {look.colour for look in looks if f'[{way}="{look.colour}"]' not in rules}
+        assert not missing, way
 
 
 def test_together_they_are_one_module(static: Path) -> None:

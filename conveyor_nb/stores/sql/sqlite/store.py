@@ -11,16 +11,15 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
 from conveyor_nb.clocks.clock import REAL_TIME, Clock, SystemClock
 from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.clocks.timer import Timer
-from conveyor_nb.core.errors import MetricsDisabledError, StoreUnavailableError
+from conveyor_nb.core.errors import StoreUnavailableError
 from conveyor_nb.core.fetching import Fetched, FetchOptions
-from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
-from conveyor_nb.core.model import JobData, JobState, StoreEvent, to_state
+from conveyor_nb.core.model import JobData, StoreEvent
 from conveyor_nb.core.rows import Key
 from conveyor_nb.core.steps.many import remove_expired
 from conveyor_nb.core.values.checks import (
@@ -28,26 +27,24 @@ from conveyor_nb.core.values.checks import (
     check_count,
     check_flag,
     check_logger,
-    check_positions,
 )
 from conveyor_nb.core.values.ids import Numbers, random_id
 from conveyor_nb.core.values.text import shown
-from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.stores.capabilities import Capability
 from conveyor_nb.stores.interface import EventCallback
 from conveyor_nb.stores.sql.answers import Answers
-from conveyor_nb.stores.sql.asking import MOST_ROWS, Asking
+from conveyor_nb.stores.sql.asking import Asking
 from conveyor_nb.stores.sql.schema.sqlite import make_readable, migrate
 from conveyor_nb.stores.sql.sqlite.connecting import MEMORY, connect
 from conveyor_nb.stores.sql.sqlite.faults import in_one_sentence
 from conveyor_nb.stores.sql.sqlite.lane import Call, Lane, LoopLane
 from conveyor_nb.stores.sql.sqlite.reader import Reader
+from conveyor_nb.stores.sql.sqlite.reads import SqliteReads
 from conveyor_nb.stores.sql.sqlite.session import Session, Step
 from conveyor_nb.stores.sql.sqlite.writer import Writer
 from conveyor_nb.stores.sql.wire.codec import codec_for
 from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback, Subscriptions
 from conveyor_nb.stores.working_set.questions import Question
-from conveyor_nb.stores.working_set.store import SteppedStore
 
 __all__ = ["SqliteStore"]
 
@@ -67,7 +64,7 @@ _LATE = timedelta(milliseconds=50)
 """For how long events may wait for the loop that is to tell them."""
 
 
-class SqliteStore(SteppedStore):
+class SqliteStore(SqliteReads):
     """Keeps jobs in a file, for any number of processes of one machine.
 
     Args:
@@ -416,72 +413,6 @@ class SqliteStore(SteppedStore):
         if not self._sequential_ids:
             return super().new_worker_id(name)
         return f"{name}-worker-{next(self._worker_numbers.of(name))}"
-
-    # -- looks --------------------------------------------------------------------------------
-
-    async def list_jobs(
-        self,
-        queue_name: str,
-        state: JobState | str | None = None,
-        start: int = 0,
-        end: int | None = None,
-        *,
-        newest_first: bool = False,
-    ) -> list[JobData]:
-        start, end = check_positions(start, end)
-        wanted = to_state(state)
-        check_flag(newest_first, what="newest_first")
-        most = MOST_ROWS if end is None else max(end - start, 0)
-        return await self._ask_about(
-            lambda answers: answers.listed(queue_name, wanted, None, start, most, newest_first)
-        )
-
-    async def get_job_counts(self, queue_name: str) -> dict[JobState, int]:
-        return await self._ask_about(lambda answers: answers.counts(queue_name))
-
-    async def get_group_active_count(self, queue_name: str, group_id: str | None) -> int:
-        return await self._ask_about(
-            lambda answers: answers.count_in_group(queue_name, group_id, JobState.ACTIVE)
-        )
-
-    async def list_queues(self) -> list[str]:
-        return await self._ask_about(lambda answers: answers.queue_names())
-
-    async def list_workers(self, queue_name: str | None = None) -> list[WorkerInfo]:
-        return await self._ask_about(lambda answers: answers.workers(queue_name))
-
-    # -- metrics ------------------------------------------------------------------------------
-
-    async def get_metrics(
-        self,
-        queue_name: str,
-        period: MetricsPeriod | str = MetricsPeriod.MINUTE,
-        *,
-        start: datetime | None = None,
-        end: datetime | None = None,
-    ) -> list[MetricsPoint]:
-        self._require_metrics()
-        now = self.clock.now()
-        return await self._ask_about(
-            lambda answers: answers.metrics.points(queue_name, period, start, end, now)
-        )
-
-    async def aggregate_metrics(
-        self,
-        queue_name: str | None = None,
-        *,
-        start: datetime | None = None,
-        end: datetime | None = None,
-    ) -> MetricsPoint:
-        self._require_metrics()
-        now = self.clock.now()
-        return await self._ask_about(
-            lambda answers: answers.metrics.total(queue_name, start, end, now)
-        )
-
-    def _require_metrics(self) -> None:
-        if not self._collects_metrics:
-            raise MetricsDisabledError
 
 
 def _check_path(path: object) -> str:

@@ -21,7 +21,7 @@ _SETTINGS = {
     "application_name": "conveyor_nb",
     "jit": "off",  # no statement here is long enough for it
     # a process that is stopped in a transaction would keep all others waiting
-    "idle_in_transaction_session_timeout": "15s",
+    "idle_in_transaction_session_timeout": "5s",
     "lock_timeout": "30s",
 }
 

@@ -14,6 +14,7 @@ import functools
 import itertools
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -81,6 +82,10 @@ class Server:
             names = {one.pw_name for one in pwd.getpwall()}
             self._user = "postgres" if "postgres" in names else "nobody"
             shutil.chown(folder, self._user)
+            if not all(one.stat().st_mode & stat.S_IXOTH for one in programs.parents):
+                # they are in a folder of root's alone, such as a temporary one
+                copy = shutil.copytree(programs.parent, folder / "install", symlinks=True)
+                self._programs = copy / programs.name
         self.dsn = f"postgresql://postgres@/postgres?host={folder}"
 
     def _run(self, program: str, *arguments: str) -> None:

@@ -63,6 +63,16 @@ def _programs() -> Path | None:
     return next((path for find in kinds if (path := find()) is not None), None)
 
 
+def _copied(programs: Path, folder: Path) -> Path:
+    """A copy of the wheel's programs, with their libraries at the same place beside them."""
+    package = programs.parents[1]
+    copies = folder / "install"
+    for part in package.parent.glob(f"{package.name}*"):
+        if part.suffix in ("", ".libs"):
+            shutil.copytree(part, copies / part.name, symlinks=True)
+    return copies / programs.relative_to(package.parent)
+
+
 class Server:
     """A server in a folder of its own.
 
@@ -84,8 +94,7 @@ class Server:
             shutil.chown(folder, self._user)
             if not all(one.stat().st_mode & stat.S_IXOTH for one in programs.parents):
                 # they are in a folder of root's alone, such as a temporary one
-                copy = shutil.copytree(programs.parent, folder / "install", symlinks=True)
-                self._programs = copy / programs.name
+                self._programs = _copied(programs, folder)
         self.dsn = f"postgresql://postgres@/postgres?host={folder}"
 
     def _run(self, program: str, *arguments: str) -> None:

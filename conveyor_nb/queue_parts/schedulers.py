@@ -42,8 +42,8 @@ class Schedulers(QueueBase):
             The pending run.
 
         Raises:
-            ValueError: the schedule has no run to come, for instance as its end date is past or
-                its cron line never comes; nothing is stored.
+            ValueError: the schedule has no run to come, for instance as its end date is past, its
+                cron line never comes, or it is paused; nothing is stored.
         """
         self._require_open()
         if "job_id" in options:
@@ -81,6 +81,8 @@ class Schedulers(QueueBase):
         known = await self.store.get_job_scheduler(self.name, scheduler_id)
         goes_on = known is not None and known.pending_job_id and known.repeat == repeat
         now = self.store.clock.now()
+        if known is not None and known.paused:
+            raise _without_run(scheduler_id, "it is paused; queue.resume_job_scheduler(...) first")
         if not goes_on and first_run(repeat, now) is None:
             raise _without_run(scheduler_id, why_no_run(repeat, now))
         if opts.repeat is not None and opts.job_id is None and known is not None:
@@ -88,8 +90,7 @@ class Schedulers(QueueBase):
         saved = await self.store.upsert_job_scheduler(wanted)
         run = saved.pending_job_id and await self.store.get_job(self.name, saved.pending_job_id)
         if not run:
-            why = "it is paused" if saved.paused else f"its limit of {repeat.limit} runs is reached"
-            raise _without_run(scheduler_id, why)
+            raise _without_run(scheduler_id, f"its limit of {repeat.limit} runs is reached")
         return Job(run, self.store)
 
 

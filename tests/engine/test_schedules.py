@@ -338,6 +338,20 @@ async def test_a_schedule_without_a_run_says_why_and_is_not_stored(
 
 
 @pytest.mark.asyncio
+async def test_a_paused_schedule_is_not_changed_by_who_wants_its_next_run(queue: Queue) -> None:
+    await queue.upsert_job_scheduler("mine", Repeat(every=60), "report")
+    await queue.pause_job_scheduler("mine")
+    before = await queue.get_job_schedulers()
+    for call in (
+        queue.upsert_job_scheduler("mine", Repeat(every=120), "report"),
+        queue.every("2m", "report", job_id="mine"),
+    ):
+        with pytest.raises(ValueError, match=r"no run to come: it is paused; .*resume_job_sched"):
+            await call
+    assert await queue.get_job_schedulers() == before
+
+
+@pytest.mark.asyncio
 async def test_after_its_last_run_a_schedule_begins_anew_or_says_why_not(
     queue: Queue, clock: VirtualClock, start: Start
 ) -> None:

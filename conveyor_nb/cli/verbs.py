@@ -21,10 +21,10 @@ from conveyor_nb.core.values.durations import format_seconds
 from conveyor_nb.core.values.text import fit, one_line
 from conveyor_nb.job import Job
 from conveyor_nb.notebook.commands.commands import Command, help_of, parse
-from conveyor_nb.notebook.commands.desk import Desk
 from conveyor_nb.notebook.commands.kernel_commands import KERNEL_COMMANDS
 from conveyor_nb.notebook.commands.magic_output import Answer
 from conveyor_nb.notebook.commands.queue_commands import QUEUE_COMMANDS
+from conveyor_nb.notebook.commands.store_context import StoreContext
 from conveyor_nb.notebook.frames import DataFrame, jobs_frame
 from conveyor_nb.notebook.mistakes import Mistake
 from conveyor_nb.stores import StoreInterface
@@ -39,7 +39,7 @@ _MOST = 2_000
 _IN_NOTEBOOK, _HERE = "%conveyor", "python -m conveyor_nb"
 
 
-class StoreDesk(Desk):
+class OpenStore(StoreContext):
     """A store by itself: no notebook is around it."""
 
     def __init__(self, store: StoreInterface) -> None:
@@ -90,7 +90,7 @@ def _url(given: str | None) -> str:
 async def _answer(command: Command, url: str, arguments: argparse.Namespace) -> Answer:
     run: Any = command.run
     async with open_store(url, read_only=command.name not in _CHANGES) as store:
-        answer: Answer = await run(StoreDesk(store), arguments)
+        answer: Answer = await run(OpenStore(store), arguments)
         if answer.rest is not None:
             await answer.rest
         return answer

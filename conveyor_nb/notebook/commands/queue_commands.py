@@ -28,7 +28,6 @@ from conveyor_nb.notebook.commands.command_line import (
     whole_number,
 )
 from conveyor_nb.notebook.commands.commands import Argument, Command, command
-from conveyor_nb.notebook.commands.desk import Desk
 from conveyor_nb.notebook.commands.magic_output import (
     Answer,
     counted,
@@ -37,6 +36,7 @@ from conveyor_nb.notebook.commands.magic_output import (
     status_text,
 )
 from conveyor_nb.notebook.commands.overview import Overview
+from conveyor_nb.notebook.commands.store_context import StoreContext
 from conveyor_nb.notebook.known_workers import known_workers
 from conveyor_nb.notebook.listings import jobs_listing
 from conveyor_nb.notebook.mistakes import Mistake, quoted
@@ -76,7 +76,7 @@ async def watch(session: Session, args: Namespace) -> Answer:
 
 
 @command(QUEUE_COMMANDS, ANY_QUEUE, example="%conveyor status emails")
-async def status(session: Desk, args: Namespace) -> Answer:
+async def status(session: StoreContext, args: Namespace) -> Answer:
     """Say how many jobs are in which state, and what the workers do."""
     names = await session.queue_names()
     if args.queue is not None:
@@ -86,14 +86,14 @@ async def status(session: Desk, args: Namespace) -> Answer:
 
 
 @command(QUEUE_COMMANDS, example="%conveyor queues")
-async def queues(session: Desk, _: Namespace) -> Answer:
+async def queues(session: StoreContext, _: Namespace) -> Answer:
     """Show the queues; `x = %conveyor queues` gives them as a DataFrame."""
     frame = queues_frame(await queue_lines(session.reads))
     return Answer(queues_listing(frame), frame)
 
 
 @command(QUEUE_COMMANDS, ANY_QUEUE, STATE, example="%conveyor jobs emails --state failed")
-async def jobs(session: Desk, args: Namespace) -> Answer:
+async def jobs(session: StoreContext, args: Namespace) -> Answer:
     """Show the jobs of a queue, or of all; `x = %conveyor jobs` gives them as a DataFrame."""
     require_pandas()
     from conveyor_nb.notebook.frames import jobs_frame
@@ -110,7 +110,7 @@ async def jobs(session: Desk, args: Namespace) -> Answer:
     Argument("id", "the id of a job", completes="jobs"),
     example="%conveyor job emails-1",
 )
-async def job(session: Desk, args: Namespace) -> Answer:
+async def job(session: StoreContext, args: Namespace) -> Answer:
     """Show a job with its payload, its result and every attempt."""
     data = await session.store.find_job_by_id(args.id)
     if data is None:
@@ -155,7 +155,7 @@ async def job(session: Desk, args: Namespace) -> Answer:
     ),
     example='%conveyor add emails send {"to": "ada@example.org"} --attempts 3 --backoff 2s',
 )
-async def add(session: Desk, args: Namespace) -> Answer:
+async def add(session: StoreContext, args: Namespace) -> Answer:
     """Add a job to a queue."""
     payload = None if args.payload is None else payload_of(args.payload, session.variables)
     new = _told_if_new(args.queue, await session.queue_names())
@@ -166,7 +166,7 @@ async def add(session: Desk, args: Namespace) -> Answer:
 
 
 @command(QUEUE_COMMANDS, QUEUE, JOB_NAME, example="%conveyor pause emails")
-async def pause(session: Desk, args: Namespace) -> Answer:
+async def pause(session: StoreContext, args: Namespace) -> Answer:
     """Start no more jobs of a queue; those that run finish."""
     queue = await session.queue(args.queue)
     await queue.pause(args.job_name)
@@ -174,7 +174,7 @@ async def pause(session: Desk, args: Namespace) -> Answer:
 
 
 @command(QUEUE_COMMANDS, QUEUE, JOB_NAME, example="%conveyor resume emails")
-async def resume(session: Desk, args: Namespace) -> Answer:
+async def resume(session: StoreContext, args: Namespace) -> Answer:
     """Start the jobs of a queue again."""
     queue = await session.queue(args.queue)
     if not await _is_paused(queue, args.job_name):
@@ -190,7 +190,7 @@ async def resume(session: Desk, args: Namespace) -> Answer:
     Argument("--children", "retry the failed children of parents of flows, too", flag=True),
     example="%conveyor retry emails",
 )
-async def retry(session: Desk, args: Namespace) -> Answer:
+async def retry(session: StoreContext, args: Namespace) -> Answer:
     """Run the failed jobs of a queue again, with all their attempts."""
     state = args.state or JobState.FAILED
     queue = await session.queue(args.queue)
@@ -213,14 +213,14 @@ async def retry(session: Desk, args: Namespace) -> Answer:
 
 
 @command(QUEUE_COMMANDS, QUEUE, example="%conveyor promote emails")
-async def promote(session: Desk, args: Namespace) -> Answer:
+async def promote(session: StoreContext, args: Namespace) -> Answer:
     """Let the delayed jobs of a queue run now."""
     count = await (await session.queue(args.queue)).promote_jobs()
     return Answer.saying(f"{args.queue}: {counted(count, 'delayed job')} to run now", count)
 
 
 @command(QUEUE_COMMANDS, QUEUE, example="%conveyor drain emails")
-async def drain(session: Desk, args: Namespace) -> Answer:
+async def drain(session: StoreContext, args: Namespace) -> Answer:
     """Remove all jobs of a queue that wait: for their turn, their time or their children."""
     count = await (await session.queue(args.queue)).drain()
     return Answer.saying(f"{args.queue}: {counted(count, 'job')} removed", count)
@@ -233,7 +233,7 @@ async def drain(session: Desk, args: Namespace) -> Answer:
     Argument("--grace", "only those in that state for this long", duration("--grace")),
     example="%conveyor clean emails --state failed --grace 1h",
 )
-async def clean(session: Desk, args: Namespace) -> Answer:
+async def clean(session: StoreContext, args: Namespace) -> Answer:
     """Remove the completed jobs of a queue, or those in another state."""
     state = args.state or JobState.COMPLETED
     if state is JobState.ACTIVE:
@@ -249,7 +249,7 @@ async def clean(session: Desk, args: Namespace) -> Answer:
     example="%conveyor wait emails",
     waits=True,
 )
-async def wait(session: Desk, args: Namespace) -> Answer:
+async def wait(session: StoreContext, args: Namespace) -> Answer:
     """Wait until a queue has nothing to do.
 
     Jobs that are delayed, also for a retry, and not yet due are not waited for.
@@ -336,7 +336,7 @@ async def _counts(queue: Queue) -> str:
     return ", ".join(counts_in_words(counts))
 
 
-async def _check_that_it_ends(session: Desk, queue: Queue) -> None:
+async def _check_that_it_ends(session: StoreContext, queue: Queue) -> None:
     """Refuse to wait for what can't come.
 
     Raises:

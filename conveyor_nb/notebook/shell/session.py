@@ -21,7 +21,7 @@ from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.core.model import StoreEvent
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.notebook.commands.awaiting import CAN_NOT_WAIT
-from conveyor_nb.notebook.commands.desk import Desk
+from conveyor_nb.notebook.commands.store_context import StoreContext
 from conveyor_nb.notebook.known_workers import is_named, take_workers_by_hand
 from conveyor_nb.notebook.mistakes import Mistake
 from conveyor_nb.queue import Queue
@@ -41,7 +41,7 @@ _LAST_SECONDS = 2.0
 _MOST_STOPS = 10
 
 
-class Session(Desk):
+class Session(StoreContext):
     """The extension's state in a kernel.
 
     Args:

@@ -15,10 +15,10 @@ from conveyor_nb.stores import StoreInterface
 from conveyor_nb.stores.reads import Reads, reads_of
 from conveyor_nb.worker import Worker
 
-__all__ = ["Desk"]
+__all__ = ["StoreContext"]
 
 
-class Desk(ABC):
+class StoreContext(ABC):
     """Where the commands of a notebook, or of a shell, find what they are about."""
 
     @property

@@ -98,10 +98,13 @@ async def refuse_slot_deadlock(
     job = next(iter(_at_work(run, store)), None)
     if job is None or job.queue_name != queue_name or job.opts.timeout is not None:
         return  # the waiting job has no slot of that queue, or a timeout ends its wait
+    workers = await store.list_workers(queue_name)
+    if settled.done():
+        return
+    # from here on nothing is awaited, so of several that begin to wait the last one sees the others
     line = _lines.setdefault(store, {})
     line[settled] = (run, job.locked_by)
     settled.add_done_callback(lambda _: line.pop(settled, None))
-    workers = await store.list_workers(queue_name)
     running = [one for one in workers if one.status == WorkerStatus.RUNNING]
     room = sum(worker.concurrency for worker in running)
     if not room or any(_held(line, worker.id) < worker.concurrency for worker in running):

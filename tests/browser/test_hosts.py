@@ -14,6 +14,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import nbformat
 import pytest
@@ -115,6 +116,17 @@ def port() -> int:
         return int(server.getsockname()[1])
 
 
+def wait_for(process: subprocess.Popen[str], port: int | None) -> None:
+    """Wait until a server that has told its port listens there."""
+    while True:
+        with contextlib.suppress(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port or 80)).close()
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = process.wait(0.05)
+            pytest.fail(f"it ended with {code}, after it had told its address", pytrace=False)
+
+
 @contextlib.contextmanager
 def serving(
     start_child: StartChild, checkout: Path, home: Path, *command: str | Path
@@ -135,6 +147,7 @@ def serving(
         )
         address = next((one.group() for one in found if one), None)
         assert address is not None, "it ended before it was ready"
+        wait_for(process, urlsplit(address).port)
         yield address
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -295,6 +295,11 @@ def test_a_fault_of_the_engine_is_shown_once_and_it_goes_on(kernel: Kernel) -> N
     assert ran.err.count("OSError: disk full") == 1
     errors = "sum(event.type == 'queue:error' for event in events.itertuples())"
     assert kernel.value(f"events = %conveyor events emails --last 1000\n{errors}") == 1
+    kernel.do(  # a page that has drawn the frame before is sent the next one
+        "import asyncio\n"
+        "panel.receive({'do': 'drawn', 'view': 'page', 'frame': panel.frame})\n"
+        "while panel.notice is None: await asyncio.sleep(0)"
+    )
     assert kernel.value("panel.notice['n'], panel.notice['text']") == (1, "OSError: disk full")
 
     kernel.do("default_store().broken = False\nawait clock.advance(2)")

@@ -127,20 +127,32 @@ def test_a_script_runs_in_pyodides_own_loop(pyodide: Pyodide, tmp_path: Path) ->
     assert said.splitlines() == ["pyodide.webloop", sent, sent]
 
 
+ALL_STORES = "tests/conformance"
+SQLITE = f"{ALL_STORES}/test_sqlite_store.py"
+
+
+@pytest.mark.parametrize(
+    "halves",
+    [
+        (("tests/unit",), ("tests/engine",)),
+        ((SQLITE,), (ALL_STORES, f"--ignore={SQLITE}")),
+    ],
+    ids=["engine", "stores"],
+)
 def test_the_engines_own_tests_pass(
-    pyodide: Pyodide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    halves: tuple[tuple[str, ...], tuple[str, ...]],
+    pyodide: Pyodide,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def run_tests(name: str, *tests: str) -> str:
-        source = f"import inside; inside.main('/out/{name}.json', {str(tests)[1:-1]})"
+    def run_tests(number: int, tests: tuple[str, ...]) -> str:
+        source = f"import inside; inside.main('/out/{number}.json', {str(tests)[1:-1]})"
         return run(pyodide.command("sync", source, tmp_path), timeout=PATIENCE)
 
     # Two at once, for two processors.
     with ThreadPoolExecutor() as threads:
-        halves = [
-            threads.submit(run_tests, "rules", "tests/unit", "tests/conformance"),
-            threads.submit(run_tests, "engine", "tests/engine"),
-        ]
-    for half in halves:
+        running = [threads.submit(run_tests, *half) for half in enumerate(halves)]
+    for half in running:
         half.result()
     outcomes: dict[str, str] = {}
     for report in tmp_path.glob("*.json"):

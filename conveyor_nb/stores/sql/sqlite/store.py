@@ -89,7 +89,7 @@ class SqliteStore(SqliteReads):
     >>> async def main():
     ...     async with SqliteStore(":memory:", ids="sequential") as store:
     ...         saved = await store.save_job(JobData("", "send", "emails", {"to": "ada"}))
-    ...         return saved.id, await store.count_jobs("emails", JobState.WAITING)
+    ...         return saved.id, await store.count_jobs("emails", "waiting")
     >>> asyncio.run(main())
     ('emails-1', 1)
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ class TestSqliteStore(StoreConformance):
         return SqliteStore(self.folder / f"{self.made}.db", clock=clock, metrics=metrics)
 
 
+@pytest.mark.skipif(sys.platform == "emscripten", reason="a page has its files for itself alone")
 class TestSharedSqliteStores(SharingTests):
     @pytest.fixture(autouse=True)
     def _in_a_file(self, tmp_path: Path) -> None:

@@ -39,9 +39,9 @@ from conveyor_nb.stores.sql.sqlite.connecting import MEMORY, connect
 from conveyor_nb.stores.sql.sqlite.faults import in_one_sentence
 from conveyor_nb.stores.sql.sqlite.lane import Call, Lane, LoopLane
 from conveyor_nb.stores.sql.sqlite.reader import Reader
-from conveyor_nb.stores.sql.sqlite.reads import SqliteReads
 from conveyor_nb.stores.sql.sqlite.session import Session, Step
 from conveyor_nb.stores.sql.sqlite.writer import Writer
+from conveyor_nb.stores.sql.store import SqlStore
 from conveyor_nb.stores.sql.wire.codec import codec_for
 from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback, Subscriptions
 from conveyor_nb.stores.working_set.questions import Question
@@ -64,7 +64,7 @@ _LATE = timedelta(milliseconds=50)
 """For how long events may wait for the loop that is to tell them."""
 
 
-class SqliteStore(SqliteReads):
+class SqliteStore(SqlStore):
     """Keeps jobs in a file, for any number of processes of one machine.
 
     Args:

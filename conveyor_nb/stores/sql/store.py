@@ -1,4 +1,4 @@
-"""The half of a store in a file that looks and changes nothing."""
+"""What a store in a database is, whatever database it is."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from conveyor_nb.stores.sql.answers import Answers
 from conveyor_nb.stores.sql.asking import MOST_ROWS, Asking
 from conveyor_nb.stores.working_set.store import SteppedStore
 
-__all__ = ["SqliteReads"]
+__all__ = ["SqlStore"]
 
 T = TypeVar("T")
 
 
-class SqliteReads(SteppedStore):
-    """The look-ups of a store in a file, by statements."""
+class SqlStore(SteppedStore):
+    """A store whose rows are in a database: what it does alike in all of them."""
 
     _collects_metrics: bool
 

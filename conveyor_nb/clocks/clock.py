@@ -197,6 +197,17 @@ class SystemClock(RealTime, Clock):
         return "<SystemClock>"
 
 
+def check_clock(clock: Clock | None) -> Clock:
+    """The clock that was given; a ``SystemClock`` if none was.
+
+    Raises:
+        TypeError: it is no clock.
+    """
+    if clock is not None and not isinstance(clock, Clock):
+        raise TypeError(f"clock must be a Clock, for instance VirtualClock(), not {shown(clock)}")
+    return clock or SystemClock()
+
+
 REAL_TIME = SystemClock()
 
 

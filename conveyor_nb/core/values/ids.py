@@ -11,7 +11,16 @@ import itertools
 import os
 from collections import OrderedDict
 
-__all__ = ["Numbers", "is_placeholder", "placeholder", "random_id", "random_worker_id"]
+from conveyor_nb.core.values.text import shown
+
+__all__ = [
+    "Numbers",
+    "are_sequential",
+    "is_placeholder",
+    "placeholder",
+    "random_id",
+    "random_worker_id",
+]
 
 _MARK = "\0"
 """No id of a job has a control character."""
@@ -64,6 +73,17 @@ def _some_ids() -> list[str]:
         text[at :: len(_PATTERN)] = digits[number::32]
     text[_VARIANT :: len(_PATTERN)] = digits[31::32].translate(_VARIANTS)
     return text.decode().split()
+
+
+def are_sequential(ids: str | None) -> bool:
+    """Whether ids are counted, by what a store was given for them.
+
+    Raises:
+        ValueError: it says neither.
+    """
+    if ids not in (None, "sequential"):
+        raise ValueError(f"ids must be 'sequential' or None (UUID4), not {shown(ids)}")
+    return ids is not None
 
 
 def random_worker_id(name: str) -> str:

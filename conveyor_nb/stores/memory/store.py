@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping
 from datetime import datetime
 from typing import Any, TypeVar, TypeVarTuple
 
-from conveyor_nb.clocks.clock import Clock, SystemClock
+from conveyor_nb.clocks.clock import Clock, check_clock
 from conveyor_nb.clocks.timer import Timer
 from conveyor_nb.core.actions import Action
 from conveyor_nb.core.fetching import Fetched, FetchOptions
@@ -32,7 +32,7 @@ from conveyor_nb.core.values.checks import (
     check_flag,
     check_logger,
 )
-from conveyor_nb.core.values.text import shown
+from conveyor_nb.core.values.ids import are_sequential
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.stores.interface import EventCallback
 from conveyor_nb.stores.memory.bulk import MemoryBulk
@@ -87,14 +87,8 @@ class MemoryStore(MemoryBulk):
         on_event_handler_error: EventHandlerErrorCallback | None = None,
         auto_migrate: bool = True,
     ) -> None:
-        if clock is not None and not isinstance(clock, Clock):
-            raise TypeError(
-                f"clock must be a Clock, for instance VirtualClock(), not {shown(clock)}"
-            )
-        if ids not in (None, "sequential"):
-            raise ValueError(f"ids must be 'sequential' or None (UUID4), not {shown(ids)}")
-        self.clock = clock or SystemClock()
-        self._sequential_ids = ids is not None
+        self.clock = check_clock(clock)
+        self._sequential_ids = are_sequential(ids)
         self._seed = None if seed is None else check_count(seed, what="seed", least=-MOST)
         self._collects_metrics = check_flag(metrics, what="metrics")
         self._subscriptions = Subscriptions(check_logger(logger), on_event_handler_error)

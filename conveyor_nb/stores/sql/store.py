@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from abc import abstractmethod
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from conveyor_nb.clocks.clock import Clock, check_clock
+from conveyor_nb.clocks.tasks import BackgroundTasks
+from conveyor_nb.clocks.timer import Timer
 from conveyor_nb.core.errors import MetricsDisabledError
 from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
-from conveyor_nb.core.model import JobData, JobState, to_state
-from conveyor_nb.core.values.checks import check_flag, check_positions
+from conveyor_nb.core.model import JobData, JobState, StoreEvent, to_state
+from conveyor_nb.core.rows import Key
+from conveyor_nb.core.steps.many import remove_expired
+from conveyor_nb.core.values.checks import MOST, check_count, check_flag, check_positions
+from conveyor_nb.core.values.ids import Numbers, are_sequential
+from conveyor_nb.core.values.text import shown
 from conveyor_nb.core.worker_info import WorkerInfo
+from conveyor_nb.stores.interface import EventCallback
 from conveyor_nb.stores.sql.answers import Answers
 from conveyor_nb.stores.sql.asking import MOST_ROWS, Asking
+from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback, Subscriptions
 from conveyor_nb.stores.working_set.store import SteppedStore
 
 __all__ = ["SqlStore"]
@@ -24,13 +36,87 @@ T = TypeVar("T")
 class SqlStore(SteppedStore):
     """A store whose rows are in a database: what it does alike in all of them."""
 
-    _collects_metrics: bool
+    _freeze: Callable[[Any, str], Any]
+
+    def __init__(
+        self,
+        *,
+        payloads: str,
+        clock: Clock | None,
+        ids: str | None,
+        seed: int | None,
+        metrics: bool,
+        logger: logging.Logger,
+        on_event_handler_error: EventHandlerErrorCallback | None,
+        read_only: bool,
+    ) -> None:
+        if payloads not in ("json", "pickle"):
+            raise ValueError(f"payloads must be 'json' or 'pickle', not {shown(payloads)}")
+        self.clock = check_clock(clock)
+        self.read_only = check_flag(read_only, what="read_only")
+        self._sequential_ids = are_sequential(ids)
+        self._worker_numbers = Numbers()
+        self._seed = None if seed is None else check_count(seed, what="seed", least=-MOST)
+        self._collects_metrics = check_flag(metrics, what="metrics")
+        self._subscriptions = Subscriptions(logger, on_event_handler_error)
+        self._lock = threading.RLock()
+        self._untold: deque[tuple[Sequence[StoreEvent], Mapping[Key, Any]]] = deque()
+        self._tasks = BackgroundTasks()
+        self._expiry = Timer(self.clock, lambda: self._tasks.spawn(self._expire()))
+        self._is_over = False
+        self._is_watched_off_loop = type(self.clock).off_loop is not Clock.off_loop
+
+    def new_worker_id(self, name: str) -> str:
+        if not self._sequential_ids:
+            return super().new_worker_id(name)
+        return f"{name}-worker-{next(self._worker_numbers.of(name))}"
+
+    def take_payload(self, value: Any, what: str) -> Any:
+        return self._freeze(value, what)
+
+    async def _expire(self) -> None:
+        await self.take_step(remove_expired)
+
+    # -- events -------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _look_out(self, queue_name: str | None) -> None:
+        """Hear what other processes do to a queue from now on, or to all: somebody subscribed."""
+
+    def subscribe(
+        self,
+        queue_name: str | None,
+        callback: EventCallback,
+        *,
+        job_id: str | None = None,
+        kinds: Collection[str] | None = None,
+    ) -> None:
+        with self._lock:
+            self._subscriptions.add(queue_name, callback, job_id, kinds)
+        self._look_out(queue_name)
+
+    def unsubscribe(
+        self,
+        queue_name: str | None,
+        callback: EventCallback | None = None,
+        *,
+        job_id: str | None = None,
+    ) -> None:
+        with self._lock:
+            self._subscriptions.remove(queue_name, callback, job_id)
+
+    def _tell_all(self) -> None:
+        """Tell what has happened and was not told yet."""
+        if self._untold:
+            with self._lock:
+                while self._untold:
+                    self._subscriptions.publish(*self._untold.popleft())
+
+    # -- looks --------------------------------------------------------------------------------
 
     @abstractmethod
     async def _ask_about(self, asking: Callable[[Answers], Asking[T]]) -> T:
         """What statements give that only look."""
-
-    # -- looks --------------------------------------------------------------------------------
 
     async def list_jobs(
         self,

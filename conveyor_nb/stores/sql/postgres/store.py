@@ -4,47 +4,36 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
-from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
 
-from conveyor_nb.clocks.clock import REAL_TIME, Clock, SystemClock
-from conveyor_nb.clocks.tasks import BackgroundTasks
-from conveyor_nb.clocks.timer import Timer
-from conveyor_nb.core.errors import MetricsDisabledError, StoreUnavailableError
+from conveyor_nb.clocks.clock import REAL_TIME, Clock
+from conveyor_nb.core.errors import StoreUnavailableError
 from conveyor_nb.core.fetching import Fetched, FetchOptions
-from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
-from conveyor_nb.core.model import JobData, JobState, StoreEvent, to_state
+from conveyor_nb.core.model import JobData, StoreEvent
 from conveyor_nb.core.rows import Key, Rows
-from conveyor_nb.core.steps.many import remove_expired
 from conveyor_nb.core.values.checks import (
-    MOST,
     check_count,
     check_flag,
     check_logger,
     check_name,
-    check_positions,
 )
-from conveyor_nb.core.values.ids import Numbers
 from conveyor_nb.core.values.text import shown
-from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.stores.capabilities import Capability
-from conveyor_nb.stores.interface import EventCallback
 from conveyor_nb.stores.sql.answers import Answers
-from conveyor_nb.stores.sql.asking import MOST_ROWS, Asking
+from conveyor_nb.stores.sql.asking import Asking
 from conveyor_nb.stores.sql.postgres.calls import Ask, Call, Fetch, Look, Publish, Take, Wanted
 from conveyor_nb.stores.sql.postgres.connecting import Connecting, require_driver
 from conveyor_nb.stores.sql.postgres.desk import Desk, Settings
 from conveyor_nb.stores.sql.postgres.home import Home
 from conveyor_nb.stores.sql.postgres.local import LocalServer
+from conveyor_nb.stores.sql.store import SqlStore
 from conveyor_nb.stores.sql.sweeping import go_on, stopped_schedulers
 from conveyor_nb.stores.sql.wire.payloads import pack, pack_or_pickle
-from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback, Subscriptions
+from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback
 from conveyor_nb.stores.working_set.questions import Question
-from conveyor_nb.stores.working_set.store import SteppedStore
 
 __all__ = ["PgStore"]
 
@@ -73,7 +62,7 @@ class PgOptions(TypedDict, total=False):
     read_only: bool
 
 
-class PgStore(SteppedStore):
+class PgStore(SqlStore):
     """Keeps jobs on a PostgreSQL server, for any number of processes and machines.
 
     Args:
@@ -117,28 +106,20 @@ class PgStore(SteppedStore):
         read_only: bool = False,
     ) -> None:
         require_driver()
-        if clock is not None and not isinstance(clock, Clock):
-            raise TypeError(
-                f"clock must be a Clock, for instance VirtualClock(), not {shown(clock)}"
-            )
-        if ids not in (None, "sequential"):
-            raise ValueError(f"ids must be 'sequential' or None (UUID4), not {shown(ids)}")
-        if payloads not in ("json", "pickle"):
-            raise ValueError(f"payloads must be 'json' or 'pickle', not {shown(payloads)}")
+        logger = check_logger(logger)
+        super().__init__(
+            payloads=payloads,
+            clock=clock,
+            ids=ids,
+            seed=seed,
+            metrics=metrics,
+            logger=logger,
+            on_event_handler_error=on_event_handler_error,
+            read_only=read_only,
+        )
         if payloads == "pickle":
             self.capabilities = self.capabilities | {Capability.PYTHON_OBJECTS}
-        self.clock = clock or SystemClock()
         self._freeze = pack_or_pickle if payloads == "pickle" else pack
-        self.read_only = check_flag(read_only, what="read_only")
-        self._sequential_ids = ids is not None
-        self._worker_numbers = Numbers()
-        logger = check_logger(logger)
-        self._subscriptions = Subscriptions(logger, on_event_handler_error)
-        self._lock = threading.RLock()
-        self._untold: deque[tuple[Sequence[StoreEvent], Mapping[Key, Any]]] = deque()
-        self._tasks = BackgroundTasks()
-        self._expiry = Timer(self.clock, lambda: self._tasks.spawn(self._expire()))
-        self._collects_metrics = check_flag(metrics, what="metrics")
         self._connecting = Connecting(
             dsn,
             None if schema is None else _check_schema(schema),
@@ -150,7 +131,7 @@ class PgStore(SteppedStore):
             clock=self.clock,
             logger=logger,
             payloads=payloads,
-            seed=None if seed is None else check_count(seed, what="seed", least=-MOST),
+            seed=self._seed,
             followed=self._subscriptions.of_jobs,
             collects_metrics=self._collects_metrics,
             sequential_ids=self._sequential_ids,
@@ -158,9 +139,7 @@ class PgStore(SteppedStore):
         )
         self._home: Home | None = None
         self._desk: Desk | None = None
-        self._is_over = False
         self._is_told_late = False
-        self._is_watched_off_loop = type(self.clock).off_loop is not Clock.off_loop
 
     @classmethod
     def local(cls, folder: str | os.PathLike[str], **options: Unpack[PgOptions]) -> Self:
@@ -280,44 +259,16 @@ class PgStore(SteppedStore):
         for call in calls:
             call.settle()
 
-    def _tell_all(self) -> None:
-        if self._untold:
-            with self._lock:
-                while self._untold:
-                    self._subscriptions.publish(*self._untold.popleft())
-
     # -- events -------------------------------------------------------------------------------
 
     async def publish(self, event: StoreEvent) -> None:
         await self._do(Publish(event))
 
-    def subscribe(
-        self,
-        queue_name: str | None,
-        callback: EventCallback,
-        *,
-        job_id: str | None = None,
-        kinds: Collection[str] | None = None,
-    ) -> None:
-        with self._lock:
-            self._subscriptions.add(queue_name, callback, job_id, kinds)
+    def _look_out(self, queue_name: str | None) -> None:
         if self._home is not None:
             self._home.hand_in(queue_name)
 
-    def unsubscribe(
-        self,
-        queue_name: str | None,
-        callback: EventCallback | None = None,
-        *,
-        job_id: str | None = None,
-    ) -> None:
-        with self._lock:
-            self._subscriptions.remove(queue_name, callback, job_id)
-
     # -- steps --------------------------------------------------------------------------------
-
-    def take_payload(self, value: Any, what: str) -> Any:
-        return self._freeze(value, what)
 
     async def take_step(
         self, step: Callable[[Rows, datetime], Any], about: Sequence[JobData | Key] = ()
@@ -355,80 +306,6 @@ class PgStore(SteppedStore):
             if not self.read_only:
                 await self._take(go_on, queue_name, name)
         return await super().get_stalled_jobs(queue_name)
-
-    async def _expire(self) -> None:
-        await self.take_step(remove_expired)
-
-    def new_worker_id(self, name: str) -> str:
-        if not self._sequential_ids:
-            return super().new_worker_id(name)
-        return f"{name}-worker-{next(self._worker_numbers.of(name))}"
-
-    # -- looks --------------------------------------------------------------------------------
-
-    async def list_jobs(
-        self,
-        queue_name: str,
-        state: JobState | str | None = None,
-        start: int = 0,
-        end: int | None = None,
-        *,
-        newest_first: bool = False,
-    ) -> list[JobData]:
-        start, end = check_positions(start, end)
-        wanted = to_state(state)
-        check_flag(newest_first, what="newest_first")
-        most = MOST_ROWS if end is None else max(end - start, 0)
-        return await self._ask_about(
-            lambda answers: answers.listed(queue_name, wanted, None, start, most, newest_first)
-        )
-
-    async def get_job_counts(self, queue_name: str) -> dict[JobState, int]:
-        return await self._ask_about(lambda answers: answers.counts(queue_name))
-
-    async def get_group_active_count(self, queue_name: str, group_id: str | None) -> int:
-        return await self._ask_about(
-            lambda answers: answers.count_in_group(queue_name, group_id, JobState.ACTIVE)
-        )
-
-    async def list_queues(self) -> list[str]:
-        return await self._ask_about(lambda answers: answers.queue_names())
-
-    async def list_workers(self, queue_name: str | None = None) -> list[WorkerInfo]:
-        return await self._ask_about(lambda answers: answers.workers(queue_name))
-
-    # -- metrics ------------------------------------------------------------------------------
-
-    async def get_metrics(
-        self,
-        queue_name: str,
-        period: MetricsPeriod | str = MetricsPeriod.MINUTE,
-        *,
-        start: datetime | None = None,
-        end: datetime | None = None,
-    ) -> list[MetricsPoint]:
-        self._require_metrics()
-        now = self.clock.now()
-        return await self._ask_about(
-            lambda answers: answers.metrics.points(queue_name, period, start, end, now)
-        )
-
-    async def aggregate_metrics(
-        self,
-        queue_name: str | None = None,
-        *,
-        start: datetime | None = None,
-        end: datetime | None = None,
-    ) -> MetricsPoint:
-        self._require_metrics()
-        now = self.clock.now()
-        return await self._ask_about(
-            lambda answers: answers.metrics.total(queue_name, start, end, now)
-        )
-
-    def _require_metrics(self) -> None:
-        if not self._collects_metrics:
-            raise MetricsDisabledError
 
 
 def _nothing(answers: Answers) -> Asking[None]:

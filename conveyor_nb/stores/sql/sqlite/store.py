@@ -8,30 +8,23 @@ import logging
 import os
 import sqlite3
 import sys
-import threading
-from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
-from conveyor_nb.clocks.clock import REAL_TIME, Clock, SystemClock
-from conveyor_nb.clocks.tasks import BackgroundTasks
-from conveyor_nb.clocks.timer import Timer
+from conveyor_nb.clocks.clock import REAL_TIME, Clock
 from conveyor_nb.core.errors import StoreUnavailableError
 from conveyor_nb.core.fetching import Fetched, FetchOptions
 from conveyor_nb.core.model import JobData, StoreEvent
 from conveyor_nb.core.rows import Key
-from conveyor_nb.core.steps.many import remove_expired
 from conveyor_nb.core.values.checks import (
-    MOST,
     check_count,
     check_flag,
     check_logger,
 )
-from conveyor_nb.core.values.ids import Numbers, random_id
+from conveyor_nb.core.values.ids import random_id
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.stores.capabilities import Capability
-from conveyor_nb.stores.interface import EventCallback
 from conveyor_nb.stores.sql.answers import Answers
 from conveyor_nb.stores.sql.asking import Asking
 from conveyor_nb.stores.sql.schema.sqlite import make_readable, migrate
@@ -43,7 +36,7 @@ from conveyor_nb.stores.sql.sqlite.session import Session, Step
 from conveyor_nb.stores.sql.sqlite.writer import Writer
 from conveyor_nb.stores.sql.store import SqlStore
 from conveyor_nb.stores.sql.wire.codec import codec_for
-from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback, Subscriptions
+from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback
 from conveyor_nb.stores.working_set.questions import Question
 
 __all__ = ["SqliteStore"]
@@ -112,38 +105,29 @@ class SqliteStore(SqlStore):
         auto_migrate: bool = True,
         read_only: bool = False,
     ) -> None:
-        if clock is not None and not isinstance(clock, Clock):
-            raise TypeError(
-                f"clock must be a Clock, for instance VirtualClock(), not {shown(clock)}"
-            )
-        if ids not in (None, "sequential"):
-            raise ValueError(f"ids must be 'sequential' or None (UUID4), not {shown(ids)}")
+        super().__init__(
+            payloads=payloads,
+            clock=clock,
+            ids=ids,
+            seed=seed,
+            metrics=metrics,
+            logger=check_logger(logger),
+            on_event_handler_error=on_event_handler_error,
+            read_only=read_only,
+        )
         if durability not in ("normal", "full"):
             raise ValueError(f"durability must be 'normal' or 'full', not {shown(durability)}")
-        if payloads not in ("json", "pickle"):
-            raise ValueError(f"payloads must be 'json' or 'pickle', not {shown(payloads)}")
         self.path = _check_path(path)
         if read_only and self.path == MEMORY:
             raise ValueError("a database in memory is new and empty: it can't be opened read-only")
         self.capabilities = _CAPABILITIES[payloads]
-        self.clock = clock or SystemClock()
         self._is_durable = durability == "full"
         self._may_migrate = check_flag(auto_migrate, what="auto_migrate")
-        self.read_only = check_flag(read_only, what="read_only")
-        self._sequential_ids = ids is not None
-        self._worker_numbers = Numbers()
-        self._subscriptions = Subscriptions(check_logger(logger), on_event_handler_error)
-        self._lock = threading.RLock()
-        self._untold: deque[tuple[Sequence[StoreEvent], Mapping[Key, Any]]] = deque()
         self._untold_since = REAL_TIME.now()
         self._loop: asyncio.AbstractEventLoop | None = None
         """The one that is at work with this store."""
-        self._tasks = BackgroundTasks()
-        self._expiry = Timer(self.clock, lambda: self._tasks.spawn(self._expire()))
         self._lively: set[str] = set()
         """The queues of which a fetch got a job the last time."""
-        self._seed = None if seed is None else check_count(seed, what="seed", least=-MOST)
-        self._collects_metrics = check_flag(metrics, what="metrics")
         self._payloads = payloads
         session = self._new_session()
         self._freeze = session.answers.codec.freeze
@@ -152,8 +136,6 @@ class SqliteStore(SqlStore):
         self._reader = Reader(self.path, self._open, self._new_session())
         self._writing: Lane | LoopLane | None = None
         self._reading: Lane | None = None
-        self._is_over = False
-        self._is_watched_off_loop = type(self.clock).off_loop is not Clock.off_loop
 
     def _new_session(self) -> Session:
         answers = Answers(codec_for("sqlite", self._payloads), is_sure=True)
@@ -333,39 +315,11 @@ class SqliteStore(SqlStore):
             self._untold_since = REAL_TIME.now()
         self._untold.append((events, results))
 
-    def _tell_all(self) -> None:
-        if self._untold:
-            with self._lock:
-                while self._untold:
-                    self._subscriptions.publish(*self._untold.popleft())
-
-    def subscribe(
-        self,
-        queue_name: str | None,
-        callback: EventCallback,
-        *,
-        job_id: str | None = None,
-        kinds: Collection[str] | None = None,
-    ) -> None:
-        with self._lock:
-            self._subscriptions.add(queue_name, callback, job_id, kinds)
+    def _look_out(self, queue_name: str | None) -> None:
         if self._writing is not None:
             self._writing.wake()
 
-    def unsubscribe(
-        self,
-        queue_name: str | None,
-        callback: EventCallback | None = None,
-        *,
-        job_id: str | None = None,
-    ) -> None:
-        with self._lock:
-            self._subscriptions.remove(queue_name, callback, job_id)
-
     # -- steps --------------------------------------------------------------------------------
-
-    def take_payload(self, value: Any, what: str) -> Any:
-        return self._freeze(value, what)
 
     async def take_step(self, step: Step, about: Sequence[JobData | Key] = ()) -> Any:
         return await self._write(lambda session: session.take(step, about))
@@ -405,14 +359,6 @@ class SqliteStore(SqlStore):
         else:
             lively.discard(queue_name)
         return fetched
-
-    async def _expire(self) -> None:
-        await self.take_step(remove_expired)
-
-    def new_worker_id(self, name: str) -> str:
-        if not self._sequential_ids:
-            return super().new_worker_id(name)
-        return f"{name}-worker-{next(self._worker_numbers.of(name))}"
 
 
 def _check_path(path: object) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import random
+import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
@@ -81,11 +82,11 @@ STORES: Mapping[str, MakeStore] = {
     "postgres": postgres,
 }
 
-ALL_STORES: Mapping[str, MakeStore] = {
-    **STORES,
-    "two-sqlite": lambda **options: TwoSqliteStores(next(_files), **options),
-}
+ALL_STORES: dict[str, MakeStore] = dict(STORES)
 """Those and some that are there for the state machines alone."""
+
+if sys.platform != "emscripten":  # where a page has its files for itself alone
+    ALL_STORES["two-sqlite"] = lambda **options: TwoSqliteStores(next(_files), **options)
 
 _LOOKS = ("get_", "list_", "count_", "find_", "search_")
 """How the names of methods begin that tell nothing."""

@@ -127,17 +127,20 @@ def test_a_script_runs_in_pyodides_own_loop(pyodide: Pyodide, tmp_path: Path) ->
     assert said.splitlines() == ["pyodide.webloop", sent, sent]
 
 
-ALL_STORES = "tests/conformance"
-SQLITE = f"{ALL_STORES}/test_sqlite_store.py"
+SUITES = "tests/conformance"
+SQLITE, MACHINE, FLOWS = (
+    f"{SUITES}/test_{name}.py" for name in ("sqlite_store", "state_machine", "flow_machine")
+)
 
 
 @pytest.mark.parametrize(
     "halves",
     [
         (("tests/unit",), ("tests/engine",)),
-        ((SQLITE,), (ALL_STORES, f"--ignore={SQLITE}")),
+        ((SQLITE,), (SUITES, *(f"--ignore={one}" for one in (SQLITE, MACHINE, FLOWS)))),
+        ((MACHINE,), (FLOWS,)),
     ],
-    ids=["engine", "stores"],
+    ids=["engine", "stores", "machines"],
 )
 def test_the_engines_own_tests_pass(
     halves: tuple[tuple[str, ...], tuple[str, ...]],

@@ -103,12 +103,15 @@ class Page:
     """The sizes in bytes of what came during the last cell."""
     took: float = 0.0
     """How many seconds that took."""
-    _shell: str = ""
+    _shell: str | None = None
     _panel: str | None = None
     _frame: int = 0
 
     def begin(self) -> None:
-        """Ask for a subshell, as JupyterLab does for widgets."""
+        """Ask for a subshell, as JupyterLab does for widgets where the kernel has some."""
+        info = self.client.kernel_info(reply=True, timeout=_PATIENCE)
+        if "kernel subshells" not in info["content"].get("supported_features", ()):
+            return
         message = self.client.session.msg("create_subshell_request", {})
         self.client.control_channel.send(message)
         reply = self.client.control_channel.get_msg(timeout=_PATIENCE)
@@ -173,7 +176,8 @@ class Page:
     def _say(self, content: dict[str, Any]) -> None:
         data = {"method": "custom", "content": {**content, "view": "page", "n": 1}}
         message = self.client.session.msg("comm_msg", {"comm_id": self._panel, "data": data})
-        message["header"]["subshell_id"] = self._shell
+        if self._shell is not None:
+            message["header"]["subshell_id"] = self._shell
         self.client.shell_channel.send(message)
 
 

@@ -70,8 +70,9 @@ class Load:
         """Let jobs flow as fast as they can; how long each took, by the wall and of processors."""
         await asyncio.sleep(_MOMENT)
         with Stopwatch() as watch:
-            for _ in range(0, jobs, _CHUNK):
-                added = await self.queue.add_bulk([{"name": "send", "data": PAYLOAD}] * _CHUNK)
+            for start in range(0, jobs, _CHUNK):
+                some = min(_CHUNK, jobs - start)
+                added = await self.queue.add_bulk([{"name": "send", "data": PAYLOAD}] * some)
                 await added[-1].wait_until_finished()
                 await self.queue.clean("completed")
         return watch.sample.wall / jobs, watch.sample.cpu / jobs

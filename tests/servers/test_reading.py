@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from conveyor_nb import JobData, JobState, PgStore, Queue, StoreUnavailableError, open_store
+from conveyor_nb import JobState, PgStore, StoreUnavailableError, open_store
 from conveyor_nb.core.errors import SchemaError
 from conveyor_nb.stores.sql.schema import original
-from conveyor_nb.testing.events import EventLog, all_told
 from tests.postgres import new_schema
+from tests.read_only import look_and_change_nothing
 
 pytestmark = pytest.mark.asyncio
 
@@ -19,28 +19,7 @@ async def test_a_server_that_is_only_read_is_not_changed(postgres_dsn: str) -> N
     view = open_store(postgres_dsn, read_only=True, schema=schema)
     assert isinstance(view, PgStore)
     async with PgStore(postgres_dsn, schema=schema) as store, view:
-        await store.save_job(JobData("a", "send", "emails", {"to": "ada"}))
-        events = EventLog()
-        view.subscribe("emails", events.append)
-        found = await view.get_job("emails", "a")
-        assert found is not None
-        assert found.data == {"to": "ada"}
-        assert await view.list_queues() == ["emails"]
-        queue = Queue("emails", store=view)
-        for change in (
-            queue.add("send"),
-            queue.pause(),
-            queue.drain(),
-            view.fetch_next_job("emails", "w", 30),
-            view.remove_job("emails", "a"),
-        ):
-            with pytest.raises(StoreUnavailableError, match="was opened read-only"):
-                await change
-        assert await store.count_jobs("emails", "waiting") == 1
-        await store.save_job(JobData("b", "send", "emails"))
-        await all_told(store)
-        while "job:waiting b" not in events.story:
-            await view.list_queues()
+        await look_and_change_nothing(store, view)
 
 
 async def test_a_server_of_conveyor_is_read_as_it_is(postgres_dsn: str) -> None:

@@ -20,7 +20,7 @@ from conveyor_nb import (
     open_store,
 )
 from conveyor_nb.stores.sql.schema import original
-from conveyor_nb.testing.events import EventLog, all_told
+from tests.read_only import look_and_change_nothing
 
 
 @pytest.fixture
@@ -250,28 +250,7 @@ async def test_of_calls_that_go_together_only_the_one_that_fails_does(path: Path
 @pytest.mark.asyncio
 async def test_a_file_that_is_only_read_is_not_changed(path: Path) -> None:
     async with SqliteStore(path) as store, SqliteStore(path, read_only=True) as view:
-        await store.save_job(JobData("a", "send", "emails", {"to": "ada"}))
-        events = EventLog()
-        view.subscribe("emails", events.append)
-        found = await view.get_job("emails", "a")
-        assert found is not None
-        assert found.data == {"to": "ada"}
-        assert await view.list_queues() == ["emails"]
-        queue = Queue("emails", store=view)
-        for change in (
-            queue.add("send"),
-            queue.pause(),
-            queue.drain(),
-            view.fetch_next_job("emails", "w", 30),
-            view.remove_job("emails", "a"),
-        ):
-            with pytest.raises(StoreUnavailableError, match="was opened read-only"):
-                await change
-        assert await store.count_jobs("emails", "waiting") == 1
-        await store.save_job(JobData("b", "send", "emails"))
-        await all_told(store)
-        while "job:waiting b" not in events.story:
-            await view.list_queues()
+        await look_and_change_nothing(store, view)
 
 
 @pytest.mark.asyncio

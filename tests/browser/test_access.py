@@ -15,7 +15,7 @@ from tests.browser.shop import EMPTY, FILL, NONE, SETUP
 
 if TYPE_CHECKING:
     from ..conftest import NpmInstall
-    from .test_panel import OpenNotebook
+    from .opened import OpenNotebook
 
 LOOKS = ["JupyterLab Light", "JupyterLab Dark", "JupyterLab Dark High Contrast", "forced colours"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
-    from .test_panel import OpenNotebook
+    from .opened import OpenNotebook
 
 SETUP = """\
 import asyncio

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, expect
+
+if TYPE_CHECKING:
+    from .opened import Notebook
+
 
 SOON = 0.3
 """Seconds from a change to the page that shows it. What machine, kernel and browser were late with
 everything, in the same seconds, comes on top."""
 
 CHANGES = 3
-
-
-class Notebook(Protocol):
-    """What ``open_notebook`` gives."""
-
-    page: Page
-    folder: Path
-
-    @property
-    def panel(self) -> Locator: ...
-
-    def run(self, number: int) -> None: ...
 
 
 SETUP = """\

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, expect
 
 from conveyor_nb import JobOptions
 from conveyor_nb.core.values.text import fit
 from tests.hostile.texts import HOSTILE
+
+if TYPE_CHECKING:
+    from .opened import Notebook
+
 
 BATCHES = 3
 
@@ -100,18 +103,6 @@ CHECK = r"""panel => {
     while (walk.nextNode()) look("text", walk.currentNode.data);
     return found;
 }"""
-
-
-class Notebook(Protocol):
-    """What ``open_notebook`` gives."""
-
-    page: Page
-    folder: Path
-
-    @property
-    def panel(self) -> Locator: ...
-
-    def run(self, number: int) -> None: ...
 
 
 def check(panel: Locator) -> str:

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import expect
 
-
-class Notebook(Protocol):
-    """What ``open_notebook`` gives."""
-
-    page: Page
-
-    @property
-    def panel(self) -> Locator: ...
-
-    def run(self, number: int) -> None: ...
+if TYPE_CHECKING:
+    from .opened import Notebook
 
 
 SETUP = """\

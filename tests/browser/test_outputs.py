@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import nbformat
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import expect
 
+if TYPE_CHECKING:
+    from .opened import Notebook, OpenNotebook
 
-class Notebook(Protocol):
-    """What ``open_alone`` gives."""
-
-    page: Page
-    folder: Path
-
-    @property
-    def panel(self) -> Locator: ...
-
-    def run(self, number: int) -> None: ...
-
-    def start(self, number: int) -> None: ...
-
-
-OpenNotebook = Callable[..., Notebook]
 
 SETUP = """\
 import asyncio

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import expect
 
+if TYPE_CHECKING:
+    from .opened import Notebook, OpenNotebook
 
-class Notebook(Protocol):
-    """What ``open_notebook`` gives."""
-
-    page: Page
-    folder: Path
-
-    @property
-    def panel(self) -> Locator: ...
-
-    def run(self, number: int) -> None: ...
-
-
-OpenNotebook = Callable[..., Notebook]
 
 SETUP = """\
 from IPython.display import HTML

@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, expect
 from .test_panel import chip
 
 if TYPE_CHECKING:
-    from .test_panel import Notebook, OpenNotebook
+    from .opened import Notebook, OpenNotebook
 
 SETUP = """\
 import asyncio

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from playwright.sync_api import Locator, expect
 
-from .test_panel import OpenNotebook, chip
+from .test_panel import chip
+
+if TYPE_CHECKING:
+    from .opened import OpenNotebook
 
 SETUP = """\
 from conveyor_nb import Group, MemoryStore, Queue

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import expect
 
+if TYPE_CHECKING:
+    from .opened import OpenNotebook
 
-class Notebook(Protocol):
-    """What ``open_notebook`` gives."""
-
-    page: Page
-    folder: Path
-
-    @property
-    def panel(self) -> Locator: ...
-
-    def run(self, number: int) -> None: ...
-
-
-OpenNotebook = Callable[..., Notebook]
 
 SETUP = """\
 import asyncio

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +12,7 @@ from conveyor_nb.core.model import JobData, StoreEvent
 from conveyor_nb.core.rows import Key, Rows
 from conveyor_nb.stores.sql.answers import Answers
 from conveyor_nb.stores.sql.asking import Asking
+from conveyor_nb.stores.sql.awaited import Awaited
 
 __all__ = ["Ask", "Call", "Fetch", "Look", "Publish", "Step", "Take", "Wanted"]
 
@@ -63,23 +63,11 @@ class Ask:
 Wanted = Take | Fetch | Publish | Look | Ask
 
 
-class Call:
+class Call(Awaited[Any]):
     """Something that is wanted, and the loop where somebody waits for it."""
 
-    __slots__ = ("error", "future", "loop", "result", "wanted")
+    __slots__ = ("wanted",)
 
     def __init__(self, wanted: Wanted) -> None:
+        super().__init__()
         self.wanted = wanted
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Any] = self.loop.create_future()
-        self.result: Any = None
-        self.error: BaseException | None = None
-
-    def settle(self) -> None:
-        """Let who waits go on; on the loop of the call."""
-        if self.future.done():  # nobody waits any more
-            return
-        if self.error is None:
-            self.future.set_result(self.result)
-        else:
-            self.future.set_exception(self.error)

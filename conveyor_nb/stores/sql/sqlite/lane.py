@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from conveyor_nb.clocks.clock import resolve
+from conveyor_nb.stores.sql.awaited import Awaited
 
 __all__ = ["Call", "Lane", "LoopLane"]
 
 T = TypeVar("T")
 
 
-class Call(Generic[T]):
+class Call(Awaited[T]):
     """Something that is to be done in the thread, and who waits for it.
 
     Args:
@@ -22,24 +23,12 @@ class Call(Generic[T]):
         looks_first: whether it may turn out that there is nothing to be written.
     """
 
-    __slots__ = ("error", "future", "looks_first", "loop", "result", "work")
+    __slots__ = ("looks_first", "work")
 
     def __init__(self, work: Callable[[Any], T], *, looks_first: bool = False) -> None:
+        super().__init__()
         self.work = work
         self.looks_first = looks_first
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[T] = self.loop.create_future()
-        self.result: Any = None
-        self.error: BaseException | None = None
-
-    def settle(self) -> None:
-        """Let who waits go on; on the loop of the call."""
-        if self.future.done():  # nobody waits any more
-            return
-        if self.error is None:
-            self.future.set_result(self.result)
-        else:
-            self.future.set_exception(self.error)
 
 
 class Lane:

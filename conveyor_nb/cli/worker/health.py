@@ -12,6 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from conveyor_nb.cli.errors import CommandError
 from conveyor_nb.cli.worker.plan import Address
+from conveyor_nb.core.errors import ConveyorError
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.worker import Worker
 
@@ -76,9 +77,13 @@ class Health:
             asked = asyncio.run_coroutine_threadsafe(
                 self._store.get_job_counts(queue_name), self._loop
             )
-            with contextlib.suppress(TimeoutError):
-                for state, count in asked.result(_PATIENCE).items():
-                    self._jobs.labels(queue_name, str(state)).set(count)
+            try:
+                counts = asked.result(_PATIENCE)
+            except (TimeoutError, ConveyorError):  # it is away, or busy: what it said last stays
+                asked.cancel()
+                continue
+            for state, count in counts.items():
+                self._jobs.labels(queue_name, str(state)).set(count)
 
 
 class _Quiet(WSGIRequestHandler):

@@ -40,6 +40,19 @@ def test_a_session_goes_on_in_a_file(kernel: Kernel, tmp_path: Path) -> None:
     assert said == "<MemoryStore: 0 jobs in 0 queues>; run your %%worker cells again\n"
 
 
+def test_what_it_opened_ends_with_the_extension(kernel: Kernel, tmp_path: Path) -> None:
+    threads = "[one.name for one in __import__('threading').enumerate() if 'Sqlite' in one.name]"
+    kernel.do(f"%conveyor store sqlite:///{tmp_path / 'queue.db'}\n%conveyor add emails send")
+    assert kernel.value(threads) != []
+
+    kernel.do("%reload_ext conveyor_nb")
+    kernel.do("from conveyor_nb.notebook.shell import session")
+    kernel.do("for one in list(session._closing): await one")
+
+    assert kernel.value(threads) == []
+    assert kernel.do("%conveyor store").out == "<MemoryStore: 0 jobs in 0 queues>\n"
+
+
 @pytest.mark.parametrize(
     ("typed", "told"),
     [

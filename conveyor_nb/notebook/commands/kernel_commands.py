@@ -6,7 +6,6 @@ from argparse import Namespace
 
 from conveyor_nb.clocks.clock import Clock, ScaledClock, SystemClock
 from conveyor_nb.clocks.virtual import VirtualClock
-from conveyor_nb.core.errors import ConveyorError
 from conveyor_nb.core.values.durations import format_seconds
 from conveyor_nb.core.values.text import one_line, shown
 from conveyor_nb.core.worker_info import WorkerStatus
@@ -24,7 +23,7 @@ from conveyor_nb.notebook.listings import events_listing, workers_listing
 from conveyor_nb.notebook.mistakes import Mistake, near, quoted
 from conveyor_nb.notebook.require_pandas import require_pandas
 from conveyor_nb.notebook.shell.session import Session
-from conveyor_nb.stores import MemoryStore, StoreInterface, open_store
+from conveyor_nb.stores import MemoryStore, StoreInterface
 from conveyor_nb.worker import Worker
 
 __all__ = ["KERNEL_COMMANDS"]
@@ -206,11 +205,7 @@ async def store(session: Session, args: Namespace) -> Answer:
     """
     if args.url is None:
         return Answer.saying(one_line(repr(session.store), 1_000), session.store)
-    try:
-        new = open_store(args.url, read_only=args.read_only)
-        await new.connect()
-    except (ConveyorError, ValueError) as error:
-        raise Mistake(str(error)) from None
+    new = await session.open(args.url, read_only=args.read_only)
     return _go_on_with(session, new, "store", one_line(repr(new), 1_000))
 
 

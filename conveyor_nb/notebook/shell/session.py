@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import sys
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, TypeGuard
 
 from IPython.core.async_helpers import get_asyncio_loop
@@ -18,6 +18,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from conveyor_nb.clocks.clock import REAL_TIME
 from conveyor_nb.clocks.tasks import BackgroundTasks
+from conveyor_nb.core.errors import ConveyorError
 from conveyor_nb.core.model import StoreEvent
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.notebook.commands.awaiting import CAN_NOT_WAIT
@@ -26,7 +27,7 @@ from conveyor_nb.notebook.known_workers import is_named, take_workers_by_hand
 from conveyor_nb.notebook.mistakes import Mistake
 from conveyor_nb.queue import Queue
 from conveyor_nb.registry import take_named_workers
-from conveyor_nb.stores import StoreInterface, default_store, set_default_store
+from conveyor_nb.stores import StoreInterface, default_store, open_store, set_default_store
 from conveyor_nb.stores.read_now import read_now
 from conveyor_nb.worker import Worker, holding_workers, live_workers
 
@@ -52,6 +53,7 @@ class Session(StoreContext):
         self.shell = shell
         self.events: deque[StoreEvent] = deque(maxlen=KEPT_EVENTS)
         self._tasks = BackgroundTasks()
+        self._opened: list[StoreInterface] = []
         self._watched: StoreInterface | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.touch()
@@ -120,6 +122,20 @@ class Session(StoreContext):
             self._tasks.spawn(work)
         except RuntimeError:
             raise Mistake(CAN_NOT_WAIT) from None
+
+    async def open(self, url: str, *, read_only: bool) -> StoreInterface:
+        """Connect the store at an address, until the extension is unloaded.
+
+        Raises:
+            Mistake: it is no address, or the store can't be reached.
+        """
+        try:
+            store = open_store(url, read_only=read_only)
+            await store.connect()
+        except (ConveyorError, ValueError) as error:
+            raise Mistake(str(error)) from None
+        self._opened.append(store)
+        return store
 
     def reset(self, store: StoreInterface, how: str) -> asyncio.Task[None]:
         """Go on with another default store, and close the workers of the one until now.
@@ -190,7 +206,10 @@ class Session(StoreContext):
             loop = asyncio.get_running_loop()
         except RuntimeError:
             loop = self._loop or get_asyncio_loop()
-        return _close(take_named_workers(), loop)
+        opened, self._opened = self._opened, []
+        if default_store() in opened:
+            set_default_store(None)
+        return _close(take_named_workers(), loop, opened)
 
 
 _closing = BackgroundTasks()
@@ -235,11 +254,18 @@ def _is_queue_of(value: object, store: StoreInterface) -> TypeGuard[Queue]:
     return isinstance(value, Queue) and value.store is store and not value.closed
 
 
-def _close(workers: list[Worker], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
-    """Close workers side by side; the jobs that they run go back to their queues."""
+def _close(
+    workers: list[Worker], loop: asyncio.AbstractEventLoop, stores: Iterable[StoreInterface] = ()
+) -> asyncio.Task[None]:
+    """Close workers side by side; the jobs that they run go back to their queues.
+
+    Then disconnect stores.
+    """
 
     async def close() -> None:
         closing = [worker.close(timeout=0) for worker in workers]
         await asyncio.gather(*closing, return_exceptions=True)  # each tells what it raises
+        for store in stores:
+            await store.disconnect()
 
     return _closing.spawn(close(), loop=loop)

@@ -144,7 +144,13 @@ repeats = st.builds(
 job_options = st.builds(
     JobOptions,
     attempts=st.integers(1, 9),
-    backoff=st.none() | st.builds(Backoff, st.sampled_from(["fixed", "exponential"]), seconds),
+    backoff=st.none()
+    | st.builds(
+        Backoff,
+        st.sampled_from(["fixed", "exponential"]),
+        seconds,
+        jitter=st.sampled_from([None, "full"]),
+    ),
     delay=seconds,
     priority=st.integers(-9, 9) | st.floats(-9, 9),
     lifo=st.booleans(),

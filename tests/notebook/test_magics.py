@@ -137,7 +137,7 @@ def test_a_queue_of_another_store_is_told(kernel: Kernel) -> None:
 def test_the_options_of_add(kernel: Kernel) -> None:
     kernel.do(
         "job = %conveyor add emails send --priority -2 {} --delay '5 minutes' --attempts 3 "
-        "--backoff exponential:2s --timeout 1.5h --lifo --job-id mine --deduplicate key "
+        "--backoff exponential:2s:full --timeout 1.5h --lifo --job-id mine --deduplicate key "
         "--group a --remove-on-complete at-once --remove-on-fail 1d"
     )
     opts = kernel.do("job.opts").text.replace("\n", "")
@@ -151,7 +151,7 @@ def test_the_options_of_add(kernel: Kernel) -> None:
         "key='key'",
         "remove_on_complete=True",
         "Keep(age=86400.0",
-        "delay=2.0",
+        "delay=2.0, jitter='full'",
         "Group(id='a'",
     ):
         assert told in opts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -177,6 +177,20 @@ def test_a_jitter_is_a_quarter_at_most_and_a_day_is_never_passed(
     jittered = retry_delay(backoff, attempts, random.Random(seed))
     assert 0 <= exact <= 86_400
     assert 0.75 * exact <= jittered <= min(1.25 * exact, 86_400)
+
+
+@given(st.sampled_from(["fixed", "exponential"]), st.floats(0, 10**6), st.integers(1, 10**6))
+def test_full_jitter_takes_any_wait_up_to_the_whole(
+    kind: Literal["fixed", "exponential"], delay: float, attempts: int
+) -> None:
+    whole = retry_delay(Backoff(kind, delay), attempts)
+    backoff = Backoff(kind, delay, jitter="full")
+    assert retry_delay(backoff, attempts) == whole
+    waits = [retry_delay(backoff, attempts, random.Random(seed)) for seed in range(40)]
+    assert all(0 <= wait <= whole for wait in waits)
+    if whole > 1e-300:  # what is smaller is rounded
+        assert min(waits) < 0.2 * whole
+        assert max(waits) > 0.8 * whole
 
 
 def test_the_jitter_comes_from_the_source_that_was_given() -> None:

@@ -121,6 +121,18 @@ CASES: dict[str, Case] = {
         "backoff delay",
     ),
     "strategy": (lambda v: Backoff("custom", strategy=v), [None, 5, "f"], TypeError, "strategy"),
+    "jitter": (
+        lambda v: Backoff("exponential", 1, jitter=v),
+        ["fully", "", True, 0.5, ["full"]],
+        ValueError,
+        "backoff jitter must be one of 'full'",
+    ),
+    "jitter of a strategy": (
+        lambda v: Backoff("custom", strategy=float, jitter=v),
+        ["full"],
+        ValueError,
+        "goes with type 'fixed' or 'exponential'",
+    ),
     "key": (lambda v: Deduplication(key=v), NOT_TEXT, TypeError, "deduplication key"),
     "hash": (lambda v: Deduplication(hash=v), NOT_FLAGS, TypeError, "deduplication hash"),
     "ttl": (
@@ -400,7 +412,7 @@ def test_options_show_on_one_line_what_differs_from_the_defaults() -> None:
 
 WHOLE = JobOptions(
     attempts=3,
-    backoff=Backoff("exponential", "1s"),
+    backoff=Backoff("exponential", "1s", jitter="full"),
     delay="2m",
     priority=1.5,
     lifo=True,

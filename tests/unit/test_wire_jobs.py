@@ -79,6 +79,11 @@ def test_options_are_written_in_the_words_of_conveyor() -> None:
         "group": {"id": "g", "maxSize": 2},
         "conveyor_nb": {"removeOnFail": {"age": 60_000, "count": 5}},
     }
+    jittered = JobOptions(backoff=Backoff("exponential", "1s", jitter="full"))
+    assert json.loads(options.from_options(jittered)) == {
+        "backoff": {"type": "exponential", "delay": 1000},
+        "conveyor_nb": {"jitter": "full"},
+    }
     assert options.from_options(JobOptions()) == "{}"
     assert json.loads(options.from_options(JobOptions(remove_on_complete=True))) == {
         "removeOnComplete": True
@@ -106,6 +111,8 @@ def test_options_are_written_in_the_words_of_conveyor() -> None:
         ({"removeOnComplete": 60_000}, JobOptions(remove_on_complete="1m")),
         ({"unknown": {"deep": 1}, "priority": 2}, JobOptions(priority=2)),
         # what can't be read counts as not given, and hides nothing else
+        ({"backoff": 500, "conveyor_nb": {"jitter": ["full"]}}, JobOptions(backoff=0.5)),
+        ({"conveyor_nb": {"jitter": "full"}, "priority": 1}, JobOptions(priority=1)),
         ({"attempts": 0, "delay": "soon", "timeout": 0, "lifo": True}, JobOptions(lifo=True)),
         ({"repeat": {"cron": "never"}, "group": {}, "backoff": []}, JobOptions()),
         ({"deduplication": {}, "removeOnFail": "x", "jobId": 7, "priority": None}, JobOptions()),

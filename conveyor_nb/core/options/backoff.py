@@ -13,7 +13,7 @@ from conveyor_nb.core.values.checks import check_choice
 from conveyor_nb.core.values.durations import Duration, to_seconds
 from conveyor_nb.core.values.text import Word, shown
 
-__all__ = ["Backoff", "BackoffStrategy", "BackoffType", "retry_delay", "to_backoff"]
+__all__ = ["Backoff", "BackoffStrategy", "BackoffType", "Jitter", "retry_delay", "to_backoff"]
 
 MAX_BACKOFF = 86_400.0
 BACKOFF_JITTER = 0.25
@@ -30,6 +30,12 @@ class BackoffType(Word):
     FIXED = "fixed"
     EXPONENTIAL = "exponential"
     CUSTOM = "custom"
+
+
+class Jitter(Word):
+    """How much of a wait is left to chance, beyond what its type has anyway."""
+
+    FULL = "full"
 
 
 def _strategy(value: object, *, what: str) -> BackoffStrategy:
@@ -51,9 +57,14 @@ class Backoff(Options):
         delay: the (first) delay; a duration, kept in seconds.
         strategy: for ``"custom"``: called with the number of failed attempts so far, from 1,
             it returns a duration.
+        jitter: ``"full"``: any wait between none and that delay is as likely, so that jobs that
+            failed at the same moment don't come back at the same moment; not for ``"custom"``,
+            whose strategy decides that by itself.
 
     >>> Backoff("exponential", "1s")
     Backoff(type='exponential', delay=1.0)
+    >>> Backoff("exponential", "1s", jitter="full")
+    Backoff(type='exponential', delay=1.0, jitter='full')
     """
 
     _called: ClassVar[str] = "backoff"
@@ -61,16 +72,23 @@ class Backoff(Options):
     type: BackoffType = option(partial(check_choice, BackoffType), BackoffType.FIXED)
     delay: float = option(to_seconds, 0.0)
     strategy: BackoffStrategy | None = option(_strategy, None)
+    jitter: Jitter | None = option(partial(check_choice, Jitter), None)
 
     def __init__(
         self,
         type: BackoffType | Literal["fixed", "exponential", "custom"] = BackoffType.FIXED,
         delay: Duration = 0.0,
         strategy: BackoffStrategy | None = None,
+        jitter: Jitter | Literal["full"] | None = None,
     ) -> None:
-        self._take({"type": type, "delay": delay, "strategy": strategy})
+        self._take({"type": type, "delay": delay, "strategy": strategy, "jitter": jitter})
         if self.type is BackoffType.CUSTOM:
             _strategy(strategy, what="backoff strategy")
+            if jitter is not None:
+                raise ValueError(
+                    f"backoff jitter={shown(jitter)} goes with type 'fixed' or 'exponential': "
+                    "a custom strategy returns the wait as it is to be"
+                )
         elif strategy is not None:
             raise ValueError(f"backoff strategy goes with type 'custom', not {str(type)!r}")
 
@@ -92,7 +110,8 @@ def retry_delay(
     Args:
         backoff: the job's backoff.
         attempts_made: how many attempts have failed, from 1.
-        random: the source of the jitter of an exponential backoff.
+        random: the source of the jitter; without it there is none, and the delay is that around
+            which an exponential one varies, and the longest of a full one.
 
     >>> retry_delay(Backoff("exponential", "1s"), attempts_made=4)
     8.0
@@ -102,8 +121,12 @@ def retry_delay(
     if backoff.strategy is not None:
         return to_seconds(backoff.strategy(attempts_made), what="the backoff strategy's result")
     delay = backoff.delay
-    if backoff.type is BackoffType.FIXED or delay == 0:
-        return delay
-    grown = delay * 2.0 ** min(attempts_made - 1, _ENOUGH_DOUBLINGS)
-    jitter = random.uniform(-BACKOFF_JITTER, BACKOFF_JITTER) if random else 0.0
-    return min(grown * (1 + jitter), MAX_BACKOFF)
+    grows = backoff.type is BackoffType.EXPONENTIAL
+    if grows:
+        delay *= 2.0 ** min(attempts_made - 1, _ENOUGH_DOUBLINGS)
+    if random is not None:
+        if backoff.jitter is Jitter.FULL:
+            return random.uniform(0.0, min(delay, MAX_BACKOFF) if grows else delay)
+        if grows:
+            delay *= 1 + random.uniform(-BACKOFF_JITTER, BACKOFF_JITTER)
+    return min(delay, MAX_BACKOFF) if grows else delay

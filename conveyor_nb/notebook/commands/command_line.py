@@ -15,7 +15,7 @@ from typing import Any
 from IPython.utils.text import FullEvalFormatter
 
 from conveyor_nb.core.model import JobState
-from conveyor_nb.core.options.backoff import Backoff, BackoffType
+from conveyor_nb.core.options.backoff import Backoff, BackoffType, Jitter
 from conveyor_nb.core.options.keep import Keep
 from conveyor_nb.core.options.worker_options import Limiter
 from conveyor_nb.core.values.durations import to_seconds
@@ -172,15 +172,22 @@ def duration(what: str) -> Callable[[str], float]:
 
 
 def backoff(text: str) -> Backoff:
-    """A backoff: a duration, or the way it grows and the first one.
+    """A backoff: a duration, or the way it grows and the first one, and how much is chance.
 
     >>> backoff("exponential:2s")
     Backoff(type='exponential', delay=2.0)
+    >>> backoff("exponential:2s:full")
+    Backoff(type='exponential', delay=2.0, jitter='full')
     """
-    kind, _, delay = word(text).rpartition(":")
+    rest, _, last = word(text).rpartition(":")
+    jitter = Jitter.FULL if last == Jitter.FULL else None
+    kind, _, delay = rest.rpartition(":") if jitter else (rest, "", last)
     if kind not in ("", *BackoffType) or kind == BackoffType.CUSTOM:
-        raise Mistake(f"--backoff is a duration such as 2s, or exponential:2s, not {shown(text)}")
-    return Backoff(BackoffType(kind or "fixed"), duration("--backoff")(delay))
+        raise Mistake(
+            "--backoff is a duration such as 2s, or exponential:2s, or exponential:2s:full for "
+            f"full jitter, not {shown(text)}"
+        )
+    return Backoff(BackoffType(kind or "fixed"), duration("--backoff")(delay), jitter=jitter)
 
 
 def retention(text: str) -> bool | Keep:

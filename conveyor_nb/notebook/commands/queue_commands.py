@@ -133,7 +133,7 @@ async def job(session: StoreContext, args: Namespace) -> Answer:
     Argument("--priority", "a number; lower runs first", number("--priority")),
     Argument("--delay", "start no earlier than after this time", duration("--delay")),
     Argument("--attempts", "how often it may be tried", whole_number("--attempts")),
-    Argument("--backoff", "the wait before a retry: 2s, or exponential:2s", backoff),
+    Argument("--backoff", "the wait before a retry: 2s, or exponential:2s[:full]", backoff),
     Argument("--timeout", "the longest that an attempt may take", duration("--timeout")),
     Argument("--lifo", "run before older jobs of the same priority", flag=True),
     Argument("--job-id", "its id; if there is a job with it, that one is taken", dest="job_id"),

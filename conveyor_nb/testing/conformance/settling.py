@@ -177,6 +177,19 @@ class SettlingTests(StoreTests):
             assert 0.75 * doubled <= delay <= 1.25 * doubled
             await clock.advance(delay)
 
+    async def test_full_jitter_takes_any_wait_up_to_the_whole(
+        self, store: StoreInterface, clock: VirtualClock
+    ) -> None:
+        waits = []
+        backoff = Backoff("fixed", "10s", jitter="full")
+        await add(store, "a", attempts=31, backoff=backoff)
+        for _ in range(30):
+            failed = await fail(store, await take(store))
+            waits.append(((failed.delay_until or clock.now()) - clock.now()).total_seconds())
+            await clock.advance("10s")
+        assert failed.opts.backoff == backoff
+        assert 0 <= min(waits) < 5 < max(waits) <= 10
+
     async def test_an_exponential_backoff_is_a_day_at_most(
         self, store: StoreInterface, clock: VirtualClock
     ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -16,7 +17,7 @@ from typing import Any
 import msgspec
 import msgspec.json
 
-from conveyor_nb.core.options.backoff import Backoff, BackoffType
+from conveyor_nb.core.options.backoff import Backoff, BackoffType, Jitter
 from conveyor_nb.core.options.job_options import (
     ChildFailurePolicy,
     Deduplication,
@@ -30,6 +31,7 @@ from conveyor_nb.core.values.durations import to_seconds
 __all__ = ["from_options", "from_repeat", "to_options", "to_repeat"]
 
 _OURS = "conveyor_nb"
+_JITTER = "jitter"
 _UNREADABLE = (TypeError, ValueError, KeyError, ArithmeticError, AttributeError)
 _MANY = 512
 
@@ -84,6 +86,8 @@ def from_options(opts: JobOptions) -> str:
             else:
                 age = None if keep.age is None else _milliseconds(keep.age)
                 ours[key] = _without_none(age=age, count=keep.count)
+    if opts.backoff is not None and opts.backoff.jitter is not None:
+        ours[_JITTER] = opts.backoff.jitter.value
     if ours:
         written[_OURS] = ours
     return msgspec.json.encode(written).decode()
@@ -170,6 +174,8 @@ def to_options(text: str) -> JobOptions:
             options[name] = getattr(JobOptions.of({name: read(value)}), name)
         except _UNREADABLE:
             continue
+    if isinstance(ours, dict) and ours.get(_JITTER) in list(Jitter) and "backoff" in options:
+        options["backoff"] = replace(options["backoff"], jitter=ours[_JITTER])
     return JobOptions.of(options)
 
 

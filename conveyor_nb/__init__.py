@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from conveyor_nb.stores.sql.postgres.store import PgStore
     from conveyor_nb.stores.sql.sqlite.store import SqliteStore
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Backoff",

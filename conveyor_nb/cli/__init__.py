@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conveyor_nb.cli.errors import CommandError
+from conveyor_nb.cli.notebooks import COPIES
 from conveyor_nb.cli.serving import HOST, Place, check_ip
 from conveyor_nb.cli.worker.arguments import add_store, add_worker
 
@@ -84,14 +85,15 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     if arguments.command == "lab":
         from conveyor_nb.cli.lab import run_lab
 
-        run_lab(arguments.notebook, place, no_browser=arguments.no_browser)
+        given = {"folder": arguments.folder, "no_browser": arguments.no_browser}
+        run_lab(arguments.notebook, place, **given)
     elif arguments.store is not None:
         from conveyor_nb.cli.dashboard import run_store_dashboard
 
         if arguments.notebook is not None:
             raise CommandError("say which notebook, or which --store, not both")
-        given = {"read_only": arguments.read_only, "no_browser": arguments.no_browser}
-        run_store_dashboard(arguments.store, place, **given)
+        how = {"read_only": arguments.read_only, "no_browser": arguments.no_browser}
+        run_store_dashboard(arguments.store, place, **how)
     else:
         from conveyor_nb.cli.dashboard import run_dashboard
 
@@ -119,7 +121,15 @@ def build_parser() -> argparse.ArgumentParser:
     lab = commands.add_parser(
         "lab",
         help="open a notebook in JupyterLab",
-        description=f"Open a notebook in JupyterLab. {_SERVED}",
+        description="Open a notebook in JupyterLab. The notebooks of an installed package are "
+        f"copied first, to where they aren't yet; nothing is overwritten. {_SERVED}",
+    )
+    lab.add_argument(
+        "--folder",
+        type=Path,
+        metavar="PATH",
+        help=f"copy the notebooks of the guide to this folder (default: {COPIES} in this one; "
+        "in a checkout they are opened where they are)",
     )
     dashboard = commands.add_parser(
         "dashboard",
@@ -172,7 +182,7 @@ def build_parser() -> argparse.ArgumentParser:
             nargs="?",
             type=Path,
             metavar="NOTEBOOK",
-            help="the notebook (default: the quick start of the checkout)",
+            help="the notebook (default: the quick start)",
         )
     return parser
 

@@ -46,7 +46,8 @@ def run_demo(notebook: Path | None, *, output: Path | None) -> None:
     Raises:
         CommandError: a cell failed, or something that is needed is not there.
     """
-    notebook = find_notebook(notebook)
+    works_in = Path.cwd() if notebook is None else notebook.parent
+    notebook = find_notebook(notebook, is_read=True)
     if output is None:
         output = Path(tempfile.mkdtemp(prefix="conveyor_nb-"), notebook.stem + ".html")
     elif not output.parent.is_dir():
@@ -66,7 +67,7 @@ def run_demo(notebook: Path | None, *, output: Path | None) -> None:
         timeout=CELL_TIMEOUT,
         kernel_name="python3",
         extra_arguments=["--log-level=CRITICAL"],
-        resources={"metadata": {"path": str(notebook.parent)}},
+        resources={"metadata": {"path": str(works_in)}},
     )
     console = Console()
     columns = ("[progress.description]{task.description}", BarColumn(), MofNCompleteColumn())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from conveyor_nb.cli.checkout import find_checkout
+
 __all__ = ["CommandError", "missing_packages"]
 
 
@@ -15,7 +17,7 @@ def missing_packages(what: str, error: ImportError, extra: str = "lab") -> Comma
     >>> print(missing_packages("the demo", ModuleNotFoundError("...", name="rich")))
     the demo needs rich, which is not installed; run: python -m pip install -e ".[lab]"
     """
+    source = f'"conveyor_nb[{extra}]"' if find_checkout() is None else f'-e ".[{extra}]"'
     return CommandError(
-        f"{what} needs {error.name}, which is not installed; run: "
-        f'python -m pip install -e ".[{extra}]"'
+        f"{what} needs {error.name}, which is not installed; run: python -m pip install {source}"
     )

@@ -15,11 +15,14 @@ __all__ = ["run_lab"]
 ANNOUNCEMENTS = "@jupyterlab/apputils-extension:announcements"
 
 
-def run_lab(notebook: Path | None, place: Place, *, no_browser: bool) -> None:
+def run_lab(
+    notebook: Path | None, place: Place, *, folder: Path | None = None, no_browser: bool
+) -> None:
     """Serve JupyterLab until Ctrl-C.
 
     Args:
         notebook: what it opens on; the quick start if not given.
+        folder: where the notebooks are copied to, see ``find_notebook``.
         place: where it is served.
         no_browser: only print the address.
 
@@ -27,8 +30,8 @@ def run_lab(notebook: Path | None, place: Place, *, no_browser: bool) -> None:
         CommandError: there is no such notebook, JupyterLab is not installed, or one can't listen
             there.
     """
-    notebook = find_notebook(notebook)
     place.require()
+    notebook = find_notebook(notebook, folder)
     arguments = server_arguments(notebook, place, opens_browser=not no_browser and has_browser())
     with unwarned():
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from conveyor_nb.cli import lab, main, notebooks, serving
+from conveyor_nb.cli import errors, lab, main, notebooks, serving
 from conveyor_nb.cli.demo import summary
 from conveyor_nb.cli.serving import Place
 from conveyor_nb.cli.tally import QueueTally
@@ -92,16 +92,6 @@ class TestNotebooks:
             f"{other} is not a notebook: its name must end in .ipynb"
         )
 
-    def test_outside_a_checkout_it_says_what_to_do(
-        self,
-        command: str,
-        tmp_path: Path,
-        capsys: pytest.CaptureFixture[str],
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        monkeypatch.setattr(notebooks, "CHECKOUT", tmp_path)
-        assert "run this in a checkout installed with -e" in fails(capsys, command)
-
     def test_a_missing_package_is_told_with_its_cure(
         self,
         command: str,
@@ -114,6 +104,74 @@ class TestNotebooks:
         complaint = fails(capsys, command, notebook)
         assert "which is not installed" in complaint
         assert INSTALL in complaint
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to stand in, and a package that runs from no checkout."""
+    home = tmp_path / "site-packages" / "_notebooks"
+    for name in ("01_quickstart.ipynb", "02_more.ipynb", "images/a.png", "site/conf.py"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(name)
+    for module in (notebooks, errors):
+        monkeypatch.setattr(module, "find_checkout", lambda: None)
+    monkeypatch.setattr(notebooks, "PACKAGE", home.parent)
+    (here := tmp_path / "here").mkdir()
+    monkeypatch.chdir(here)
+    return here
+
+
+class TestOutsideACheckout:
+    def test_the_notebooks_are_copied_to_where_they_are_not_yet(
+        self, installed: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        quick_start = installed / "conveyor_notebooks" / "01_quickstart.ipynb"
+        assert notebooks.find_notebook(None) == quick_start
+        assert capsys.readouterr().out == f"2 notebooks copied to {quick_start.parent}\n"
+        copied = {path.name for path in quick_start.parent.rglob("*") if path.is_file()}
+        assert copied == {"01_quickstart.ipynb", "02_more.ipynb", "a.png"}
+
+        quick_start.write_text("mine")
+        (quick_start.parent / "02_more.ipynb").unlink()
+        assert notebooks.find_notebook(None) == quick_start
+        assert quick_start.read_text() == "mine"
+        assert capsys.readouterr().out.endswith(
+            f"1 notebook copied to {quick_start.parent}; 1 was there already and stays as it is\n"
+        )
+
+    def test_they_go_to_a_folder_of_ones_own_choice(self, installed: Path) -> None:
+        mine = Path("mine", "queues")
+        assert notebooks.find_notebook(None, mine) == installed / mine / "01_quickstart.ipynb"
+
+    def test_what_is_only_read_is_not_copied(self, installed: Path) -> None:
+        assert notebooks.find_notebook(None, is_read=True).read_text() == "01_quickstart.ipynb"
+        assert list(installed.iterdir()) == []
+
+    def test_a_folder_that_can_not_be_made_is_told(
+        self, installed: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (taken := installed / "taken").touch()
+        told = fails(capsys, "lab", "--no-browser", "--folder", taken / "in")
+        assert told == (
+            f"the notebooks can't be copied to {taken / 'in'}: Not a directory; "
+            "name another folder with --folder"
+        )
+
+    @pytest.mark.usefixtures("installed")
+    def test_what_is_missing_is_installed_by_the_packages_name(
+        self,
+        notebook: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "nbclient", None)
+        assert fails(capsys, "demo", notebook).endswith('pip install "conveyor_nb[lab]"')
+
+    def test_a_notebook_and_a_folder_are_one_too_many(
+        self, notebook: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        told = fails(capsys, "lab", "--no-browser", "--folder", "there", notebook)
+        assert told == "say which notebook, or which --folder, not both"
 
 
 class TestDemo:

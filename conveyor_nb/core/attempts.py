@@ -36,9 +36,10 @@ def attempt_ended(
         return {}
     attempts = job.attempt_logs
     last = attempts[-1]
-    attempt, worker_id, begun, logs = last.attempt, last.worker_id, last.started_at, last.logs
+    attempt, worker_id, begun = last.attempt, last.worker_id, last.started_at
+    logs, slot = last.logs, last.slot
     record = AttemptRecord(
-        attempt, worker_id, begun, now, status, error, stacktrace, logs, put_back
+        attempt, worker_id, begun, now, status, error, stacktrace, logs, put_back, slot
     )
     attempts = (record,) if len(attempts) == 1 else (*attempts[:-1], record)
     return {"locked_by": None, "lock_until": None, "attempt_logs": attempts}

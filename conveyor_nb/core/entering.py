@@ -35,14 +35,16 @@ def admit(job: JobData, now: datetime) -> Change:
     return Change(updates, (placed(job, state, None, until=until),))
 
 
-def take(job: JobData, worker_id: str, lock_duration: float, now: datetime) -> Change:
+def take(
+    job: JobData, worker_id: str, lock_duration: float, now: datetime, slot: int | None = None
+) -> Change:
     """Decide what a worker changes by taking a waiting job."""
     if attempts := job.attempt_logs:
         attempt = attempts[-1].attempt + 1
-        attempts = (*with_room(attempts), AttemptRecord(attempt, worker_id, now))
+        attempts = (*with_room(attempts), AttemptRecord(attempt, worker_id, now, slot=slot))
     else:
         attempt = 1
-        attempts = (AttemptRecord(attempt, worker_id, now),)
+        attempts = (AttemptRecord(attempt, worker_id, now, slot=slot),)
     updates = {
         "processed_at": now,
         "locked_by": worker_id,

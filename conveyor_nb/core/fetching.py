@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from msgspec import Struct
@@ -23,12 +23,16 @@ class FetchOptions:
         limiter: the queue's rate limit.
         max_global_concurrency: at most so many active jobs in the queue, over all workers.
         group: limits for each group.
+        slot: in which of its slots the worker will run what it takes, counted from 1; ``None``:
+            nobody knows. It is kept with the attempt, and says nothing about which job is next,
+            so that requests for other slots count as equal.
     """
 
     lifo: bool = False
     limiter: Limiter | None = None
     max_global_concurrency: int | None = None
     group: GroupLimits | None = None
+    slot: int | None = field(default=None, compare=False)
 
 
 class Fetched(Struct, frozen=True, gc=False):

@@ -141,7 +141,8 @@ class AttemptRecord(Struct, frozen=True, gc=False):
 
     ``put_back``: it ended before its handler did, and was not counted: the worker was closed, or
     the handler put its job off. Its status is ``failed`` then, as there are no others, and
-    ``outcome`` tells all four ends apart.
+    ``outcome`` tells all four ends apart. ``slot``: in which slot of its worker it ran, counted
+    from 1; ``None``: that was not told.
     """
 
     attempt: int
@@ -153,6 +154,7 @@ class AttemptRecord(Struct, frozen=True, gc=False):
     stacktrace: str | None = None
     logs: tuple[str, ...] = ()
     put_back: bool = False
+    slot: int | None = None
 
     @property
     def outcome(self) -> str:

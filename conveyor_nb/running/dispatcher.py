@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from conveyor_nb.clocks.clock import checkpoint
@@ -81,9 +83,11 @@ class Dispatcher:
         self._worker_id = worker_id
         self._most = options.batch.size if options.batch else 1
         self._lock_duration = options.lock_duration
-        self._fetch_options = FetchOptions(
+        asks = FetchOptions(
             options.lifo, options.limiter, options.max_global_concurrency, options.group
         )
+        self._asking_for = cache(lambda slot: replace(asks, slot=slot))
+        """What it asks the store for on behalf of a slot."""
         self._on_turn = on_turn
         self._on_disconnect = on_disconnect
         self._owners = Owners()
@@ -298,7 +302,10 @@ class Dispatcher:
         assert holder is not None
         try:
             fetched = await self._store.fetch_jobs(
-                self._queue_name, self._worker_id, self._lock_duration, self._fetch_options
+                self._queue_name,
+                self._worker_id,
+                self._lock_duration,
+                self._asking_for(self.slots.numbers[holder]),
             )
             taken += map(self._as_taken, fetched.jobs)
             if taken:
@@ -316,6 +323,7 @@ class Dispatcher:
         """Take and run jobs in a slot, one after the other, until there is none."""
         holder = asyncio.current_task()
         assert holder is not None
+        asking = self._asking_for(self.slots.numbers[holder])
         goes_on = True
         try:
             while goes_on and self.phase.takes_jobs:
@@ -324,7 +332,7 @@ class Dispatcher:
                     self._queue_name,
                     self._worker_id,
                     self._lock_duration,
-                    self._fetch_options,
+                    asking,
                     limit=self._most,
                 )
                 if not fetched.jobs:

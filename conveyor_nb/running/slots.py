@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from heapq import heappop, heappush
 from typing import Any
 
 from conveyor_nb.clocks.loops import Flag
@@ -29,6 +30,9 @@ class Slots:
         self.size = size
         self.holders: dict[Holder, Execution | None] = {}
         """Who has a slot, and what is at work in it."""
+        self.numbers: dict[Holder, int] = {}
+        """Which slot that is, counted from 1."""
+        self._free_numbers: list[int] = []
         self.ended_count = 0
         """How many jobs were at work here and are no longer."""
         self._by_job: dict[str, Execution] = {}
@@ -82,12 +86,15 @@ class Slots:
             await self._left.wait()
 
     def take(self, holder: Holder) -> None:
-        """Give a slot to a task."""
+        """Give the first slot that is free to a task."""
+        free = self._free_numbers
+        self.numbers[holder] = heappop(free) if free else len(self.holders) + 1
         self.holders[holder] = None
 
     def leave(self, holder: Holder) -> None:
         """Give a slot back."""
         del self.holders[holder]
+        heappush(self._free_numbers, self.numbers.pop(holder))
         self._left_alone.discard(holder)
         self._left.set()
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from conveyor_nb import Job, MemoryStore, Queue, VirtualClock, Worker, timeline
+from conveyor_nb import Batch, Job, MemoryStore, Queue, VirtualClock, Worker, timeline
 from conveyor_nb.notebook.panel import timeline_view
 from conveyor_nb.notebook.panel.queue_view import QueueView
 from conveyor_nb.notebook.pictures.svg import to_svg
@@ -98,6 +98,19 @@ async def test_the_slots_of_each_worker_stand_together(queue: Queue, clock: Virt
         ("second", 1),
         ("second", 2),
     ]
+
+
+async def test_jobs_of_a_batch_are_in_rows_of_one_slot(queue: Queue, clock: VirtualClock) -> None:
+    async def crop(jobs: list[Job]) -> list[None]:
+        await jobs[0].sleep(2)
+        return [None for _ in jobs]
+
+    await queue.add_bulk([{"name": "crop"} for _ in range(5)])
+    async with Worker("images", crop, store=queue.store, batch=Batch(3), concurrency=2):
+        await clock.advance("3s")
+        state = await read_timeline(queue.store, "images", clock.now())
+    assert [lane.slot for lane in state.lanes] == [1, 1, 1, 2, 2]
+    assert [bar.lane for bar in state.bars] == [0, 1, 2, 3, 4]
 
 
 # -- the picture ------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def fetch(
         job = rows.next_in_turn(queue_name, options, now)
         if job is None:
             break
-        change = entering.take(job, worker_id, lock_duration, now)
+        change = entering.take(job, worker_id, lock_duration, now, options.slot)
         taken.append(write(rows, job, change, now))
     if taken:
         return Fetched(taken)

@@ -64,8 +64,8 @@ def timeline(queue: Queue) -> Timeline:
     """Who ran what and when: a row for each slot of a worker, a bar for each attempt.
 
     It shows what the jobs that the store still has went through, of very many the newest 10,000
-    that completed and as many that failed. No record tells in which slot an attempt ran: slots are
-    found by what ran at the same time.
+    that completed and as many that failed. Of attempts whose record tells no slot, as those of
+    other programs, slots are found by what ran at the same time.
 
     Args:
         queue: the queue.

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from conveyor_nb.core.model import AttemptRecord, JobData, JobState
 from conveyor_nb.stores.reads import Reads
@@ -154,10 +155,11 @@ def timeline_of(
     until: datetime | None = None,
     left_out: int = 0,
 ) -> TimelineState:
-    """The timeline of some jobs: each attempt in a slot of its worker that was free.
+    """The timeline of some jobs: each attempt in the slot of its worker that its record tells.
 
-    No record tells in which slot an attempt ran. A worker's slots are found by what ran at the
-    same time: an attempt is in the first one whose last attempt is over.
+    Attempts of a batch share a slot, which has a row for each of them. Where no record tells the
+    slot, as of what another program ran, slots are found by what ran at the same time: an
+    attempt is in the first one whose last attempt is over.
     """
     attempts = sorted(
         (
@@ -173,16 +175,12 @@ def timeline_of(
     found = []
     for job, record in attempts:
         end = max(record.started_at, record.ended_at or now)
-        found.append((job, record, slots[record.worker_id].take(record.started_at, end), end))
-    lanes = [
-        Lane(worker_id, _called(worker_id, names or {}), slot + 1)
-        for worker_id, own in slots.items()
-        for slot in range(own.count)
-    ]
-    places = {(lane.worker_id, lane.slot - 1): place for place, lane in enumerate(lanes)}
-    bars = [
-        Bar(job, record, places[record.worker_id, slot], end) for job, record, slot, end in found
-    ]
+        row = slots[record.worker_id].take(record.started_at, end, record.slot)
+        found.append((job, record, row, end))
+    rows = [(worker_id, row) for worker_id, own in slots.items() for row in own.rows()]
+    lanes = [Lane(one, _called(one, names or {}), row.slot) for one, row in rows]
+    places = {place: number for number, place in enumerate(rows)}
+    bars = [Bar(job, record, places[record.worker_id, row], end) for job, record, row, end in found]
     first = min((bar.start for bar in bars), default=now)
     begin = first if since is None else since if until else max(since, first)
     runs = any(bar.outcome == "running" for bar in bars)
@@ -191,23 +189,49 @@ def timeline_of(
     return TimelineState(name, now, begin, end, lanes, bars, left_out)
 
 
+class _Row(NamedTuple):
+    """A row of the slots of one worker."""
+
+    slot: int
+    place: int
+    """Which of the slot's rows it is, from 0: each has one, unless it ran batches."""
+
+
 class _Slots:
     """The slots of one worker: until when each is taken."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self._rows: dict[int, list[datetime]] = {}
+        """Of each slot, until when each of its rows is taken."""
+        self._found = 0
         self._free: list[int] = []
         self._taken: list[tuple[datetime, int]] = []
 
-    def take(self, start: datetime, end: datetime) -> int:
-        """The first slot that is free at ``start``; it is taken until ``end``."""
+    def rows(self) -> list[_Row]:
+        """All rows, those of a slot together."""
+        return [
+            _Row(slot, place)
+            for slot, ends in sorted(self._rows.items())
+            for place in range(len(ends))
+        ]
+
+    def take(self, start: datetime, end: datetime, slot: int | None) -> _Row:
+        """A row that is free at ``start``, of a slot if it is known; it is taken until ``end``."""
+        if slot is None:
+            slot = self._first_free(start, end)
+        ends = self._rows.setdefault(slot, [])
+        place = next((one for one, until in enumerate(ends) if until <= start), len(ends))
+        ends[place:] = [end, *ends[place + 1 :]]
+        return _Row(slot, place)
+
+    def _first_free(self, start: datetime, end: datetime) -> int:
         while self._taken and self._taken[0][0] <= start:
             heapq.heappush(self._free, heapq.heappop(self._taken)[1])
         if self._free:
             slot = heapq.heappop(self._free)
         else:
-            slot = self.count
-            self.count += 1
+            self._found += 1
+            slot = self._found
         heapq.heappush(self._taken, (end, slot))
         return slot
 

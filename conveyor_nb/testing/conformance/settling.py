@@ -11,6 +11,7 @@ import pytest
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.actions import Complete, Discard, Fail, MoveToDelayed, Retry, Stall
 from conveyor_nb.core.errors import InvalidJobStateError, JobNotFoundError
+from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.model import AttemptStatus, EventType, JobState
 from conveyor_nb.core.options.backoff import Backoff
 from conveyor_nb.stores.interface import StoreInterface
@@ -41,6 +42,17 @@ class SettlingTests(StoreTests):
     """How attempts end, as every store does it."""
 
     # -- completed ----------------------------------------------------------------------------
+
+    async def test_the_record_of_an_attempt_tells_in_which_slot_it_ran(
+        self, store: StoreInterface
+    ) -> None:
+        await add(store, "a", attempts=3)
+        for slot in (3, None, 1):
+            asked = FetchOptions(slot=slot)
+            [taken] = (await store.fetch_jobs(QUEUE, "w1", LOCK_DURATION, asked)).jobs
+            assert taken.attempt_logs[-1].slot == slot
+            assert (await fail(store, taken)).attempt_logs[-1].slot == slot
+        assert [record.slot for record in (await get(store, "a")).attempt_logs] == [3, None, 1]
 
     async def test_a_completed_job_has_its_result_and_its_times(
         self, store: StoreInterface, clock: VirtualClock

@@ -33,6 +33,7 @@ class _Item(Struct, rename="camel", gc=False):
     logs: tuple[str, ...] = ()
     worker_id: str | None = None
     put_back: bool | UnsetType = UNSET
+    slot: int | UnsetType = UNSET
 
 
 _DECODER = msgspec.json.Decoder(tuple[_Item, ...], strict=False)
@@ -56,6 +57,7 @@ def to_items(records: Sequence[AttemptRecord]) -> str:
             tuple(map(clean, one.logs)) if one.logs else (),
             one.worker_id,
             one.put_back or UNSET,
+            one.slot or UNSET,
         )
         for one in records
     ]
@@ -104,6 +106,7 @@ def _record(item: _Item) -> AttemptRecord:
         item.stacktrace,
         item.logs,
         item.put_back is True,
+        None if item.slot is UNSET else item.slot,
     )
 
 

@@ -69,7 +69,9 @@ from conveyor_nb.worker import Worker
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from conveyor_nb.notebook.exploring import explore
     from conveyor_nb.notebook.panel.widget import dashboard
+    from conveyor_nb.notebook.pictures.chart import chart
     from conveyor_nb.notebook.pictures.timeline_figure import timeline
     from conveyor_nb.notebook.progress import progress
     from conveyor_nb.stores.sql.postgres.store import PgStore
@@ -130,9 +132,11 @@ __all__ = [
     "VirtualClock",
     "Worker",
     "WorkerKeywords",
+    "chart",
     "current_job",
     "dashboard",
     "default_store",
+    "explore",
     "load_ipython_extension",
     "open_store",
     "progress",
@@ -162,6 +166,14 @@ def __getattr__(name: str) -> Any:
         from conveyor_nb.stores.sql.postgres.store import PgStore
 
         return PgStore
+    if name == "explore":
+        from conveyor_nb.notebook.exploring import explore
+
+        return explore
+    if name == "chart":
+        from conveyor_nb.notebook.pictures.chart import chart
+
+        return chart
     if name == "timeline":  # few need it
         from conveyor_nb.notebook.pictures.timeline_figure import timeline
 

@@ -16,6 +16,7 @@ from conveyor_nb.notebook.pictures.svg import Element, at, el
 __all__ = [
     "LABELS",
     "PIECE",
+    "SERIES_LOOKS",
     "STATE_LOOKS",
     "Look",
     "looks_by",
@@ -45,6 +46,9 @@ _OUTLINES = (
     "M6 1L10.8 4.5L9 10.2H3L1.2 4.5Z",  # a pentagon
     "M4.2 1.4H7.8V4.2H10.6V7.8H7.8V10.6H4.2V7.8H1.4V4.2H4.2Z",  # a cross
 )
+
+SERIES_LOOKS = tuple(map(Look, _COLOURS, _OUTLINES))
+"""How what is told apart in a chart looks, one after the other."""
 
 STATE_LOOKS: Mapping[JobState, Look] = {
     JobState.COMPLETED: Look("#2e7d4f", "M2.2 6.4L4.9 9L9.8 3.4"),

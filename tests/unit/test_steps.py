@@ -16,7 +16,7 @@ from conveyor_nb.core.actions import Complete, Fail, Promote, Retry, UpdateData
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobState, Lock
-from conveyor_nb.core.steps import changing, many, saving, schedulers, serving
+from conveyor_nb.core.steps import changing, many, saving, schedulers, serving, workers
 from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 from conveyor_nb.stores.memory.state import MemoryState
 from conveyor_nb.testing.steps import new_job
@@ -189,7 +189,7 @@ REFUSED: dict[str, tuple[str, Callable[[MemoryState], object]]] = {
     ),
     "a worker's status": (
         "worker status",
-        lambda rows: serving.save_worker(
+        lambda rows: workers.save_worker(
             rows,
             WorkerInfo("w", "w", "emails", 1, cast("WorkerStatus", "asleep"), NOW),
             NOW,
@@ -268,10 +268,10 @@ def test_what_follows_from_a_child_that_fails_comes_in_order(rows: MemoryState) 
 
 def test_a_worker_that_has_stopped_is_kept_no_more(rows: MemoryState) -> None:
     worker = WorkerInfo("w-1", "w", "emails", 1, WorkerStatus.RUNNING, NOW)
-    serving.save_worker(rows, worker, NOW)
+    workers.save_worker(rows, worker, NOW)
     assert list(rows.workers) == ["w-1"]
 
-    serving.save_worker(rows, dataclasses.replace(worker, status=WorkerStatus.STOPPED), NOW)
+    workers.save_worker(rows, dataclasses.replace(worker, status=WorkerStatus.STOPPED), NOW)
 
     assert rows.workers == {}
     assert noted(rows) == [("worker:started", None), ("worker:closed", None)]

@@ -11,7 +11,7 @@ single job may do and become is in ``lifecycle``, what children do to their pare
 - what is kept of settled jobs, and for how long: ``retention``;
 - which job stands for a duplicate: ``deduplication``; how jobs are added: ``saving``;
 - when the next run of a schedule is created: ``planning``; how a schedule changes: ``schedulers``;
-- which job a worker gets, if any: ``serving``;
+- which job a worker gets, if any: ``serving``; what is kept of the worker itself: ``workers``;
 - what drain, clean, obliterate and the retrying of many do: ``many``;
 - what is asked of the same rows, and changes nothing: ``looking``;
 - the way of a result from its handler to who awaits it: ``stores.following``.

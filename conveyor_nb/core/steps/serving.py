@@ -1,8 +1,7 @@
-"""The steps of workers: jobs are taken, locks renewed, names paused, workers come and go."""
+"""The steps of workers: jobs are taken, locks renewed, names paused."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from datetime import datetime
 from itertools import islice
@@ -15,10 +14,8 @@ from conveyor_nb.core.model import EventType, JobData, Lock
 from conveyor_nb.core.rows import Rows
 from conveyor_nb.core.steps.changing import apply
 from conveyor_nb.core.steps.writing import note, write
-from conveyor_nb.core.values.checks import check_choice
-from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 
-__all__ = ["fetch", "next_jobs", "pause_name", "renew_locks", "resume_name", "save_worker"]
+__all__ = ["fetch", "next_jobs", "pause_name", "renew_locks", "resume_name"]
 
 
 def fetch(
@@ -113,23 +110,3 @@ def resume_name(rows: Rows, queue_name: str, name: str, now: datetime) -> None:
     if name in rows.paused_names(queue_name):
         rows.resume(queue_name, name)
         note(rows, EventType.RESUMED, queue_name, None, now, job_name=name)
-
-
-_WORKER_EVENTS = {
-    WorkerStatus.RUNNING: EventType.WORKER_STARTED,
-    WorkerStatus.PAUSED: EventType.WORKER_PAUSED,
-    WorkerStatus.CLOSING: EventType.WORKER_PAUSED,  # it takes no more jobs
-    WorkerStatus.STOPPED: EventType.WORKER_CLOSED,
-    WorkerStatus.CLOSED: EventType.WORKER_CLOSED,
-}
-
-
-def save_worker(rows: Rows, worker: WorkerInfo, now: datetime) -> None:
-    """Note a worker, or its new status; one that has stopped or closed is listed no more."""
-    status = check_choice(WorkerStatus, worker.status, what="worker status")
-    if status in (WorkerStatus.CLOSED, WorkerStatus.STOPPED):
-        rows.remove_worker(worker)
-    else:
-        rows.put_worker(dataclasses.replace(worker, status=status, last_seen=now))
-    about = {"worker_id": worker.id, "name": worker.name}
-    note(rows, _WORKER_EVENTS[status], worker.queue_name, None, now, **about)

@@ -21,7 +21,7 @@ from conveyor_nb.core.actions import Action
 from conveyor_nb.core.fetching import Fetched, FetchOptions
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobData, JobState, Lock, StoreEvent
-from conveyor_nb.core.steps import changing, schedulers, serving
+from conveyor_nb.core.steps import changing, schedulers, serving, workers
 from conveyor_nb.core.steps.looking import scheduler_out
 from conveyor_nb.core.steps.many import remove_expired
 from conveyor_nb.core.steps.saving import save
@@ -246,7 +246,7 @@ class MemoryStore(MemoryBulk):
 
     @in_turn
     def save_worker(self, worker: WorkerInfo) -> None:
-        self._step(serving.save_worker, worker)
+        self._step(workers.save_worker, worker)
         if worker.id not in self._state.workers:  # the worker is gone
             self._homes.pop(worker.id, None)
         elif (loop := asyncio._get_running_loop()) is not None:

@@ -18,7 +18,7 @@ from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobData, JobState, Lock, to_state
 from conveyor_nb.core.rows import Key, Rows
 from conveyor_nb.core.slicing import Step
-from conveyor_nb.core.steps import changing, looking, many, saving, schedulers, serving
+from conveyor_nb.core.steps import changing, looking, many, saving, schedulers, serving, workers
 from conveyor_nb.core.values.checks import check_count, check_flag, check_positions
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.core.worker_info import WorkerInfo
@@ -178,7 +178,7 @@ class SteppedStore(StoreInterface):
         await self._take(serving.resume_name, queue_name, name)
 
     async def save_worker(self, worker: WorkerInfo) -> None:
-        await self._take(serving.save_worker, worker)
+        await self._take(workers.save_worker, worker)
 
     async def promote_delayed_jobs(self, queue_name: str) -> int:
         return await self._take_long(many.promote_due, queue_name)

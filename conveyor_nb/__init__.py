@@ -40,6 +40,7 @@ from conveyor_nb.core.errors import (
     UnreadablePayloadError,
     Unrecoverable,
     UnsupportedError,
+    WorkerNotFoundError,
 )
 from conveyor_nb.core.flow_job import FlowJob
 from conveyor_nb.core.job_scheduler import JobScheduler
@@ -56,6 +57,7 @@ from conveyor_nb.core.options.keep import Keep
 from conveyor_nb.core.options.repeat import Repeat
 from conveyor_nb.core.options.worker_options import Batch, GroupLimits, Limiter, WorkerKeywords
 from conveyor_nb.core.package_logger import bound_tracebacks
+from conveyor_nb.core.worker_info import WorkerCommand
 from conveyor_nb.flow import FlowNode, FlowProducer
 from conveyor_nb.job import Job
 from conveyor_nb.observable import JobObservable
@@ -131,7 +133,9 @@ __all__ = [
     "UnsupportedError",
     "VirtualClock",
     "Worker",
+    "WorkerCommand",
     "WorkerKeywords",
+    "WorkerNotFoundError",
     "chart",
     "current_job",
     "dashboard",

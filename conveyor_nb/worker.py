@@ -117,6 +117,8 @@ class Worker(Displayable):
         self.id = self.store.new_worker_id(self.name)
         self.version: int | None = None
         """For a worker known by name: the number of its handler under that name, from 1."""
+        self.stop_timeout = 30.0
+        """Seconds that running jobs have when the worker is told through its store to stop."""
         self._logger = check_logger(logger)
         self._bus = EventBus(EventType, self._logger, owner=(ref(self.store), self.name, "worker"))
         self._life = Life(self, self._logger, self._stop_telling)

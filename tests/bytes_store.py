@@ -197,6 +197,10 @@ class BytesRows:
     def queue_names(self) -> list[str]:
         return sorted(self._starts)
 
+    def worker(self, worker_id: str) -> WorkerInfo | None:
+        row = self._workers.get(worker_id)
+        return None if row is None else self.unpacked(row)
+
     def workers(self) -> list[WorkerInfo]:
         return [self.unpacked(row) for row in self._workers.values()]
 

@@ -33,6 +33,10 @@ VERBS = {
     "clean": "remove completed jobs, or those in another state",
     "drain": "remove all jobs of a queue that wait",
     "workers": "list the workers that are at work",
+    "pause-worker": "let a worker, by name or id, take no more jobs",
+    "resume-worker": "let it take jobs again",
+    "concurrency": "let a worker run so many jobs at once",
+    "stop": "let a worker finish its jobs and stop",
 }
 """The commands of ``%conveyor`` that a shell has too, over a store that ``--store`` names."""
 

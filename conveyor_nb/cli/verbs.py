@@ -32,7 +32,12 @@ from conveyor_nb.stores.opening import STORE_VARIABLE
 
 __all__ = ["run_verb"]
 
-_CHANGES = frozenset({"add", "pause", "resume", "retry", "promote", "drain", "clean"})
+_CHANGES = frozenset(
+    {
+        *("add", "pause", "resume", "retry", "promote", "drain", "clean"),
+        *("stop", "pause-worker", "resume-worker", "concurrency"),
+    }
+)
 _MOST = 2_000
 """The most characters that are shown of a payload."""
 

@@ -36,6 +36,7 @@ __all__ = [
     "UnreadablePayloadError",
     "Unrecoverable",
     "UnsupportedError",
+    "WorkerNotFoundError",
 ]
 
 _MOST_REASON = 4_000
@@ -66,6 +67,14 @@ class JobNotFoundError(ConveyorError):
         )
         self.job_id = job_id
         self.queue_name = queue_name
+
+
+class WorkerNotFoundError(ConveyorError):
+    """No worker with this id is listed in the store (any more)."""
+
+    def __init__(self, worker_id: str) -> None:
+        super().__init__(f"there is no worker {shown(worker_id)} any more; it may have stopped")
+        self.worker_id = worker_id
 
 
 class InvalidJobStateError(ConveyorError):

@@ -166,6 +166,17 @@ class WorkerData(TypedDict):
     name: str
 
 
+class CommandedData(WorkerData):
+    """A worker is told through the store what to do; what it does is told by other events."""
+
+    status: NotRequired[str]
+    """What it is to become: ``"paused"``, ``"running"`` or ``"closed"``."""
+    concurrency: NotRequired[int]
+    """How many executions it is to run at once."""
+    timeout: NotRequired[float]
+    """Seconds that running jobs may take to finish, if it is to close."""
+
+
 class DisconnectedData(TypedDict):
     """The store was disconnected: no other event comes."""
 
@@ -207,6 +218,7 @@ EVENT_DATA: Mapping[EventType, type] = {
     EventType.WORKER_STARTED: WorkerData,
     EventType.WORKER_PAUSED: WorkerData,
     EventType.WORKER_CLOSED: WorkerData,
+    EventType.WORKER_COMMANDED: CommandedData,
     EventType.DISCONNECTED: DisconnectedData,
     EventType.MISSED: MissedData,
 }

@@ -11,6 +11,7 @@ from conveyor_nb.core.locks import STILL_AT_WORK
 from conveyor_nb.core.model import ALL_NAMES, EventType, StoreEvent
 from conveyor_nb.core.values.durations import format_seconds
 from conveyor_nb.core.values.text import one_line
+from conveyor_nb.core.worker_info import WorkerCommand
 
 __all__ = ["event_text"]
 
@@ -42,6 +43,11 @@ def _retrying(data: Mapping[str, Any]) -> str:
     return _named(when, str(data.get("reason", "")))
 
 
+def _told(data: Mapping[str, Any]) -> str:
+    command = WorkerCommand(data.get("status"), data.get("concurrency"))
+    return f"told to {command}" if command else "what it was told holds no more"
+
+
 def _delayed(data: Mapping[str, Any]) -> str:
     until = data.get("delay_until")
     due = f"due {until:%H:%M:%S} UTC" if isinstance(until, datetime) else ""
@@ -69,6 +75,7 @@ _TEXTS: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
     EventType.WORKER_STARTED: _name,
     EventType.WORKER_PAUSED: _name,
     EventType.WORKER_CLOSED: _name,
+    EventType.WORKER_COMMANDED: lambda data: _named(_name(data), _told(data)),
 }
 
 

@@ -104,6 +104,7 @@ class EventType(Word):
     WORKER_STARTED = "worker:started"
     WORKER_PAUSED = "worker:paused"
     WORKER_CLOSED = "worker:closed"
+    WORKER_COMMANDED = "worker:commanded"
     DISCONNECTED = "store:disconnected"
     MISSED = "stream:missed"
 

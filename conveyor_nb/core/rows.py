@@ -287,6 +287,9 @@ class Rows(Protocol):
 
     # -- workers ------------------------------------------------------------------------------
 
+    def worker(self, worker_id: str) -> WorkerInfo | None:
+        """The worker, as it is listed."""
+
     def put_worker(self, worker: WorkerInfo) -> None:
         """Keep a worker, in place of what was known of it. Its queue is listed from then on."""
 

@@ -114,13 +114,17 @@ def workers_listing(
     rows = [
         [
             *(one.id, one.name, one.queue_name),
-            ": ".join(filter(None, (one.status.in_words, faults.get(one.id)))),
+            ": ".join(filter(None, (one.status.in_words, _told(one) or faults.get(one.id)))),
             f"{one.concurrency}",
         ]
         for one in workers[:MOST_ROWS]
     ]
     note = _left_out(len(rows), len(workers), "worker")
     return Listing(("id", "name", "queue", "status", "slots"), rows, note)
+
+
+def _told(worker: WorkerInfo) -> str:
+    return f"told to {worker.command}, not done yet" if worker.command else ""
 
 
 def counts_listing(counts: Mapping[JobState, int]) -> Listing:

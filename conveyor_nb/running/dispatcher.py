@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -57,6 +57,7 @@ class Dispatcher:
         on_loop_gone: called when it should do something, and the loop that it runs on is closed.
         on_disconnect: called when the store was disconnected, which tells it nothing any more.
         on_end: called when it is closed and the last handler has returned.
+        on_beat: awaited after each beat of the worker, and when events were missed.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Dispatcher:
         on_loop_gone: Callable[[], None],
         on_disconnect: Callable[[], None],
         on_end: Callable[[], None],
+        on_beat: Callable[[], Coroutine[Any, Any, object]],
         lifespan: Lifespan | None = None,
     ) -> None:
         self.slots = Slots(options.concurrency)
@@ -92,6 +94,7 @@ class Dispatcher:
         self._on_disconnect = on_disconnect
         self._owners = Owners()
         self._on_end = on_end
+        self._on_beat = on_beat
         self._runs = False
         self._news = 0
         self._wake = asyncio.Event()
@@ -116,6 +119,7 @@ class Dispatcher:
             spawn=self._chores.spawn,
             on_watch=self._hear_of_starts_no_more,
             on_loop_gone=on_loop_gone,
+            on_beat=on_beat,
         )
         self.overruns = Overruns(
             self.slots,
@@ -174,7 +178,7 @@ class Dispatcher:
             EventType.WAITING: self._open_slot,
             EventType.DELAYED: self._open_slot,  # which finds out when it is due
             EventType.RESUMED: lambda _: self._open_slot(all_of_them=True),
-            EventType.MISSED: lambda _: self._open_slot(all_of_them=True),
+            EventType.MISSED: self._look_for_missed,
             EventType.ACTIVE: self._locks.watch,
             EventType.CANCELLED: lambda event: self._stop(event, Verdict.CANCELLED),
             EventType.REMOVED: lambda event: self._stop(event, Verdict.LOST),
@@ -185,6 +189,11 @@ class Dispatcher:
             for kind in (EventType.COMPLETED, EventType.FAILED):
                 reactions[kind] = self._open_slot
         return reactions
+
+    def _look_for_missed(self, event: StoreEvent) -> None:
+        self._open_slot(all_of_them=True)
+        if event.data.get("missed"):
+            self._chores.spawn(self._on_beat())
 
     def _stop(self, event: StoreEvent, verdict: Verdict) -> None:
         assert event.job_id is not None, "it is of a job"

@@ -11,11 +11,14 @@ from typing import Protocol
 from conveyor_nb.clocks.loops import call_on
 from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.core.handlers import Handler, Handlers
+from conveyor_nb.core.model import EventType
 from conveyor_nb.core.options.worker_options import WorkerOptions
+from conveyor_nb.core.values.durations import to_seconds
 from conveyor_nb.core.values.text import error_line, shown
-from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
+from conveyor_nb.core.worker_info import WorkerCommand, WorkerInfo, WorkerStatus
 from conveyor_nb.job import Job
 from conveyor_nb.running.closing import Closing
+from conveyor_nb.running.commands import Commands
 from conveyor_nb.running.dispatcher import Dispatcher
 from conveyor_nb.running.lifespan import lifespan_of
 from conveyor_nb.running.phase import PhaseChange
@@ -33,6 +36,8 @@ class _Worker(Protocol):
     id: str
     handler: Handler | Handlers
     options: WorkerOptions
+    concurrency: int
+    stop_timeout: float
 
     def info(self) -> WorkerInfo:
         """What a store is told of it, as it is now."""
@@ -58,6 +63,10 @@ class Life:
         self._fault: str | None = None
         self._run: asyncio.Task[None] | None = None
         self._steps = BackgroundTasks()
+        self._commands = Commands(
+            worker.store, worker.queue_name, worker.id, obey=self.obey, enlist=self._enlist_again
+        )
+        self._stopping = BackgroundTasks(on_end=lambda *_: None)  # its closing tells of faults
         self._closing: Closing | None = None
         self._announced = (WorkerStatus.STOPPED, worker.options.concurrency)
         self.dispatcher = Dispatcher(
@@ -71,10 +80,12 @@ class Life:
             on_loop_gone=self._note_loop_gone,
             on_disconnect=self._note_disconnected,
             on_end=self._stop_listening,
+            on_beat=self._commands.look,
             lifespan=lifespan_of(
                 worker.options, worker, worker.name, on_end=self._note_lifespan_gone
             ),
         )
+        self.dispatcher.hearing.react({EventType.WORKER_COMMANDED: self._commands.hear})
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -128,6 +139,22 @@ class Life:
         self.note(change)
         self._listen()
         call_on(self.loop, self._run_on)
+
+    def obey(self, command: WorkerCommand) -> None:
+        """Do what the worker is told through its store, if it is not closing anyway."""
+        if self._closing is not None:
+            return
+        if command.concurrency is not None:
+            self._worker.concurrency = command.concurrency
+        match command.status:
+            case WorkerStatus.PAUSED:
+                self.note(PhaseChange.PAUSE)
+            case WorkerStatus.RUNNING:
+                self.note(PhaseChange.RESUME)
+            case WorkerStatus.CLOSED:
+                given = command.timeout
+                timeout = self._worker.stop_timeout if given is None else to_seconds(given)
+                self._stopping.spawn(self.close(timeout))
 
     async def step(self) -> Job | None:
         """Take and run exactly one job, also if whoever waits for that is interrupted."""
@@ -227,6 +254,11 @@ class Life:
             return  # nobody was told that it began
         self._announced = news
         await self._worker.store.save_worker(self._worker.info())
+
+    async def _enlist_again(self) -> None:
+        """Be listed once more: the worker was not seen for so long that it was taken for gone."""
+        if self.status.is_at_work:
+            await self._worker.store.save_worker(self._worker.info())
 
     # -- what happens to it -------------------------------------------------------------------
 

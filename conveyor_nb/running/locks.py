@@ -51,6 +51,7 @@ class LockKeeper:
         on_watch: called with whether it looks for stalled jobs from now on; while it does, it need
             not be told of jobs that become active.
         on_loop_gone: called when another worker finds that the loop of this one is closed.
+        on_beat: awaited after each beat.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class LockKeeper:
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         on_watch: Callable[[bool], object],
         on_loop_gone: Callable[[], None],
+        on_beat: Callable[[], Coroutine[Any, Any, object]],
     ) -> None:
         self._store = store
         self._queue_name = queue_name
@@ -77,6 +79,7 @@ class LockKeeper:
         self._spawn = spawn
         self._on_watch = on_watch
         self._on_loop_gone = on_loop_gone
+        self._on_beat = on_beat
         self._renewal: TimerHandle | None = None
         self._watch: TimerHandle | None = None
         self._beat: TimerHandle | None = None
@@ -156,6 +159,7 @@ class LockKeeper:
         try:
             if self._renewal is None or self._lock_duration / 2 > often:
                 await self._renew_now()
+            await self._on_beat()
         finally:  # whatever the store's fault was, the next beat is sent
             if self._beat is beat:
                 self.start_beat()

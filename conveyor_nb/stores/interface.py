@@ -18,7 +18,7 @@ from conveyor_nb.core.actions import Action
 from conveyor_nb.core.fetching import Fetched, FetchOptions
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobData, JobState, Lock, StoreEvent
-from conveyor_nb.core.worker_info import WorkerInfo
+from conveyor_nb.core.worker_info import WorkerCommand, WorkerInfo
 from conveyor_nb.display import Displayable
 from conveyor_nb.stores.capabilities import ALL_CAPABILITIES, Capability
 from conveyor_nb.stores.derived import Derived
@@ -372,6 +372,19 @@ class StoreInterface(Derived, Displayable, ABC):
         """The workers that were saved and have not closed, in order of start.
 
         ``last_seen`` tells one that has vanished: when it was saved, or renewed its locks, last.
+        """
+
+    @abstractmethod
+    async def command_worker(self, worker_id: str, command: WorkerCommand) -> WorkerInfo:
+        """Tell a worker what to do, whatever process it is in; returns it as it is listed then.
+
+        It is told by an event at once, and finds the command in its record by the next beat at
+        the latest, see :attr:`idle_beat`. The record has what it has not done yet; of two commands
+        about one thing the later. A command ends with its worker, and holds for
+        ``OBEYED_WITHIN`` seconds; one that says nothing takes back what was told before.
+
+        Raises:
+            WorkerNotFoundError: no such worker is listed.
         """
 
     # -- events -------------------------------------------------------------------------------

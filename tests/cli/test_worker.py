@@ -399,3 +399,77 @@ def test_a_module_that_fails_says_where(folder: Path, capsys: pytest.CaptureFixt
 def test_what_is_no_handler_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert work("worker_app:NOT_A_HANDLER", "--queue", "emails") == 1
     assert "not 7" in capsys.readouterr().err
+
+
+# -- told from elsewhere ----------------------------------------------------------------------
+
+
+def tell(capsys: pytest.CaptureFixture[str], *typed: str) -> str:
+    """What a command says that tells a worker something."""
+    assert main([*typed, "--store", URL]) == 0
+    return capsys.readouterr().out.rstrip()
+
+
+def test_a_worker_is_managed_from_another_process(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(("hold", {}))
+    process = start("worker_app:HANDLERS", "--queue", "emails", "--name", "mailer")
+    process.wait_for_output("held")
+    assert tell(capsys, "pause-worker", "mailer") == "worker mailer is paused"
+    process.wait_for("told to pause")
+    assert tell(capsys, "workers").split()[-4:] == ["mailer", "emails", "paused", "1"]
+    assert tell(capsys, "resume-worker", "mailer") == "worker mailer takes jobs of emails"
+    assert tell(capsys, "concurrency", "mailer", "2") == "worker mailer runs 2 at a time"
+    add(("hold", {}))
+    process.wait_for_output("held")
+    stopping = "worker mailer is stopping, as soon as its jobs are done"
+    assert tell(capsys, "stop", "mailer", "--timeout", "1m") == stopping
+    process.wait_for("waits up to 30s for 2 jobs; SIGTERM gives them back")
+    process.tell()
+    assert process.end() == 3
+    assert set(states().values()) == {JobState.WAITING}
+    assert tell(capsys, "workers") == "no workers"
+
+
+def test_a_process_whose_workers_were_told_to_stop_ends(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process = start("worker_app:send", "--queue", "emails", "--queue", "letters")
+    for queue in ("emails", "letters"):
+        process.wait_for(f"started    {queue}")
+    assert tell(capsys, "stop", "emails") == "worker emails is stopped"
+    assert tell(capsys, "workers").split()[-3:] == ["letters", "running", "1"]
+    assert tell(capsys, "stop", "letters") == "worker letters is stopped"
+    assert process.end() == 0
+
+
+def test_it_is_said_that_a_worker_does_not_do_what_it_is_told(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process = start("worker_app:send", "--queue", "emails")
+    process.wait_for("started")
+    process.tell(signal.SIGSTOP)
+    told = tell(capsys, "pause-worker", "emails")
+    assert told == (
+        "worker emails is told to pause, and has not done so yet; the command holds for 90 s"
+    )
+    assert "running: told to pause, not done yet" in tell(capsys, "workers")
+    process.tell(signal.SIGCONT)
+    process.wait_for("paused")
+    process.tell()
+    assert process.end() == 0
+
+
+def test_two_workers_of_one_name_are_told_apart(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        start("worker_app:send", "--queue", "emails").wait_for("started")
+    assert main(["pause-worker", "emails", "--store", URL]) == 1
+    said = capsys.readouterr().err
+    assert "2 workers are called 'emails'; say which, by its id: emails-" in said
+    ids = said.partition("by its id: ")[2].strip().split(", ")
+    assert tell(capsys, "pause-worker", ids[0]) == "worker emails is paused"
+    assert main(["stop", "emials", "--store", URL]) == 1
+    assert "there is no worker 'emials'; did you mean 'emails'?" in capsys.readouterr().err

@@ -22,7 +22,8 @@ def clock() -> VirtualClock:
 
 
 OVER_ALL_STORES = (
-    *("test_adding", "test_batches", "test_closing", "test_cron", "test_current_job"),
+    *("test_adding", "test_batches", "test_closing", "test_commands", "test_cron"),
+    "test_current_job",
     *("test_deadlocks", "test_observation", "test_retries", "test_schedules", "test_stopping"),
     "test_waiting",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -124,11 +125,51 @@ async def test_one_that_vanished_is_told(queue: Queue, clock: VirtualClock) -> N
     await queue.add("resize")
     [job] = (await store.fetch_jobs("images", "far-1", 30)).jobs
     [card] = await cards(queue)
-    assert (card["here"], card["vanished"], card["can"]) == (False, False, [])
+    assert (card["here"], card["vanished"], card["can"]) == (False, False, ["pause", "stop"])
     assert [slot["id"] for slot in card["slots"]] == [job.id]
     await clock.advance("31s")
     [card] = await cards(queue)
     assert card["vanished"], "the lock of what it runs has ended"
+    assert (card["can"], card["resizable"]) == ([], False), "nobody is there to be told"
+
+
+async def test_one_of_another_process_is_told_what_to_do(queue: Queue, clock: VirtualClock) -> None:
+    """It is said until it has done so, and if it never does."""
+    store, view = queue.store, QueueView(queue)
+    far = WorkerInfo("far-1", "far", "images", 2, WorkerStatus.RUNNING, clock.now())
+    await store.save_worker(far)
+    await view.do("pause_worker", worker="far-1")
+    [card] = await cards(queue)
+    assert (card["status"], card["told"]) == ("running", "is told to pause …")
+    assert card["can"] == ["resume", "stop"]
+    await store.save_worker(replace(far, status=WorkerStatus.PAUSED))
+    [card] = await cards(queue)
+    assert (card["status"], card["told"], card["can"]) == ("paused", "", ["resume", "stop"])
+    await view.do("resize_worker", worker="far-1", slots=3)
+    await view.do("stop_worker", worker="far-1")
+    [card] = await cards(queue)
+    assert card["told"] == "is told to stop and run 3 jobs at once …"
+    assert (card["wanted"], card["can"], card["resizable"]) == (3, [], False)
+    await clock.advance("91s")
+    [card] = await cards(queue)
+    assert card["told"] == "was told to stop and run 3 jobs at once, and never did"
+    assert card["can"] == ["resume", "stop"]
+    await store.save_worker(replace(far, status=WorkerStatus.CLOSED))
+    with pytest.raises(ConveyorError, match="no worker named 'far-1' any more"):
+        await view.do("pause_worker", worker="far-1")
+
+
+async def test_one_of_another_process_has_no_buttons_where_it_is_only_shown(
+    queue: Queue, clock: VirtualClock
+) -> None:
+    far = WorkerInfo("far-1", "far", "images", 2, WorkerStatus.RUNNING, clock.now())
+    await queue.store.save_worker(far)
+    view = QueueView(queue, read_only=True)
+    [card] = await cards(queue, read_only=True)
+    assert (card["can"], card["resizable"]) == ([], False)
+    with pytest.raises(PermissionError, match="only shown here"):
+        await view.do("pause_worker", worker="far-1")
+    assert [one.command for one in await queue.store.list_workers()] == [None]
 
 
 async def test_one_that_shows_itself_no_more_has_vanished(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace as replace_of
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +24,7 @@ from conveyor_nb.core.model import (
 )
 from conveyor_nb.core.options.job_options import JobOptions
 from conveyor_nb.core.rows import ChildRow
-from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
+from conveyor_nb.core.worker_info import WorkerCommand, WorkerInfo, WorkerStatus
 from conveyor_nb.stores.sql.wire import options
 from conveyor_nb.stores.sql.wire.codec import Codec, codec_for
 from conveyor_nb.stores.sql.wire.instants import from_milliseconds, to_milliseconds
@@ -234,5 +235,9 @@ def test_a_child_comes_back_as_it_was(dialect: str, returnvalue: Any) -> None:
 def test_a_worker_comes_back_as_it_was(dialect: str) -> None:
     codec = codec_for(dialect)
     worker = WorkerInfo("w-1", "w", "emails", 3, WorkerStatus.PAUSED, NOW, NOW)
-    back = codec.worker(codec.worker_row(worker))
-    assert (back, back.last_seen) == (worker, NOW)
+    told = WorkerCommand("closed", 5, timeout=1.5, given_at=NOW)
+    row = codec.worker_row(worker)
+    for command in (None, told):
+        beside = [None] * 4 if command is None else codec.command_row("w-1", command)[1:]
+        back = codec.worker((*row, *beside))
+        assert (back, back.last_seen) == (replace_of(worker, command=command), NOW)

@@ -34,6 +34,7 @@ _TOLD = frozenset(
         EventType.WORKER_STARTED,
         EventType.WORKER_PAUSED,
         EventType.WORKER_CLOSED,
+        EventType.WORKER_COMMANDED,
     }
 )
 _ENDS = frozenset({EventType.COMPLETED, EventType.FAILED, EventType.RETRYING})

@@ -70,6 +70,8 @@ async def _run(plan: Plan, store: StoreInterface, write: Writer) -> int:
             Worker(queue, handler, store=store, auto_start=False, **plan.options)
             for queue, handler in plan.handlers.items()
         ]
+        for worker in workers:
+            worker.stop_timeout = plan.grace
         with contextlib.ExitStack() as around:
             count = around.enter_context(_health(plan, workers, store, write))
             journal = Journal(write, {worker.id for worker in workers}, count)
@@ -128,9 +130,11 @@ class _Process:
             await _first_of(self._until_fault(), self._signals.first.wait())
         faults = [worker.fault for worker in self._workers if worker.fault]
         running = [job for worker in self._workers for job in worker.running]
-        if self._signals.first.is_set():
+        signals = self._signals
+        if signals.first.is_set() or self._are_told_to_stop():
             self._tell_of_stop(len(running))
-        await _first_of(self._close(self._plan.grace), self._signals.second.wait())
+        hurry = signals.second if signals.first.is_set() else signals.first
+        await _first_of(self._close(self._plan.grace), hurry.wait())
         await self._close(0)
         for worker in self._workers:
             await worker.let_go()
@@ -142,8 +146,12 @@ class _Process:
     async def _until_fault(self) -> None:
         for worker in self._workers:
             worker.start()
-        while not any(worker.fault for worker in self._workers):
+        while not (self._are_told_to_stop() or any(worker.fault for worker in self._workers)):
             await self._store.clock.sleep(_LOOK)
+
+    def _are_told_to_stop(self) -> bool:
+        """Whether all workers have been told so through the store."""
+        return all(worker.status.is_over for worker in self._workers)
 
     async def _close(self, timeout: float) -> None:
         await _all_of([worker.close(timeout) for worker in self._workers])
@@ -157,7 +165,8 @@ class _Process:
         if running:
             jobs = "1 job" if running == 1 else f"{running} jobs"
             wait = format_seconds(self._plan.grace)
-            told = f"waits up to {wait} for {jobs}; a second signal gives them back"
+            which = "a second signal" if self._signals.first.is_set() else "SIGTERM"
+            told = f"waits up to {wait} for {jobs}; {which} gives them back"
         self._write(self._store.clock.now(), "stopping", {}, told)
 
 

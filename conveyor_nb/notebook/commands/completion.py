@@ -96,7 +96,7 @@ class Completion:
             case "queues":
                 return session.queue_names_now(_LIMIT)
             case "workers":
-                return session.workers()
+                return {*session.workers(), *self._far_workers()}
             case "states":
                 return map(str, JobState)
             case "clock":
@@ -113,6 +113,15 @@ class Completion:
                 return self._jobs(session.queue_names_now(_LIMIT), "id")
             case _:
                 return []
+
+    def _far_workers(self) -> set[str]:
+        async def look(reads: Reads) -> set[str]:
+            return {one.name for one in await reads.list_workers()}
+
+        try:
+            return read_now(self._session.store, look, _LIMIT)
+        except Exception:  # whatever a store raises, there is nothing to offer
+            return set()
 
     def _jobs(self, queue_names: list[str], field: str) -> set[str]:
         async def look(reads: Reads) -> set[str]:

@@ -8,9 +8,10 @@ from conveyor_nb.clocks.clock import Clock, ScaledClock, SystemClock
 from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.values.durations import format_seconds
 from conveyor_nb.core.values.text import one_line, shown
-from conveyor_nb.core.worker_info import WorkerStatus
+from conveyor_nb.core.worker_info import WorkerCommand, WorkerStatus
 from conveyor_nb.notebook.commands.command_line import duration, whole_number, word
 from conveyor_nb.notebook.commands.commands import Argument, Command, command
+from conveyor_nb.notebook.commands.far_workers import far_worker, tell_far_worker
 from conveyor_nb.notebook.commands.magic_output import Answer, clock_text, counted, pace
 from conveyor_nb.notebook.commands.queue_commands import ANY_QUEUE
 from conveyor_nb.notebook.known_workers import (
@@ -52,7 +53,12 @@ async def workers(session: Session, args: Namespace) -> Answer:
 
 @command(KERNEL_COMMANDS, WORKER, example="%conveyor start emails")
 async def start(session: Session, args: Namespace) -> Answer:
-    """Let a worker that was stopped or paused take jobs again."""
+    """Let a worker that was stopped or paused take jobs again.
+
+    One of another process can't be started from here, but goes on if it was paused.
+    """
+    if (far := await far_worker(session, args.worker)) is not None:
+        return await tell_far_worker(session, far, WorkerCommand("running"))
     worker = start_worker(session.worker(args.worker))
     return Answer.saying(f"worker {worker.name} takes jobs of {worker.queue_name}", worker)
 
@@ -68,8 +74,12 @@ async def stop(session: Session, args: Namespace) -> Answer:
     """Take no more jobs, wait for those that run, and stop.
 
     Jobs that still run after the timeout go back to their queue, with no attempt spent: at once, or
-    as soon as a handler that can't be stopped has returned.
+    as soon as a handler that can't be stopped has returned. One of another process is told so
+    through the store.
     """
+    if (far := await far_worker(session, args.worker)) is not None:
+        command = WorkerCommand("closed", timeout=args.timeout)
+        return await tell_far_worker(session, far, command)
     worker = session.worker(args.worker)
     if worker.status is WorkerStatus.CLOSED:
         return Answer.saying(f"worker {worker.name} is stopped already")
@@ -80,6 +90,8 @@ async def stop(session: Session, args: Namespace) -> Answer:
 @command(KERNEL_COMMANDS, WORKER, example="%conveyor pause-worker emails")
 async def pause_worker(session: Session, args: Namespace) -> Answer:
     """Let a worker take no more jobs; those that it runs finish."""
+    if (far := await far_worker(session, args.worker)) is not None:
+        return await tell_far_worker(session, far, WorkerCommand("paused"))
     worker = session.worker(args.worker)
     if worker.status.is_over:
         raise Mistake(_stopped(worker))
@@ -93,6 +105,25 @@ async def pause_worker(session: Session, args: Namespace) -> Answer:
 async def resume_worker(session: Session, args: Namespace) -> Answer:
     """Let a worker that was paused take jobs again."""
     return await start(session, args)
+
+
+@command(
+    KERNEL_COMMANDS,
+    WORKER,
+    Argument("jobs", "how many jobs at once", whole_number("how many jobs at once")),
+    example="%conveyor concurrency emails 4",
+)
+async def concurrency(session: Session, args: Namespace) -> Answer:
+    """Let a worker run more or fewer jobs at once; those that run finish."""
+    if args.jobs < 1:
+        raise Mistake(f"a worker runs 1 job at once or more, not {args.jobs}")
+    if (far := await far_worker(session, args.worker)) is not None:
+        return await tell_far_worker(session, far, WorkerCommand(concurrency=args.jobs))
+    worker = session.worker(args.worker)
+    if worker.status.is_over:
+        raise Mistake(_stopped(worker))
+    worker.concurrency = args.jobs
+    return Answer.saying(f"worker {worker.name} runs {args.jobs} at a time", worker)
 
 
 @command(

@@ -27,6 +27,7 @@ _RARE = frozenset(
         EventType.WORKER_STARTED,
         EventType.WORKER_PAUSED,
         EventType.WORKER_CLOSED,
+        EventType.WORKER_COMMANDED,
         EventType.DISCONNECTED,
     }
 )

@@ -16,12 +16,17 @@ from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.errors import ConveyorError
 from conveyor_nb.core.model import JobData, JobState
 from conveyor_nb.core.values.text import one_line, shown
-from conveyor_nb.core.worker_info import WorkerInfo
+from conveyor_nb.core.worker_info import WorkerCommand, WorkerInfo
 from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.sizes import fitting, sendable
-from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
+from conveyor_nb.notebook.panel.view import Action, Glance, View
 from conveyor_nb.notebook.panel.worker_use import Work, work_of
-from conveyor_nb.notebook.panel.workers_panel import known_workers_of, worker_rows
+from conveyor_nb.notebook.panel.workers_panel import (
+    WHILE_IT_IS_TOLD,
+    known_workers_of,
+    tell_worker,
+    worker_rows,
+)
 from conveyor_nb.notebook.pictures.words import end_of
 from conveyor_nb.queue import Queue
 from conveyor_nb.worker import Worker
@@ -46,6 +51,7 @@ class WorkerCardsView(View):
     def __init__(self, queue: Queue, *, read_only: bool = False) -> None:
         super().__init__(queue, read_only=read_only)
         self._moves = False
+        self._is_told = False
 
     async def read(self, glance: Glance) -> dict[str, Any]:
         store, name = self.queue.store, self.queue.name
@@ -63,6 +69,7 @@ class WorkerCardsView(View):
         for job in active:
             running[job.locked_by].append(job)
         mine = known_workers_of(store, name)
+        self._is_told = any(row["told"] for row in rows)
         self._moves = bool(active) or any(work.busy for work in works.values())
         cards = []
         for row in rows[:_MOST_CARDS]:
@@ -70,17 +77,18 @@ class WorkerCardsView(View):
             worker_id = worker.id if worker else row["key"]
             info, work = infos.pop(worker_id, None), works.get(worker_id, Work())
             jobs = running.pop(worker_id, [])
-            is_open = worker is not None and not worker.status.is_over
+            vanished = worker is None and self._has_vanished(info, jobs, now)
+            is_open = bool(row["can"]) if worker is None else not worker.status.is_over
             cards.append(
                 row
                 | {
-                    "can": [] if self.read_only else row["can"],
+                    "can": [] if self.read_only or vanished else row["can"],
                     "here": worker is not None,
-                    "resizable": is_open and not self.read_only,
+                    "resizable": is_open and not self.read_only and not vanished,
                     "handler": handler_place(worker) if worker else None,
                     "since": info and info.started_at.timestamp(),
                     "seen": info and info.last_seen and info.last_seen.timestamp(),
-                    "vanished": worker is None and self._has_vanished(info, jobs, now),
+                    "vanished": vanished,
                     "use": round(work.use(row["concurrency"]), 2),
                     "rate": round(work.rate, 1),
                     "done": work.completed,
@@ -113,15 +121,22 @@ class WorkerCardsView(View):
     def again(self) -> float | None:
         if isinstance(self.queue.store.clock, VirtualClock):
             return None
-        return _WHILE_IT_WORKS if self._moves else None
+        if self._moves:
+            return _WHILE_IT_WORKS
+        return WHILE_IT_IS_TOLD if self._is_told else None
 
     def acts(self) -> Mapping[str, Action]:
-        return {"resize_worker": plainly(self._resize)}
+        return {"resize_worker": self._resize}
 
-    def _resize(self, message: Message) -> None:
+    async def _resize(self, message: Message) -> None:
         """Let a worker run more or fewer jobs at once."""
-        worker = known_workers_of(self.queue.store, self.queue.name).get(message.worker)
-        if worker is None or worker.status.is_over:
+        store, name = self.queue.store, self.queue.name
+        worker = known_workers_of(store, name).get(message.worker)
+        if worker is None:
+            command = WorkerCommand(concurrency=message.slots)
+            await tell_worker(store, name, message.worker, command)
+            return
+        if worker.status.is_over:
             raise ConveyorError(
                 f"worker {shown(message.worker)} is stopped; start it, then change its slots"
             )

@@ -268,6 +268,10 @@ class MemoryState:
 
     # -- workers ------------------------------------------------------------------------------
 
+    def worker(self, worker_id: str) -> WorkerInfo | None:
+        """The worker."""
+        return self.workers.get(worker_id)
+
     def put_worker(self, worker: WorkerInfo) -> None:
         """Keep a worker."""
         self.queue(worker.queue_name)

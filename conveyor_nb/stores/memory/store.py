@@ -33,7 +33,7 @@ from conveyor_nb.core.values.checks import (
     check_logger,
 )
 from conveyor_nb.core.values.ids import are_sequential
-from conveyor_nb.core.worker_info import WorkerInfo
+from conveyor_nb.core.worker_info import WorkerCommand, WorkerInfo
 from conveyor_nb.stores.interface import EventCallback
 from conveyor_nb.stores.memory.bulk import MemoryBulk
 from conveyor_nb.stores.memory.retention import Retention
@@ -251,6 +251,10 @@ class MemoryStore(MemoryBulk):
             self._homes.pop(worker.id, None)
         elif (loop := asyncio._get_running_loop()) is not None:
             self._homes[worker.id] = weakref.ref(loop)
+
+    @in_turn
+    def command_worker(self, worker_id: str, command: WorkerCommand) -> WorkerInfo:
+        return self._step(workers.command_worker, worker_id, command)
 
     # -- events -------------------------------------------------------------------------------
 

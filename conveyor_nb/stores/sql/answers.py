@@ -12,6 +12,7 @@ from conveyor_nb.core.lifecycle import SETTLED
 from conveyor_nb.core.model import DELAYED, WAITING, JobData, JobState
 from conveyor_nb.core.rows import PENDING, ChildRow, HeldKey, Key, held_key
 from conveyor_nb.core.values.ids import random_id
+from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.stores.sql.asking import MOST_ROWS, Asking
 from conveyor_nb.stores.sql.serving import Serving
 from conveyor_nb.stores.sql.wire.codec import texts_of
@@ -145,6 +146,12 @@ class Answers(Serving):
         rows = yield self.select_scheduler("queue_name = ? ORDER BY position"), (queue_name,)
         return list(map(self.codec.scheduler, rows))
 
+    # -- workers ------------------------------------------------------------------------------
+
+    def worker(self, worker_id: str) -> Asking[WorkerInfo | None]:
+        rows = yield self.select_worker("id = ?"), (worker_id,)
+        return self.codec.worker(rows[0]) if rows else None
+
     # -- queues -------------------------------------------------------------------------------
 
     def listed(
@@ -238,11 +245,10 @@ class Answers(Serving):
         rows = yield text, (self.codec.flag(True),)
         return [row[0] for row in rows]
 
-    def workers(self, queue_name: str | None) -> Asking[list[Any]]:
+    def workers(self, queue_name: str | None) -> Asking[list[WorkerInfo]]:
         """The workers of a queue, or of all."""
-        text = f"SELECT {', '.join(self.codec.worker_columns)} FROM conveyor_nb_workers"
-        where, values = ("", ()) if queue_name is None else (" WHERE queue_name = ?", (queue_name,))
-        rows = yield f"{text}{where} ORDER BY position", values
+        where, values = ("TRUE", ()) if queue_name is None else ("queue_name = ?", (queue_name,))
+        rows = yield self.select_worker(f"{where} ORDER BY position"), values
         return list(map(self.codec.worker, rows))
 
 

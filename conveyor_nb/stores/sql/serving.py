@@ -50,6 +50,10 @@ class Serving:
         self.select = _selector("conveyor_jobs", codec.job_columns)
         self.select_child = _selector("conveyor_nb_children", codec.child_columns)
         self.select_scheduler = _selector("conveyor_nb_schedulers", codec.scheduler_columns)
+        self.select_worker = _selector(
+            "conveyor_nb_workers LEFT JOIN conveyor_nb_commands ON worker_id = id",
+            (*codec.worker_columns, *codec.command_columns[1:]),
+        )
 
     def forget(self) -> None:
         """Know nothing of what the database holds."""

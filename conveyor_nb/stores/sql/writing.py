@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from conveyor_nb.core.lifecycle import SETTLED
@@ -30,6 +31,9 @@ _COUNT_GROUPS = (
     " came = CASE WHEN conveyor_nb_groups.came = 0 THEN excluded.came"
     " ELSE conveyor_nb_groups.came END"
 )
+
+_GONE_AFTER = timedelta(minutes=10)
+"""A worker that was not seen for so long is listed no more; one that is there says so again."""
 
 _OF_A_QUEUE = (
     ("conveyor_paused_names", "queue_name"),
@@ -70,6 +74,9 @@ class Writing:
         )
         self._put_worker = _upsert(
             "conveyor_nb_workers", ("id",), self._codec.worker_columns, also="position"
+        )
+        self._put_command = _upsert(
+            "conveyor_nb_commands", ("worker_id",), self._codec.command_columns
         )
         self._listed: set[str] = set()
         self.expiries_changed = False
@@ -241,10 +248,16 @@ class Writing:
                 text = "DELETE FROM conveyor_paused_names WHERE queue_name = ? AND job_name = ?"
                 yield text, (queue_name, name)
         for worker_id, (worker, is_kept) in changes.workers.items():
+            if not is_kept or worker.command is None:
+                yield "DELETE FROM conveyor_nb_commands WHERE worker_id = ?", (worker_id,)
             if is_kept:
                 yield from self._list(worker.queue_name)
                 position = yield from self._counters.next("moved")
                 yield self._put_worker, (*self._codec.worker_row(worker), position)
+                if worker.last_seen is not None:
+                    yield from self._forget_workers(worker.last_seen - _GONE_AFTER)
+                if worker.command is not None:
+                    yield self._put_command, self._codec.command_row(worker_id, worker.command)
             else:
                 yield "DELETE FROM conveyor_nb_workers WHERE id = ?", (worker_id,)
         for worker_id, now in changes.seen.items():
@@ -252,6 +265,13 @@ class Writing:
             yield text, (self._codec.instant(now), worker_id)
         for queue_name in changes.forgotten:
             yield from self._forget_queue(queue_name)
+
+    def _forget_workers(self, since: datetime) -> Asking[None]:
+        """Those that died have said nothing of it."""
+        gone = "DELETE FROM conveyor_nb_workers WHERE last_seen < ?"
+        yield gone, (self._codec.instant(since),)
+        orphans = "worker_id NOT IN (SELECT id FROM conveyor_nb_workers)"
+        yield f"DELETE FROM conveyor_nb_commands WHERE {orphans}", ()
 
     def _forget_queue(self, queue_name: str) -> Asking[None]:
         yield from self.finish()
@@ -265,11 +285,12 @@ class Writing:
         self.forget()
 
 
-def _upsert(table: str, key: Sequence[str], columns: Sequence[str], also: str) -> str:
+def _upsert(table: str, key: Sequence[str], columns: Sequence[str], also: str = "") -> str:
     """The text that puts a row; ``also`` is a column of which the first value stays."""
-    marks = ", ".join("?" * (len(columns) + 1))
+    named = [*columns, also] if also else columns
+    marks = ", ".join("?" * len(named))
     changed = ", ".join(f"{one} = excluded.{one}" for one in columns if one not in key)
     return (
-        f"INSERT INTO {table} ({', '.join(columns)}, {also}) VALUES ({marks})"
+        f"INSERT INTO {table} ({', '.join(named)}) VALUES ({marks})"
         f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changed}"
     )

@@ -12,8 +12,9 @@ class Question(NamedTuple):
 
     Most are reads of ``Rows``, with its arguments and its answer: ``job``, ``holders``, ``child``,
     ``children``, ``failed_children``, ``awaited_children``, ``scheduler``, ``schedulers``,
-    ``listed``, ``due``, ``expired``, ``surplus``, ``paused_names``, ``next_due``, ``has_waiting``,
-    ``active_count``, ``waiting_in_group``. Where the step's own changes have a say, it is another:
+    ``worker``, ``listed``, ``due``, ``expired``, ``surplus``, ``paused_names``, ``next_due``,
+    ``has_waiting``, ``active_count``, ``waiting_in_group``. Where the step's own changes have a
+    say, it is another:
 
     - ``busy(queue_name, most)``: ids of jobs that are waiting or active; of very many, so many.
     - ``in_turn(queue_name, options, now, most)``: the next waiting jobs, at most so many, if they

@@ -154,6 +154,14 @@ class WorkingSet(ServedRows):
 
     # -- workers ------------------------------------------------------------------------------
 
+    def worker(self, worker_id: str) -> WorkerInfo | None:
+        """The worker."""
+        changed = self.changes.workers.get(worker_id)
+        if changed is None:
+            found: WorkerInfo | None = self._ask("worker", worker_id)
+            return found
+        return changed[0] if changed[1] else None
+
     def put_worker(self, worker: WorkerInfo) -> None:
         """Keep a worker."""
         self.changes.workers[worker.id] = (worker, True)

@@ -21,7 +21,7 @@ from conveyor_nb.core.slicing import Step
 from conveyor_nb.core.steps import changing, looking, many, saving, schedulers, serving, workers
 from conveyor_nb.core.values.checks import check_count, check_flag, check_positions
 from conveyor_nb.core.values.text import shown
-from conveyor_nb.core.worker_info import WorkerInfo
+from conveyor_nb.core.worker_info import WorkerCommand, WorkerInfo
 from conveyor_nb.stores.capabilities import refuse_options, refuse_priority
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.stores.working_set.questions import Question
@@ -179,6 +179,9 @@ class SteppedStore(StoreInterface):
 
     async def save_worker(self, worker: WorkerInfo) -> None:
         await self._take(workers.save_worker, worker)
+
+    async def command_worker(self, worker_id: str, command: WorkerCommand) -> WorkerInfo:
+        return await self._take(workers.command_worker, worker_id, command)
 
     async def promote_delayed_jobs(self, queue_name: str) -> int:
         return await self._take_long(many.promote_due, queue_name)

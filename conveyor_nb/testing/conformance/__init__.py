@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from conveyor_nb.testing.conformance.cancelling import CancellingTests
 from conveyor_nb.testing.conformance.capabilities import CapabilityTests
+from conveyor_nb.testing.conformance.commanding import CommandingTests
 from conveyor_nb.testing.conformance.deduplicating import DeduplicatingTests
 from conveyor_nb.testing.conformance.delaying import DelayingTests
 from conveyor_nb.testing.conformance.fetching import FetchingTests
@@ -71,6 +72,7 @@ class StoreConformance(
     UpdatingTests,
     MaintainingTests,
     LookingTests,
+    CommandingTests,
     LimitingTests,
     SubscribingTests,
     FlowTests,

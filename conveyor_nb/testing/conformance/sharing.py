@@ -22,10 +22,11 @@ from conveyor_nb.core.options.job_options import Deduplication, Group, JobOption
 from conveyor_nb.core.options.keep import Keep
 from conveyor_nb.core.options.repeat import Repeat
 from conveyor_nb.core.options.worker_options import Limiter
-from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
+from conveyor_nb.core.worker_info import WorkerCommand, WorkerInfo, WorkerStatus
 from conveyor_nb.flow import FlowProducer
 from conveyor_nb.observable import JobObservable
 from conveyor_nb.queue import Queue
+from conveyor_nb.stores.events import EventStream
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.testing.conformance.base import StoreTests
 from conveyor_nb.testing.events import EventLog, StrictEventView, all_told
@@ -378,3 +379,28 @@ class SharingTests(StoreTests):
         await clock.advance(5)
         await store.renew_locks(QUEUE, "w1", {}, LOCK_DURATION)
         assert (await other.list_workers())[0].last_seen == clock.now()
+
+    async def test_a_worker_obeys_what_it_is_told_through_another_store(
+        self, store: StoreInterface, other: StoreInterface
+    ) -> None:
+        async with (
+            Queue(QUEUE, store=other).events() as events,
+            Worker(QUEUE, lambda job: job.data, store=store) as worker,
+        ):
+            await next_of(events, "worker:started")
+            for command, wanted in (
+                (WorkerCommand("paused", concurrency=3), "worker:paused"),
+                (WorkerCommand("running"), "worker:started"),
+                (WorkerCommand("closed"), "worker:closed"),
+            ):
+                await other.command_worker(worker.id, command)
+                await next_of(events, wanted)
+                assert all(one.command is None for one in await other.list_workers(QUEUE))
+            assert worker.concurrency == 3
+            assert await other.list_workers(QUEUE) == []
+
+
+async def next_of(events: EventStream, kind: str) -> None:
+    """Wait until something happens."""
+    while (await anext(events)).type != kind:
+        pass

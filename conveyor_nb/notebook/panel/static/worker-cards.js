@@ -25,11 +25,11 @@ export function makeWorkerCards(page) {
     h("div", { class: "cv-mate-head" }), h("div", { class: "cv-mate-facts" }),
     h("div", { class: "cv-use" }, h("i", {}), h("span", {}), h("span", { class: "cv-step" })), h("div", { class: "cv-places" }));
 
-  const stepper = ({ key, name, concurrency }) => [
-    concurrency > 1 ? page.link.act("−", { do: "resize_worker", worker: key, slots: concurrency - 1 },
+  const stepper = ({ key, name, concurrency, wanted }) => [
+    wanted > 1 ? page.link.act("−", { do: "resize_worker", worker: key, slots: wanted - 1 },
       { testid: "cv-fewer", aria: `one slot fewer for ${name}` }) : null,
     h("span", { class: "cv-num", "data-testid": "cv-slot-count" }, `${concurrency} ${concurrency === 1 ? "slot" : "slots"}`),
-    page.link.act("+", { do: "resize_worker", worker: key, slots: concurrency + 1 },
+    page.link.act("+", { do: "resize_worker", worker: key, slots: wanted + 1 },
       { testid: "cv-more", aria: `one slot more for ${name}` })];
 
   const age = (at, word) => {
@@ -56,11 +56,12 @@ export function makeWorkerCards(page) {
     const { name, version, status, can, held, concurrency, here } = worker;
     const [head, facts, use, places] = card.children;
     card.dataset.status = worker.vanished ? "vanished" : status;
-    memo(head, [name, version, status, can, worker.vanished], () => [
+    memo(head, [name, version, status, can, worker.vanished, worker.told], () => [
       icon(status === "stopping" ? "paused" : status),
       h("span", { class: "cv-name", title: name }, name),
       version && h("span", { class: "cv-muted" }, `version ${version}`),
       h("span", { class: "cv-status" }, worker.vanished ? "vanished" : status),
+      worker.told && h("span", { class: "cv-told", "data-testid": "cv-mate-told" }, worker.told),
       h("span", { class: "cv-gap" }),
       ...can.map((what) => page.link.act(capital(what), { do: `${what}_worker`, worker: worker.key },
         { testid: `cv-mate-${what}`, aria: `${what} worker ${name}` }))]);
@@ -75,7 +76,7 @@ export function makeWorkerCards(page) {
     const [bar, words, step] = /** @type {HTMLElement[]} */ ([...use.children]);
     bar.style.setProperty("--cv-share", String(worker.use));
     setText(words, [useWords(worker.use), rateWords(worker.rate)].filter(Boolean).join(" · "));
-    memo(step, [concurrency, worker.resizable], () => worker.resizable ? stepper(worker)
+    memo(step, [concurrency, worker.wanted, worker.resizable], () => worker.resizable ? stepper(worker)
       : h("span", { class: "cv-num" }, `${concurrency} ${concurrency === 1 ? "slot" : "slots"}`));
     words.title = "Share of its slots' time in use over the last second";
     const free = status === "running" ? Math.min(MOST_FREE, concurrency) - worker.slots.length : 0;

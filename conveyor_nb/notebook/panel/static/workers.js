@@ -20,14 +20,15 @@ export function makeWorkers(page) {
         `and ${more.toLocaleString("en")} more: the tab Workers shows them`));
       return;
     }
-    const { key, name, version, status, busy, held, concurrency, can } = worker;
+    const { key, name, version, status, told, busy, held, concurrency, can } = worker;
     const [who, slots, acts] = row.children;
     row.dataset.status = status;
-    memo(who, [name, version, status], () => [
+    memo(who, [name, version, status, told], () => [
       icon(status === "stopping" ? "paused" : status),
       h("span", { class: "cv-name", title: name }, name),
       version && h("span", { class: "cv-muted", "data-testid": "cv-worker-version" }, `version ${version}`),
-      h("span", { class: "cv-status" }, status)]);
+      h("span", { class: "cv-status" }, status),
+      told && h("span", { class: "cv-told", "data-testid": "cv-worker-told" }, told)]);
     memo(slots, [busy, held, concurrency], () => [
       busy !== null && concurrency <= MOST_LAMPS && h("span", { class: "cv-meter", "aria-hidden": "true" },
         ...Array.from({ length: concurrency }, (_, i) => h("i", { class: i < busy ? "cv-on" : "" }))),

@@ -189,5 +189,23 @@ _FIRST = OwnStep(
     },
 )
 
-STEPS = (_FIRST,)
+_COMMANDS = OwnStep(
+    "commands to workers",
+    columns={},
+    statements=(
+        """
+        CREATE TABLE IF NOT EXISTS conveyor_nb_commands (
+            worker_id TEXT PRIMARY KEY,
+            told_status TEXT,
+            told_concurrency BIGINT,
+            told_timeout {real},
+            given_at {instant}
+        )
+        """,
+    ),
+    indexes={},
+    only={},
+)
+
+STEPS = (_FIRST, _COMMANDS)
 VERSION = len(STEPS)

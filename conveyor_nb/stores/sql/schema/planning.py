@@ -140,14 +140,17 @@ def stand_ins(found: Found, dialect: str, source: str) -> list[str]:
                 written = _written(statement, dialect)
                 tables.append(written.replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
     columns = "".join(f", {column}" for column in lacking)
-    listed = _written("{true}", dialect)
-    return [
-        f"CREATE TEMP VIEW {JOBS} AS SELECT *{columns} FROM {source}.{JOBS}",
-        *(one for one in tables if _QUEUES not in one),
-        f"CREATE TEMP VIEW {_QUEUES} AS SELECT DISTINCT queue_name AS name, 0 AS numbers,"
-        f" {listed} AS listed, NULL AS limit_seconds, NULL AS group_limit_seconds"
-        f" FROM {source}.{JOBS}",
-    ]
+    stand_ins = [one for one in tables if _QUEUES not in one]
+    if lacking:
+        stand_ins.append(f"CREATE TEMP VIEW {JOBS} AS SELECT *{columns} FROM {source}.{JOBS}")
+    if _QUEUES not in found.columns:
+        listed = _written("{true}", dialect)
+        stand_ins.append(
+            f"CREATE TEMP VIEW {_QUEUES} AS SELECT DISTINCT queue_name AS name, 0 AS numbers,"
+            f" {listed} AS listed, NULL AS limit_seconds, NULL AS group_limit_seconds"
+            f" FROM {source}.{JOBS}"
+        )
+    return stand_ins
 
 
 _OWN_TABLE = re.compile(r"\s*CREATE TABLE IF NOT EXISTS (\w+)")

@@ -27,7 +27,7 @@ from conveyor_nb.core.model import (
 )
 from conveyor_nb.core.options.job_options import JobOptions
 from conveyor_nb.core.rows import ChildRow, Key
-from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
+from conveyor_nb.core.worker_info import WorkerCommand, WorkerInfo, WorkerStatus
 from conveyor_nb.stores.sql.wire import attempts, events, exact, options, payloads
 from conveyor_nb.stores.sql.wire.instants import from_milliseconds, to_milliseconds
 
@@ -76,6 +76,9 @@ class Codec:
     )
     worker_columns = (
         *("id", "queue_name", "name", "concurrency", "status", "started_at", "last_seen"),
+    )
+    command_columns = (
+        *("worker_id", "told_status", "told_concurrency", "told_timeout", "given_at"),
     )
 
     def __init__(
@@ -282,8 +285,10 @@ class Codec:
         )
 
     def worker(self, row: Sequence[Any]) -> WorkerInfo:
-        """The record of a worker's row."""
-        id, queue_name, name, concurrency, status, started_at, last_seen = row
+        """The record of a worker's row, and that of its command, without the worker's id."""
+        id, queue_name, name, concurrency, status, started_at, last_seen, *command = row
+        told_status, told_concurrency, told_timeout, given_at = command
+        told = WorkerCommand(told_status, told_concurrency, told_timeout, self.datetime(given_at))
         return WorkerInfo(
             id,
             name,
@@ -292,7 +297,14 @@ class Codec:
             WorkerStatus(status),
             self.datetime(started_at) or EPOCH,
             self.datetime(last_seen),
+            told or None,
         )
+
+    def command_row(self, worker_id: str, command: WorkerCommand) -> Sequence[Any]:
+        """The row of what a worker was told."""
+        status = None if command.status is None else str(command.status)
+        given_at = self.instant(command.given_at)
+        return (worker_id, status, command.concurrency, command.timeout, given_at)
 
     def events(self, told: Sequence[StoreEvent]) -> str:
         """Events as one text."""

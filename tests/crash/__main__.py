@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.crash.nemesis import Report, torment
+from tests.crash.places import POSTGRES, at_place
 
 __all__ = ["main", "summary"]
 
@@ -22,15 +23,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0, help="for how long (default: 1)")
     parser.add_argument("--seed", type=int, help="what is done to whom (default: any)")
-    parser.add_argument("--store", help="its address (default: a new file)")
+    parser.add_argument(
+        "--store",
+        help=f"its address, or {POSTGRES}: a server of its own that is stopped, too "
+        "(default: a new file)",
+    )
     options = parser.parse_args(argv)
     seed = random.randrange(10**6) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="conveyor-crash-") as folder:
-        url = options.store or f"sqlite:///{Path(folder) / 'queue.db'}"
-        report = asyncio.run(torment(url, options.minutes * 60, seed))
+        report = asyncio.run(_torment(options.store, Path(folder), options.minutes * 60, seed))
     print(summary(report))
     return 1 if report.faults else 0
+
+
+async def _torment(store: str | None, folder: Path, seconds: float, seed: int) -> Report:
+    async with at_place(store, folder) as place:
+        return await torment(place, seconds, seed)
 
 
 def summary(report: Report) -> str:

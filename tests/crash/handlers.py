@@ -7,11 +7,15 @@ import os
 import random
 
 from conveyor_nb import Job
+from tests.crash.faults import arm
 
 __all__ = ["LEDGER", "work"]
 
 LEDGER = "CRASH_LEDGER"
 """The variable of the environment that names the file."""
+
+
+arm()  # as a worker imports this before it opens its store
 
 
 async def work(job: Job) -> str:

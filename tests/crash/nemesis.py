@@ -1,4 +1,7 @@
-"""Workers and producers that are killed and stopped at any moment, and what is left then."""
+"""Workers and producers that are killed and stopped at any moment, and what is left then.
+
+All that is done, and to whom, follows from a seed.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +13,31 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from conveyor_nb import JobState, StoreInterface, open_store
+from conveyor_nb.cli.worker.process import GAVE_BACK
 from conveyor_nb.clocks.clock import REAL_TIME
+from tests.crash import faults
 from tests.crash.accounting import Outcomes, faults_of
 from tests.crash.handlers import LEDGER
+from tests.crash.places import Place
 from tests.crash.producer import QUEUE, SUMS
 
 __all__ = ["LOCK", "Crew", "Report", "torment"]
+
+Deed = Callable[[random.Random], Awaitable[None]]
 
 LOCK = 2.0
 """For how many seconds the lock of a job holds."""
 
 _WORKERS, _PRODUCERS = 3, 1
 _DRAINED_WITHIN = 60.0
+
+_CLOCK_OFF_BY = 3.0
+"""By how many seconds the clocks of processes are off at most."""
 
 
 @dataclass
@@ -45,12 +56,13 @@ class Crew:
     """The processes, in a folder of their own.
 
     Args:
-        url: the store that they share.
+        place: the store that they share.
         folder: where they write.
+        chance: by how much their clocks are off.
     """
 
-    def __init__(self, url: str, folder: Path) -> None:
-        self._url, self._folder = url, folder
+    def __init__(self, place: Place, folder: Path, chance: random.Random) -> None:
+        self._place, self._folder, self._chance = place, folder, chance
         self._ledger = folder / "starts"
         self._number = 0
         self.workers: list[subprocess.Popen[bytes]] = []
@@ -62,17 +74,19 @@ class Crew:
         command = ["conveyor_nb", "worker", f"{QUEUE}={handler}", f"{SUMS}={handler}"]
         options = {"concurrency": "5", "lock-duration": f"{LOCK}s", "stalled-interval": "0.5s"}
         flags = [part for name, value in options.items() for part in (f"--{name}", value)]
-        self.workers.append(self._start(*command, "--store", self._url, *flags))
+        self.workers.append(self._start(*command, "--store", self._place.url, *flags))
 
     def start_producer(self) -> None:
         """Start a producer with a name of its own."""
         self._number += 1
         out = self._folder / f"acknowledged-{self._number}"
-        command = ["tests.crash.producer", self._url, f"p{self._number}"]
+        command = ["tests.crash.producer", self._place.url, f"p{self._number}"]
         self.producers.append(self._start(*command, out=out))
 
     def _start(self, *command: str, out: Path | None = None) -> subprocess.Popen[bytes]:
-        environment = os.environ | {LEDGER: str(self._ledger)}
+        off_by = self._chance.uniform(-_CLOCK_OFF_BY, _CLOCK_OFF_BY)
+        wrong = faults.environment(off_by, self._place.full)
+        environment = {**os.environ, LEDGER: str(self._ledger), **wrong}
         with contextlib.ExitStack() as files:
             log = files.enter_context((self._folder / "log").open("ab"))
             told = log if out is None else files.enter_context(out.open("ab"))
@@ -86,6 +100,17 @@ class Crew:
             kill(one)
         self.workers.clear()
         self.producers.clear()
+
+    def fill(self) -> int:
+        """Start what is not there; returns how many had ended by themselves with a fault."""
+        gone = [one for one in (*self.workers, *self.producers) if one.poll() is not None]
+        self.workers = [one for one in self.workers if one not in gone]
+        self.producers = [one for one in self.producers if one not in gone]
+        while len(self.workers) < _WORKERS:
+            self.start_worker()
+        while len(self.producers) < _PRODUCERS:
+            self.start_producer()
+        return sum(one.returncode not in _AS_TOLD for one in gone)
 
     def acknowledged(self) -> list[tuple[str, str]]:
         """Queue and id of each job that was added, by the whole lines that were written."""
@@ -104,6 +129,10 @@ class Crew:
         return Counter((queue, job_id) for queue, job_id, *_ in lines)
 
 
+_AS_TOLD = (0, GAVE_BACK, -signal.SIGKILL)
+"""How processes end that were told to."""
+
+
 def kill(process: subprocess.Popen[bytes]) -> None:
     """Let a process end at once."""
     process.kill()
@@ -111,12 +140,12 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 async def torment(
-    url: str, seconds: float, seed: int, tell: Callable[[str], object] = lambda _: None
+    place: Place, seconds: float, seed: int, tell: Callable[[str], object] = lambda _: None
 ) -> Report:
     """Let processes work on a store and die; returns what came of it.
 
     Args:
-        url: the store.
+        place: where the store is.
         seconds: for how long.
         seed: what is done to whom.
         tell: told how it goes.
@@ -125,19 +154,21 @@ async def torment(
     report = Report()
     began = REAL_TIME.now()
     with tempfile.TemporaryDirectory(prefix="conveyor-crash-") as folder:
-        crew = Crew(url, Path(folder))
+        crew = Crew(place, Path(folder), random.Random(seed + 1))
+        deeds = _deeds(crew, place)
+        weights = [weight for weight, _ in deeds.values()]
         outcomes = Outcomes()
         try:
-            async with open_store(url) as store:
+            async with open_store(place.url) as store:
                 store.subscribe(None, outcomes)
-                _fill(crew)
+                crew.fill()
                 while (REAL_TIME.now() - began).total_seconds() < seconds:
                     await REAL_TIME.sleep(chance.uniform(0.1, 1.0))
-                    for deed in _harm(crew, chance):
-                        report.done[deed] += 1
-                        if deed.startswith("stop"):
-                            await REAL_TIME.sleep(1.5 * LOCK)
-                    _fill(crew)
+                    (name,) = chance.choices(list(deeds), weights)
+                    await deeds[name][1](chance)
+                    report.done[name] += 1
+                    if ended := crew.fill():
+                        report.done["(ended by itself)"] += ended
                     tell(f"{report.done.total()} deeds, {len(crew.acknowledged()):,} jobs")
                 for one in crew.producers:
                     kill(one)
@@ -151,39 +182,38 @@ async def torment(
                 if not is_over:
                     report.faults.append(f"not drained within {_DRAINED_WITHIN:g} s")
                 report.faults += await faults_of(store, acknowledged, starts, is_over=is_over)
+            report.faults += await place.faults()
         finally:
             crew.end()
     report.seconds = (REAL_TIME.now() - began).total_seconds()
     return report
 
 
-def _fill(crew: Crew) -> None:
-    """Start what is not there."""
-    crew.workers = [one for one in crew.workers if one.poll() is None]
-    crew.producers = [one for one in crew.producers if one.poll() is None]
-    while len(crew.workers) < _WORKERS:
-        crew.start_worker()
-    while len(crew.producers) < _PRODUCERS:
-        crew.start_producer()
+def _deeds(crew: Crew, place: Place) -> Mapping[str, tuple[int, Deed]]:
+    """What is done to processes and to their store, by its name how often, and how."""
 
+    async def kill_worker(chance: random.Random) -> None:
+        kill(chance.choice(crew.workers))
 
-def _harm(crew: Crew, chance: random.Random) -> Iterator[str]:
-    """Do something to somebody."""
-    match chance.choices(["kill", "kill a producer", "stop", "end"], [6, 2, 2, 1])[0]:
-        case "kill":
-            kill(chance.choice(crew.workers))
-            yield "kill a worker"
-        case "kill a producer":
-            kill(chance.choice(crew.producers))
-            yield "kill a producer"
-        case "stop":
-            victim = chance.choice(crew.workers)
-            victim.send_signal(signal.SIGSTOP)
-            yield "stop a worker for longer than a lock"
-            victim.send_signal(signal.SIGCONT)
-        case _:
-            chance.choice(crew.workers).terminate()
-            yield "ask a worker to end"
+    async def kill_producer(chance: random.Random) -> None:
+        kill(chance.choice(crew.producers))
+
+    async def stop_worker(chance: random.Random) -> None:
+        victim = chance.choice(crew.workers)
+        victim.send_signal(signal.SIGSTOP)
+        await REAL_TIME.sleep(1.5 * LOCK)
+        victim.send_signal(signal.SIGCONT)
+
+    async def end_worker(chance: random.Random) -> None:
+        chance.choice(crew.workers).terminate()
+
+    return {
+        "kill a worker": (6, kill_worker),
+        "kill a producer": (2, kill_producer),
+        "stop a worker for longer than a lock": (2, stop_worker),
+        "ask a worker to end": (1, end_worker),
+        **place.deeds(),
+    }
 
 
 async def _drained(store: StoreInterface) -> bool:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ from conveyor_nb import FlowJob, FlowProducer, MemoryStore, Queue, StoreEvent
 from conveyor_nb.core.model import JobData
 from conveyor_nb.testing.steps import complete, take
 from tests.crash.accounting import Outcomes, faults_of
-from tests.crash.points import SCENARIOS
+from tests.crash.points import OPENING, SCENARIOS
 
 QUEUE = "emails"
+POSTGRES = ("--store", "postgres")
+_DEATHS = re.compile(r"(\w+): died (\d+) times, 0 faults")
 
 
 def run(checkout: Path, *command: str) -> str:
@@ -29,20 +32,30 @@ def run(checkout: Path, *command: str) -> str:
 
 
 @pytest.mark.timeout(180)
-def test_processes_that_are_killed_lose_and_double_nothing(checkout: Path) -> None:
-    told = run(checkout, "tests.crash", "--minutes", "0.15", "--seed", "1")
+@pytest.mark.parametrize(
+    ("store", "deed"), [((), "fill the disk"), (POSTGRES, "end connections of the server")]
+)
+def test_processes_that_are_killed_lose_and_double_nothing(
+    store: Sequence[str], deed: str, checkout: Path
+) -> None:
+    told = run(checkout, "tests.crash", "--minutes", "0.15", "--seed", "3", *store)
     assert "kill a worker" in told
+    assert deed in told
     acknowledged = re.search(r"([\d,]+) jobs acknowledged", told)
     assert acknowledged is not None
     assert int(acknowledged[1].replace(",", "")) > 20
 
 
 @pytest.mark.timeout(180)
-def test_a_process_may_die_before_and_after_each_commit(checkout: Path) -> None:
-    told = run(checkout, "tests.crash.points")
-    deaths = dict(re.findall(r"(\w+): died (\d+) times, 0 faults", told))
+@pytest.mark.parametrize("store", [(), POSTGRES])
+def test_a_process_may_die_before_and_after_each_commit(
+    store: Sequence[str], checkout: Path
+) -> None:
+    told = run(checkout, "tests.crash.points", *store)
+    deaths = {name: int(count) for name, count in _DEATHS.findall(told)}
     assert deaths.keys() == SCENARIOS.keys()
-    assert all(int(count) >= 6 for count in deaths.values())
+    least = dict.fromkeys(SCENARIOS, 6) | {OPENING: 2, "add_bulk": 2}
+    assert all(count >= least[name] for name, count in deaths.items()), deaths
 
 
 # -- what would be found ----------------------------------------------------------------------

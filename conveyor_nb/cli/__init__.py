@@ -75,10 +75,7 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         CommandError: it can't go on.
     """
     if arguments.command == "demo":
-        from conveyor_nb.cli.demo import run_demo
-
-        run_demo(arguments.notebook, output=arguments.output)
-        return 0
+        return _show_demo(arguments)
     if arguments.command == "worker":
         return _work(arguments, argv)
     if arguments.command in VERBS:
@@ -102,6 +99,20 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         from conveyor_nb.cli.dashboard import run_dashboard
 
         run_dashboard(arguments.notebook, place, no_browser=arguments.no_browser)
+    return 0
+
+
+def _show_demo(arguments: argparse.Namespace) -> int:
+    if arguments.store is None:
+        from conveyor_nb.cli.demo import run_demo
+
+        run_demo(arguments.notebook, output=arguments.output)
+        return 0
+    if arguments.notebook is not None or arguments.output is not None:
+        raise CommandError("--store shows a demo of its own, without a notebook and without a page")
+    from conveyor_nb.cli.store_demo.story import run_store_demo
+
+    run_store_demo(arguments.store)
     return 0
 
 
@@ -168,6 +179,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="run a notebook in the terminal and write it as an HTML page",
         description="Run a notebook without a browser, sum up its jobs, and write the page that "
         "it became, which can be read without a kernel.",
+    )
+    demo.add_argument(
+        "--store",
+        choices=("sqlite", "postgres"),
+        help="show, in place of a notebook, how jobs in a file, or on a server of its own, outlive "
+        "a worker that is killed",
     )
     demo.add_argument(
         "--output",

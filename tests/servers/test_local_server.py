@@ -56,6 +56,21 @@ async def test_another_process_joins_the_server_of_a_folder(folder: Path) -> Non
     assert not (folder / "postmaster.pid").exists()
 
 
+async def test_a_process_that_was_killed_does_not_keep_the_server(folder: Path) -> None:
+    program = (
+        "import asyncio, os, sys\nfrom conveyor_nb import open_store\n"
+        "async def main():\n    async with open_store(sys.argv[1]) as store:\n"
+        "        await store.list_queues()\n        os._exit(9)\n"
+        "asyncio.run(main())"
+    )
+    async with PgStore.local(folder) as store:
+        await store.list_queues()
+        run = await asyncio.create_subprocess_exec(sys.executable, "-c", program, store.address)
+        assert await run.wait() == 9
+        assert (folder / "postmaster.pid").exists()
+    assert not (folder / "postmaster.pid").exists()
+
+
 async def test_a_folder_that_can_not_be_made_is_named(folder: Path) -> None:
     with pytest.raises(StoreUnavailableError, match=r"there is no folder .*/data'"):
         await PgStore.local(folder / "deeper").connect()

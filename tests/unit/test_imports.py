@@ -71,8 +71,9 @@ ROOMS = {
         "cli.worker.process cli.worker.lines cli.worker.health",
         "core stores seam jobs people public cli worker_process",
     ),
+    "store_demo": Room("cli.store_demo.*", "core jobs public cli store_demo"),
     "verbs": Room("cli.verbs", "core stores seam jobs public cli notebook", "frames jobs public"),
-    "cli": Room("__main__ cli cli.*", "cli", "public core stores worker_process verbs"),
+    "cli": Room("__main__ cli cli.*", "cli", "public core stores worker_process store_demo verbs"),
 }
 """The first room with a fitting pattern is a module's room."""
 

@@ -63,7 +63,18 @@ class LocalServer:
         """Let go of the server: it stops, if nobody else uses it."""
         server, self._server = self._server, None
         if server is not None:
+            _forget_dead(server)
             server.__exit__(None, None, None)
+
+
+def _forget_dead(server: Any) -> None:
+    """Count no process among those that use a server that was killed: it took no leave."""
+    import psutil  # which the package has
+
+    users = server.global_process_id_list
+    for pid in users.get():
+        if not psutil.pid_exists(pid):
+            users.get_and_remove(pid)
 
 
 def _require_package() -> Any:

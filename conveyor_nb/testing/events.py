@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from msgspec import ValidationError, convert
 
-from conveyor_nb.clocks.clock import REAL_TIME, resolve
-from conveyor_nb.clocks.loops import call_on
 from conveyor_nb.core.event_data import EVENT_DATA, keys_of
 from conveyor_nb.core.lifecycle import TRANSITIONS
 from conveyor_nb.core.model import EventType, JobState, StoreEvent
 from conveyor_nb.stores.interface import StoreInterface
+from conveyor_nb.stores.telling import MARKS, PATIENCE, wait_until_told
 
 __all__ = [
     "EventLog",
@@ -26,14 +23,6 @@ __all__ = [
 ]
 
 _STATE_OF = {f"job:{state}": state for state in JobState}
-
-_MARKS = "marks of a test"
-"""The queue of the events that a test publishes to see that all before them have come."""
-
-_PATIENCE = 10.0
-"""How many real seconds to wait for a mark, which comes in milliseconds."""
-
-_numbers = itertools.count(1)
 
 
 async def all_told(store: StoreInterface, to: StoreInterface | None = None) -> None:
@@ -49,22 +38,8 @@ async def all_told(store: StoreInterface, to: StoreInterface | None = None) -> N
     Raises:
         AssertionError: the mark did not come.
     """
-    mark = {"error": f"mark {next(_numbers)}"}
-    loop = asyncio.get_running_loop()
-    come: asyncio.Future[bool] = loop.create_future()
-
-    def look(event: StoreEvent) -> None:
-        if event.data == mark:
-            call_on(loop, resolve, come, True)
-
-    listener = store if to is None else to
-    listener.subscribe(_MARKS, look)
-    try:
-        await store.publish(StoreEvent(EventType.ERROR, _MARKS, None, mark, store.clock.now()))
-        if not await REAL_TIME.wait(come, _PATIENCE):
-            raise AssertionError(f"{listener!r} did not tell of an event in {_PATIENCE:g} s")
-    finally:
-        listener.unsubscribe(_MARKS, look)
+    if not await wait_until_told(store, to):
+        raise AssertionError(f"{to or store!r} did not tell of an event in {PATIENCE:g} s")
 
 
 class EventLog(list[StoreEvent]):
@@ -72,7 +47,7 @@ class EventLog(list[StoreEvent]):
 
     def append(self, event: StoreEvent) -> None:
         """Take in an event, if it is none of the marks of :func:`all_told`."""
-        if event.queue_name != _MARKS:
+        if event.queue_name != MARKS:
             super().append(event)
 
     @property

@@ -66,6 +66,7 @@ from conveyor_nb.running.current_job import current_job
 from conveyor_nb.stores import MemoryStore, StoreInterface, default_store, set_default_store
 from conveyor_nb.stores.events import EventBus, EventStream
 from conveyor_nb.stores.opening import open_store
+from conveyor_nb.stores.tapes.tape import Tape
 from conveyor_nb.worker import Worker
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ __all__ = [
     "StoreInterface",
     "StoreUnavailableError",
     "SystemClock",
+    "Tape",
     "UnreadablePayloadError",
     "Unrecoverable",
     "UnsupportedError",

@@ -23,6 +23,7 @@ __all__ = [
     "hand_over",
     "picture_of",
     "rows_of",
+    "tape_frame_of",
 ]
 
 _DOOR = "conveyor_nb.notebook.renderers"
@@ -61,7 +62,10 @@ class Renderers(NamedTuple):
     """The rows of a DataFrame as plain dicts."""
 
     picture_of: Callable[[Any], Picture]
-    """A queue or a flow as a picture."""
+    """A queue, a flow or a tape as a picture."""
+
+    tape_frame_of: Callable[[Any], DataFrame]
+    """The events of a tape as a DataFrame."""
 
 
 _handed: Renderers | None = None
@@ -149,8 +153,13 @@ def bundle_of(subject: object) -> dict[str, Any]:
 
 
 def picture_of(subject: Any) -> Picture:
-    """A queue or a flow as a picture: see ``Queue.picture`` and ``FlowNode.picture``."""
+    """A picture: see ``Queue.picture``, ``FlowNode.picture`` and ``Tape.picture``."""
     return _renderers().picture_of(subject)
+
+
+def tape_frame_of(tape: Any) -> DataFrame:
+    """The events of a tape: see ``Tape.to_frame``."""
+    return _renderers().tape_frame_of(tape)
 
 
 def rows_of(frame: DataFrame) -> list[dict[Any, Any]]:

@@ -33,6 +33,7 @@ from conveyor_nb.stores import StoreInterface
 from conveyor_nb.stores.events import EventBus, EventHandler, EventStream
 from conveyor_nb.stores.following import QueueChanges
 from conveyor_nb.stores.in_words import describe_queue, queue_in_words
+from conveyor_nb.stores.tapes.recording import Recording
 
 __all__ = ["Queue"]
 
@@ -208,6 +209,35 @@ class Queue(Displayable, Adding, Looking, Maintaining):
         stream = EventStream(self.store, self.name, size)
         self._followers.add(stream)
         return stream
+
+    def record(self, *, limit: int = 10_000) -> Recording:
+        """Record what happens in this queue while one is in a block, as a :class:`Tape`.
+
+        ``with queue.record() as tape:``, and in a coroutine ``async with`` as well. The tape begins
+        with what there is, and has every event of the block with its job as it was after that. A
+        store in a database tells of some a little later: ``async with`` waits for them, and after
+        a plain ``with`` the tape says until then that it is still being recorded.
+
+        Args:
+            limit: how many events are kept; those after that are counted.
+
+        Raises:
+            TypeError, ValueError: a bad limit.
+            RuntimeError: at ``with``, for a store in a database where no loop runs.
+
+        >>> import asyncio
+        >>> from conveyor_nb import MemoryStore
+        >>> async def main():
+        ...     queue = Queue("emails", store=MemoryStore(ids="sequential"))
+        ...     with queue.record() as tape:
+        ...         job = await queue.add("send")
+        ...         await job.cancel()
+        ...     return tape.story
+        >>> asyncio.run(main())
+        ['job:waiting emails-1', 'job:cancelled emails-1', 'job:failed emails-1', 'queue:drained']
+        """
+        self._require_open()
+        return Recording(self.store, self.name, limit)
 
     def on(self, name: str, handler: EventHandler | None = None) -> Any:
         """Call ``handler(event)`` for each event of this queue with this local name.

@@ -60,7 +60,7 @@ _loaded: dict[InteractiveShell, _Loaded] = {}
 
 
 def load(ipython: InteractiveShell) -> None:
-    """Add ``%conveyor`` and ``%%worker`` to a shell; a second time has no effect."""
+    """Add ``%conveyor``, ``%%worker`` and ``%%record`` to a shell; a second time has no effect."""
     atexit.unregister(_close_at_exit)
     atexit.register(_close_at_exit)
     if ipython not in _loaded:

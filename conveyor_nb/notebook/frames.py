@@ -55,7 +55,7 @@ __all__ = [
     "workers_frame",
 ]
 
-_STATES = pd.CategoricalDtype([str(state) for state in JobState], ordered=True)
+STATES = pd.CategoricalDtype([str(state) for state in JobState], ordered=True)
 _ATTEMPT_STATUSES = pd.CategoricalDtype([str(status) for status in AttemptStatus])
 _WORKER_STATUSES = pd.CategoricalDtype([str(status) for status in WorkerStatus])
 
@@ -64,7 +64,7 @@ _reason_of = text_of("failed_reason")
 _JOB_COLUMNS: tuple[Column, ...] = (
     Column("name", attrgetter("name"), TEXT),
     Column("queue_name", attrgetter("queue_name"), TEXT),
-    Column("state", attrgetter("state"), _STATES),
+    Column("state", attrgetter("state"), STATES),
     Column("priority", attrgetter("priority"), NUMBER),
     Column("progress", attrgetter("progress"), NUMBER),
     Column("attempts_made", attrgetter("attempts_made"), COUNT),
@@ -81,7 +81,7 @@ _JOB_COLUMNS: tuple[Column, ...] = (
     Column("data", attrgetter("data"), PAYLOAD),
     Column("returnvalue", attrgetter("returnvalue"), PAYLOAD),
 )
-_RESULT_COLUMNS: tuple[Column, ...] = (Column("state", attrgetter("state"), _STATES),)
+_RESULT_COLUMNS: tuple[Column, ...] = (Column("state", attrgetter("state"), STATES),)
 _ATTEMPT_COLUMNS: tuple[Column, ...] = (
     Column("attempt", attrgetter("attempt"), COUNT),
     Column("status", attrgetter("status"), _ATTEMPT_STATUSES),

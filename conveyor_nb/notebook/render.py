@@ -37,6 +37,7 @@ from conveyor_nb.notebook.listings import (
     moment,
 )
 from conveyor_nb.notebook.markup import Markup, as_page, table, tag
+from conveyor_nb.notebook.pictures.tape_figure import TapeFigure
 from conveyor_nb.notebook.reads import queue_lines
 from conveyor_nb.notebook.shell.terminal import is_terminal
 from conveyor_nb.notebook.snapshot import (
@@ -52,6 +53,7 @@ from conveyor_nb.queue import Queue
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.stores.in_words import why_unread
 from conveyor_nb.stores.read_now import read_now
+from conveyor_nb.stores.tapes.tape import Tape
 from conveyor_nb.worker import Worker
 
 if TYPE_CHECKING:
@@ -69,9 +71,17 @@ def mimebundle(subject: object) -> dict[str, Any]:
     panel too: where the host is JupyterLab or its like, a page puts it over the HTML, and else it
     is a widget.
     """
+    if isinstance(subject, Tape):
+        return _tape_forms(subject)
     text = _listing_of(subject) if isinstance(subject, (JobList, FlowNode)) else subject
     bundle: dict[str, Any] = {"text/plain": repr(text), "text/html": static_html(subject)}
     return bundle | live_forms(subject)
+
+
+def _tape_forms(tape: Tape) -> dict[str, Any]:
+    figure = TapeFigure(tape)
+    forms = figure._repr_mimebundle_()
+    return {**forms, "text/plain": figure.lines}
 
 
 def live_forms(subject: object) -> dict[str, Any]:
@@ -131,6 +141,8 @@ def _html_of(subject: object) -> str:
             return flow_html(subject)
         case JobList() | JobCounts():
             return _listing_of(subject).to_html()
+        case Tape():
+            return Markup(TapeFigure(subject).svg)
         case _:
             return tag("pre", repr(subject))
 

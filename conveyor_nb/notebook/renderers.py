@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from conveyor_nb.display import Renderers, hand_over
 from conveyor_nb.notebook.require_pandas import require_pandas
+from conveyor_nb.stores.tapes.tape import Tape
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -58,13 +59,31 @@ def _rows_of(frame: DataFrame) -> list[dict[Any, Any]]:
     return payloads_of(frame)
 
 
-def _picture_of(subject: Queue | FlowNode) -> Figure:
+def _picture_of(subject: Queue | FlowNode | Tape) -> Figure:
+    if isinstance(subject, Tape):
+        from conveyor_nb.notebook.pictures.tape_figure import TapeFigure
+
+        return TapeFigure(subject)
     from conveyor_nb.notebook.pictures.figure import picture_of
 
     return picture_of(subject)
 
 
+def _tape_frame_of(tape: Tape) -> DataFrame:
+    require_pandas()
+    from conveyor_nb.notebook.tape_frame import tape_frame
+
+    return tape_frame(tape)
+
+
 RENDERERS = Renderers(
-    _bundle_of, _show, _stand_in, _frame_of, _frame_of_async, _rows_of, _picture_of
+    _bundle_of,
+    _show,
+    _stand_in,
+    _frame_of,
+    _frame_of_async,
+    _rows_of,
+    _picture_of,
+    _tape_frame_of,
 )
 hand_over(RENDERERS)

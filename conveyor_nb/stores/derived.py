@@ -26,6 +26,7 @@ from conveyor_nb.core.values.ids import random_worker_id
 from conveyor_nb.core.values.payload_search import to_needle
 from conveyor_nb.stores.events import EventSource, EventStream
 from conveyor_nb.stores.reads import Reads
+from conveyor_nb.stores.tapes.recording import Recordable, Recording
 
 __all__ = ["Derived"]
 
@@ -74,6 +75,10 @@ class Derived:
     def events(self: EventSource, queue_name: str | None = None, size: int = 1_000) -> EventStream:
         """The events of a queue, or of all, from now on; for ``async for``."""
         return EventStream(self, queue_name, size)
+
+    def record(self: Recordable, *, limit: int = 10_000) -> Recording:
+        """Record what happens in all queues while one is in a block: see ``Queue.record``."""
+        return Recording(self, None, limit)
 
     # -- work ---------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from conveyor_nb.core.values.plain_values import plain_number, plain_span
 from conveyor_nb.core.values.text import shown
 
-__all__ = ["Duration", "format_seconds", "span", "to_delta", "to_seconds"]
+__all__ = ["Duration", "format_seconds", "roughly", "span", "to_delta", "to_seconds"]
 
 Duration = float | timedelta | str
 """What every duration argument takes: seconds, a ``timedelta``, or text with a unit."""
@@ -110,3 +110,12 @@ def _parse(text: str) -> float | None:
     match = _TEXT.fullmatch(text.strip().lower())
     unit = _UNITS.get(match["unit"]) if match else None
     return None if match is None or unit is None else float(match["number"]) * unit
+
+
+def roughly(seconds: float) -> str:
+    """A duration by its first three digits.
+
+    >>> roughly(0.123456), roughly(12.3456)
+    ('123ms', '12.3s')
+    """
+    return format_seconds(float(f"{seconds:.3g}"))

@@ -6,7 +6,7 @@ IPython calls a magic as a plain function and awaits nothing. But a cell may ``a
     %conveyor stop emails      ->  await get_ipython().run_line_magic("_conveyor_show", ...)
     job = %conveyor job a-1    ->  job = await get_ipython().run_line_magic("_conveyor_give", ...)
 
-and so is a ``%%worker`` cell, which then has a running loop in a terminal too.
+and so are ``%%worker`` and ``%%record`` cells, which then have a running loop in a terminal too.
 
 Where there is nothing that could wait (in a plain function, under ``%%time``) the line stays a
 plain call, which :func:`finish` brings to its end at once.
@@ -31,6 +31,7 @@ __all__ = [
     "CAN_NOT_WAIT",
     "GIVE",
     "INSTALL",
+    "RECORD",
     "SHOW",
     "CellTransformer",
     "await_magics",
@@ -59,9 +60,16 @@ GIVE = _Hidden("_conveyor_give")
 INSTALL = _Hidden("_conveyor_worker")
 """The magic of a cell that is a handler."""
 
+RECORD = _Hidden("_conveyor_record")
+"""The magic of a cell that is recorded."""
+
 CAN_NOT_WAIT = "this has to wait; put the line at the top of a cell, outside of any function"
 
-_CALLS = {("run_line_magic", "conveyor"): GIVE, ("run_cell_magic", "worker"): INSTALL}
+_CALLS = {
+    ("run_line_magic", "conveyor"): GIVE,
+    ("run_cell_magic", "worker"): INSTALL,
+    ("run_cell_magic", "record"): RECORD,
+}
 """The methods of a shell and their first arguments that can be awaited, by another magic."""
 
 
@@ -179,7 +187,11 @@ def _magic_for(call: ast.Call) -> str | None:
 
 def _rewrite(lines: list[bytes], call: ast.Call, name: str) -> None:
     """Awaits a call, and calls another magic; columns are counted in bytes."""
-    if name == INSTALL and isinstance(cell := call.args[-1], ast.Constant) and cell.value == "":
+    if (
+        name in (INSTALL, RECORD)
+        and isinstance(cell := call.args[-1], ast.Constant)
+        and cell.value == ""
+    ):
         _put(lines, cell, "\n")  # IPython would complain of an empty cell in its own words
     _put(lines, call.args[0], name)
     row = call.lineno - 1

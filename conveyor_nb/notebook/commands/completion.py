@@ -1,4 +1,4 @@
-"""What the tab key offers after ``%conveyor`` and ``%%worker``."""
+"""What the tab key offers after ``%conveyor``, ``%%worker`` and ``%%record``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from conveyor_nb.core.model import JobState
 from conveyor_nb.notebook.commands.command_line import split
 from conveyor_nb.notebook.commands.commands import Argument, suggestions
 from conveyor_nb.notebook.commands.magics import COMMANDS, WORKER_ARGUMENTS
+from conveyor_nb.notebook.commands.record_command import RECORD_ARGUMENTS
 from conveyor_nb.notebook.mistakes import Mistake, quoted
 from conveyor_nb.notebook.shell.session import Session
 from conveyor_nb.stores.read_now import read_now
@@ -24,7 +25,7 @@ from conveyor_nb.stores.reads import Reads
 
 __all__ = ["Completion"]
 
-_LINE = re.compile(r"(?:^|=)\s*(?P<magic>%conveyor|%%worker)\s+(?P<typed>.*)$")
+_LINE = re.compile(r"(?:^|=)\s*(?P<magic>%conveyor|%%worker|%%record)\s+(?P<typed>.*)$")
 _MOST_JOBS = 200
 """How many of the newest jobs are searched for ids and names."""
 
@@ -57,11 +58,13 @@ class Completion:
         """What may stand in the place of the word that ``typed`` ends with.
 
         Args:
-            magic: ``"%conveyor"`` or ``"%%worker"``.
+            magic: ``"%conveyor"``, ``"%%worker"`` or ``"%%record"``.
             typed: what stands after it, up to the cursor.
         """
         before, begun = _split_last(typed)
         arguments: tuple[Argument, ...] = WORKER_ARGUMENTS
+        if magic == "%%record":
+            arguments = RECORD_ARGUMENTS
         if magic == "%conveyor":
             if not before:
                 return _fitting(begun, COMMANDS)

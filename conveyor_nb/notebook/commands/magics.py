@@ -1,4 +1,4 @@
-"""``%conveyor`` and ``%%worker``."""
+"""``%conveyor``, ``%%worker`` and ``%%record``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from conveyor_nb.notebook.commands.awaiting import (
     CAN_NOT_WAIT,
     GIVE,
     INSTALL,
+    RECORD,
     SHOW,
     finish,
     require_loop,
@@ -46,6 +47,7 @@ from conveyor_nb.notebook.commands.export_command import EXPORT_COMMANDS
 from conveyor_nb.notebook.commands.kernel_commands import KERNEL_COMMANDS
 from conveyor_nb.notebook.commands.magic_output import Answer, Said, counted
 from conveyor_nb.notebook.commands.queue_commands import QUEUE_COMMANDS, show_overview
+from conveyor_nb.notebook.commands.record_command import RECORD_PARSER, record_cell
 from conveyor_nb.notebook.known_workers import called, others_at_work, stop_line
 from conveyor_nb.notebook.mistakes import Mistake, near
 from conveyor_nb.notebook.shell.session import Session
@@ -170,6 +172,16 @@ class Magics:
             self._install(line, cell)
             await self._session.settle()
 
+        def record(line: str, cell: str) -> None:
+            _tell("%%record", Mistake(CAN_NOT_WAIT))
+
+        async def record_and_wait(line: str, cell: str) -> None:
+            try:
+                await record_cell(self._session, line, cell)
+            except (Mistake, ConveyorError, ValueError) as error:
+                _tell("%%record", error)
+
+        record.__doc__ = record_and_wait.__doc__ = help_of(RECORD_PARSER)
         conveyor.__doc__ = show.__doc__ = give.__doc__ = help_text()
         worker.__doc__ = install.__doc__ = help_of(_WORKER_PARSER)
         found: list[tuple[str, str, Callable[..., object]]] = [
@@ -178,6 +190,8 @@ class Magics:
             ("line", GIVE, give),
             ("cell", "worker", worker),
             ("cell", INSTALL, install),
+            ("cell", "record", record),
+            ("cell", RECORD, record_and_wait),
         ]
         for _, _, function in found:
             # IPython would replace {...} and $name in the line, which are JSON and ours

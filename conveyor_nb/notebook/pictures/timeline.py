@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from conveyor_nb.core.model import JobState
-from conveyor_nb.core.values.durations import format_seconds
+from conveyor_nb.core.values.durations import roughly
 from conveyor_nb.core.values.text import one_line
 from conveyor_nb.notebook.pictures.axis import ticks
 from conveyor_nb.notebook.pictures.pieces import STATE_LOOKS
@@ -15,7 +15,16 @@ from conveyor_nb.notebook.pictures.svg import Attributes, Element, el, picture, 
 from conveyor_nb.notebook.pictures.timeline_state import Bar, TimelineState
 from conveyor_nb.notebook.pictures.words import brief, text_width
 
-__all__ = ["PAGE", "PAGE_NARROW", "REPORT", "TimelinePlan", "timeline_picture", "timeline_text"]
+__all__ = [
+    "COLOURS",
+    "PAGE",
+    "PAGE_NARROW",
+    "REPORT",
+    "Lanes",
+    "TimelinePlan",
+    "timeline_picture",
+    "timeline_text",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +70,13 @@ _OUT = 3
 
 _RIGHT = 16
 
-_COLOURS: Mapping[str, str] = {
+COLOURS: Mapping[str, str] = {
     "completed": STATE_LOOKS[JobState.COMPLETED].colour,
     "failed": STATE_LOOKS[JobState.FAILED].colour,
     "put back": STATE_LOOKS[JobState.DELAYED].colour,
     "running": STATE_LOOKS[JobState.ACTIVE].colour,
 }
+"""The colour of each outcome of an attempt."""
 _GRAVEST = ("failed", "put back", "running", "completed")
 _MARKED = frozenset({"failed", "put back", "running"})
 """Outcomes whose bars end in a mark, where there is room."""
@@ -77,13 +87,13 @@ _RAN = {"running": "for", "put back": "after"}
 def timeline_text(state: TimelineState) -> str:
     """The picture in words."""
     told = [f"{len(state.bars):,} {'attempt' if len(state.bars) == 1 else 'attempts'}"]
-    told += [f"{count:,} {one}" for one in _COLOURS if (count := state.count(one))]
+    told += [f"{count:,} {one}" for one in COLOURS if (count := state.count(one))]
     if again := sum(before.outcome == "failed" for before, _ in state.retries()):
         told.append(f"{again:,} {'retry' if again == 1 else 'retries'}")
     if state.bars:
-        count = len(state.lanes)
+        count = len({(lane.worker_id, lane.slot) for lane in state.lanes})
         told.append(f"{count} {'slot' if count == 1 else 'slots'}")
-        told.append(f"over {_roughly(state.span)}")
+        told.append(f"over {roughly(state.span)}")
     if state.left_out:
         told.append(f"{state.left_out:,} older jobs left out")
     return ", ".join(told)
@@ -91,7 +101,7 @@ def timeline_text(state: TimelineState) -> str:
 
 def timeline_picture(state: TimelineState, plan: TimelinePlan = REPORT) -> Element:
     """The picture; bars are in its last group, each with its job's id as ``data-key``."""
-    return _Drawing(state, plan).whole()
+    return Lanes(state, plan).whole()
 
 
 @dataclass(slots=True)
@@ -109,7 +119,9 @@ class _Run:
         return next(one for one in _GRAVEST if one in seen)
 
 
-class _Drawing:
+class Lanes:
+    """Draws the slots of workers, each as a lane with a bar for each attempt."""
+
     def __init__(self, state: TimelineState, plan: TimelinePlan) -> None:
         self.state, self.plan = state, plan
         self.top = 62 if plan.has_head else 8
@@ -121,6 +133,7 @@ class _Drawing:
         self.drawn_to: dict[int, float] = {}
 
     def whole(self) -> Element:
+        """The whole picture."""
         state, plan = self.state, self.plan
         height = self.foot + 40
         title = f"Timeline of queue {one_line(state.name, 60)}: {timeline_text(state)}"
@@ -135,11 +148,11 @@ class _Drawing:
             fill="#fff",
             stroke="#d5d9de",
         )
-        head = self._head() if plan.has_head else []
-        still = el("g", ground, *head, *self._rows(), *self._axis())
-        runs = self._runs()
+        head = self.head() if plan.has_head else []
+        still = el("g", ground, *head, *self.rows(), *self.axis())
+        runs = self.runs()
         alone = {id(run.bars[0]) for run in runs if len(run.bars) == 1}
-        moving = el("g", *self._links(alone), *(self._bar(run) for run in runs))
+        moving = el("g", *self.links(alone), *(self.bar(run) for run in runs))
         return picture(plan.width, height, title, still, moving)
 
     def x(self, bar: Bar, *, at_end: bool = False) -> float:
@@ -154,7 +167,7 @@ class _Drawing:
 
     # -- what stands ----------------------------------------------------------------------------
 
-    def _head(self) -> list[Element]:
+    def head(self) -> list[Element]:
         """The queue's name, how it went, and what the colours and shapes mean."""
         state = self.state
         name = brief(state.name, 40)
@@ -163,15 +176,15 @@ class _Drawing:
             soft(32 + text_width(name, 16), 28, timeline_text(state), 12),
         ]
         x = 20.0
-        for outcome in _COLOURS:
+        for outcome in COLOURS:
             if not state.count(outcome):
                 continue
-            parts.append(el("g", *self._shape(outcome, 0, 0, 16), transform=f"translate({x},40)"))
+            parts.append(el("g", *self.shape(outcome, 0, 0, 16), transform=f"translate({x},40)"))
             parts.append(soft(x + 22, 52, outcome, 11))
             x += 22 + text_width(outcome, 11) + 18
         return parts
 
-    def _rows(self) -> list[Element]:
+    def rows(self) -> list[Element]:
         """The lanes, with whose slots they are."""
         parts: list[Element] = []
         most = 8 if self.plan.left < 100 else 13
@@ -192,7 +205,7 @@ class _Drawing:
             parts.append(soft(20, self.top + 30, "No attempt here yet."))
         return parts
 
-    def _axis(self) -> list[Element]:
+    def axis(self) -> list[Element]:
         """The store's clock; of nothing there is no begin and no end."""
         state = self.state
         if not state.bars:
@@ -215,7 +228,7 @@ class _Drawing:
 
     # -- bars ---------------------------------------------------------------------------------
 
-    def _runs(self) -> list[_Run]:
+    def runs(self) -> list[_Run]:
         """The bars to draw: neighbours become one where there would be too many."""
         visible = [bar for bar in self.state.bars if bar.lane < len(self.lanes)]
         grain = 0.75
@@ -240,7 +253,8 @@ class _Drawing:
                 own.append(_Run([bar], left, right))
         return [run for lane in sorted(lanes) for run in lanes[lane]]
 
-    def _bar(self, run: _Run) -> Element:
+    def bar(self, run: _Run) -> Element:
+        """What is drawn of an attempt, or of neighbours."""
         bar = run.bars[0]
         # a bar that had to be widened is not covered by the next one, if that has room to spare
         left = run.left
@@ -252,7 +266,7 @@ class _Drawing:
         if wide > 3:
             wide -= 0.8  # neighbours stay apart
         if len(run.bars) == 1:
-            parts = [*self._shape(run.outcome, x, y, wide), *self._label(bar, x, y, wide)]
+            parts = [*self.shape(run.outcome, x, y, wide), *self._label(bar, x, y, wide)]
         else:
             parts = self._share(run, x, y, wide)
         shown = next(one for one in run.bars if one.outcome == run.outcome)
@@ -274,8 +288,12 @@ class _Drawing:
                 high = min(foot - y, max(3.0, _HIGH * count / len(run.bars)))
                 foot -= high
                 place: Attributes = {"x": x, "y": foot, "width": wide, "height": high}
-                parts.append(el("rect", fill=_COLOURS[outcome], **place))
+                parts.append(el("rect", fill=COLOURS[outcome], **place))
         return parts
+
+    def label_of(self, bar: Bar) -> str:
+        """What stands on a bar."""
+        return bar.job.name if bar.record.attempt == 1 else f"{bar.job.name} ↺{bar.record.attempt}"
 
     def _label(self, bar: Bar, x: float, y: float, wide: float) -> list[Element]:
         """What the attempt was of, where there is room."""
@@ -283,18 +301,18 @@ class _Drawing:
         fits = int((wide - 4 - ends) / 5.4)
         if fits < 3:
             return []
-        told = bar.job.name if bar.record.attempt == 1 else f"{bar.job.name} ↺{bar.record.attempt}"
+        told = self.label_of(bar)
         if len(told) > fits and fits < 5:
             return []
         return [text(x + 5, y + 11.8, brief(told, fits), 9.5, style="pointer-events:none")]
 
-    def _shape(self, outcome: str, x: float, y: float, wide: float) -> list[Element]:
+    def shape(self, outcome: str, x: float, y: float, wide: float) -> list[Element]:
         """An outcome by its colour and its shape: a failure stands out of its row, with a cross.
 
         What runs has an arrow, for there will be more of it; what was put back is broken off, with
         an arrow back.
         """
-        colour = _COLOURS[outcome]
+        colour = COLOURS[outcome]
         out = _OUT if outcome == "failed" else 0
         solid = wide < 6
         box = el(
@@ -329,7 +347,7 @@ class _Drawing:
             return [box, el("path", d=hook, **(line | {"stroke_width": 1.4}))]
         return [box]
 
-    def _links(self, alone: Container[int]) -> list[Element]:
+    def links(self, alone: Container[int]) -> list[Element]:
         """From the end of each attempt to the begin of the next one, if each has its bar."""
         parts = []
         pairs = [
@@ -346,7 +364,7 @@ class _Drawing:
                 f"M{x:.1f} {y:.1f}C{x + bend:.1f} {y + lift:.1f} "
                 f"{to_x - bend:.1f} {to_y + lift:.1f} {to_x:.1f} {to_y:.1f}"
             )
-            colour = _COLOURS["put back" if before.outcome == "put back" else "failed"]
+            colour = COLOURS["put back" if before.outcome == "put back" else "failed"]
             look: Attributes = {"fill": "none", "stroke": colour, "stroke_opacity": 0.6}
             parts.append(el("path", d=path, stroke_dasharray="4 2", class_="cvp-link", **look))
         return parts
@@ -357,7 +375,7 @@ def _told(run: _Run, most: int) -> str:
     if len(run.bars) > 1:
         counts = [
             f"{count:,} {one}"
-            for one in _COLOURS
+            for one in COLOURS
             if (count := sum(bar.outcome == one for bar in run.bars))
         ]
         return f"{len(run.bars):,} attempts: {', '.join(counts)}"
@@ -366,12 +384,7 @@ def _told(run: _Run, most: int) -> str:
     told = [
         f"{brief(bar.job.id, 40)} {brief(bar.job.name, 24)}",
         f"attempt {bar.record.attempt}" if bar.record.attempt > 1 else "",
-        f"{bar.outcome} {ran} {_roughly(bar.took)}",
+        f"{bar.outcome} {ran} {roughly(bar.took)}",
         brief(bar.record.error, most) if bar.record.error else "",
     ]
     return " · ".join(part for part in told if part)
-
-
-def _roughly(seconds: float) -> str:
-    """A duration by its first three digits."""
-    return format_seconds(float(f"{seconds:.3g}"))

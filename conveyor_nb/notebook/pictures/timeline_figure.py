@@ -9,28 +9,30 @@ from typing import Any
 from conveyor_nb.core.values.text import one_line, shown
 from conveyor_nb.notebook.pictures.chrome_trace import chrome_trace
 from conveyor_nb.notebook.pictures.figure import Figure
+from conveyor_nb.notebook.pictures.svg import Element
 from conveyor_nb.notebook.pictures.timeline import timeline_picture, timeline_text
 from conveyor_nb.notebook.pictures.timeline_state import TimelineState, read_timeline
 from conveyor_nb.queue import Queue
 from conveyor_nb.stores.read_now import read_now
 from conveyor_nb.stores.reads import Reads
 
-__all__ = ["Timeline", "timeline"]
+__all__ = ["Timeline", "TracedFigure", "timeline"]
 
 
-class Timeline(Figure):
-    """Who ran what and when, as SVG; :func:`timeline` makes it.
+class TracedFigure(Figure):
+    """A picture of attempts, which other tools can have as a trace.
 
     Args:
-        state: what is shown.
+        drawing: what is drawn.
+        words: the same in words.
+        state: the attempts.
     """
 
-    def __init__(self, state: TimelineState) -> None:
-        super().__init__(timeline_picture(state), timeline_text(state))
-        self._state = state
+    called = "timeline"
 
-    def __repr__(self) -> str:
-        return f"<Timeline of queue {one_line(self._state.name, 60)}: {self._words}>"
+    def __init__(self, drawing: Element, words: str, state: TimelineState) -> None:
+        super().__init__(drawing, words)
+        self._state = state
 
     def to_chrome_trace(self) -> dict[str, Any]:
         """The attempts as Chrome trace events, all of them, however many the picture draws as one.
@@ -54,10 +56,24 @@ class Timeline(Figure):
             return path
         if path.suffix.lower() != ".svg":
             raise ValueError(
-                f"a timeline is saved as a picture in a file such as run.svg, or as a Chrome trace"
-                f" in one such as run.json, not {path}"
+                f"a {self.called} is saved as a picture in a file such as run.svg, or as a Chrome"
+                f" trace in one such as run.json, not {path}"
             )
         return super().save(path)
+
+
+class Timeline(TracedFigure):
+    """Who ran what and when, as SVG; :func:`timeline` makes it.
+
+    Args:
+        state: what is shown.
+    """
+
+    def __init__(self, state: TimelineState) -> None:
+        super().__init__(timeline_picture(state), timeline_text(state), state)
+
+    def __repr__(self) -> str:
+        return f"<Timeline of queue {one_line(self._state.name, 60)}: {self._words}>"
 
 
 def timeline(queue: Queue) -> Timeline:

@@ -97,13 +97,14 @@ class TimelineState:
 
     def retries(self) -> list[tuple[Bar, Bar]]:
         """Each attempt that was followed by another one of its job, with that one."""
-        last: dict[str, Bar] = {}
+        last: dict[tuple[str, str], Bar] = {}
         pairs = []
         for bar in self.bars:
-            before = last.get(bar.job.id)
+            key = bar.job.queue_name, bar.job.id
+            before = last.get(key)
             if before is not None and before.record.attempt + 1 == bar.record.attempt:
                 pairs.append((before, bar))
-            last[bar.job.id] = bar
+            last[key] = bar
         return pairs
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``python -m conveyor_nb lab``, ``dashboard``, ``demo`` and ``worker``.
+"""The command line: ``python -m conveyor_nb lab``, ``dashboard``, ``demo``, ``docs``, ``worker``.
 
 Nothing of Jupyter is imported before a command runs, so ``--help`` works without the extra
 packages, and what is missing is told in one line.
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conveyor_nb.cli.errors import CommandError
-from conveyor_nb.cli.notebooks import COPIES
+from conveyor_nb.cli.notebooks import COPIES, SITE
 from conveyor_nb.cli.serving import HOST, Place, check_ip
 from conveyor_nb.cli.worker.arguments import add_store, add_worker
 
@@ -82,6 +82,8 @@ def run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         from conveyor_nb.cli.verbs import run_verb
 
         return run_verb(arguments.command, arguments.store, arguments.rest, as_json=arguments.json)
+    if arguments.command == "docs":
+        return _build_docs(arguments)
     place = Place(arguments.ip, arguments.port)
     if arguments.command == "lab":
         from conveyor_nb.cli.lab import run_lab
@@ -113,6 +115,20 @@ def _show_demo(arguments: argparse.Namespace) -> int:
     from conveyor_nb.cli.store_demo.story import run_store_demo
 
     run_store_demo(arguments.store)
+    return 0
+
+
+def _build_docs(arguments: argparse.Namespace) -> int:
+    from conveyor_nb.cli.docs import run_docs
+
+    run_docs(
+        arguments.output,
+        arguments.port,
+        live=not arguments.no_live,
+        offline=arguments.offline,
+        serve=not arguments.no_serve,
+        no_browser=arguments.no_browser,
+    )
     return 0
 
 
@@ -192,6 +208,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="the page's path (default: a new temporary folder, so that nothing is overwritten)",
     )
+    _add_docs(commands)
     add_worker(commands)
     for name, told in VERBS.items():
         verb = commands.add_parser(name, help=told, add_help=False, allow_abbrev=False)
@@ -206,6 +223,33 @@ def build_parser() -> argparse.ArgumentParser:
             help="the notebook (default: the quick start)",
         )
     return parser
+
+
+def _add_docs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    docs = commands.add_parser(
+        "docs",
+        help="build the site of the documentation, and serve it",
+        description="Build the guide, the how-tos and the reference as a site, and serve it on "
+        "this computer until Ctrl-C. Its files can be put on any web server.",
+    )
+    docs.add_argument(
+        "--output",
+        type=Path,
+        metavar="PATH",
+        help=f"the folder it goes to (default: build/site in a checkout, else {SITE} in this one)",
+    )
+    docs.add_argument(
+        "--offline",
+        action="store_true",
+        help="put Pyodide into it, so that pages that run in the browser load nothing from "
+        "elsewhere; they have no pandas then. Needs npm",
+    )
+    docs.add_argument("--no-live", action="store_true", help="without pages that run")
+    docs.add_argument("--no-serve", action="store_true", help="only build it")
+    docs.add_argument(
+        "--port", type=_port, metavar="N", help="serve it on this port (default: a free one)"
+    )
+    docs.add_argument("--no-browser", action="store_true", help="only print the address")
 
 
 def _port(text: str) -> int:

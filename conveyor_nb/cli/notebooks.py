@@ -9,10 +9,13 @@ from pathlib import Path
 from conveyor_nb.cli.checkout import PACKAGE, find_checkout
 from conveyor_nb.cli.errors import CommandError
 
-__all__ = ["COPIES", "copy_notebooks", "find_notebook", "notebooks_folder"]
+__all__ = ["COPIES", "SITE", "copy_notebooks", "find_notebook", "notebooks_folder"]
 
 COPIES = "conveyor_notebooks"
 """The folder that gets the copies of an installed package's notebooks."""
+
+SITE = "conveyor_site"
+"""The folder that the site made of them goes to, outside a checkout."""
 
 QUICK_START = "01_quickstart.ipynb"
 

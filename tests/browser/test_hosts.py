@@ -13,7 +13,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import nbformat
@@ -21,10 +21,18 @@ import pytest
 from nbformat import v4
 from playwright.sync_api import Browser, Error, Locator, Page, expect
 
-from .lite import INSTALL, build_site, served
+from conveyor_nb.cli.lite import INSTALL_OFFLINE
 
 if TYPE_CHECKING:
     from ..conftest import StartChild
+
+
+class Site(NamedTuple):
+    """A site: where it is served, and the folder of its files."""
+
+    address: str
+    folder: Path
+
 
 PATIENCE = 60_000.0
 """Milliseconds that the browser waits for what must come to pass, on a slow machine too."""
@@ -273,50 +281,127 @@ await goes_on.wait()
 """
 
 
-@pytest.fixture
-def lite(checkout: Path, tmp_path: Path) -> Path:
-    """The folder of a site of JupyterLite."""
+@pytest.fixture(scope="module")
+def site(
+    browser: Browser,
+    start_child: StartChild,
+    checkout: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Site]:
+    """The site, built and served as a person does it, with live pages that need no network."""
     if shutil.which("npm") is None:
         reason = "no npm on this machine (apt-get install nodejs npm)"
         if os.environ.get("CI"):
-            pytest.fail(f"{reason}; on CI the panel must be seen in JupyterLite")
+            pytest.fail(f"{reason}; on CI the site's live pages must be seen")
         pytest.skip(reason)
-    (content := tmp_path / "content").mkdir()
-    work = f"%load_ext conveyor_nb\n{WORK}"
-    cells = (INSTALL, work, "queue", BUSY, "queue.to_frame()")
-    write_notebook(content / "emails.ipynb", *cells, kernel="python")
-    return build_site(tmp_path, checkout, content)
+    folder = tmp_path_factory.mktemp("site")
+    command = ("conveyor_nb", "docs", "--offline", "--no-browser", "--output", folder / "out")
+    with serving(start_child, checkout, folder, *command) as address:
+        yield Site(address, folder / "out")
 
 
-def test_in_jupyterlite(lite: Path, page: Page) -> None:
-    with served(lite) as address:
-        page.goto(f"{address}/lab/index.html?path=emails.ipynb")
-        page.wait_for_function(IS_IDLE)
-        prompt = page.locator(".jp-Notebook .jp-Cell .jp-InputPrompt")
+def run_cell(page: Page, number: int) -> Locator:
+    """Begin to run a cell, and give what stands beside it."""
+    page.evaluate(
+        """number => {
+            jupyterapp.shell.currentWidget.content.activeCellIndex = number;
+            void jupyterapp.commands.execute("notebook:run-cell");
+        }""",
+        number,
+    )
+    return page.locator(".jp-Notebook .jp-Cell").nth(number).locator(".jp-InputPrompt")
 
-        def start(number: int) -> None:
-            page.evaluate(
-                """number => {
-                    jupyterapp.shell.currentWidget.content.activeCellIndex = number;
-                    void jupyterapp.commands.execute("notebook:run-cell");
-                }""",
-                number,
-            )
 
-        for cell in range(3):
-            start(cell)
-            expect(prompt.nth(cell)).to_have_text(f"[{cell + 1}]:")
-        panel = page.get_by_test_id("cv-panel")
-        walk(panel)
+def test_every_page_of_the_site_fits_a_telephone_and_needs_nothing_from_elsewhere(
+    site: Site, browser: Browser
+) -> None:
+    pages = [path for path in site.folder.glob("**/*.html") if "live" not in path.parts]
+    names = [path.relative_to(site.folder).as_posix() for path in pages]
+    assert len(names) > 30
+    context = browser.new_context(viewport={"width": 380, "height": 800}, color_scheme="dark")
+    page = context.new_page()
+    foreign: set[str] = set()
+    page.on("request", lambda one: foreign.add(one.url) if is_foreign(one.url, site) else None)
+    page.on("response", lambda one: foreign.add(one.url) if one.status >= 400 else None)
+    wide = []
+    for name in names:
+        page.goto(f"{site.address}/{name}")
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            wide.append(name)
+    context.close()
+    assert (wide, foreign) == ([], set())
 
-        start(3)  # it waits, and the panel goes on
-        expect(chip(panel, "delayed", 3)).to_be_visible()
-        expect(prompt.nth(3)).to_have_text("[*]:")
-        page.evaluate("new BroadcastChannel('test').postMessage('go on')")
-        expect(prompt.nth(3)).to_have_text("[4]:")
 
-        start(4)
-        expect(page.get_by_text("a DataFrame needs pandas, which is not")).to_be_visible()
+def is_foreign(url: str, site: Site) -> bool:
+    return not url.startswith((site.address, "data:", "blob:"))
+
+
+def test_the_site_is_read_without_scripts(site: Site, browser: Browser) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(site.address)
+    page.get_by_role("link", name="quick start").first.click()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    picture = page.locator("div.cell_output img").first
+    size = picture.bounding_box()
+    assert size is not None
+    assert size["width"] > 300
+    context.close()
+
+
+MOST_CELLS = 12
+"""After so many cells of the quick start something has to move."""
+
+
+def test_the_quick_start_runs_in_its_page_without_a_server(site: Site, page: Page) -> None:
+    page.goto(f"{site.address}/01_quickstart.html")
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="Run it in your browser").click()
+    live = opened.value
+    foreign: set[str] = set()
+    live.on("request", lambda one: foreign.add(one.url) if is_foreign(one.url, site) else None)
+    live.wait_for_function(IS_IDLE)
+    panel = live.get_by_test_id("cv-panel").first
+    for number in range(1, 1 + MOST_CELLS):
+        prompt = run_cell(live, number)
+        if "jp-CodeCell" in (prompt.locator("xpath=ancestor::*[3]").get_attribute("class") or ""):
+            expect(prompt).to_have_text(re.compile(r"\[\d+\]:"))
+        if panel.count():
+            break
+    expect(panel.get_by_test_id("cv-title")).to_be_visible()
+    expect(
+        live.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']")
+    ).to_have_count(0)
+    assert foreign == set()
+
+
+def test_in_jupyterlite(site: Site, page: Page) -> None:
+    cells = (INSTALL_OFFLINE, f"%load_ext conveyor_nb\n{WORK}", "queue", BUSY, "queue.to_frame()")
+    notebook = v4.new_notebook(cells=[v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata["kernelspec"] = {"name": "python", "display_name": "Python"}
+    page.goto(f"{site.address}/live/lab/index.html")
+    page.wait_for_function("window.jupyterapp?.serviceManager?.isReady")
+    page.evaluate(
+        """content => jupyterapp.serviceManager.contents.save(
+            "emails.ipynb", { type: "notebook", format: "json", content })""",
+        notebook,
+    )
+    page.goto(f"{site.address}/live/lab/index.html?path=emails.ipynb")
+    page.wait_for_function(IS_IDLE)
+
+    for cell in range(3):
+        expect(run_cell(page, cell)).to_have_text(f"[{cell + 1}]:")
+    panel = page.get_by_test_id("cv-panel")
+    walk(panel)
+
+    prompt = run_cell(page, 3)  # it waits, and the panel goes on
+    expect(chip(panel, "delayed", 3)).to_be_visible()
+    expect(prompt).to_have_text("[*]:")
+    page.evaluate("new BroadcastChannel('test').postMessage('go on')")
+    expect(prompt).to_have_text("[4]:")
+
+    run_cell(page, 4)
+    expect(page.get_by_text("a DataFrame needs pandas, which is not")).to_be_visible()
 
 
 WORK_TO_THE_END = f"""{WORK}

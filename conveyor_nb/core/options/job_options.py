@@ -60,6 +60,9 @@ class Deduplication(Options):
         key: the key itself, or
         hash: ``True`` to use the SHA-256 of the payload's canonical JSON.
         ttl: a duration, kept in seconds; a job older than this no longer holds its key.
+
+    >>> Deduplication(key="daily report", ttl="1 day")
+    Deduplication(key='daily report', ttl=86400.0)
     """
 
     _called: ClassVar[str] = "deduplication"

@@ -56,7 +56,11 @@ class Limiter(Options):
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class GroupLimits(Options):
-    """Limits that hold for each group by itself: jobs at once, and jobs in a window of time."""
+    """Limits that hold for each group by itself: jobs at once, and jobs in a window of time.
+
+    >>> GroupLimits(concurrency=2, limiter=Limiter(10, "1s"))
+    GroupLimits(concurrency=2, limiter=Limiter(max=10, duration=1.0))
+    """
 
     _called: ClassVar[str] = "group"
 
@@ -71,7 +75,11 @@ class GroupLimits(Options):
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class Batch(Options):
-    """The handler gets up to ``size`` jobs at a time and returns one result for each."""
+    """The handler gets up to ``size`` jobs at a time and returns one result for each.
+
+    >>> Batch(100)
+    Batch(size=100)
+    """
 
     _called: ClassVar[str] = "batch"
 

@@ -14,7 +14,7 @@ from conveyor_nb.core.lifecycle import SETTLED
 from conveyor_nb.core.model import EventType, JobData
 from conveyor_nb.core.rows import Rows
 from conveyor_nb.core.steps.families import child_ended
-from conveyor_nb.core.steps.planning import plan_next_run
+from conveyor_nb.core.steps.planning import add_next_of_chain, plan_next_run
 from conveyor_nb.core.steps.retention import too_many
 from conveyor_nb.core.steps.writing import Removed, note, remove, write
 
@@ -39,6 +39,8 @@ def follow_up(rows: Rows, now: datetime, settled: list[JobData], removed: list[R
             _tell(rows, job, None, now, settled, removed)
         if job.scheduler_id is not None:
             plan_next_run(rows, job, now)
+        elif job.opts.repeat is not None:
+            add_next_of_chain(rows, job, now)
         if job.opts.remove_on_complete or job.opts.remove_on_fail:
             removed += [remove(rows, one, now) for one in too_many(rows, job)]
         if rows.is_idle(job.queue_name):

@@ -1,8 +1,13 @@
-"""The runs of a scheduler: how one is created, and the one after it when it has ended."""
+"""The runs of a scheduler: how one is created, and the one after it when it has ended.
+
+Programs of Conveyor know no schedulers: there each run has the rule in its own options, and
+whoever runs it adds the next.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+import dataclasses
+from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
@@ -12,7 +17,7 @@ from conveyor_nb.core.model import JobData
 from conveyor_nb.core.rows import Rows
 from conveyor_nb.core.steps.writing import admit
 
-__all__ = ["keep", "plan_next_run", "plan_run"]
+__all__ = ["add_next_of_chain", "keep", "plan_next_run", "plan_run"]
 
 
 def keep(rows: Rows, scheduler: JobScheduler) -> JobScheduler:
@@ -59,3 +64,27 @@ def plan_next_run(rows: Rows, job: JobData, now: datetime) -> None:
         started = job.attempt_logs[0].started_at if job.attempt_logs else now
         planned = schedule.next_run(scheduler.repeat, job.planned_at, now, scheduler.runs, started)
     plan_run(rows, scheduler, planned, now)
+
+
+def add_next_of_chain(rows: Rows, job: JobData, now: datetime) -> None:
+    """Add the run after one of a program of Conveyor's, unless it was cancelled or the last."""
+    repeat = job.opts.repeat
+    if repeat is None or job.cancelled_at is not None:
+        return
+    planned = job.created_at + timedelta(seconds=job.opts.delay)
+    started = job.attempt_logs[0].started_at if job.attempt_logs else now
+    upcoming = schedule.next_run(repeat, planned, now, 1, started)
+    if upcoming is None:
+        return
+    left = None if repeat.limit is None else repeat.limit - 1
+    delay = max((upcoming - now).total_seconds(), 0.0)
+    again = dataclasses.replace(repeat, limit=left)
+    opts = dataclasses.replace(job.opts, job_id=None, delay=delay, repeat=again)
+    following = JobData(
+        id=rows.new_id(job.queue_name),
+        name=job.name,
+        queue_name=job.queue_name,
+        opts=opts,
+        group_id=job.group_id,
+    )
+    admit(rows, following, following.id, job.kept_data, now)

@@ -13,6 +13,7 @@ from conveyor_nb.core.model import JobData
 from conveyor_nb.core.values.checks import check_choice
 from conveyor_nb.stores.metrics import LENGTHS, RETENTIONS, Bucket, chosen, floor, instant, point
 from conveyor_nb.stores.sql.asking import Asking, Many
+from conveyor_nb.stores.sql.shared_metrics import SharedMetrics
 
 __all__ = ["SqlMetrics"]
 
@@ -46,10 +47,12 @@ class SqlMetrics:
         self._random = random.Random(0)
         self._buckets: dict[tuple[str, MetricsPeriod, datetime], Bucket] = {}
         self._minute: datetime | None = None
+        self._shared = SharedMetrics(to_value)
 
     def forget(self) -> None:
         """Know nothing: another one may have written."""
         self._buckets.clear()
+        self._shared.forget()
 
     def note(self, settled: Iterable[tuple[JobData, datetime]]) -> Asking[None]:
         """Take note of jobs that have just settled."""
@@ -58,6 +61,7 @@ class SqlMetrics:
             if minute != self._minute:
                 self._minute = minute
                 yield from self._drop_old(now)
+            self._shared.note(job, now)
             for period, length in LENGTHS.items():
                 bucket = yield from self._bucket(job.queue_name, period, floor(now, length))
                 bucket.record(job, self._random)
@@ -74,6 +78,7 @@ class SqlMetrics:
         for period, length in LENGTHS.items():
             oldest = floor(now, length) - RETENTIONS[period]
             yield _FORGET, (period.value, self._to_value(oldest))
+        yield from self._shared.drop_old(now)
 
     def write(self) -> Asking[None]:
         """Keep what was noted."""
@@ -88,6 +93,7 @@ class SqlMetrics:
             ]
             self._buckets.clear()
             yield Many(_WRITE, rows)
+            yield from self._shared.write()
 
     # -- looking ------------------------------------------------------------------------------
 

@@ -42,6 +42,7 @@ _OF_A_QUEUE = (
     ("conveyor_nb_groups", "queue_name"),
     ("conveyor_nb_starts", "queue_name"),
     ("conveyor_nb_metrics", "queue_name"),
+    ("conveyor_metrics", "queue_name"),
 )
 """What goes with a queue."""
 

@@ -280,6 +280,10 @@ class Job(Displayable, JobFields):
                 gone.add_note(f"It was removed: {why}")
             raise gone
         found = end.record or await self._store.get_job(self.queue_name, self.id)
+        if found is None and event.data.get("lost"):
+            gone = JobNotFoundError(self.id, self.queue_name)
+            gone.add_note("It completed; what it returned went with its record.")
+            raise gone
         ended = as_told(found or self._data, event)
         self._show(found or ended)
         cancelled = event.data.get("cancelled", False)

@@ -62,6 +62,8 @@ class CompletedData(_Moved):
     worker_id: str
     returnvalue: NotRequired[Any]
     """Only for who subscribed to this one job, as the store keeps it; see ``subscribe``."""
+    lost: NotRequired[bool]
+    """That the record is gone, and with it the result: nobody can have it any more."""
 
 
 class FailedData(_Moved):

@@ -36,7 +36,7 @@ _MOST_QUEUES = 256
 _by_place = itemgetter(1)
 _KINDS = frozenset[str](EventType)
 _COMPLETED = EventType.COMPLETED
-_DISCONNECTED = EventType.DISCONNECTED
+_DISCONNECTED, _MISSED = EventType.DISCONNECTED, EventType.MISSED
 _NO_RESULTS: Mapping[tuple[str, str], Any] = {}
 
 
@@ -154,6 +154,23 @@ class Subscriptions:
                     callback(event)
                 except BaseException as error:
                     self._report(error, event)
+
+    def wake(self, now: datetime, jobs: Iterable[tuple[str, str]]) -> None:
+        """Have those look again who wait for something that may have happened untold.
+
+        They are those of queues who ask by name for what tells of that, and all of ``jobs``.
+        """
+        for queue_name, callbacks in tuple(self._of_queues.items()):
+            asking = [
+                one
+                for one, (_, kinds) in callbacks.items()
+                if kinds is not None and _MISSED in kinds
+            ]
+            if asking:
+                self._call(StoreEvent(_MISSED, queue_name or "", None, {"missed": 0}, now), asking)
+        for key in jobs:
+            if of_job := self.of_jobs.get(key):
+                self._call(StoreEvent(_MISSED, *key, {"missed": 0}, now), tuple(of_job))
 
     def _call_with_result(
         self,

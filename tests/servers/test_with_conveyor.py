@@ -1,20 +1,12 @@
-"""One database with programs of Conveyor: what they do to rows, and what they tell, as facts.
-
-Each statement here is what one of its calls sends, with nothing of ours: they take no lock of ours,
-know no column of ours, and tell of little of what they do.
-"""
+"""One database with programs of Conveyor: what they do to rows, and what they tell, as facts."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import asyncpg
 import pytest
-import pytest_asyncio
 
 from conveyor_nb import (
     FlowJob,
@@ -29,102 +21,10 @@ from conveyor_nb import (
 )
 from conveyor_nb.core.actions import Complete
 from conveyor_nb.core.model import Lock
-from conveyor_nb.stores.sql.schema import original
 from conveyor_nb.testing.events import EventLog, all_told
-from tests.postgres import new_schema
+from tests.servers.conveyor import Conveyor
 
 pytestmark = pytest.mark.asyncio
-
-
-class Conveyor:
-    """What a program of Conveyor does to its tables."""
-
-    def __init__(self, connection: Any) -> None:
-        self.connection = connection
-
-    async def make_tables(self, schema: str) -> None:
-        await self.connection.execute(f"CREATE SCHEMA {schema}")
-        types = {**original.TYPES["postgres"], "number": "INTEGER"}
-        for statement in original.TABLES:
-            await self.connection.execute(statement.format(**types))
-        names = list(enumerate(original.MIGRATION_NAMES, 1))
-        record = "INSERT INTO conveyor_migrations (version, name) VALUES ($1, $2)"
-        await self.connection.executemany(record, names)
-
-    async def add(self, job_id: str, data: Any = None, **columns: Any) -> None:
-        row = {
-            "id": job_id,
-            "queue_name": "emails",
-            "name": "send",
-            "data": json.dumps(data),
-            "opts": "{}",
-            **columns,
-        }
-        marks = ", ".join(f"${place}" for place in range(1, len(row) + 1))
-        text = f"INSERT INTO conveyor_jobs ({', '.join(row)}) VALUES ({marks})"
-        await self.connection.execute(text, *row.values())
-        await self.tell("job:waiting", job_id)
-
-    async def tell(self, kind: str, job_id: str, **more: Any) -> None:
-        told = {
-            "type": kind,
-            "queueName": "emails",
-            "jobId": job_id,
-            "timestamp": datetime.now(UTC).isoformat(),
-            **more,
-            "_src": "a program of Conveyor",
-        }
-        await self.connection.execute("SELECT pg_notify('conveyor:emails', $1)", json.dumps(told))
-
-    async def take(self, worker_id: str = "worker-00c0ffee", seconds: float = 30) -> str | None:
-        now = datetime.now(UTC)
-        job_id: str | None = await self.connection.fetchval(
-            """
-            WITH next AS (
-                SELECT id FROM conveyor_jobs WHERE queue_name = 'emails' AND state = 'waiting'
-                ORDER BY priority, seq LIMIT 1 FOR UPDATE SKIP LOCKED
-            )
-            UPDATE conveyor_jobs SET state = 'active', processed_at = $1, lock_until = $2,
-                locked_by = $3 FROM next
-            WHERE queue_name = 'emails' AND conveyor_jobs.id = next.id RETURNING conveyor_jobs.id
-            """,
-            now,
-            now + timedelta(seconds=seconds),
-            worker_id,
-        )
-        return job_id
-
-    async def complete(self, job_id: str, result: Any) -> None:
-        await self.connection.execute(
-            "UPDATE conveyor_jobs SET state = 'completed', returnvalue = $2, completed_at = now(),"
-            " lock_until = NULL, locked_by = NULL WHERE queue_name = 'emails' AND id = $1",
-            job_id,
-            json.dumps(result),
-        )
-        await self.tell("job:completed", job_id)
-
-    async def row(self, job_id: str) -> Any:
-        text = "SELECT * FROM conveyor_jobs WHERE id = $1"
-        return await self.connection.fetchrow(text, job_id)
-
-
-@pytest_asyncio.fixture
-async def theirs(postgres_dsn: str) -> AsyncIterator[Conveyor]:
-    schema = new_schema()
-    settings = {"search_path": schema}
-    connection = await asyncpg.connect(postgres_dsn, server_settings=settings)
-    made = Conveyor(connection)
-    await made.make_tables(schema)
-    made.schema = schema  # type: ignore[attr-defined]
-    yield made
-    await connection.close()
-
-
-@pytest_asyncio.fixture
-async def store(postgres_dsn: str, theirs: Conveyor) -> AsyncIterator[PgStore]:
-    schema: str = theirs.schema  # type: ignore[attr-defined]
-    async with PgStore(postgres_dsn, schema=schema) as store:
-        yield store
 
 
 async def test_a_job_that_they_add_wakes_a_worker_of_ours(theirs: Conveyor, store: PgStore) -> None:
@@ -325,9 +225,8 @@ async def test_a_parent_of_theirs_starts_when_we_complete_its_child(
 async def test_a_schedule_goes_on_when_they_have_done_its_run(
     postgres_dsn: str, theirs: Conveyor, end: str
 ) -> None:
-    schema: str = theirs.schema  # type: ignore[attr-defined]
     clock = VirtualClock()
-    async with PgStore(postgres_dsn, schema=schema, clock=clock) as store:
+    async with PgStore(postgres_dsn, schema=theirs.schema, clock=clock) as store:
         queue = Queue("emails", store=store)
         await queue.every("1 hour", "report", job_id="hourly")
         for runs in (2, 3):

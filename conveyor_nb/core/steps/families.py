@@ -17,7 +17,7 @@ from conveyor_nb.core.model import COMPLETED, FAILED, JobData
 from conveyor_nb.core.rows import PENDING, ChildRow, Key, Rows, key_of, parent_key_of
 from conveyor_nb.core.steps.writing import write
 
-__all__ = ["child_ended", "child_of", "restarted", "to_retry"]
+__all__ = ["child_ended", "child_of", "outcome_of", "restarted", "to_retry"]
 
 
 def child_of(rows: Rows, parent: JobData, key: Key) -> JobData | None:
@@ -49,13 +49,13 @@ def child_ended(
     parent = rows.job(*parent_key) if row is not None and row.is_waited_for else None
     if parent is None:
         return None
-    outcome = _outcome_of(child) if reason is None else ChildRow(True, reason)
+    outcome = outcome_of(child) if reason is None else ChildRow(True, reason)
     rows.put_child(parent_key, key, outcome)
     pending = parent.pending_children_count - 1
     return parent, flow_rules.child_settled(parent, child.id, outcome.why, pending=pending, now=now)
 
 
-def _outcome_of(job: JobData) -> ChildRow:
+def outcome_of(job: JobData) -> ChildRow:
     """How a job settled; one that is removed before that counts as failed."""
     if job.state is COMPLETED:
         return ChildRow(True, None, job.kept_returnvalue)

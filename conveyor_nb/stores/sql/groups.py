@@ -6,8 +6,10 @@ says how many of these it has. The jobs without a group form one, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from conveyor_nb.core.model import ACTIVE, WAITING, JobData
 from conveyor_nb.core.rows import Key
@@ -27,11 +29,21 @@ _WRITE = (
 )
 
 
+_SERVED = (
+    "INSERT INTO conveyor_group_cursors (queue_name, group_id, last_served_at) VALUES (?, ?, ?)"
+    " ON CONFLICT (queue_name, group_id) DO UPDATE SET last_served_at = excluded.last_served_at"
+)
+_NO_GROUP_THERE = "__ungrouped__"
+"""What programs of Conveyor call no group."""
+
+
 @dataclass(slots=True)
 class _Group:
     came: int
     served: int
     busy: int
+    served_at: datetime | None = None
+    """When, if that was in this transaction."""
 
 
 class Groups:
@@ -39,10 +51,11 @@ class Groups:
 
     Args:
         counters: where their numbers are from.
+        to_value: how an instant is written.
     """
 
-    def __init__(self, counters: Counters) -> None:
-        self._counters = counters
+    def __init__(self, counters: Counters, to_value: Callable[[datetime], Any]) -> None:
+        self._counters, self._to_value = counters, to_value
         self._known: dict[Key, _Group] = {}
         self._changed: set[Key] = set()
 
@@ -50,6 +63,11 @@ class Groups:
         """Know nothing: another one may have written."""
         self._known.clear()
         self._changed.clear()
+
+    def served(self, queue_name: str, group_id: str) -> int:
+        """The turn that a group had last, if that is known here; else 0."""
+        known = self._known.get((queue_name, group_id))
+        return 0 if known is None else known.served
 
     def note(
         self,
@@ -72,6 +90,7 @@ class Groups:
             group = self._known.get((job.queue_name, job.group_id or NO_GROUP))
             group = group or (yield from self._read(job))
             group.served = self._counters.next_known("moved")
+            group.served_at = job.processed_at
             self._changed.add((job.queue_name, job.group_id or NO_GROUP))
 
     def note_one(self, before: JobData | None, after: JobData, *, started: bool) -> bool:
@@ -87,6 +106,7 @@ class Groups:
             self._count(group, change)
         if started:
             group.served = self._counters.next_known("moved")
+            group.served_at = after.processed_at
         self._changed.add(key)
         return True
 
@@ -106,9 +126,19 @@ class Groups:
     def write(self) -> Asking[None]:
         """Keep what was noted."""
         if self._changed:
-            rows = [(*key, one.came, one.served, one.busy) for key, one in self._changes()]
+            changes = self._changes()
             self._changed.clear()
-            yield Many(_WRITE, rows)
+            yield Many(_WRITE, [(*key, one.came, one.served, one.busy) for key, one in changes])
+            if served := list(self._served_there(changes)):
+                yield Many(_SERVED, served)
+
+    def _served_there(self, changes: Iterable[tuple[Key, _Group]]) -> Iterator[tuple[Any, ...]]:
+        """What programs of Conveyor go by, in queues that have groups."""
+        grouped = {queue_name for queue_name, group_id in self._known if group_id != NO_GROUP}
+        for (queue_name, group_id), one in changes:
+            at, one.served_at = one.served_at, None
+            if at is not None and queue_name in grouped:
+                yield queue_name, group_id or _NO_GROUP_THERE, self._to_value(at)
 
     def _changes(self) -> list[tuple[Key, _Group]]:
         return [(key, self._known[key]) for key in sorted(self._changed)]

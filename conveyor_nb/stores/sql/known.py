@@ -7,9 +7,10 @@ asks: the job that it settles, those that come next, what is paused, when the ne
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import islice
+from typing import Any
 
 from conveyor_nb.core.model import ACTIVE, DELAYED, WAITING, JobData
 from conveyor_nb.core.turns import place_of
@@ -46,18 +47,26 @@ class Known:
         self.paused: dict[str, list[str]] = {}
         self.has_groups: dict[str, bool] = {}
         """Whether a waiting job is in a group; it may be ``True`` a little longer."""
+        self.strange: dict[str, dict[str, int]] = {}
+        """Groups that programs of Conveyor have added to, and when each was served last."""
         self.next_due: dict[str, datetime | None] = {}
         self._lines: dict[str, _Line] = {}
 
     def forget(self) -> None:
         """Know nothing: another one may have written."""
-        for known in (self.active, self.paused, self.has_groups, self.next_due, self._lines):
+        for known in self._all():
             known.clear()
 
     def forget_queue(self, queue_name: str) -> None:
         """Know nothing of a queue."""
-        for known in (self.active, self.paused, self.has_groups, self.next_due, self._lines):
+        for known in self._all():
             known.pop(queue_name, None)
+
+    def _all(self) -> Iterable[dict[str, Any]]:
+        return (
+            *(self.active, self.paused, self.has_groups, self.strange),
+            *(self.next_due, self._lines),
+        )
 
     def line(self, queue_name: str, most: int) -> list[JobData] | None:
         """The first so many waiting jobs; ``None``: not so many are known."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from functools import cache
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 from conveyor_nb.core import turns
@@ -26,6 +27,9 @@ __all__ = ["Line", "Serving"]
 _GROUPS_AT_ONCE = 32
 """How many groups are read at a time, in the order of their turns."""
 
+_LATE = (1 << 63) - 1
+"""Since when a group waits of which that is not known: it comes after those with the same turn."""
+
 _UNPAUSED = "name NOT IN (SELECT job_name FROM conveyor_paused_names WHERE queue_name = ?)"
 
 
@@ -44,7 +48,7 @@ class Serving:
         self.codec = codec
         self.known = Known(is_sure=is_sure)
         self.counters = counters or Counters()
-        self.groups = Groups(self.counters)
+        self.groups = Groups(self.counters, codec.instant)
         self.limits = Limits(codec.instant, codec.datetime, codec.flag)
         self.metrics = SqlMetrics(codec.instant, codec.datetime)
         self.select = _selector("conveyor_jobs", codec.job_columns)
@@ -169,6 +173,12 @@ class Serving:
         yield from self.groups.write()
         found: list[tuple[str | None, GroupTurn]] = []
         rows = yield _TURNS, (queue_name,)
+        if strange := (yield from self._strange_groups(queue_name)):
+            known = {row[0] for row in rows}
+            for one, at in strange.items():
+                if one not in known:
+                    rows.append((one, _LATE, max(at, self.groups.served(queue_name, one))))
+            rows.sort(key=itemgetter(2, 1))
         for name, came, served in rows:
             group_id: str | None = name or None
             active, starts = 0, tuple[datetime, ...]()
@@ -181,6 +191,11 @@ class Serving:
                     )
             found.append((group_id, GroupTurn(came, served, active, starts)))
         return found
+
+    def _strange_groups(self, queue_name: str) -> Asking[Mapping[str, int]]:
+        """Groups of which jobs wait that others have added, and the turn that each had last."""
+        yield from ()
+        return {}
 
     def _line(self, line: Line, most: int) -> Asking[list[JobData]]:
         """The first jobs of a line."""

@@ -25,6 +25,12 @@ from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.stores.interface import EventCallback
 from conveyor_nb.stores.sql.answers import Answers
 from conveyor_nb.stores.sql.asking import MOST_ROWS, Asking
+from conveyor_nb.stores.sql.sweeping import (
+    forgotten_parents,
+    go_on,
+    stopped_schedulers,
+    tell_of_children,
+)
 from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback, Subscriptions
 from conveyor_nb.stores.working_set.store import SteppedStore
 
@@ -148,6 +154,19 @@ class SqlStore(SteppedStore):
 
     async def list_workers(self, queue_name: str | None = None) -> list[WorkerInfo]:
         return await self._ask_about(lambda answers: answers.workers(queue_name))
+
+    # -- what others leave undone -------------------------------------------------------------
+
+    async def get_stalled_jobs(self, queue_name: str) -> list[JobData]:
+        if not self.read_only:
+            # who looks for stalled jobs looks for what else was left undone
+            for name in await self._ask_about(lambda _: stopped_schedulers(queue_name)):
+                await self._take(go_on, queue_name, name)
+            for job_id in await self._ask_about(
+                lambda answers: forgotten_parents(queue_name, answers.codec.flag(True))
+            ):
+                await self._take(tell_of_children, queue_name, job_id)
+        return await super().get_stalled_jobs(queue_name)
 
     # -- metrics ------------------------------------------------------------------------------
 

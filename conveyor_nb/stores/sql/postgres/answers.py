@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.model import JobData
@@ -20,6 +20,9 @@ __all__ = ["ServerAnswers", "ServerCounters"]
 _LAST = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequence}"
 _BEGIN = (
     "SELECT value, CASE WHEN is_called THEN last_value ELSE 0 END"
+    ", (SELECT string_agg(concat_ws(E'\\n', queue_name, job_name), E'\\n'"
+    " ORDER BY queue_name, job_name)"
+    " FROM conveyor_paused_names)"
     " FROM conveyor_nb_counters, {sequence} WHERE name = 'moved'"
 )
 _USE = "(SELECT setval('{sequence}', greatest(?::bigint, last_value)) FROM {sequence})"
@@ -28,6 +31,23 @@ _BUSY = (
     " UNION ALL "
     "(SELECT id, 2 AS place FROM conveyor_jobs WHERE queue_name = ? AND state = 'waiting' LIMIT ?)"
 )
+
+_WAITS = "queue_name = ? AND state = 'waiting' AND group_id"
+_STRANGE = f"""WITH RECURSIVE found AS (
+        (SELECT group_id FROM conveyor_jobs WHERE {_WAITS} IS NOT NULL ORDER BY group_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT group_id FROM conveyor_jobs WHERE {_WAITS} > found.group_id
+                ORDER BY group_id LIMIT 1) FROM found WHERE found.group_id IS NOT NULL
+    ), named AS (
+        SELECT group_id FROM found WHERE group_id IS NOT NULL
+        UNION ALL
+        SELECT '' WHERE EXISTS (SELECT 1 FROM conveyor_jobs WHERE {_WAITS} IS NULL)
+    )
+    SELECT named.group_id, coalesce(its.served, 0) FROM named
+    LEFT JOIN conveyor_nb_groups AS its ON its.queue_name = ? AND its.group_id = named.group_id
+    WHERE coalesce(its.came, 0) = 0
+"""
+"""The groups of a queue that wait and have no turn: each found by one step in an index."""
 
 
 class ServerCounters(Counters):
@@ -41,7 +61,7 @@ class ServerCounters(Counters):
         super().__init__()
         self._last = _LAST.format(sequence=sequence)
         self.begin_text = _BEGIN.format(sequence=sequence)
-        """Reads both counters."""
+        """Reads both counters, and what is paused, of which programs of Conveyor do not tell."""
         self.use_text = _USE.format(sequence=sequence)
         """Uses up a number of the sequence: an expression with one parameter."""
 
@@ -111,6 +131,14 @@ class ServerAnswers(Answers):
         self, queue_name: str, paused: Collection[str], options: FetchOptions, most: int
     ) -> Asking[list[JobData]]:
         return self._line(Line(queue_name, paused, options), most)
+
+    def _strange_groups(self, queue_name: str) -> Asking[Mapping[str, int]]:
+        strange = self.known.strange.get(queue_name)
+        if strange is None:
+            strange = dict((yield _STRANGE, (queue_name,) * 4))
+            if self.known.is_sure:
+                self.known.strange[queue_name] = strange
+        return strange
 
     def busy(self, queue_name: str, most: int) -> Asking[list[str]]:
         rows = yield (

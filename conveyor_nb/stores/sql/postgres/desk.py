@@ -30,6 +30,7 @@ from conveyor_nb.stores.sql.postgres.connecting import Connecting, Place
 from conveyor_nb.stores.sql.postgres.group import Group, fetching, look
 from conveyor_nb.stores.sql.postgres.link import Link
 from conveyor_nb.stores.sql.postgres.listening import Listening, Tell
+from conveyor_nb.stores.sql.postgres.looking_out import LookingOut
 from conveyor_nb.stores.sql.wire.codec import Codec, codec_for
 from conveyor_nb.stores.sql.wire.events import channel_of, to_notices, to_notification, with_row
 
@@ -66,6 +67,7 @@ class Settings:
     collects_metrics: bool
     sequential_ids: bool
     read_only: bool
+    wake: Callable[[datetime, Sequence[Key]], object]
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -107,6 +109,7 @@ class Desk:
         self._codec: Codec
         self._group: Group
         self._listening: Listening | None = None
+        self._looking_out: LookingOut | None = None
         self._begin = ""
         self._link: Link | None = None
         self._idle: list[tuple[Link, ServerAnswers]] = []
@@ -167,6 +170,15 @@ class Desk:
             self._complete,
             self._report,
         )
+        self._looking_out = LookingOut(
+            self._fetch,
+            settings.clock.now,
+            settings.followed,
+            wake=settings.wake,
+            tell=lambda events: self._tell(events, {}),
+            heard=self._listening.take_heard,
+            fault=self._report,
+        )
 
     def _new_answers(self, *, locks: bool) -> ServerAnswers:
         assert self.place is not None
@@ -191,6 +203,8 @@ class Desk:
             await asyncio.wait(list(self._tasks))
         if self._listening is not None:
             await self._listening.stop()
+        if self._looking_out is not None:
+            await self._looking_out.stop()
         links = [link for link, _ in self._idle] + ([self._link] if self._link else [])
         self._idle, self._link = [], None
         for link in links:
@@ -282,6 +296,11 @@ class Desk:
         step = fetching(wanted)
         call.result, would_write = await look(link, answers, clock, step, self._codec.freeze)
         return not would_write
+
+    async def _fetch(self, text: str, values: Sequence[Any]) -> list[Any]:
+        await self.open()
+        async with self._to_look() as (link, _):
+            return await link.fetch(text, values)
 
     @contextlib.asynccontextmanager
     async def _to_look(self) -> AsyncIterator[tuple[Link, ServerAnswers]]:
@@ -462,7 +481,8 @@ class Desk:
         """Listen to what programs of Conveyor tell of the queues that somebody subscribed to."""
         try:
             await self.open()
-            assert self._listening is not None and self._link is not None
+            assert self._listening is not None and self._looking_out is not None
+            self._looking_out.start()
             wished, self._wished = self._wished, set()
             names = {one for one in wished if one is not None}
             if None in wished:

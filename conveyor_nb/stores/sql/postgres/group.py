@@ -68,6 +68,8 @@ class Group:
         self.counters = answers.counters
         self._moved: int | None = None
         """What counts all transactions of stores of ours, as the last of this one left it."""
+        self._paused: str | None = None
+        """What was paused."""
         self.used_number: int | None = None
         """The last number of the jobs' sequence that the transaction has used."""
         self.writing = Writing(answers)
@@ -93,10 +95,10 @@ class Group:
             link: where it is under way.
             is_fresh: whether nobody but stores of ours can have changed what is known of queues.
         """
-        ((moved, sequence),) = await link.fetch(self.counters.begin_text, ())
-        if moved != self._moved or not is_fresh:
+        ((moved, sequence, paused),) = await link.fetch(self.counters.begin_text, ())
+        if moved != self._moved or paused != self._paused or not is_fresh:
             self.writing.forget()
-        self._moved = None
+        self._moved, self._paused = None, paused
         self.counters.begin(moved, sequence)
         self.told, self.results, self.lost_results = [], {}, {}
 

@@ -58,6 +58,7 @@ class Listening:
         self._queues: set[str] = set()
         self.has_heard_theirs = False
         """Whether programs of Conveyor have, since this was last set to ``False``."""
+        self._heard_of: set[str] = set()
         self.has_heard = False
         """Whether others have done something since this was last set to ``False``."""
 
@@ -173,8 +174,14 @@ class Listening:
                     self._fault(error)
                     continue
             self.has_heard = self.has_heard_theirs = True
+            self._heard_of.add(event.queue_name)
             self._tell([event], {})
         self._is_filling = False
+
+    def take_heard(self) -> list[str]:
+        """The queues of which programs of Conveyor have told something, since this was asked."""
+        heard, self._heard_of = sorted(self._heard_of), set()
+        return heard
 
     def _stopped(self, connection: Any) -> None:
         self._connection = None

@@ -8,7 +8,7 @@ from functools import cache
 __all__ = ["is_read", "numbered", "table_of", "together"]
 
 _MARK = re.compile(r"\?")
-_TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+(conveyor_\w+)")
+_TABLE = re.compile(r"\b(?:FROM|INTO|JOIN|UPDATE)\s+(conveyor_\w+)")
 
 
 @cache
@@ -43,7 +43,7 @@ def together(texts: tuple[str, ...]) -> str:
 @cache
 def is_read(text: str) -> bool:
     """Whether a statement gives rows."""
-    return text.startswith("SELECT") or " RETURNING " in text
+    return text.startswith(("SELECT", "WITH RECURSIVE")) or " RETURNING " in text
 
 
 @cache

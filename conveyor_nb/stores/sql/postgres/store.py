@@ -30,7 +30,6 @@ from conveyor_nb.stores.sql.postgres.desk import Desk, Settings
 from conveyor_nb.stores.sql.postgres.home import Home
 from conveyor_nb.stores.sql.postgres.local import LocalServer
 from conveyor_nb.stores.sql.store import SqlStore
-from conveyor_nb.stores.sql.sweeping import go_on, stopped_schedulers
 from conveyor_nb.stores.sql.wire.payloads import pack, pack_or_pickle
 from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback
 from conveyor_nb.stores.working_set.questions import Question
@@ -136,6 +135,7 @@ class PgStore(SqlStore):
             collects_metrics=self._collects_metrics,
             sequential_ids=self._sequential_ids,
             read_only=self.read_only,
+            wake=self._wake,
         )
         self._home: Home | None = None
         self._desk: Desk | None = None
@@ -245,6 +245,10 @@ class PgStore(SqlStore):
             self._is_told_late = True
             REAL_TIME.call_at(REAL_TIME.now() + _LATE, self._tell_late)
 
+    def _wake(self, now: datetime, jobs: Sequence[Key]) -> None:
+        with self._lock:
+            self._subscriptions.wake(now, jobs)
+
     def _tell_late(self) -> None:
         self._is_told_late = False
         self._tell_all()
@@ -299,13 +303,6 @@ class PgStore(SqlStore):
         wanted = Fetch(queue_name, worker_id, lock_duration, options or _NO_OPTIONS, limit)
         fetched: Fetched = await self._do(wanted)
         return fetched
-
-    async def get_stalled_jobs(self, queue_name: str) -> list[JobData]:
-        # who looks for stalled jobs looks for what else was left undone
-        for name in await self._ask_about(lambda _: stopped_schedulers(queue_name)):
-            if not self.read_only:
-                await self._take(go_on, queue_name, name)
-        return await super().get_stalled_jobs(queue_name)
 
 
 def _nothing(answers: Answers) -> Asking[None]:

@@ -180,7 +180,9 @@ def _with_result(
     if result is None:
         return written
     longer = b"%b,%b]" % (written[:-1], _ENCODER.encode(result))
-    return longer if len(longer) <= MOST_BYTES - _SPARE else written
+    if len(longer) <= MOST_BYTES - _SPARE:
+        return longer
+    return _written(replace(event, data={**event.data, "lost": True}))
 
 
 def _fitting(event: StoreEvent) -> bytes:
@@ -307,6 +309,8 @@ def _known_of(event: StoreEvent, job: JobData | None) -> dict[str, Any]:
         "progress": 0,
         "error": "a program of Conveyor tells of an error",
     }
+    if job is None and event.type == EventType.COMPLETED:
+        known["lost"] = True
     if job is not None:
         last = job.attempt_logs[-1] if job.attempt_logs else None
         known |= {

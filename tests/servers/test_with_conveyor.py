@@ -243,3 +243,18 @@ async def test_a_schedule_goes_on_when_they_have_done_its_run(
             assert (scheduler.runs, await queue.count("delayed")) == (runs, 1)
             await clock.advance("1 hour")
             await store.promote_delayed_jobs("emails")
+
+
+async def test_queues_that_are_listened_to_at_the_same_time_are_all_heard(
+    theirs: Conveyor, store: PgStore
+) -> None:
+    left = {f"queue {number}" for number in range(40)}
+    threads = [asyncio.to_thread(lambda: None) for _ in left]
+    for name, thread in zip(sorted(left), threads, strict=True):
+        store.subscribe(name, lambda event: left.discard(event.queue_name))
+        await thread  # so that each is handed in by itself, while that before is under way
+    while left:  # once it listens, it hears
+        for name in sorted(left):
+            told = {"type": "job:waiting", "queueName": name, "jobId": "a"}
+            await theirs.do("SELECT pg_notify($1, $2)", f"conveyor:{name}", json.dumps(told))
+        await all_told(store)

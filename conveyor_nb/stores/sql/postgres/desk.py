@@ -115,7 +115,7 @@ class Desk:
         self._idle: list[tuple[Link, ServerAnswers]] = []
         self._looks = asyncio.Semaphore(_MOST_LOOKS)
         self._waiting: list[Call] = []
-        self._opening = asyncio.Lock()
+        self._opening, self._following = asyncio.Lock(), asyncio.Lock()
         self._tasks = BackgroundTasks()
         self._is_writing = False
         self._read_at = datetime.fromtimestamp(0, UTC)
@@ -483,13 +483,13 @@ class Desk:
             await self.open()
             assert self._listening is not None and self._looking_out is not None
             self._looking_out.start()
-            wished, self._wished = self._wished, set()
-            names = {one for one in wished if one is not None}
-            if None in wished:
-                async with self._to_look() as (link, _):
-                    names |= {row[0] for row in await link.fetch(_QUEUES, ())}
-            for name in sorted(names):
-                await self._listening.follow(name)
+            async with self._following:  # a connection does one thing at a time
+                wished, self._wished = self._wished, set()
+                names = {one for one in wished if one is not None}
+                if None in wished:
+                    names |= {row[0] for row in await self._fetch(_QUEUES, ())}
+                for name in sorted(names):
+                    await self._listening.follow(name)
         except Exception as error:  # whoever asks for something is told
             self._report(error)
 

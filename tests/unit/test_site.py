@@ -28,7 +28,7 @@ KINDS = {
     "ts": "another library's, in another language",
 }
 OF_OTHERS = "notebooks/howto/from-"
-ELSEWHERE = {"docker", "ruff", "mypy", "ssh"}
+ELSEWHERE = {"cd", "docker", "git", "jupyter", "mypy", "ruff", "ssh"}
 """Programs whose arguments are not ours to check."""
 
 
@@ -71,6 +71,8 @@ def check_conveyor(words: list[str]) -> None:
 def check_pip(words: list[str], checkout: Path) -> None:
     """Look whether what is installed is there."""
     project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    if words[0] == "wheel":
+        return
     assert words[0] == "install"
     wanted = words[2] if words[1] == "-e" else words[1]
     match = re.fullmatch(rf"({project['name']}|\.)(?:\[(.+)\])?", wanted)

@@ -30,7 +30,9 @@ from conveyor_nb.core.event_data import EVENT_DATA
 from conveyor_nb.core.options.declaring import Options
 from conveyor_nb.core.options.job_options import JobKeywords, JobOptions
 from conveyor_nb.core.options.worker_options import WorkerKeywords, WorkerOptions
+from conveyor_nb.notebook.commands.commands import Argument
 from conveyor_nb.notebook.commands.magics import COMMANDS, WORKER_ARGUMENTS
+from conveyor_nb.notebook.commands.record_command import RECORD_ARGUMENTS
 from conveyor_nb.worker import Worker
 
 __all__ = ["TABLES", "setup", "users_of"]
@@ -122,6 +124,11 @@ def event_rows() -> Iterator[tuple[str, ...]]:
         yield code(kind), markdown(data.__doc__ or ""), "<br>".join(keys) or "none"
 
 
+def arguments_table(arguments: Iterable[Argument]) -> str:
+    """A table of what a magic takes."""
+    return table("argument what_it_is", [(code(one.name), one.help) for one in arguments])
+
+
 def magics() -> Iterator[str]:
     """A section for each command of ``%conveyor``."""
     for one in COMMANDS.values():
@@ -177,9 +184,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     ),
     "events": lambda: table("event when_it_comes its_data", event_rows()),
     "magics": lambda: "\n\n".join(magics()),
-    "worker-cell": lambda: table(
-        "argument what_it_is", [(code(one.name), one.help) for one in WORKER_ARGUMENTS]
-    ),
+    "worker-cell": lambda: arguments_table(WORKER_ARGUMENTS),
+    "record-cell": lambda: arguments_table(RECORD_ARGUMENTS),
     "commands": lambda: "\n\n".join(shell_commands()),
     "verbs": lambda: table("command what_it_does", verb_rows()),
 }

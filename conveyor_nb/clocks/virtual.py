@@ -129,6 +129,17 @@ class VirtualClock(Clock):
             await self._fire(timer)
         await self._settle_everywhere()
 
+    def next_timer(self) -> datetime | None:
+        """When the next timer falls due; ``None``: nothing waits for this clock.
+
+        >>> VirtualClock().next_timer() is None
+        True
+        """
+        with self._guard:
+            while self._timers and self._timers[0].cancelled:
+                heapq.heappop(self._timers)
+            return self._timers[0].when if self._timers else None
+
     async def _fire(self, timer: _VirtualTimer) -> None:
         if timer.loop is None or timer.loop is asyncio.get_running_loop():
             timer.fire()

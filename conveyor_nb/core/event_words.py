@@ -72,6 +72,7 @@ _TEXTS: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
     EventType.PAUSED: lambda data: _paused_name(data),
     EventType.RESUMED: lambda data: _paused_name(data),
     EventType.ERROR: lambda data: data.get("error", ""),
+    EventType.MISSED: lambda data: f"{data.get('missed') or ''} more, not told one by one".strip(),
     EventType.WORKER_STARTED: _name,
     EventType.WORKER_PAUSED: _name,
     EventType.WORKER_CLOSED: _name,

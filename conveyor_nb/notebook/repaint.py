@@ -11,9 +11,9 @@ from datetime import timedelta
 
 from conveyor_nb.clocks.clock import REAL_TIME, TimerHandle
 
-__all__ = ["Repainter"]
+__all__ = ["INTERVAL", "Repainter"]
 
-_INTERVAL = timedelta(seconds=0.1)
+INTERVAL = timedelta(seconds=0.1)
 
 
 class Repainter:
@@ -25,12 +25,14 @@ class Repainter:
     def __init__(self, paint: Callable[[], None]) -> None:
         self._paint = paint
         self._timer: TimerHandle | None = None
-        self._earliest = REAL_TIME.now()
+        self._last = REAL_TIME.now() - INTERVAL
+        self.interval = INTERVAL
+        """From one time to the next at least."""
 
     def request(self) -> None:
         """Have ``paint`` called, at once if the last time is long enough ago."""
         if self._timer is None:
-            delay = max(timedelta(0), self._earliest - REAL_TIME.now())
+            delay = max(timedelta(0), self._last + self.interval - REAL_TIME.now())
             self._timer = REAL_TIME.call_later(delay, self._fire)
 
     def cancel(self) -> None:
@@ -41,5 +43,5 @@ class Repainter:
 
     def _fire(self) -> None:
         self._timer = None
-        self._earliest = REAL_TIME.now() + _INTERVAL
+        self._last = REAL_TIME.now()
         self._paint()

@@ -75,6 +75,10 @@ class BeltView(View):
     def asks(self) -> Mapping[str, Action]:
         return {"belt": plainly(self._resize)}
 
+    @property
+    def tells_of_all(self) -> bool:
+        return self._is_virtual
+
     def note(self, events: Sequence[StoreEvent]) -> None:
         if self._is_virtual:
             for event in events[-_MOST_EVENTS:]:

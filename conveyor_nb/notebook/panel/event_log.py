@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any, ClassVar
 
 from msgspec.structs import replace
@@ -43,6 +45,9 @@ _MOST_PAUSES = 20
 """How many times when nobody looked are known, the last ones; before them is the beginning."""
 
 _MOMENT = timedelta(microseconds=1)
+
+_NEAR = timedelta(seconds=2)
+"""Two stretches of time of which not all was heard are one if they are nearer than this."""
 
 _SLIM = frozenset({EventType.WAITING, EventType.ACTIVE, EventType.COMPLETED})
 """Events whose data hold nothing that is long."""
@@ -93,9 +98,14 @@ class NewestEvents:
         """Let the next :meth:`read` give all that is kept, not only what is new."""
         self._sent = _NOTHING
 
+    @property
+    def is_anew(self) -> bool:
+        """Whether the next :meth:`read` gives all that is kept."""
+        return self._sent == _NOTHING
+
     def read(self) -> dict[str, Any]:
         """What is new since the last call, newest first, as the front end draws it."""
-        is_first, fresh = self._sent == _NOTHING, list(itertools.islice(self._fresh(), KEPT))
+        is_first, fresh = self.is_anew, list(itertools.islice(self._fresh(), KEPT))
         self._sent = self._count
         if is_first and self.past:
             kept = ((-n, event) for n, event in enumerate(self.past, 1) if self._is_shown(event))
@@ -122,14 +132,20 @@ class NewestEvents:
 
     def _fresh(self) -> Iterator[dict[str, Any]]:
         """Those that were not sent yet and are shown, the newest first."""
-        of_type = self._of_type.get(self.type, ()) if self.type and not self.job_id else self._all
-        for number, event in reversed(of_type):
+        kept: Iterable[tuple[int, StoreEvent]] = reversed(self._all)
+        if self.type and not self.job_id:
+            kinds = dict.fromkeys((self.type, str(EventType.MISSED)))
+            of_types = (reversed(self._of_type.get(kind, ())) for kind in kinds)
+            kept = heapq.merge(*of_types, key=itemgetter(0), reverse=True)
+        for number, event in kept:
             if number <= self._sent:
                 break
             if self._is_shown(event):
                 yield _row(number, event)
 
     def _is_shown(self, event: StoreEvent) -> bool:
+        if event.type == EventType.MISSED and not self.job_id:  # it may be any that was
+            return event.queue_name in ("", self.queue_name) or not self.queue_name
         return (
             (not self.type or event.type == self.type)
             and (not self.job_id or event.job_id == self.job_id)
@@ -158,7 +174,7 @@ class EventLog:
         """What is new since the last call, as the front end draws it."""
         self._end_deafness(self._store.clock.now() + _MOMENT)
         names = [] if self._queue_name else await self._store.list_queues()
-        if not self._knows_past:
+        if not self._knows_past and self._newest.is_anew:  # a page is told of the past but once
             await self._look_back(names)
             self._knows_past = True
         return {**self._newest.read(), "queues": names[:_MOST_QUEUES]}
@@ -200,6 +216,24 @@ class EventLog:
         self._end_deafness(events[0].timestamp + _MOMENT)  # of that instant not all may have come
         self._newest.add(events)
 
+    def miss(self, since: datetime, until: datetime) -> None:
+        """From an instant until another one not all events came here."""
+        if self._unheard and since - self._unheard[-1][1] < _NEAR:  # a flood has many gaps
+            since = min(since, self._unheard.pop()[0])
+        self._unheard.append((since, until + _MOMENT))
+        self._knows_past = False
+        self._newest.add([StoreEvent(EventType.MISSED, self._queue_name or "", None, {}, until)])
+
+    @property
+    def tells_of_all(self) -> bool:
+        """Whether each event is needed: those of one job can't be told from its record alone."""
+        return bool(self._newest.job_id)
+
+    @property
+    def favours(self) -> str:
+        """Of which type of event alone it tells; empty: of whichever."""
+        return self._newest.type
+
     def rest(self) -> None:
         """From now on no events come here: nobody looks."""
         self._is_resting = True
@@ -221,6 +255,7 @@ class EventsView(View):
     """
 
     part: ClassVar[str] = "events"
+    may_rest: ClassVar[bool] = False  # an event is told once
 
     def __init__(self, queue: Queue, *, read_only: bool = False) -> None:
         super().__init__(queue, read_only=read_only)
@@ -232,8 +267,19 @@ class EventsView(View):
     def asks(self) -> Mapping[str, Action]:
         return {"events": plainly(lambda message: self._log.show(replace(message, queue="")))}
 
+    @property
+    def tells_of_all(self) -> bool:
+        return self._log.tells_of_all
+
+    @property
+    def favours(self) -> str:
+        return self._log.favours
+
     def note(self, events: Sequence[StoreEvent]) -> None:
         self._log.note(events)
+
+    def miss(self, since: datetime, until: datetime) -> None:
+        self._log.miss(since, until)
 
     def rest(self) -> None:
         self._log.rest()

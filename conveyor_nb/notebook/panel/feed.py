@@ -1,19 +1,21 @@
 """When a panel's page gets a frame, and when there is no page any more.
 
-A frame goes out at most ten times a second, only if something changed, and none before a page
-has drawn the one before it: neither a busy store nor a slow page is felt. Where nobody can see the
-page, it says so, and gets none. A page that went away without a word is noticed by its silence.
+A frame goes out at most ten times a second, five times in a rush, only if something changed, and
+none before a page has drawn the one before it: neither a busy store nor a slow page is felt. Where
+nobody can see the page, it says so, and gets none. A page that went away without a word is noticed
+by its silence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from datetime import timedelta
 from typing import Any
 
 from conveyor_nb.clocks.clock import REAL_TIME, TimerHandle
 from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.notebook.panel.wire import IN_A_PAGE
-from conveyor_nb.notebook.repaint import Repainter
+from conveyor_nb.notebook.repaint import INTERVAL, Repainter
 
 __all__ = ["SILENCE", "Feed"]
 
@@ -24,6 +26,9 @@ SILENCE = 600.0 if IN_A_PAGE else 30.0
 
 UNHEARD = 0.3 if IN_A_PAGE else None
 """Seconds after which a frame goes out though the one before was not drawn; ``None``: none does."""
+
+_IN_A_RUSH = timedelta(seconds=0.2)
+"""The time from frame to frame where so much happens that nobody can follow it one by one."""
 
 _MOST_PAGES = 100
 """How many pages of a view are known by name; past that, the first ones are asked to come again."""
@@ -72,6 +77,10 @@ class Feed:
         self._dirty = True
         if not self._waiting:
             self._repainter.request()
+
+    def in_a_rush(self, rush: bool) -> None:
+        """Say whether so much happens now that fewer frames tell as much."""
+        self._repainter.interval = _IN_A_RUSH if rush else INTERVAL
 
     def touch_in(self, seconds: float) -> None:
         """Something will change by itself, such as how long a job has been running.

@@ -37,6 +37,7 @@ class JobsView(View):
     """Which page of which jobs a panel shows."""
 
     part: ClassVar[str] = "jobs"
+    may_rest: ClassVar[bool] = False  # a file goes to a page once
 
     def __init__(self, queue: Queue, *, read_only: bool = False) -> None:
         super().__init__(queue, read_only=read_only)

@@ -35,11 +35,13 @@ class Pulse:
             if event.type in _PLACES:
                 self._count(event.timestamp, _PLACES[event.type])
 
-    def add_settled(self, instants: Iterable[datetime | None], *, failed: bool) -> None:
-        """Count jobs that settled before anybody listened, the newest first."""
+    def add_settled(self, instants: Sequence[datetime], *, failed: bool) -> None:
+        """Count jobs by when they settled, in order of time or against it."""
+        if instants and int(instants[0].timestamp()) == int(instants[-1].timestamp()):
+            self._count(instants[0], int(failed), len(instants))
+            return
         for at in instants:
-            if at is not None:
-                self._count(at, int(failed))
+            self._count(at, int(failed))
 
     def told(self, now: datetime) -> dict[str, Any]:
         """Each second of the last minute, and how many settle in one; nothing if none did."""
@@ -52,7 +54,7 @@ class Pulse:
         rate = sum(map(sum, recent)) / _FOR_RATE
         return {"done": list(done), "failed": list(failed), "rate": round(rate, 1)}
 
-    def _count(self, at: datetime, place: int) -> None:
+    def _count(self, at: datetime, place: int, number: int = 1) -> None:
         second = int(at.timestamp())
         counts = self._counts.get(second)
         if counts is None:
@@ -60,7 +62,7 @@ class Pulse:
             if len(self._counts) > _MOST_KEPT:
                 for old in sorted(self._counts)[:-SECONDS]:
                     del self._counts[old]
-        counts[place] += 1
+        counts[place] += number
 
 
 async def read_pulse(store: StoreInterface, queue_name: str, most: int = _MOST_READ) -> Pulse:
@@ -74,8 +76,8 @@ async def read_pulse(store: StoreInterface, queue_name: str, most: int = _MOST_R
     pulse = Pulse()
     for state in (COMPLETED, FAILED):
         jobs = await store.list_jobs(queue_name, state, 0, most, newest_first=True)
-        instants = [job.completed_at or job.failed_at for job in jobs]
-        pulse.add_settled(instants, failed=state is FAILED)
+        instants = (job.completed_at or job.failed_at for job in jobs)
+        pulse.add_settled([at for at in instants if at is not None], failed=state is FAILED)
     return pulse
 
 
@@ -104,6 +106,10 @@ class PulseView(View):
     def note(self, events: Sequence[StoreEvent]) -> None:
         if self._pulse is not None:
             self._pulse.add(events)
+
+    def count(self, instants: Sequence[datetime], *, failed: bool) -> None:
+        if self._pulse is not None:
+            self._pulse.add_settled(instants, failed=failed)
 
     def rest(self) -> None:
         self._pulse = None  # what settles meanwhile comes to nobody's ears

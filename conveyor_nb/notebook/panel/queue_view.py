@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from conveyor_nb.core.model import StoreEvent
+from conveyor_nb.core.model import EventType, StoreEvent
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.notebook.panel.belt_view import BeltView
 from conveyor_nb.notebook.panel.event_log import EventsView
 from conveyor_nb.notebook.panel.flows_view import FlowsView
 from conveyor_nb.notebook.panel.groups_view import GroupsView
 from conveyor_nb.notebook.panel.head_view import HeadView
+from conveyor_nb.notebook.panel.hearing import Settled
 from conveyor_nb.notebook.panel.job_table import JobsView
 from conveyor_nb.notebook.panel.job_view import JobView
 from conveyor_nb.notebook.panel.metrics_view import MetricsView
 from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.pulse import PulseView
+from conveyor_nb.notebook.panel.rests import Rests
 from conveyor_nb.notebook.panel.schedules_view import SchedulesView
 from conveyor_nb.notebook.panel.sizes import sendable
 from conveyor_nb.notebook.panel.timeline_view import TimelineView
@@ -24,6 +27,7 @@ from conveyor_nb.notebook.panel.view import Action, Glance, UnknownRequestError,
 from conveyor_nb.notebook.panel.worker_cards import WorkerCardsView
 from conveyor_nb.notebook.panel.workers_panel import WorkersView
 from conveyor_nb.queue import Queue
+from conveyor_nb.stores.reads import SynchronousReads
 
 __all__ = ["TABS", "QueueView"]
 
@@ -62,6 +66,7 @@ class QueueView:
             self._asks |= view.asks()
             self._acts |= view.acts()
         self.read_only = read_only
+        self._rests = Rests()
 
     @property
     def table(self) -> JobsView:
@@ -77,15 +82,26 @@ class QueueView:
         glance = Glance(await store.get_job_counts(name), paused)
         parts: dict[str, Any] = {"tab": self.tab}
         for kind in (*_ALWAYS, *TABS[self.tab]):
-            told = sendable(await self._views[kind].read(glance))
-            parts |= {name: told.pop(key) for key, name in kind.apart.items()}
-            parts[kind.part] = told
+            parts |= await self._parts_of(kind, glance)
+        return parts
+
+    async def _parts_of(self, kind: type[View], glance: Glance) -> dict[str, Any]:
+        """What a view tells now, or what it told a moment ago where the store takes long."""
+        may_rest = kind.may_rest and not isinstance(self.queue.store, SynchronousReads)
+        if may_rest and (parts := self._rests.told(kind)) is not None:
+            return parts
+        began = self._rests.now()
+        told = sendable(await self._views[kind].read(glance))
+        parts = {name: told.pop(key) for key, name in kind.apart.items()} | {kind.part: told}
+        if may_rest:
+            self._rests.keep(kind, parts, began)
         return parts
 
     @property
     def again(self) -> float | None:
         """In how many seconds it is to be read again though nothing happened; ``None``: not."""
-        wishes = (self._views[kind].again for kind in (*_ALWAYS, *TABS[self.tab]))
+        shown = (*_ALWAYS, *TABS[self.tab])
+        wishes = (self._rests.again(kind, self._views[kind].again) for kind in shown)
         return min((wish for wish in wishes if wish is not None), default=None)
 
     async def do(self, what: str, **more: Any) -> None:
@@ -111,12 +127,37 @@ class QueueView:
         action = self._asks.get(what) or self._acts.get(what)
         if action is None:
             raise UnknownRequestError(what)
-        await action(message)
+        try:
+            await action(message)
+        finally:
+            self._rests.forget()
 
     def note(self, events: Sequence[StoreEvent]) -> None:
         """Take note of what happened in the queue."""
         for view in self._listening:
             view.note(events)
+
+    @property
+    def tells_of_all(self) -> bool:
+        """Whether each event is needed for what is shown, however many there are."""
+        return any(self._views[kind].tells_of_all for kind in TABS[self.tab])
+
+    @property
+    def favours(self) -> str:
+        """Of which type of event is told, so that it is to be heard among very many others."""
+        wishes = (self._views[kind].favours for kind in TABS[self.tab])
+        return next(filter(None, wishes), "")
+
+    def count(self, settled: Settled) -> None:
+        """Count jobs that have settled, of which no event is noted."""
+        for (_, kind), instants in settled.items():
+            for view in self._views.values():
+                view.count(instants, failed=kind == EventType.FAILED)
+
+    def miss(self, since: datetime, until: datetime) -> None:
+        """From an instant until another one more happened than is noted."""
+        for view in self._listening:
+            view.miss(since, until)
 
     def rest(self) -> None:
         """Nobody looks any more."""
@@ -125,6 +166,7 @@ class QueueView:
 
     def renew(self) -> None:
         """A page has come, or is back, that has not seen what there is now."""
+        self._rests.forget()
         for view in self._views.values():
             view.renew()
 

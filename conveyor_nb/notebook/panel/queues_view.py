@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from conveyor_nb.clocks.virtual import VirtualClock
-from conveyor_nb.core.model import ALL_NAMES, StoreEvent
+from conveyor_nb.core.model import ALL_NAMES, EventType, StoreEvent
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.notebook.panel.event_log import EventLog
 from conveyor_nb.notebook.panel.head_view import speed_of
+from conveyor_nb.notebook.panel.hearing import Settled
 from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.pulse import Pulse, read_pulse
 from conveyor_nb.notebook.panel.sizes import fitting, sendable
@@ -113,6 +115,26 @@ class QueuesView:
                 of_queue[event.queue_name].append(event)
         for name, some in of_queue.items():
             self._pulses[name].add(some)
+
+    @property
+    def tells_of_all(self) -> bool:
+        """Whether each event is needed for what is shown, however many there are."""
+        return self.tab == "events" and self._log.tells_of_all
+
+    @property
+    def favours(self) -> str:
+        """Of which type of event is told, so that it is to be heard among very many others."""
+        return self._log.favours if self.tab == "events" else ""
+
+    def count(self, settled: Settled) -> None:
+        """Count jobs that have settled, of which no event is noted."""
+        for (name, kind), instants in settled.items():
+            if name in self._pulses:
+                self._pulses[name].add_settled(instants, failed=kind == EventType.FAILED)
+
+    def miss(self, since: datetime, until: datetime) -> None:
+        """From an instant until another one more happened than is noted."""
+        self._log.miss(since, until)
 
     def rest(self) -> None:
         """Nobody looks at it now, so no events come here."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar
 
 from conveyor_nb.core.model import JobState, StoreEvent
@@ -61,6 +62,9 @@ class View(ABC):
     apart: ClassVar[Mapping[str, str]] = {}
     """What of it is so large that the page gets it by itself, and under which name."""
 
+    may_rest: ClassVar[bool] = True
+    """Whether what was read may stay as it is for a moment, if the store took long to tell it."""
+
     def __init__(self, queue: Queue, *, read_only: bool = False) -> None:
         self.queue = queue
         self.read_only = read_only
@@ -90,8 +94,24 @@ class View(ABC):
         """What a page may do to the queue; refused where it is only to be looked at."""
         return {}
 
+    @property
+    def tells_of_all(self) -> bool:
+        """Whether it needs each event, however many there are, while it is shown."""
+        return False
+
+    @property
+    def favours(self) -> str:
+        """Of which type of event it tells, so that it is to be heard among very many others."""
+        return ""
+
     def note(self, events: Sequence[StoreEvent]) -> None:  # noqa: B027  # most have no use for it
         """Take note of what happened in the queue since the last time."""
+
+    def count(self, instants: Sequence[datetime], *, failed: bool) -> None:  # noqa: B027
+        """Count jobs that have settled, of which no event is noted."""
+
+    def miss(self, since: datetime, until: datetime) -> None:  # noqa: B027
+        """From an instant until another one more happened than is noted."""
 
     def rest(self) -> None:  # noqa: B027  # as above
         """Nobody looks any more: of what happens from now on, only little is noted."""

@@ -125,6 +125,8 @@ class Panel(anywidget.AnyWidget):
             store,
             self._loop,
             take_in=self._take_in,
+            count=lambda settled: self._shown.count(settled),
+            miss=lambda since, until: self._shown.miss(since, until),
             on_news=self._feed.touch,
             on_drained=self.output.renew_when_calm,
         )
@@ -273,13 +275,18 @@ class Panel(anywidget.AnyWidget):
         name = None if self._view is None else self._view.queue.name
         if self.live:
             self.was_live = True
-            self._hearing.listen(name)
+            self._listen()
         elif self._feed.rests:
             self._hearing.doze(name)
         else:
             self._hearing.stop()
         if not self.live:
             self._shown.rest()
+
+    def _listen(self) -> None:
+        name = None if self._view is None else self._view.queue.name
+        shown = self._shown
+        self._hearing.listen(name, to_all=shown.tells_of_all, favour=shown.favours)
 
     def _take_in(self, events: Sequence[StoreEvent]) -> None:
         self._shown.note(events)
@@ -294,7 +301,7 @@ class Panel(anywidget.AnyWidget):
                     self._notify(one_line(event.data.get("error"), _MOST_TEXT))  # of the engine
 
     async def _send_frame(self, number: int) -> None:
-        self._hearing.flush()
+        self._feed.in_a_rush(self._hearing.flush())
         parts: dict[str, Any] = {}
         try:
             parts = await self._read()
@@ -389,6 +396,7 @@ class Panel(anywidget.AnyWidget):
         except FAULTS as error:  # a person's click must be answered, whatever it led to
             self._complain(error)
         if self.live:
+            self._listen()
             self._feed.touch()
 
     def _warn_of_page(self, error: ValueError) -> None:

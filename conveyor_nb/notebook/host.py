@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-__all__ = ["Host", "host_of"]
+from IPython.core.getipython import get_ipython
+
+__all__ = ["Host", "host_of", "loop_of_cells"]
 
 _OF_JUPYTERLAB = frozenset({"deletedCells", "recordTiming"})
 """What JupyterLab and Notebook 7 tell of a cell beside its code, and nobody else does."""
@@ -46,3 +49,14 @@ def _request_of(kernel: Any) -> Mapping[str, Any]:
     get_parent = getattr(kernel, "get_parent", None)
     request = get_parent("shell") if get_parent is not None else None
     return request if isinstance(request, Mapping) else {}
+
+
+def loop_of_cells() -> asyncio.AbstractEventLoop | None:
+    """The loop in which a kernel runs its cells, and workers with them.
+
+    A callback of a widget may run in another thread with a loop of its own, and end before that
+    loop shows anything.
+    """
+    kernel = getattr(get_ipython(), "kernel", None)
+    loop = getattr(getattr(kernel, "io_loop", None), "asyncio_loop", None)
+    return loop if isinstance(loop, asyncio.AbstractEventLoop) and loop.is_running() else None

@@ -6,15 +6,21 @@ import ast
 import contextlib
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+import pytest_asyncio
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 from jupyter_core.utils import ensure_event_loop
+
+from conveyor_nb import Queue
+from conveyor_nb.notebook.panel.widget import Panel, panel_of
+
+from .pages import Page
 
 if TYPE_CHECKING:
     from ..conftest import CasesOf
@@ -224,3 +230,23 @@ def _in_thread(function: Callable[..., Any], case: pytest.Function, folder: Path
         return function(**case.callspec.params, folder=folder)
     finally:
         ensure_event_loop().close()  # that of the thread, which Jupyter's clients have made
+
+
+# -- panels without a kernel --------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture
+async def panel(queue: Queue) -> AsyncIterator[Panel]:
+    """A panel of the queue that a module has as its fixture."""
+    panel = panel_of(queue)
+    yield panel
+    panel.close()
+
+
+@pytest_asyncio.fixture
+async def page(panel: Panel) -> Page:
+    """A page that shows it."""
+    page = Page(panel)
+    await page.say("hello")
+    await page.until(lambda: panel.frame == 1)
+    return page

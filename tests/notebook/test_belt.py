@@ -28,8 +28,9 @@ from conveyor_nb.notebook.pictures.belt_state import BeltState, read_belt
 from conveyor_nb.notebook.pictures.pieces import LABELS, looks_by, looks_of
 from conveyor_nb.notebook.pictures.svg import to_svg
 
+from .drawn import SVG, pieces_in
+
 pytestmark = pytest.mark.asyncio
-SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest_asyncio.fixture
@@ -52,13 +53,7 @@ def state_of(queue: Queue, before: BeltState | None = None) -> Any:
 
 def pieces(state: BeltState, plan: Plan = WIDE) -> dict[str, tuple[float, float]]:
     """Where the piece of each job is."""
-    root = ET.fromstring(to_svg(belt_picture(state, plan)))
-    found = {}
-    for group in root.iter(f"{SVG}g"):
-        if (key := group.get("data-key")) is not None:
-            x, y = group.attrib["transform"].removeprefix("translate(").rstrip(")").split(",")
-            found[key] = (float(x), float(y))
-    return found
+    return {piece["data-key"]: place for piece, place in pieces_in(state, plan)}
 
 
 async def busy(job: Job) -> None:

@@ -32,8 +32,9 @@ from conveyor_nb.notebook.pictures.belt_state import BeltState
 from conveyor_nb.notebook.pictures.flow_state import read_flow
 from conveyor_nb.notebook.pictures.svg import to_svg
 
+from .drawn import SVG, pieces_in
+
 pytestmark = pytest.mark.asyncio
-SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest_asyncio.fixture
@@ -64,13 +65,9 @@ async def state_of(flow: FlowNode, before: BeltState | None = None) -> BeltState
 
 def pieces(state: BeltState, plan: Plan = WIDE) -> dict[tuple[str, str], tuple[float, float]]:
     """Where the piece of each job is, by its queue and id."""
-    root = ET.fromstring(to_svg(belt_picture(state, plan)))
-    found = {}
-    for group in root.iter(f"{SVG}g"):
-        if group.get("data-key") is not None:
-            x, y = group.attrib["transform"].removeprefix("translate(").rstrip(")").split(",")
-            found[group.attrib["data-queue"], group.attrib["data-job"]] = (float(x), float(y))
-    return found
+    return {
+        (piece["data-queue"], piece["data-job"]): place for piece, place in pieces_in(state, plan)
+    }
 
 
 async def make(job: Job) -> None:

@@ -247,9 +247,9 @@ def test_a_widget_is_logged_by_what_it_says_at_the_end(kernel: Kernel) -> None:
 
 
 def test_a_queue_shown_in_a_job_makes_no_panel(kernel: Kernel) -> None:
-    kernel.do("from conveyor_nb.notebook.panel import widget\nbefore = len(widget._panels)")
+    kernel.do("from conveyor_nb.notebook.panel.known_panels import panels\nbefore = len(panels)")
     assert log_of(kernel, "display(emails)") == ["<Queue emails: 1 active>"]
-    assert kernel.value("len(widget._panels) - before") == 0
+    assert kernel.value("len(panels) - before") == 0
 
 
 def test_figures_and_frames_are_named(kernel: Kernel) -> None:
@@ -288,8 +288,8 @@ def test_a_hundred_displays_may_change_and_no_more(kernel: Kernel) -> None:
 
 def test_a_panel_made_in_a_thread_lives_on_the_loop_of_the_cells(kernel: Kernel) -> None:
     kernel.do(
-        "from conveyor_nb.notebook.panel.widget import _panels\n"
-        "async def show():\n    emails._repr_mimebundle_()\n    return _panels[-1]\n"
+        "from conveyor_nb.notebook.panel.known_panels import panels\n"
+        "async def show():\n    emails._repr_mimebundle_()\n    return panels[-1]\n"
         "panel = await asyncio.to_thread(lambda: asyncio.run(show()))\n"
         "panel.receive({'do': 'hello', 'view': 'page', 'n': 1})"
     )

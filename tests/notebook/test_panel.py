@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from conveyor_nb import Job, JobData, JobState, MemoryStore, Queue, VirtualClock, Worker
 from conveyor_nb.core.model import EPOCH, StoreEvent
-from conveyor_nb.notebook.panel import widget
+from conveyor_nb.notebook.panel import known_panels
 from conveyor_nb.notebook.panel.event_log import KEPT, NewestEvents
 from conveyor_nb.notebook.panel.job_table import PAGE_SIZE
 from conveyor_nb.notebook.panel.widget import Panel, dashboard, panel_of
@@ -56,21 +56,6 @@ async def store() -> AsyncIterator[WatchedStore]:
 async def queue(store: WatchedStore) -> AsyncIterator[Queue]:
     async with Queue("emails", store=store) as queue:
         yield queue
-
-
-@pytest_asyncio.fixture
-async def panel(queue: Queue) -> AsyncIterator[Panel]:
-    panel = panel_of(queue)
-    yield panel
-    panel.close()
-
-
-@pytest_asyncio.fixture
-async def page(panel: Panel) -> Page:
-    page = Page(panel)
-    await page.say("hello")
-    await page.until(lambda: panel.frame == 1)
-    return page
 
 
 def advance(queue: Queue, duration: str) -> Any:
@@ -369,8 +354,8 @@ async def test_pages_by_the_thousand_are_not_all_known_by_name(panel: Panel, pag
 async def test_panels_that_no_page_has_shown_do_not_pile_up(queue: Queue) -> None:
     for _ in range(100):
         panel_of(queue)
-    assert len(widget._panels) < 90
-    widget.close_panels()
+    assert len(known_panels.panels) < 90
+    known_panels.close_panels()
 
 
 async def test_events_are_kept_without_results_and_long_texts() -> None:

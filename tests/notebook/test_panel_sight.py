@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from conveyor_nb import JobFailedError, JobState, MemoryStore, Queue, StoreEvent, Worker
 from conveyor_nb.core.model import EPOCH
-from conveyor_nb.notebook.panel import output, widget
+from conveyor_nb.notebook.panel import known_panels, output
 from conveyor_nb.notebook.panel.hearing import Hearing
 from conveyor_nb.notebook.panel.output import Output
 from conveyor_nb.notebook.panel.widget import Panel, dashboard, panel_of
@@ -51,21 +51,6 @@ async def store() -> AsyncIterator[AskedStore]:
 async def queue(store: AskedStore) -> AsyncIterator[Queue]:
     async with Queue("emails", store=store) as queue:
         yield queue
-
-
-@pytest_asyncio.fixture
-async def panel(queue: Queue) -> AsyncIterator[Panel]:
-    panel = panel_of(queue)
-    yield panel
-    panel.close()
-
-
-@pytest_asyncio.fixture
-async def page(panel: Panel) -> Page:
-    page = Page(panel)
-    await page.say("hello")
-    await page.until(lambda: panel.frame == 1)
-    return page
 
 
 async def rest(page: Page) -> None:
@@ -152,8 +137,8 @@ async def test_panels_that_rest_are_not_closed_for_new_ones(queue: Queue) -> Non
         await page.say("hello")
         await rest(page)
     panel_of(queue)
-    assert set(panels) <= set(widget._panels)
-    widget.close_panels()
+    assert set(panels) <= set(known_panels.panels)
+    known_panels.close_panels()
 
 
 async def test_the_log_tells_what_happened_meanwhile(

@@ -25,12 +25,19 @@ from conveyor_nb.core.errors import FAULTS, ConveyorError
 from conveyor_nb.core.model import EPOCH, EventType, StoreEvent
 from conveyor_nb.core.values.checks import check_flag
 from conveyor_nb.core.values.text import error_line, inline, one_line
-from conveyor_nb.notebook.host import Host, host_of
+from conveyor_nb.notebook.host import Host, host_of, loop_of_cells
 from conveyor_nb.notebook.markup import Markup
 from conveyor_nb.notebook.mistakes import Mistake
 from conveyor_nb.notebook.panel.feed import Feed
 from conveyor_nb.notebook.panel.hearing import Hearing
 from conveyor_nb.notebook.panel.job_table import JobsView
+from conveyor_nb.notebook.panel.known_panels import (
+    close_panels,
+    end_panels,
+    forget_some,
+    namesakes_of,
+    panels,
+)
 from conveyor_nb.notebook.panel.modules import bundle, style_sheet
 from conveyor_nb.notebook.panel.output import Output
 from conveyor_nb.notebook.panel.page_messages import Message, read_message
@@ -53,19 +60,11 @@ _logger = logging.getLogger("conveyor_nb")
 
 _MOST_TEXT = 500
 
-_KEPT_ASLEEP = 16
-"""How many panels are kept that no page shows any more: their notebook may be opened again."""
-
-_KEPT_UNSEEN = 64
-"""How many panels are kept that a page has, and nobody sees: it may still be loading, or rest."""
-
 _SENT_EACH = timedelta(seconds=10)
 """So often a page is sent a frame though there is nothing new: one that has gone is missed then."""
 
 _PICTURE_AT_LATEST = 30.0
 """Seconds after which the picture in the notebook is renewed, however busy the queue still is."""
-
-_panels: list[Panel] = []
 
 
 class Panel(anywidget.AnyWidget):
@@ -112,7 +111,7 @@ class Panel(anywidget.AnyWidget):
         self._overview = None if queue else QueuesView(store, read_only=read_only)
         self._view = QueueView(queue, read_only=read_only) if queue else None
         self._feed = Feed(self._send_frame, self._on_sight)
-        self._loop = _loop_of_cells() or asyncio.get_running_loop()
+        self._loop = loop_of_cells() or asyncio.get_running_loop()
         self._tasks = BackgroundTasks()
         self._notices = 0
         self._is_owed = True
@@ -136,7 +135,7 @@ class Panel(anywidget.AnyWidget):
         self._watch = _EndOfQueue(self)
         if queue is not None:
             end_with(queue, self._watch)
-        _panels.append(self)
+        panels.append(self)
         self._touch_namesakes()
 
     def __repr__(self) -> str:
@@ -199,13 +198,18 @@ class Panel(anywidget.AnyWidget):
         """Whether a page has the panel where nobody can see it now."""
         return self._feed.rests
 
+    def touch(self) -> None:
+        """Let who sees the panel see what there is now, though no event told of it."""
+        if self.live:
+            self._feed.touch()
+
     def close(self) -> None:
         """Let go of the store and of the page; what was asked for before is still done."""
         call_on(self._loop, self._feed.stop)
         call_on(self._loop, self._hearing.stop)
         call_on(self._loop, self.output.close)
-        if self in _panels:
-            _panels.remove(self)
+        if self in panels:
+            panels.remove(self)
         super().close()
 
     def end(self, why: str) -> None:
@@ -226,7 +230,7 @@ class Panel(anywidget.AnyWidget):
         """The parts of a frame: of a queue, or of all."""
         if self._view is not None:
             parts = await self._view.read()
-            is_alone = not any(one.store is not self.store for one in self._namesakes())
+            is_alone = not any(one.store is not self.store for one in namesakes_of(self))
             parts["head"]["store"] = "" if is_alone else sendable(name_of(self.store))
             if self._overview is not None:
                 parts["head"]["queues"] = sendable(await self._overview.names())
@@ -242,17 +246,9 @@ class Panel(anywidget.AnyWidget):
         page = await read_queue_page(reads, self._view.queue.name, now)
         return queue_page(page, state=self.ended)
 
-    def _namesakes(self) -> list[Panel]:
-        """The other panels that show a queue of the same name now."""
-        if self._view is None:
-            return []
-        name = self._view.queue.name
-        return [one for one in _panels if one is not self and one.shows(name)]
-
     def _touch_namesakes(self) -> None:
-        for other in self._namesakes():
-            if other.live:
-                other._feed.touch()
+        for other in namesakes_of(self):
+            other.touch()
 
     @property
     def _shown(self) -> QueueView | QueuesView:
@@ -432,24 +428,13 @@ class _EndOfQueue:
         self._panel.end("This queue was closed")
 
 
-def _loop_of_cells() -> asyncio.AbstractEventLoop | None:
-    """The loop in which a kernel runs its cells, and workers with them.
-
-    A callback of a widget may run in another thread with a loop of its own, and end before that
-    loop shows anything.
-    """
-    kernel = getattr(get_ipython(), "kernel", None)
-    loop = getattr(getattr(kernel, "io_loop", None), "asyncio_loop", None)
-    return loop if isinstance(loop, asyncio.AbstractEventLoop) and loop.is_running() else None
-
-
 def panel_of(queue: Queue) -> Panel:
     """A live panel of a queue, to be shown in a notebook.
 
     Needs a running loop, as there is one in a kernel.
     """
     panel = Panel(queue.store, queue)
-    _forget_some()
+    forget_some()
     return panel
 
 
@@ -464,26 +449,5 @@ def dashboard(store: StoreInterface | None = None, *, read_only: bool = False) -
         RuntimeError: no event loop is running, as there is one in a kernel.
     """
     panel = Panel(check_store(store), read_only=check_flag(read_only, what="read_only"))
-    _forget_some()
+    forget_some()
     return panel
-
-
-def end_panels(store: StoreInterface, why: str) -> None:
-    """Have the panels of a store say why nothing can be changed there any more."""
-    for panel in _panels:
-        if panel.store is store:
-            panel.end(why)
-
-
-def _forget_some() -> None:
-    """Close the panels that have been out of sight for longest."""
-    asleep = [one for one in _panels if one.was_live and not one.live and not one.rests]
-    unseen = [one for one in _panels if not one.was_live or one.rests]
-    for forgotten in (*asleep[:-_KEPT_ASLEEP], *unseen[:-_KEPT_UNSEEN]):
-        forgotten.close()
-
-
-def close_panels() -> None:
-    """Close every panel: for when the extension is unloaded."""
-    while _panels:
-        _panels[-1].close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Callable
@@ -235,6 +236,27 @@ async def test_an_advance_is_played_back(queue: Queue, clock: VirtualClock) -> N
         assert done[-1] == await queue.count("completed")
         last = await view.read()
         assert last["belt"] == parts["belt"], "the way leads to where all is"
+
+
+async def test_a_worker_that_is_closed_by_now_is_seen_where_it_ran(
+    queue: Queue, clock: VirtualClock
+) -> None:
+    view = QueueView(queue)
+    await view.read()
+    follow = each_of(view)
+    queue.store.subscribe("images", follow)
+    await queue.add_bulk({"name": "resize", "data": n} for n in range(6))
+    async with Worker("images", busy, store=queue.store, concurrency=2):
+        await clock.advance("2m")
+    queue.store.unsubscribe("images", follow)
+    told: list[Any] = []
+    while view.again == 0.0 or not told:
+        told.append((await view.read())["belt"]["picture"])
+    assert any("2 active" in texts_of(picture)[0] for picture in told)
+    assert "worker is gone" not in json.dumps(told)
+    alone = ["no worker" in json.dumps(picture) for picture in told]
+    assert alone[-1]
+    assert not any(alone[1:-1]), "but for before and after"
 
 
 async def test_much_that_happens_at_once_is_played_back_in_as_many_pictures(

@@ -17,6 +17,7 @@ from conveyor_nb import (
     FlowJob,
     FlowProducer,
     Job,
+    JobData,
     JobNotFoundError,
     JobState,
     MemoryStore,
@@ -29,7 +30,9 @@ from conveyor_nb.notebook.panel.queue_view import QueueView
 from conveyor_nb.notebook.pictures.belt import belt_picture
 from conveyor_nb.notebook.pictures.belt_plan import LIVE, NARROW, WIDE, Plan
 from conveyor_nb.notebook.pictures.belt_state import BeltState
+from conveyor_nb.notebook.pictures.flow_replay import read_way
 from conveyor_nb.notebook.pictures.flow_state import read_flow
+from conveyor_nb.notebook.pictures.rewinding import jobs_at
 from conveyor_nb.notebook.pictures.svg import to_svg
 
 from .drawn import SVG, pieces_in
@@ -230,3 +233,84 @@ async def test_a_running_flow_is_seen_to_go_on() -> None:
             await view.read()
             assert view.again == 1.0
             go_on.set()
+
+
+# -- how it moves -----------------------------------------------------------------------------
+
+
+async def test_jobs_are_known_as_they_were_at_each_instant(
+    store: MemoryStore, clock: VirtualClock
+) -> None:
+    """What records tell of an earlier instant is what was there then."""
+    flow = await book(store)
+    pages = Queue("pages", store=store)
+    await pages.add("page", 8, delay="7s")
+    await pages.add("page", 1, attempts=1)
+
+    async def states() -> tuple[dict[str, tuple[JobState, int]], list[JobData]]:
+        jobs = [job for name in ("books", "pages") for job in await store.list_jobs(name)]
+        return {job.id: (job.state, job.attempts_made) for job in jobs}, jobs
+
+    seen = []
+    async with (
+        Worker("pages", make, store=store, concurrency=9),
+        Worker("books", make, store=store, concurrency=9),
+    ):
+        for _ in range(130):
+            await clock.advance("1s")
+            seen.append((clock.now(), (await states())[0]))
+    _, jobs = await states()
+    kinds = set()
+    for now, then in seen:
+        told = {job.id: (job.state, job.attempts_made) for job in jobs_at(jobs, now)}
+        assert told == then, f"at {now}"
+        kinds |= {state for state, _ in told.values()}
+    assert kinds >= {"active", "delayed", "waiting-children", "completed", "failed"}
+    assert flow.job.id in then
+
+
+async def test_an_advance_is_played_back_over_all_queues(
+    store: MemoryStore, clock: VirtualClock
+) -> None:
+    await book(store)
+    view = QueueView(Queue("books", store=store))
+    await view.do("tab", tab="flows")
+    await view.read()
+    async with (
+        Worker("pages", make, store=store, concurrency=2, name="printer"),
+        Worker("books", make, store=store),
+    ):
+        await clock.advance("5m")
+    pictures: list[dict[str, Any]] = [(await view.read())["flow_belt"]]
+    while view.again == 0.0:
+        pictures.append((await view.read())["flow_belt"])
+    assert 5 <= len(pictures) <= 21, "at most three seconds, ten a second"
+    titles = [picture["picture"][2][2] for picture in pictures]
+    assert [told for told in titles if "1 delayed" in told], "a retry goes back to the shelf"
+    assert "3 active" in titles[0]
+    assert titles[-1].startswith("Flow book: 7 completed")
+    for picture in pictures[:-1]:
+        told = json.dumps(picture["picture"])
+        assert "worker is gone" not in told, "it is closed by now, and was not then"
+        assert "no worker serves" not in told
+    assert (await view.read())["flow_belt"] == pictures[-1]
+
+    await view.do("tab", tab="flows")
+    await view.read()
+    assert view.again != 0.0, "who comes anew sees what there is, not the way there"
+
+
+async def test_of_a_long_way_some_pictures_are_left_out(
+    store: MemoryStore, clock: VirtualClock
+) -> None:
+    flow = await book(store, pages=150)
+    before = await state_of(flow)
+    async with Worker("pages", make, store=store):
+        await clock.advance("1 hour")
+    root = await store.get_job("books", flow.job.id)
+    assert root is not None
+    way = await read_way(store, root, clock.now(), before)
+    assert len(way) <= 21
+    done = [state.counts[JobState.COMPLETED] for state in way]
+    assert done == sorted(done)
+    assert done[-1] == 150

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
 from conveyor_nb.notebook.pictures.belt import belt_picture
 from conveyor_nb.notebook.pictures.belt_plan import LIVE, LIVE_NARROW
 from conveyor_nb.notebook.pictures.belt_state import BeltState
+from conveyor_nb.notebook.pictures.flow_replay import read_way
 from conveyor_nb.notebook.pictures.flow_state import read_flow
 from conveyor_nb.notebook.pictures.ring import ring, tally
 from conveyor_nb.notebook.pictures.words import flow_words
@@ -57,6 +59,8 @@ class FlowsView(View):
         self._plan = LIVE
         self._by = "name"
         self._belt: BeltState | None = None
+        self._is_virtual = isinstance(queue.store.clock, VirtualClock)
+        self._to_come: deque[BeltState] = deque()
 
     async def read(self, glance: Glance) -> dict[str, Any]:
         self._has_foreign = False
@@ -77,9 +81,11 @@ class FlowsView(View):
 
     @property
     def again(self) -> float | None:
+        if self._to_come:
+            return 0.0
         if self._has_foreign:
             return self.unheard  # the events of other queues come to no panel of this one
-        if self._belt is None or isinstance(self.queue.store.clock, VirtualClock):
+        if self._belt is None or self._is_virtual:
             return None
         return _EACH_SECOND if self._belt.counts[ACTIVE] or self._belt.counts[DELAYED] else None
 
@@ -89,6 +95,10 @@ class FlowsView(View):
             "fold": plainly(self._fold),
             "flow_belt": plainly(self._resize),
         }
+
+    def renew(self) -> None:
+        self._belt = None  # who comes sees what there is now, not the way there
+        self._to_come.clear()
 
     def _resize(self, message: Message) -> None:
         """Lay its belt out for a page that is wide or narrow, or tell jobs apart otherwise."""
@@ -101,6 +111,7 @@ class FlowsView(View):
         self._was_closed = not message.id
         self._folded.clear()
         self._belt = None
+        self._to_come.clear()
 
     def _fold(self, message: Message) -> None:
         """Fold what is below a job, or unfold it."""
@@ -187,12 +198,19 @@ class FlowsView(View):
         return rows
 
     async def _picture(self, root: JobData | None) -> dict[str, Any] | None:
-        """The flow on its belt."""
+        """The flow on its belt; an advance of a virtual clock is played back."""
         if root is None:
             self._belt = None
+            self._to_come.clear()
             return None
-        store = self.queue.store
-        self._belt = await read_flow(store, root, store.clock.now(), self._belt)
+        if not self._to_come:
+            store, before = self.queue.store, self._belt
+            now = store.clock.now()
+            if self._is_virtual and before is not None and before.now < now:
+                self._to_come.extend(await read_way(store, root, now, before))
+            else:
+                self._to_come.append(await read_flow(store, root, now, before))
+        self._belt = self._to_come.popleft()
         picture = belt_picture(self._belt, self._plan, self._by)
         return {"picture": picture, "told": flow_words(self._belt), "by": self._by}
 

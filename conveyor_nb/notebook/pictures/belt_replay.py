@@ -15,12 +15,15 @@ from msgspec.structs import replace
 
 from conveyor_nb.core.lifecycle import STATE_EVENTS
 from conveyor_nb.core.model import EventType, JobData, JobState, StoreEvent
+from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.notebook.pictures.belt_state import (
     MOST_DELAYED,
     MOST_ENDED,
+    MOST_STATIONS,
     MOST_WAITING,
     BeltState,
     Station,
+    worker_by_record,
 )
 
 __all__ = ["replay"]
@@ -69,6 +72,7 @@ class _Scene:
         for event in events:
             self._count(event, -1)
         self._stations = list(before.stations)
+        self._gone: dict[str, WorkerInfo] = {}
         self._places: dict[JobState, list[JobData]] = {
             JobState.WAITING: list(before.coming),
             JobState.DELAYED: list(before.delayed),
@@ -106,7 +110,7 @@ class _Scene:
             completed=tuple(places[JobState.COMPLETED][:MOST_ENDED]),
             failed=tuple(places[JobState.FAILED][:MOST_ENDED]),
             paused_names=before.paused_names,
-            workers=before.workers,
+            workers=(*before.workers, *self._gone.values()),
             rate=None,
         )
 
@@ -176,7 +180,18 @@ class _Scene:
                 if station.job is None and worker is not None and worker.id == job.locked_by:
                     self._stations[place] = Station(worker, job)
                     return
+            self._arrive_at_gone(job)
         elif state in (JobState.COMPLETED, JobState.FAILED):
             self._places[state].insert(0, job)
         elif state in self._places:
             self._places[state].append(job)
+
+    def _arrive_at_gone(self, job: JobData) -> None:
+        """Show a job with its worker though that is closed by now; with no slot too many."""
+        whose = job.locked_by
+        if whose is None or any(one.id == whose for one in self._before.workers):
+            return
+        slots = sum(one.worker is not None and one.worker.id == whose for one in self._stations)
+        self._gone[whose] = worker_by_record(whose, job.queue_name, self._now, slots + 1)
+        if len(self._stations) < MOST_STATIONS:
+            self._stations.append(Station(self._gone[whose], job))

@@ -10,7 +10,7 @@ from conveyor_nb.core.model import ALL_NAMES, JobData, JobState
 from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 from conveyor_nb.stores.reads import Reads
 
-__all__ = ["BeltState", "Station", "rate_of", "read_belt", "stations_of"]
+__all__ = ["BeltState", "Station", "rate_of", "read_belt", "stations_of", "worker_by_record"]
 
 MOST_WAITING = 10
 MOST_DELAYED = 5
@@ -149,7 +149,9 @@ def stations_of(
     """The slots to show, each job in one of its worker's, where it was before if it was there."""
     by_id = {worker.id: worker for worker in workers}
     busy = dict.fromkeys(job.locked_by for job in active)
-    ranked = sorted(workers, key=lambda worker: worker.id not in busy)
+    ranked = list(workers)
+    if sum(worker.concurrency for worker in workers) > MOST_STATIONS:
+        ranked.sort(key=lambda worker: worker.id not in busy)
     stations = [
         Station(worker) for worker in ranked for _ in range(min(worker.concurrency, MOST_STATIONS))
     ]
@@ -166,6 +168,12 @@ def stations_of(
             place = seen[job.id] if seen.get(job.id) in free else free[0]
             stations[place] = Station(stations[place].worker, job)
     return stations
+
+
+def worker_by_record(worker_id: str, queue_name: str, since: datetime, slots: int) -> WorkerInfo:
+    """A worker that is closed by now, as far as the jobs that it ran tell of it: its id."""
+    running = WorkerStatus.RUNNING
+    return WorkerInfo(worker_id, worker_id, queue_name, slots, running, since)
 
 
 def rate_of(ended: Iterable[JobData], now: datetime) -> float | None:

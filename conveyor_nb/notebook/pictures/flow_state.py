@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, zip_longest
 
@@ -20,7 +20,7 @@ from conveyor_nb.notebook.pictures.belt_state import (
 )
 from conveyor_nb.stores.reads import Reads
 
-__all__ = ["read_flow"]
+__all__ = ["FlowScene", "coming_of", "read_flow", "read_scene"]
 
 _MOST_JOBS = 2_000
 """So many jobs of a flow are looked at; of more, those nearest to its top."""
@@ -28,6 +28,60 @@ _MOST_JOBS = 2_000
 _MOST_ACTIVE = 200
 _FORESEEN = 50
 """Among so many of the next jobs of a queue it is looked up which are the flow's."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowScene:
+    """What there is of a flow besides its jobs: what stays from one instant to the next.
+
+    Args:
+        name: what the flow is called.
+        workers: those of its queues.
+        free: those with slots that are the flow's or nobody's.
+        paused: the paused names of each queue.
+        removed: how many of its jobs were removed, as they had completed.
+    """
+
+    name: str
+    workers: Sequence[WorkerInfo]
+    free: Sequence[WorkerInfo]
+    paused: Mapping[str, frozenset[str]]
+    removed: int
+
+    def at(
+        self,
+        instant: datetime,
+        jobs: Sequence[JobData],
+        coming: Sequence[JobData],
+        before: BeltState | None,
+    ) -> BeltState:
+        """The picture at an instant, with the jobs as they are then, and those that come next."""
+        by_state: dict[JobState, list[JobData]] = defaultdict(list)
+        for job in jobs:
+            by_state[job.state].append(job)
+        active = by_state[JobState.ACTIVE]
+        stations = stations_of(active, self.free, before.stations if before else ())
+        slots = max(sum(worker.concurrency for worker in self.free), len(active))
+        counts = dict.fromkeys(JobState, 0) | {state: len(some) for state, some in by_state.items()}
+        counts[JobState.COMPLETED] += self.removed
+        settled = [*by_state[JobState.COMPLETED], *by_state[JobState.FAILED]]
+        return BeltState(
+            name=self.name,
+            now=instant,
+            counts=counts,
+            coming=coming,
+            delayed=sorted(by_state[JobState.DELAYED], key=_due_at)[:MOST_DELAYED],
+            stations=stations,
+            more_stations=max(0, slots - len(stations)),
+            completed=_newest(by_state[JobState.COMPLETED]),
+            failed=_newest(by_state[JobState.FAILED]),
+            paused_names=frozenset(chain.from_iterable(self.paused.values())) - {ALL_NAMES},
+            workers=self.workers,
+            rate=rate_of(settled, instant),
+            is_flow=True,
+            parents=by_state[JobState.WAITING_CHILDREN][:MOST_DELAYED],
+            stopped=_standing(by_state[JobState.WAITING], self.workers, self.paused),
+        )
 
 
 async def read_flow(
@@ -41,37 +95,19 @@ async def read_flow(
         now: the instant, by the store's clock.
         before: what was shown before: a job stays in the slot where it was seen.
     """
+    scene, jobs = await read_scene(reads, root)
+    return scene.at(now, jobs, await coming_of(reads, jobs), before)
+
+
+async def read_scene(reads: Reads, root: JobData) -> tuple[FlowScene, Sequence[JobData]]:
+    """Read the jobs of a flow as they are now, and what there is besides."""
     jobs, removed = await _jobs_of(reads, root)
-    by_state: dict[JobState, list[JobData]] = defaultdict(list)
-    for job in jobs:
-        by_state[job.state].append(job)
     names = list(dict.fromkeys(job.queue_name for job in jobs))
     workers = [worker for name in names for worker in await reads.list_workers(name)]
     paused = {name: frozenset(await reads.get_paused_job_names(name)) for name in names}
-    settled = [*by_state[JobState.COMPLETED], *by_state[JobState.FAILED]]
-    active = by_state[JobState.ACTIVE]
+    active = [job for job in jobs if job.state is JobState.ACTIVE]
     free = await _free_slots(reads, names, workers, active)
-    stations = stations_of(active, free, before.stations if before else ())
-    slots = max(sum(worker.concurrency for worker in free), len(active))
-    counts = dict.fromkeys(JobState, 0) | {state: len(some) for state, some in by_state.items()}
-    counts[JobState.COMPLETED] += removed
-    return BeltState(
-        name=root.name,
-        now=now,
-        counts=counts,
-        coming=await _coming(reads, by_state[JobState.WAITING]),
-        delayed=sorted(by_state[JobState.DELAYED], key=_due_at)[:MOST_DELAYED],
-        stations=stations,
-        more_stations=max(0, slots - len(stations)),
-        completed=_newest(by_state[JobState.COMPLETED]),
-        failed=_newest(by_state[JobState.FAILED]),
-        paused_names=frozenset(chain.from_iterable(paused.values())) - {ALL_NAMES},
-        workers=workers,
-        rate=rate_of(settled, now),
-        is_flow=True,
-        parents=by_state[JobState.WAITING_CHILDREN][:MOST_DELAYED],
-        stopped=_standing(by_state[JobState.WAITING], workers, paused),
-    )
+    return FlowScene(root.name, workers, free, paused, removed), jobs
 
 
 async def _jobs_of(reads: Reads, root: JobData) -> tuple[list[JobData], int]:
@@ -98,11 +134,12 @@ async def _free_slots(
     return [replace(worker, concurrency=slots) for worker, slots in left if slots > 0]
 
 
-async def _coming(reads: Reads, waiting: Sequence[JobData]) -> list[JobData]:
+async def coming_of(reads: Reads, jobs: Iterable[JobData]) -> list[JobData]:
     """Those that are served next, in each queue in its own order; the queues take turns here."""
     of_queue: dict[str, dict[str, JobData]] = defaultdict(dict)
-    for job in waiting:
-        of_queue[job.queue_name][job.id] = job
+    for job in jobs:
+        if job.state is JobState.WAITING:
+            of_queue[job.queue_name][job.id] = job
     lines = []
     for name, mine in of_queue.items():
         coming = await reads.next_jobs(name, _FORESEEN)

@@ -194,6 +194,32 @@ async def test_what_was_added_lately_is_looked_for(queue: Queue, view: QueueView
         await view.do("filter", grace="lately")
 
 
+async def test_what_was_added_from_an_instant_to_another_is_looked_for(
+    queue: Queue, view: QueueView
+) -> None:
+    clock = queue.store.clock
+    assert isinstance(clock, VirtualClock)
+    instants = []
+    for _ in range(4):
+        instants.append(clock.now().timestamp())
+        await queue.add("send")
+        await clock.advance("10m")
+    await view.do("filter", since=instants[1], until=instants[2])
+    assert await numbers(view) == [3, 2], "both ends belong to it"
+    told = (await table(view))["filter"]
+    assert (told["since"], told["until"]) == (instants[1], instants[2])
+    await view.do("filter", since=instants[2] + 1)
+    assert await numbers(view) == [4]
+    await view.do("filter", until=instants[0])
+    assert await numbers(view) == [1]
+    await view.do("filter", since=instants[0], grace="35m")
+    assert await numbers(view) == [4, 3, 2], "of two beginnings the later one"
+    with pytest.raises(ValueError, match=r"from 2027-01-01 00:10:00 until .* is before"):
+        await view.do("filter", since=instants[1], until=instants[0])
+    with pytest.raises(ValueError, match="not a message of a page"):
+        read_message({"do": "filter", "since": 1e12})
+
+
 async def test_a_flow_and_a_schedule_are_looked_for(queue: Queue, view: QueueView) -> None:
     children = [FlowJob("child", "emails"), FlowJob("child", "emails")]
     flow = await FlowProducer(store=queue.store).add(FlowJob("parent", "emails", children=children))

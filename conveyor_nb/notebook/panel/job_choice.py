@@ -6,7 +6,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from conveyor_nb.clocks.clock import REAL_TIME, Clock, checkpoint
@@ -46,6 +46,8 @@ class Choice:
         flow: the job with this id, and its children.
         schedule: of this scheduler.
         added: added no longer ago than this, as a duration.
+        since: added from this instant on, in seconds since 1970; ``None``: whenever.
+        until: added until this instant; as above.
         sort: in which order, one of ``SORTS``.
     """
 
@@ -56,11 +58,18 @@ class Choice:
     flow: str = ""
     schedule: str = ""
     added: str = ""
+    since: float | None = None
+    until: float | None = None
     sort: str = ""
 
     def __post_init__(self) -> None:
         if self.added:
             to_seconds(self.added, what="how long ago jobs were added at most")
+        if self.since is not None and self.until is not None and self.until < self.since:
+            first, last = (
+                f"{_instant(at):%Y-%m-%d %H:%M:%S} UTC" for at in (self.since, self.until)
+            )
+            raise ValueError(f"no job was added from {first} until {last}: that is before")
         if self.sort not in SORTS:
             raise ValueError(f"a table is sorted by one of {sorted(SORTS)}, not {shown(self.sort)}")
 
@@ -73,12 +82,16 @@ class Choice:
     def is_filtered(self) -> bool:
         """Whether it asks for more than a state."""
         parts = (self.text, self.name, self.group, self.flow, self.schedule, self.added)
-        return any(parts)
+        return any(parts) or self.since is not None or self.until is not None
 
     def query(self, now: datetime) -> JobQuery:
         """It as the question to a store at an instant."""
+        begins = [] if self.since is None else [_instant(self.since)]
+        if self.added:
+            begins.append(now - span(to_seconds(self.added)))
         return JobQuery(
-            created_from=now - span(to_seconds(self.added)) if self.added else None,
+            created_from=max(begins, default=None),
+            created_to=None if self.until is None else _instant(self.until),
             states=None if self.state is None else frozenset({self.state}),
             anywhere=self.text.casefold() or None,
             name=self.name or None,
@@ -86,6 +99,10 @@ class Choice:
             flow=self.flow or None,
             scheduler_id=self.schedule or None,
         )
+
+
+def _instant(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)
 
 
 class Search:

@@ -90,6 +90,8 @@ class JobsView(View):
                 flow=message.flow,
                 schedule=message.schedule,
                 added=message.grace,
+                since=message.since,
+                until=message.until,
                 sort=self.choice.sort,
             )
         )
@@ -149,7 +151,8 @@ class JobsView(View):
             "state": str(self.choice.state or ""),
             "sort": self.choice.sort,
             "filter": {
-                what: getattr(self.choice, what) for what in ("text", *self._known, "added")
+                what: getattr(self.choice, what)
+                for what in ("text", *self._known, "added", "since", "until")
             },
             "question": self._asking.shown,
             "form": self._form.shown,

@@ -24,6 +24,9 @@ Text = Annotated[str, Meta(max_length=500)]
 Payload = Annotated[str, Meta(max_length=MOST_PAYLOAD)]
 Options = Annotated[dict[Name, Text], Meta(max_length=20)]
 Ids = Annotated[tuple[Name, ...], Meta(max_length=1_000)]
+Instant = Annotated[float, Meta(ge=-62_135_596_800, le=253_402_300_799)]
+"""Seconds since 1970, of the years 1 to 9999."""
+
 Token = Annotated[str, Meta(max_length=64, pattern=r"\A[!-~]*\Z")]
 
 
@@ -52,6 +55,8 @@ class Message(Struct, frozen=True):
         question: which question is answered.
         grace: for how long they have been as they are, or since when there are those that are
             looked for, as a duration.
+        since: from which instant on those were added that are looked for, ``None``: from any;
+            likewise ``until`` which one.
         data: the payload of a job that is added or changed, as JSON; ``None``: as it is.
         options: its options by name, as they were typed.
         narrow: whether the page has little room from left to right.
@@ -85,6 +90,8 @@ class Message(Struct, frozen=True):
     all: bool = False
     question: Count = 0
     grace: Name = ""
+    since: Instant | None = None
+    until: Instant | None = None
     data: Payload | None = None
     options: Options = {}
     narrow: bool = False

@@ -2,7 +2,7 @@
 // its id, and so moves from the belt to a slot, back to the shelf or into a tray.
 
 import { h, setAttribute, setText } from "./elements.js";
-import { watchNarrow } from "./narrow.js";
+import { makeHeights, watchNarrow } from "./narrow.js";
 import { makePointing } from "./pointing.js";
 import { fit } from "./text.js";
 
@@ -75,7 +75,7 @@ export function makeBelt(page, { read = () => page.part("belt"), ask = "belt", t
     class: "cv-belt", tabindex: "0", role: "group", "aria-label": "The belt: arrow keys go from job to job, Enter opens one",
     "data-testid": testid,
   }, svg);
-  let tallest = 0;
+  const heights = makeHeights();
   let drawnStill = "";
   let narrow = false;
   /** @type {string[]} */
@@ -97,14 +97,13 @@ export function makeBelt(page, { read = () => page.part("belt"), ask = "belt", t
 
   watchNarrow(node, (isNarrow) => {
     narrow = isNarrow;
-    tallest = 0;
     page.link.send({ do: ask, narrow });
   });
 
   return {
     nodes: [h("div", { class: "cv-flow-line" }, told, hint, choice), node],
     /** Another one will be shown, which may be lower. */
-    renew() { tallest = 0; },
+    renew() { heights.forget(); },
     draw() {
       const { picture, told: words, by } = read();
       if (document.activeElement !== choice) choice.value = by;
@@ -112,8 +111,7 @@ export function makeBelt(page, { read = () => page.part("belt"), ask = "belt", t
       setText(told, words);
       setAttribute(svg, "aria-label", title[2]);
       const [, , width, height] = attributes.viewBox.split(" ").map(Number);
-      tallest = Math.max(tallest, height); // nothing below it jumps
-      svg.setAttribute("viewBox", `${MARGIN} 0 ${width - 2 * MARGIN} ${tallest}`);
+      svg.setAttribute("viewBox", `${MARGIN} 0 ${width - 2 * MARGIN} ${heights.of(width, height)}`);
       const content = JSON.stringify(quiet);
       if (content !== drawnStill) still.replaceChildren(build(quiet));
       drawnStill = content;

@@ -1,4 +1,4 @@
-// Whether there is little room for a picture.
+// The room for a picture: whether there is little of it, and that it keeps its height.
 
 const NARROW = 640; // pixels
 
@@ -14,4 +14,18 @@ export function watchNarrow(node, tell) {
     isNarrow = !isNarrow;
     tell(isNarrow);
   }).observe(node);
+}
+
+/** The height of pictures that follow each other: one never gets lower, unless it is laid out anew. */
+export function makeHeights() {
+  let [width, tallest] = [0, 0];
+  return {
+    /** @param {number} wide @param {number} high */
+    of(wide, high) {
+      tallest = wide === width ? Math.max(tallest, high) : high;
+      width = wide;
+      return tallest;
+    },
+    forget() { tallest = 0; },
+  };
 }

@@ -3,7 +3,7 @@
 
 import { build } from "./belt.js";
 import { h, setAttribute, setText } from "./elements.js";
-import { watchNarrow } from "./narrow.js";
+import { makeHeights, watchNarrow } from "./narrow.js";
 import { makePointing } from "./pointing.js";
 import { makeSpans } from "./spans.js";
 
@@ -20,7 +20,7 @@ export function makeTimeline(page) {
   const hint = h("p", { class: "cv-hint", role: "status", "data-testid": "cv-timeline-hint" }, HINT);
   let narrow = false;
   let drawn = "";
-  let tallest = 0;
+  const heights = makeHeights();
 
   const ask = (more) => page.link.send({ do: "timeline", narrow, ...more });
   const spans = makeSpans(SPANS, "cv-span", (span) => ask({ span }));
@@ -50,7 +50,6 @@ export function makeTimeline(page) {
 
   watchNarrow(node, (isNarrow) => {
     narrow = isNarrow;
-    tallest = 0;
     ask({});
   });
 
@@ -65,8 +64,7 @@ export function makeTimeline(page) {
       drawn = content;
       const [, attributes, title, ...parts] = picture;
       const [, , width, height] = attributes.viewBox.split(" ").map(Number);
-      tallest = Math.max(tallest, height); // nothing below it jumps
-      svg.setAttribute("viewBox", `0 0 ${width} ${tallest}`);
+      svg.setAttribute("viewBox", `0 0 ${width} ${heights.of(width, height)}`);
       setAttribute(svg, "aria-label", title[2]);
       svg.replaceChildren(...parts.map(build));
       pointing.renew();

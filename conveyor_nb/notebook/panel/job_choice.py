@@ -66,10 +66,8 @@ class Choice:
         if self.added:
             to_seconds(self.added, what="how long ago jobs were added at most")
         if self.since is not None and self.until is not None and self.until < self.since:
-            first, last = (
-                f"{_instant(at):%Y-%m-%d %H:%M:%S} UTC" for at in (self.since, self.until)
-            )
-            raise ValueError(f"no job was added from {first} until {last}: that is before")
+            first, last = (f"{_instant(at):%Y-%m-%d %H:%M:%S}" for at in (self.since, self.until))
+            raise ValueError(f"no job was added from {first} until {last} UTC, which is before")
         if self.sort not in SORTS:
             raise ValueError(f"a table is sorted by one of {sorted(SORTS)}, not {shown(self.sort)}")
 

@@ -119,7 +119,7 @@ def _bars(numbers: Mapping[str, float], x: str, title: str) -> Figure:
     parts = _head(title)
     for place, (name, number) in enumerate(numbers.items()):
         y = top + place * _ROW
-        wide = max(2.0, room * max(number, 0.0) / most)
+        wide = max(2.0, room * number / most) if number > 0 else 0.0
         look = SERIES_LOOKS[0]
         parts += [
             text(left - 10, y + 16, labels[name], text_anchor="end"),

@@ -173,7 +173,7 @@ class Lanes:
         name = brief(state.name, 40)
         parts = [
             text(20, 28, name, 15, font_weight="600"),
-            soft(32 + text_width(name, 16), 28, timeline_text(state), 12),
+            soft(34 + text_width(name, 18), 28, timeline_text(state), 12),
         ]
         x = 20.0
         for outcome in COLOURS:

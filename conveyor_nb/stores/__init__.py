@@ -2,11 +2,11 @@
 
 ``interface`` is the one seam between the engine and storage, and what follows from it for every
 store is in ``derived``; ``subscriptions``, ``events`` and ``metrics`` are what every store shares;
-``following`` is how one waits for a job or a queue; ``reads`` is what views ask, and ``read_now``
-how a plain call has that answered; ``memory`` is the store in this process's memory. A store writes
-rows: the rules are in ``core``, in its ``steps``, and ``working_set`` takes these over rows that
-are elsewhere; ``sql`` has how they are kept in a database. Who needs only the interface imports
-that; this room's door knows all stores.
+``following`` is how one waits for a job or a queue; ``saves`` is how jobs come in, ``reads`` what
+views ask, and ``read_now`` how a plain call has that answered; ``memory`` is the store in this
+process's memory. A store writes rows: the rules are in ``core``, in its ``steps``, and
+``working_set`` takes these over rows that are elsewhere; ``sql`` has how they are kept in a
+database. Who needs only the interface imports that; this room's door knows all stores.
 """
 
 from __future__ import annotations

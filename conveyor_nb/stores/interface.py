@@ -8,7 +8,7 @@ conformance suite.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -25,11 +25,12 @@ from conveyor_nb.stores.derived import Derived
 from conveyor_nb.stores.events import EventCallback
 from conveyor_nb.stores.in_words import describe_store
 from conveyor_nb.stores.reads import Reads
+from conveyor_nb.stores.saves import Saves
 
 __all__ = ["EventCallback", "StoreInterface"]
 
 
-class StoreInterface(Derived, Displayable, ABC):
+class StoreInterface(Saves, Derived, Displayable, ABC):
     """What every store promises. All methods are coroutines but for (un)subscribing.
 
     A store has to do the abstract ones; for rows in a database ``stores.working_set`` does most of
@@ -95,38 +96,6 @@ class StoreInterface(Derived, Displayable, ABC):
         declares ``SynchronousReads``, and is never asked so.
         """
         yield self
-
-    # -- jobs in ------------------------------------------------------------------------------
-
-    @abstractmethod
-    async def save_job(self, job: JobData) -> JobData:
-        """Add a job, and return it as stored.
-
-        If a job with its id, or an unfinished one with its deduplication key, exists, that one
-        is returned unchanged and nothing is added.
-
-        Raises:
-            ValueError: it has a parent or children, which :meth:`save_flow` takes.
-            PayloadError: the payload can't be copied; nothing is stored.
-            GroupFullError: the job's group is full; nothing is stored.
-        """
-
-    @abstractmethod
-    async def save_bulk(self, jobs: Sequence[JobData]) -> list[JobData]:
-        """Add many jobs, all or none; duplicates (within the batch too) as in :meth:`save_job`."""
-
-    @abstractmethod
-    async def save_flow(self, jobs: Sequence[JobData]) -> list[JobData]:
-        """Add the jobs of a flow, all or none: parents before their children, linked by ids.
-
-        One that is to get its id in this step has a ``core.values.ids.placeholder`` until then,
-        which its parent and its children know it by.
-
-        Raises:
-            ValueError: an id is taken, a family is not whole, or a job has a deduplication key;
-                nothing is stored.
-            PayloadError: as :meth:`save_job`.
-        """
 
     # -- look-ups -----------------------------------------------------------------------------
 

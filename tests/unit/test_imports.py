@@ -41,8 +41,8 @@ ROOMS = {
     "display": Room("display", ""),
     "seam": Room(
         "stores.interface stores.derived stores.capabilities stores.events stores.following"
-        " stores.in_words stores.metrics stores.read_now stores.reads stores.subscriptions"
-        " stores.tapes stores.tapes.* stores.telling",
+        " stores.in_words stores.metrics stores.read_now stores.reads stores.saves"
+        " stores.subscriptions stores.tapes stores.tapes.* stores.telling",
         "core clocks display seam",
     ),
     "memory": Room("stores.memory stores.memory.*", "core clocks seam memory"),

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -16,15 +16,15 @@ from conveyor_nb.core.actions import Action, ChangePriority, Complete, UpdateDat
 from conveyor_nb.core.fetching import Fetched, FetchOptions
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobData, JobState, Lock, to_state
-from conveyor_nb.core.rows import Key, Rows
+from conveyor_nb.core.rows import Rows
 from conveyor_nb.core.slicing import Step
-from conveyor_nb.core.steps import changing, looking, many, saving, schedulers, serving, workers
+from conveyor_nb.core.steps import changing, looking, many, schedulers, serving, workers
 from conveyor_nb.core.values.checks import check_count, check_flag, check_positions
-from conveyor_nb.core.values.text import shown
 from conveyor_nb.core.worker_info import WorkerCommand, WorkerInfo
 from conveyor_nb.stores.capabilities import refuse_options, refuse_priority
 from conveyor_nb.stores.interface import StoreInterface
 from conveyor_nb.stores.working_set.questions import Question
+from conveyor_nb.stores.working_set.saving import SteppedSaving
 
 __all__ = ["SteppedStore"]
 
@@ -34,23 +34,12 @@ Ts = TypeVarTuple("Ts")
 _NO_OPTIONS = FetchOptions()
 
 
-class SteppedStore(StoreInterface):
+class SteppedStore(SteppedSaving, StoreInterface):
     """Every step of ``core`` under the name that a store has for it, and the looks that are such.
 
     Those that take long where there are many rows, such as ``list_jobs``, are for stores to
     override that can do better.
     """
-
-    @abstractmethod
-    async def take_step(
-        self, step: Callable[[Rows, datetime], Any], about: Sequence[JobData | Key] = ()
-    ) -> Any:
-        """Take a step by a working set and publish what it noted; returns its result.
-
-        Args:
-            step: called with the working set and the instant; it may be a generator, as long ones.
-            about: the jobs that it is given, or their keys.
-        """
 
     async def look_step(self, step: Callable[[Rows, datetime], Any]) -> Any:
         """Take a step that only looks; returns its result. A store may do so in a cheaper way."""
@@ -61,35 +50,6 @@ class SteppedStore(StoreInterface):
         """Answer one of the questions of a working set by itself."""
 
     # -- steps --------------------------------------------------------------------------------
-
-    def take_payload(self, value: Any, what: str) -> Any:
-        """What the steps are given of a payload, or a result, in place of it.
-
-        A store whose steps are taken later, or elsewhere, freezes it here, for it may change.
-
-        Raises:
-            PayloadError: the store has no ``PYTHON_OBJECTS``, and it is one; ``what`` names it.
-        """
-        return value
-
-    def _taken(self, job: JobData, what: str = "data") -> JobData:
-        """A new job as the steps are given it, if the store can keep it."""
-        refuse_options(self.capabilities, job.opts)
-        given = job.kept_data
-        data = self.take_payload(given, what)
-        return job if data is given else replace(job, data=data)
-
-    async def save_job(self, job: JobData) -> JobData:
-        taken = self._taken(job)
-        return await self._take(saving.save, taken, about=[taken])
-
-    async def save_bulk(self, jobs: Sequence[JobData]) -> list[JobData]:
-        taken = [self._taken(job, f"item {place}: data") for place, job in enumerate(jobs)]
-        return await self._take_long(saving.save_bulk, taken, about=taken)
-
-    async def save_flow(self, jobs: Sequence[JobData]) -> list[JobData]:
-        taken = [self._taken(job, f"data of {shown(job.name)}") for job in jobs]
-        return await self._take_long(saving.save_flow, taken, about=taken)
 
     async def fetch_jobs(
         self,
@@ -270,22 +230,4 @@ class SteppedStore(StoreInterface):
 
     async def _look(self, look: Callable[[Rows, *Ts, datetime], T], *given: *Ts) -> T:
         result: T = await self.look_step(lambda rows, now: look(rows, *given, now))
-        return result
-
-    async def _take(
-        self,
-        step: Callable[[Rows, *Ts, datetime], T],
-        *given: *Ts,
-        about: Sequence[JobData | Key] = (),
-    ) -> T:
-        result: T = await self.take_step(lambda rows, now: step(rows, *given, now), about)
-        return result
-
-    async def _take_long(
-        self,
-        step: Callable[[Rows, *Ts, datetime], Step[T]],
-        *given: *Ts,
-        about: Sequence[JobData | Key] = (),
-    ) -> T:
-        result: T = await self.take_step(lambda rows, now: step(rows, *given, now), about)
         return result

@@ -89,14 +89,20 @@ class FlowProducer:
     def __init__(self, *, store: StoreInterface | None = None) -> None:
         self.store = check_store(store)
 
-    async def add(self, flow: FlowJob) -> FlowNode:
+    async def add(self, flow: FlowJob, *, connection: Any = None) -> FlowNode:
         """Add the whole tree in one atomic step: all of it, or nothing.
+
+        Args:
+            flow: the job at its top.
+            connection: as in ``Queue.add``.
 
         Raises:
             TypeError, ValueError: a bad job anywhere in the tree, or an id that is taken.
+            UnsupportedError: ``connection``, and the store is in no database.
         """
         planned = _plan(flow)
-        saved = await self.store.save_flow([job for job, _ in planned])
+        saves = self.store if connection is None else self.store.within(connection)
+        saved = await saves.save_flow([job for job, _ in planned])
         nodes = [FlowNode(Job(data, self.store), []) for data in saved]
         for node, (_, parent) in zip(nodes, planned, strict=True):
             if parent is not None:

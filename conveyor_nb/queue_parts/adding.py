@@ -41,12 +41,22 @@ class Adding(Schedulers):
     """What a queue offers to add jobs."""
 
     @spelled_out()
-    async def add(self, name: str, data: Any = None, **options: Unpack[JobKeywords]) -> Job:
+    async def add(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        connection: Any = None,
+        **options: Unpack[JobKeywords],
+    ) -> Job:
         """Add a job.
 
         Args:
             name: what kind of job it is.
             data: its payload; JSON-like, or any picklable object. The store keeps a copy.
+            connection: add it as a part of the caller's own transaction, under way on this
+                connection to the store's database: no worker sees the job before that commits. Of
+                ``sqlite3`` for a ``SqliteStore``, of ``asyncpg`` for a ``PgStore``.
             options: see ``JobOptions``.
 
         Returns:
@@ -54,27 +64,31 @@ class Adding(Schedulers):
             With ``repeat``: the run that is pending now.
 
         Raises:
-            TypeError, ValueError: a bad name, payload or option; nothing is stored.
+            TypeError, ValueError: a bad name, payload, option or connection; nothing is stored.
+            UnsupportedError: ``connection``, and the store is in no database.
             GroupFullError: the group holds its ``max_size``; nothing is stored.
             QueueClosedError: the queue was closed.
         """
         self._require_open()
         opts = self._options_of(options) if options else self.default_job_options
         if opts.repeat is not None:
+            _refuse_for_schedule(connection)
             scheduler_id = scheduler_id_for(name, data, opts)
             return await self._save_scheduler(scheduler_id, opts.repeat, name, data, opts)
-        job = Job(await self.store.save_job(new_job(self.name, name, data, opts)), self.store)
+        saves = self.store if connection is None else self.store.within(connection)
+        job = Job(await saves.save_job(new_job(self.name, name, data, opts)), self.store)
         if self.store.clock.overdue():
             await checkpoint()
         return job
 
-    async def add_bulk(self, jobs: Iterable[BulkJob]) -> JobList:
+    async def add_bulk(self, jobs: Iterable[BulkJob], *, connection: Any = None) -> JobList:
         """Add many jobs, all or none.
 
         Args:
             jobs: mappings with ``name``, ``data`` and the options, either as keys of their own
                 or as ``opts=JobOptions(...)``. For type checkers each is a ``BulkJob``: annotate
                 a list that is built up beforehand.
+            connection: as in :meth:`add`.
 
         Raises:
             TypeError, ValueError: a bad item, which is named by its position.
@@ -82,10 +96,11 @@ class Adding(Schedulers):
             QueueClosedError: the queue was closed.
         """
         self._require_open()
-        return await self._save_bulk(
+        built = (
             bulk_job(self.name, item, position, self.default_job_options, self._options_of)
             for position, item in enumerate(list(jobs))
         )
+        return await self._save_bulk(built, connection)
 
     @spelled_out()
     async def add_frame(
@@ -115,9 +130,9 @@ class Adding(Schedulers):
         opts = JobOptions.of(options, defaults=self.default_job_options)
         return await self._save_bulk(new_job(self.name, name, row, opts) for row in rows_of(frame))
 
-    async def _save_bulk(self, jobs: Iterator[JobData]) -> JobList:
-        built = await self._in_slices(jobs)
-        saved = await self.store.save_bulk(built)
+    async def _save_bulk(self, jobs: Iterator[JobData], connection: Any = None) -> JobList:
+        saves = self.store if connection is None else self.store.within(connection)
+        saved = await saves.save_bulk(await self._in_slices(jobs))
         return JobList(await self._in_slices(map(self._job, saved)))
 
     @spelled_out()
@@ -174,6 +189,14 @@ class Adding(Schedulers):
         """
         own, others = _split_repeat(options)
         return await self.add(name, data, repeat=Repeat(cron=line, **own), **others)
+
+
+def _refuse_for_schedule(connection: object) -> None:
+    if connection is not None:
+        raise TypeError(
+            "a schedule is no part of a transaction: add it without connection, or a job with a "
+            "delay in its place"
+        )
 
 
 _IN = re.compile(r"\s*in\s+", re.IGNORECASE)

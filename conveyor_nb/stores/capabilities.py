@@ -8,7 +8,13 @@ from conveyor_nb.core.errors import UnsupportedError
 from conveyor_nb.core.options.job_options import JobOptions
 from conveyor_nb.core.values.text import Word
 
-__all__ = ["ALL_CAPABILITIES", "Capability", "refuse_options", "refuse_priority"]
+__all__ = [
+    "ALL_CAPABILITIES",
+    "USUAL_CAPABILITIES",
+    "Capability",
+    "refuse_options",
+    "refuse_priority",
+]
 
 
 class Capability(Word):
@@ -21,9 +27,14 @@ class Capability(Word):
     PYTHON_OBJECTS = "Python objects in payloads"
     """Payloads and results of any picklable type. A store without it takes JSON-like values and
     Python's plain types, and raises ``PayloadError`` for all others."""
+    TRANSACTIONS = "transactions of the caller's own"
+    """Jobs that are added as a part of one: ``queue.add(..., connection=connection)``."""
 
 
 ALL_CAPABILITIES = frozenset(Capability)
+
+USUAL_CAPABILITIES = ALL_CAPABILITIES - {Capability.TRANSACTIONS}
+"""What a store can do that says nothing else; transactions are a matter of databases."""
 
 
 def refuse_options(capabilities: Collection[Capability], opts: JobOptions) -> None:

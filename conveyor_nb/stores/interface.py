@@ -15,12 +15,13 @@ from typing import Any, Self
 
 from conveyor_nb.clocks.clock import Clock
 from conveyor_nb.core.actions import Action
+from conveyor_nb.core.errors import UnsupportedError
 from conveyor_nb.core.fetching import Fetched, FetchOptions
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobData, JobState, Lock, StoreEvent
 from conveyor_nb.core.worker_info import WorkerCommand, WorkerInfo
 from conveyor_nb.display import Displayable
-from conveyor_nb.stores.capabilities import ALL_CAPABILITIES, Capability
+from conveyor_nb.stores.capabilities import USUAL_CAPABILITIES, Capability
 from conveyor_nb.stores.derived import Derived
 from conveyor_nb.stores.events import EventCallback
 from conveyor_nb.stores.in_words import describe_store
@@ -43,7 +44,7 @@ class StoreInterface(Saves, Derived, Displayable, ABC):
     clock: Clock
     """The only source of time for the store and for everything that works on it."""
 
-    capabilities: Collection[Capability] = ALL_CAPABILITIES
+    capabilities: Collection[Capability] = USUAL_CAPABILITIES
     """What it can do of what not every store can; a call that needs another one raises
     ``UnsupportedError``, or for a payload ``PayloadError``, and stores nothing."""
 
@@ -96,6 +97,24 @@ class StoreInterface(Saves, Derived, Displayable, ABC):
         declares ``SynchronousReads``, and is never asked so.
         """
         yield self
+
+    # -- jobs in ------------------------------------------------------------------------------
+
+    def within(self, connection: Any) -> Saves:
+        """Where jobs are added as a part of a transaction of the caller's own.
+
+        They are there once that is committed, for workers and for everybody, and never were if it
+        is rolled back. Until then nothing else may be awaited of the store that would change it,
+        in one whose database has one writer at a time.
+
+        Args:
+            connection: that of the caller, with a transaction under way, to the store's database.
+
+        Raises:
+            UnsupportedError: the store has no ``TRANSACTIONS``.
+            TypeError, ValueError: no such connection, or none in a transaction.
+        """
+        raise UnsupportedError("connection", connection, Capability.TRANSACTIONS)
 
     # -- look-ups -----------------------------------------------------------------------------
 

@@ -117,7 +117,7 @@ class CapabilityTests(StoreTests):
         return need
 
     @pytest.mark.parametrize("way", WAYS_IN)
-    @pytest.mark.parametrize("capability", Capability)
+    @pytest.mark.parametrize("capability", NEEDS)
     async def test_a_job_that_needs_it_comes_in_or_is_refused(
         self, store: StoreInterface, capability: Capability, way: str
     ) -> None:
@@ -152,6 +152,13 @@ class CapabilityTests(StoreTests):
                 await ON_A_JOB[change](store)
         assert events == []
         assert await get(store, "a") == before
+
+    async def test_what_is_no_connection_is_refused(self, store: StoreInterface) -> None:
+        has_them = Capability.TRANSACTIONS in store.capabilities
+        told = "not 'shop.db'" if has_them else "'shop.db'.* no transactions of the caller's own"
+        with pytest.raises(TypeError if has_them else UnsupportedError, match=told):
+            await store.within("shop.db").save_job(new_job("a"))
+        assert (await store.search_jobs()).total == 0
 
     # -- priorities ---------------------------------------------------------------------------
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec.json
@@ -12,7 +14,7 @@ from conveyor_nb.core.model import StoreEvent
 from conveyor_nb.core.rows import Key
 from conveyor_nb.stores.sql.wire.codec import Codec
 
-__all__ = ["read", "write"]
+__all__ = ["keep", "read"]
 
 
 class _Batch(Struct):
@@ -23,14 +25,33 @@ class _Batch(Struct):
 _decoder = msgspec.json.Decoder(_Batch)
 
 
-def write(events: Sequence[StoreEvent], results: Mapping[Key, Any], codec: Codec) -> str:
-    """What is told, as text.
+def keep(
+    connection: sqlite3.Connection | sqlite3.Cursor,
+    source: str,
+    now: datetime,
+    events: Sequence[StoreEvent],
+    results: Mapping[Key, Any],
+    codec: Codec,
+) -> int | None:
+    """Keep for other processes what the transaction that is under way tells them.
 
     Args:
+        connection: where it is under way.
+        source: who tells it.
+        now: when.
         events: the events.
         results: what jobs returned that are gone: who follows one of them has no other way to it.
         codec: how they are written.
+
+    Returns:
+        Its number.
     """
+    text = "INSERT INTO conveyor_nb_events (at, source, events) VALUES (?, ?, ?)"
+    row = (codec.instant(now), source, _write(events, results, codec))
+    return connection.execute(text, row).lastrowid
+
+
+def _write(events: Sequence[StoreEvent], results: Mapping[Key, Any], codec: Codec) -> str:
     told = codec.events(events)
     if not results:
         return told

@@ -25,11 +25,13 @@ from conveyor_nb.core.values.checks import (
 from conveyor_nb.core.values.ids import random_id
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.stores.capabilities import Capability
+from conveyor_nb.stores.saves import Saves
 from conveyor_nb.stores.sql.answers import Answers
 from conveyor_nb.stores.sql.asking import Asking
 from conveyor_nb.stores.sql.schema.sqlite import make_readable, migrate
 from conveyor_nb.stores.sql.sqlite.connecting import MEMORY, connect
 from conveyor_nb.stores.sql.sqlite.faults import in_one_sentence
+from conveyor_nb.stores.sql.sqlite.joining import JoinedSaving
 from conveyor_nb.stores.sql.sqlite.lane import Call, Lane, LoopLane
 from conveyor_nb.stores.sql.sqlite.reader import Reader
 from conveyor_nb.stores.sql.sqlite.session import Session, Step
@@ -45,10 +47,8 @@ T = TypeVar("T")
 
 _NO_OPTIONS = FetchOptions()
 
-_CAPABILITIES = {
-    "json": frozenset({Capability.FRACTIONAL_PRIORITIES}),
-    "pickle": frozenset({Capability.FRACTIONAL_PRIORITIES, Capability.PYTHON_OBJECTS}),
-}
+_OWN = frozenset({Capability.FRACTIONAL_PRIORITIES})
+_CAPABILITIES = {"json": _OWN, "pickle": _OWN | {Capability.PYTHON_OBJECTS}}
 
 _BEAT = 0.008
 """How often, in seconds, one looks what other processes wrote, while somebody subscribes."""
@@ -121,6 +121,8 @@ class SqliteStore(SqlStore):
         if read_only and self.path == MEMORY:
             raise ValueError("a database in memory is new and empty: it can't be opened read-only")
         self.capabilities = _CAPABILITIES[payloads]
+        if self.path != MEMORY and not read_only:  # nobody else has a connection to one in memory
+            self.capabilities |= {Capability.TRANSACTIONS}
         self._is_durable = durability == "full"
         self._may_migrate = check_flag(auto_migrate, what="auto_migrate")
         self._untold_since = REAL_TIME.now()
@@ -318,6 +320,14 @@ class SqliteStore(SqlStore):
     def _look_out(self, queue_name: str | None) -> None:
         if self._writing is not None:
             self._writing.wake()
+
+    # -- jobs in ------------------------------------------------------------------------------
+
+    def within(self, connection: Any) -> Saves:
+        if Capability.TRANSACTIONS not in self.capabilities:
+            return super().within(connection)
+        given = (self.path, random_id(), self.capabilities, self.take_payload)
+        return JoinedSaving(connection, *given, self._new_session)
 
     # -- steps --------------------------------------------------------------------------------
 

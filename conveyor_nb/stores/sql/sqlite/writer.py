@@ -12,7 +12,7 @@ from conveyor_nb.core.errors import ConveyorError, StoreUnavailableError
 from conveyor_nb.core.model import EventType, StoreEvent
 from conveyor_nb.core.rows import Key
 from conveyor_nb.core.values.text import shown
-from conveyor_nb.stores.sql.sqlite.batches import read, write
+from conveyor_nb.stores.sql.sqlite.batches import keep, read
 from conveyor_nb.stores.sql.sqlite.faults import in_one_sentence
 from conveyor_nb.stores.sql.sqlite.lane import Call
 from conveyor_nb.stores.sql.sqlite.session import HasToWriteError, Session
@@ -214,9 +214,7 @@ class Writer:
         if now - self._tidied > _TIDIED_EVERY:
             self._tidied = now
             execute("DELETE FROM conveyor_nb_events WHERE at < ?", (codec.instant(now - _KEPT),))
-        text = "INSERT INTO conveyor_nb_events (at, source, events) VALUES (?, ?, ?)"
-        row = (codec.instant(now), self._source, write(events, results, codec))
-        return execute(text, row).lastrowid
+        return keep(self._session.connection, self._source, now, events, results, codec)
 
     def _see_expiries(self) -> None:
         if self._session.writing.expiries_changed:

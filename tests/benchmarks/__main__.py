@@ -22,6 +22,12 @@ SIZES = (1_000, 10_000, 100_000)
 REPEATS = 5
 QUICK = Plan(sizes=(100, 300), repeats=1)
 
+WITH_PEERS: dict[str, Callable[..., Iterator[Figure]]] = {
+    "flow": measure_flow,
+    "idle": measure_idle,
+    "durable": measure_durable,
+}
+
 BENCHMARKS: dict[str, Callable[[Plan], Iterator[Figure]]] = {
     "flow": measure_flow,
     "idle": measure_idle,
@@ -57,9 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _measure(name: str, plan: Plan, *, with_peers: bool) -> list[Figure]:
-    if name in ("flow", "idle"):
-        measure = measure_flow if name == "flow" else measure_idle
-        return list(measure(plan, with_peers=with_peers))
+    if name in WITH_PEERS:
+        return list(WITH_PEERS[name](plan, with_peers=with_peers))
     return list(BENCHMARKS[name](plan))
 
 

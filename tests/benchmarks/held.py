@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
-from conveyor_nb import BulkJob, Deduplication, Group, GroupLimits, JobState, MemoryStore, Queue
+from conveyor_nb import (
+    BulkJob,
+    Deduplication,
+    Group,
+    GroupLimits,
+    JobState,
+    MemoryStore,
+    Queue,
+    StoreInterface,
+)
 from conveyor_nb.core.actions import Complete
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.model import JobData, Lock
 from tests.benchmarks.measuring import PAYLOAD
 
-__all__ = ["CONDITIONS", "OPS", "STEPS", "Held", "complete", "fill", "restore"]
+__all__ = [
+    *("CONDITIONS", "LOCK_SECONDS", "OPS", "STEPS", "WORKER"),
+    *("Held", "complete", "fill", "restore"),
+]
 
 OPS = 100
 """How often a step is taken in a row."""
 
 _NAME = "benchmark"
-_WORKER = "worker"
-_LOCK_SECONDS = 3_600.0
+WORKER = "worker"
+LOCK_SECONDS = 3_600.0
 _CHUNK = 10_000
 _GROUP_SIZE = 10
 
@@ -42,7 +55,7 @@ async def add(held: Held) -> None:
 async def fetch(held: Held) -> None:
     """Take jobs."""
     store, options = held.queue.store, held.fetch_options
-    taken = [await store.fetch_next_job(_NAME, _WORKER, _LOCK_SECONDS, options) for _ in range(OPS)]
+    taken = [await store.fetch_next_job(_NAME, WORKER, LOCK_SECONDS, options) for _ in range(OPS)]
     held.taken = [data for data in taken if data is not None]
     assert len(held.taken) == OPS
 
@@ -50,7 +63,7 @@ async def fetch(held: Held) -> None:
 async def settle(held: Held) -> None:
     """Complete the jobs taken."""
     for data in held.taken:
-        lock = Lock(_WORKER, len(data.attempt_logs))
+        lock = Lock(WORKER, len(data.attempt_logs))
         await held.queue.store.apply(_NAME, data.id, Complete(1), lock=lock)
 
 
@@ -81,8 +94,7 @@ async def add_duplicate(held: Held) -> None:
 
 async def restore(held: Held) -> None:
     """Remove what was completed, so that as many jobs are held as before."""
-    for data in held.taken:
-        await held.queue.store.remove_job(_NAME, data.id)
+    await asyncio.gather(*(held.queue.store.remove_job(_NAME, data.id) for data in held.taken))
     held.taken = []
 
 
@@ -113,9 +125,9 @@ CONDITIONS: dict[str, Callable[[int], BulkJob]] = {
 """What the held jobs have, by the name of the condition that makes them."""
 
 
-async def fill(condition: str, jobs: int) -> Held:
+async def fill(condition: str, jobs: int, store: StoreInterface | None = None) -> Held:
     """A queue that holds this many jobs in a condition, and a few that the look-ups find."""
-    queue = Queue(_NAME, store=MemoryStore())
+    queue = Queue(_NAME, store=store or MemoryStore())
     options = CONDITIONS[condition]
     for chunk in _chunks(jobs):
         await queue.add_bulk([{"data": PAYLOAD, **options(number)} for number in chunk])
@@ -138,11 +150,17 @@ async def fill(condition: str, jobs: int) -> Held:
 async def complete(queue: Queue, jobs: int) -> None:
     """Take and complete this many of a queue's jobs."""
     store = queue.store
-    for _ in range(jobs):
-        data = await store.fetch_next_job(queue.name, _WORKER, _LOCK_SECONDS)
-        assert data is not None
-        lock = Lock(_WORKER, len(data.attempt_logs))
-        await store.apply(queue.name, data.id, Complete(1), lock=lock)
+    for start in range(0, jobs, OPS):
+        most = min(OPS, jobs - start)
+        taken = (await store.fetch_jobs(queue.name, WORKER, LOCK_SECONDS, limit=most)).jobs
+        assert len(taken) == most
+        locks = [Lock(WORKER, len(data.attempt_logs)) for data in taken]
+        await asyncio.gather(
+            *(
+                store.apply(queue.name, data.id, Complete(1), lock=lock)
+                for data, lock in zip(taken, locks, strict=True)
+            )
+        )
 
 
 def _chunks(jobs: int) -> Iterator[range]:

@@ -19,7 +19,10 @@ from tests.benchmarks.measuring import Figure, Plan
 
 __all__ = ["conditions", "draw", "save", "table"]
 
-_PACKAGES = ("taskiq", "huey", "dramatiq", "sortedcontainers", "pandas")
+_PACKAGES = (
+    *("taskiq", "huey", "dramatiq", "pgqueuer", "procrastinate", "asyncpg", "psycopg"),
+    *("sortedcontainers", "pandas"),
+)
 
 
 def conditions(plan: Plan) -> dict[str, str]:

@@ -13,7 +13,7 @@ from weakref import WeakSet, ref
 from conveyor_nb.context.deadlocks import refuse_circular_join
 from conveyor_nb.context.runs import current_run
 from conveyor_nb.core.handlers import check_handler
-from conveyor_nb.core.model import EventType, JobState
+from conveyor_nb.core.model import EventType
 from conveyor_nb.core.options.declaring import spelled_out
 from conveyor_nb.core.options.job_options import (
     JobOptions,
@@ -101,12 +101,13 @@ class Queue(Displayable, Adding, Looking, Maintaining):
             timeout = to_seconds(timeout, what="timeout")
         began = self.store.clock.now()
         with QueueChanges(self.store, self.name, _MAY_END_WORK) as changes:
-            while await self._has_work():
+            while work := await self._count_work():
                 left = None
                 if timeout is not None:
                     spent = (self.store.clock.now() - began).total_seconds()
                     left = max(0.0, timeout - spent)
-                change = await changes.next(left)
+                # as many jobs have to leave before it is worth while to ask again
+                change = await changes.next(left, count=work)
                 if change is None:
                     raise TimeoutError(f"{await self._told()} still has work after {timeout:g}s")
                 if change.type == EventType.DISCONNECTED:
@@ -116,12 +117,13 @@ class Queue(Displayable, Adding, Looking, Maintaining):
         """What ``repr`` says, for who can await it."""
         return f"<Queue {inline(self.name)}: {await queue_in_words(self.store, self.name)}>"
 
-    async def _has_work(self) -> bool:
-        counts = await self.store.get_job_counts(self.name)
-        if counts[JobState.WAITING] or counts[JobState.ACTIVE]:
-            return True
+    async def _count_work(self) -> int:
+        """How many jobs at least have to leave before there is nothing to do."""
+        busy = await self.store.count_busy_jobs(self.name, _MOST_BUSY)
+        if busy:
+            return busy
         due = await self.store.get_next_delayed_timestamp(self.name)
-        return due is not None and due <= self.store.clock.now()
+        return int(due is not None and due <= self.store.clock.now())
 
     # -- workers and events -------------------------------------------------------------------
 
@@ -295,8 +297,12 @@ def _stop_listening(store: StoreInterface, name: str, bus: EventBus) -> None:
     store.unsubscribe(name, bus.emit)
 
 
+_MOST_BUSY = 1_000
+"""How many of the jobs that wait or are active are counted at a time."""
+
 _MAY_END_WORK = frozenset(
     {
+        EventType.WAITING_CHILDREN,
         EventType.COMPLETED,
         EventType.FAILED,
         EventType.DELAYED,

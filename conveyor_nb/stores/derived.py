@@ -130,6 +130,11 @@ class Derived:
         """How many jobs are active, over all workers."""
         return (await self.get_job_counts(queue_name))[JobState.ACTIVE]
 
+    async def count_busy_jobs(self: _Seam, queue_name: str, most: int) -> int:
+        """How many jobs are waiting or active; of very many, ``most``."""
+        counts = await self.get_job_counts(queue_name)
+        return min(counts[JobState.WAITING] + counts[JobState.ACTIVE], most)
+
     async def get_group_active_count(self: _Seam, queue_name: str, group_id: str | None) -> int:
         """How many jobs of a group are active; ``None`` is the group of those without one."""
         active = await self.list_jobs(queue_name, JobState.ACTIVE)

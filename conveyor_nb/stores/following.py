@@ -42,6 +42,8 @@ _TOLD = JOB_ENDS | {EventType.MISSED}
 
 _STATES = frozenset(JobState)
 
+_NOT_ASKED = 1 << 60
+
 _ON_ITS_WAY = 1.0
 """For how many real seconds an event is waited for that must come: its job is gone already."""
 
@@ -249,22 +251,40 @@ class QueueChanges(_Listener):
         kinds: the types of event that may be it; that the store is disconnected always is.
     """
 
-    __slots__ = ("_change",)
+    __slots__ = ("_change", "_count", "_last", "_wanted")
 
     def __init__(self, store: StoreInterface, queue_name: str, kinds: Collection[str]) -> None:
         self._change: asyncio.Future[StoreEvent] = asyncio.get_running_loop().create_future()
+        self._last: StoreEvent | None = None
+        self._count, self._wanted = 0, _NOT_ASKED
         super().__init__(store, queue_name, {*kinds, EventType.DISCONNECTED, EventType.MISSED})
 
-    async def next(self, timeout: float | None = None) -> StoreEvent | None:
-        """The first change since the one before; ``None``: there was none for so many seconds."""
+    async def next(self, timeout: float | None = None, *, count: int = 1) -> StoreEvent | None:
+        """The change that makes ``count`` of them, since the one that this gave before.
+
+        One that is not of a single job counts as any number. ``None``: there were not so many for
+        so many seconds.
+        """
+        self._wanted = count
+        self._resolve()
         if not await self._store.clock.wait(self._change, timeout):
+            self._wanted = _NOT_ASKED
             return None
         change = self._change.result()
         self._change = self._loop.create_future()
+        self._last, self._count, self._wanted = None, 0, _NOT_ASKED
         return change
 
     def _take(self, event: StoreEvent) -> None:
-        resolve(self._change, event)
+        if self._last is None or self._last.job_id is not None:
+            self._last = event
+        self._count += 1
+        self._resolve()
+
+    def _resolve(self) -> None:
+        last = self._last
+        if last is not None and (last.job_id is None or self._count >= self._wanted):
+            resolve(self._change, last)
 
 
 def as_told(job: JobData, event: StoreEvent) -> JobData:

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from conveyor_nb import (
+    FlowJob,
+    FlowProducer,
     Job,
     JobCancelledError,
     JobFailedError,
+    JobKeywords,
     JobNotFoundError,
     JobState,
     Keep,
@@ -20,6 +23,7 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
+from conveyor_nb.core.actions import Retry
 
 Start = Callable[..., Worker]
 
@@ -206,7 +210,7 @@ async def test_join_waits_for_what_waits_and_runs_and_is_due(
 async def test_join_ends_when_the_work_is_taken_away(
     way: str, queue: Queue, clock: VirtualClock
 ) -> None:
-    job = await queue.add("send")
+    jobs = await queue.add_bulk([{"name": "send"}] * 3)
     joined = asyncio.ensure_future(queue.join())
     await clock.settle()
     assert not joined.done()
@@ -216,12 +220,57 @@ async def test_join_ends_when_the_work_is_taken_away(
         case "obliterate":
             await queue.obliterate()
         case "remove":
-            await job.remove()
+            for job in jobs:
+                await job.remove()
         case "cancel":
-            await job.cancel()
+            for job in jobs:
+                await job.cancel()
     await clock.settle()
 
     assert joined.done()
+
+
+@pytest.mark.asyncio
+async def test_join_does_not_wait_for_a_parent_that_goes_back_to_wait_for_a_child(
+    queue: Queue, clock: VirtualClock, start: Start
+) -> None:
+    worker = start(work)
+    child = FlowJob("fail", queue.name, job_id="child")
+    options: JobKeywords = {"fail_parent_on_child_failure": "ignore"}
+    await FlowProducer(store=queue.store).add(
+        FlowJob("sum", "sums", opts=options, children=[child])
+    )
+    await clock.advance(1)
+    worker.pause()
+    joined = asyncio.ensure_future(Queue("sums", store=queue.store).join())
+    await clock.settle()
+    assert not joined.done()
+    await queue.store.apply(queue.name, "child", Retry())
+    await clock.settle()
+
+    assert joined.done()
+
+
+@pytest.mark.asyncio
+async def test_join_asks_now_and_then_however_many_jobs_there_are(
+    queue: Queue, clock: VirtualClock, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, asked = queue.store, 0
+    count = store.count_busy_jobs
+
+    async def count_and_tell(queue_name: str, most: int) -> int:
+        nonlocal asked
+        asked += 1
+        return await count(queue_name, most)
+
+    monkeypatch.setattr(store, "count_busy_jobs", count_and_tell)
+    start(work, concurrency=50)
+    await queue.add_bulk([{"name": "send"}] * 200)
+    joined = asyncio.ensure_future(queue.join())
+    await clock.advance(4)
+
+    assert joined.done()
+    assert asked < 10
 
 
 @pytest.mark.asyncio

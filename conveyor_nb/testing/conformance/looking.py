@@ -239,6 +239,17 @@ class LookingTests(StoreTests):
         await complete(store, job)
         assert await store.get_active_count(QUEUE) == 1
 
+    async def test_jobs_that_wait_or_run_are_counted_up_to_a_limit(
+        self, store: StoreInterface
+    ) -> None:
+        assert await store.count_busy_jobs(QUEUE, 10) == 0
+        await add_all(store, "a", "b", "c")
+        await add(store, "d", delay=60)
+        await complete(store, await take(store))
+        await take(store)
+        assert await store.count_busy_jobs(QUEUE, 10) == 2
+        assert await store.count_busy_jobs(QUEUE, 1) == 1
+
     # -- queues -------------------------------------------------------------------------------
 
     async def test_queues_are_listed_by_name(self, store: StoreInterface) -> None:

@@ -15,6 +15,7 @@ from conveyor_nb import (
     JobState,
     PgStore,
     Queue,
+    StoreEvent,
     VirtualClock,
     Worker,
 )
@@ -195,3 +196,18 @@ async def test_a_chain_of_theirs_ends_when_its_run_is_cancelled(
     await theirs.add("a", opts='{"repeat": {"every": "1 minute"}}')
     await store.cancel_job("emails", "a")
     assert await store.count_jobs("emails", JobState.DELAYED) == 0
+
+
+async def test_a_queue_that_only_they_know_is_listed_and_heard_of(
+    theirs: Conveyor, store: PgStore
+) -> None:
+    heard: list[StoreEvent] = []
+    store.subscribe(None, lambda event: heard.append(event) if "reports" in str(event) else None)
+    await theirs.add("a", queue_name="reports")
+    await theirs.add("b")
+    assert await store.list_queues() == ["emails", "reports"]
+    told = {"type": "job:progress", "queueName": "reports", "jobId": "a", "data": 40}
+    while not heard:  # it begins to listen within a second
+        await theirs.do("SELECT pg_notify('conveyor:reports', $1)", json.dumps(told))
+        await all_told(store)
+    assert (heard[0].queue_name, heard[0].type) == ("reports", "job:progress")

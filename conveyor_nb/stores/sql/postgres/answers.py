@@ -49,6 +49,17 @@ _STRANGE = f"""WITH RECURSIVE found AS (
 """
 """The groups of a queue that wait and have no turn: each found by one step in an index."""
 
+_QUEUES = """WITH RECURSIVE found AS (
+        (SELECT queue_name FROM conveyor_jobs ORDER BY queue_name LIMIT 1)
+        UNION ALL
+        SELECT (SELECT queue_name FROM conveyor_jobs WHERE queue_name > found.queue_name
+                ORDER BY queue_name LIMIT 1) FROM found WHERE found.queue_name IS NOT NULL
+    )
+    SELECT queue_name AS name FROM found WHERE queue_name IS NOT NULL
+    UNION SELECT name FROM conveyor_nb_queues WHERE listed ORDER BY name
+"""
+"""The queues that are listed, and those of programs of Conveyor, which list none."""
+
 
 class ServerCounters(Counters):
     """Counters of which one is the sequence that programs of Conveyor take their numbers from.
@@ -126,6 +137,9 @@ class ServerAnswers(Answers):
         if not _is_text(job_id):
             return None
         return (yield from super().job(queue_name, job_id))
+
+    def queue_names(self) -> Asking[list[str]]:
+        return [row[0] for row in (yield _QUEUES, ())]
 
     def _only_line(
         self, queue_name: str, paused: Collection[str], options: FetchOptions, most: int

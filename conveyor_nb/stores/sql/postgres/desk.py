@@ -52,7 +52,6 @@ _NOTIFY = (
     "SELECT txid_current(), {use}, pg_notify(channel, payload)"
     " FROM unnest(?::text[], ?::text[]) AS _(channel, payload)"
 )
-_QUEUES = "SELECT name FROM conveyor_nb_queues UNION SELECT DISTINCT queue_name FROM conveyor_jobs"
 
 
 @dataclass(slots=True, frozen=True)
@@ -122,6 +121,8 @@ class Desk:
         self._lively: set[str] = set()
         """The queues of which a fetch got a job the last time."""
         self._wished: set[str | None] = set()
+        self._follows_all = False
+        """Whether somebody hears of all queues, also of those that are still to come."""
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -177,6 +178,7 @@ class Desk:
             wake=settings.wake,
             tell=lambda events: self._tell(events, {}),
             heard=self._listening.take_heard,
+            follow=self._follow_new,
             fault=self._report,
         )
 
@@ -486,12 +488,18 @@ class Desk:
             async with self._following:  # a connection does one thing at a time
                 wished, self._wished = self._wished, set()
                 names = {one for one in wished if one is not None}
-                if None in wished:
-                    names |= {row[0] for row in await self._fetch(_QUEUES, ())}
+                self._follows_all |= None in wished
+                if self._follows_all:
+                    async with self._to_look() as (link, answers):
+                        names |= set(await link.ask(answers.queue_names()))
                 for name in sorted(names):
                     await self._listening.follow(name)
         except Exception as error:  # whoever asks for something is told
             self._report(error)
+
+    async def _follow_new(self) -> None:
+        if self._follows_all:
+            await self._follow()
 
     async def _complete(self, event: StoreEvent) -> StoreEvent:
         """An event of a program of Conveyor, with what the row says."""

@@ -7,12 +7,13 @@ displayed, so the engine also runs where there is no notebook library.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Container, Coroutine
+from collections.abc import Callable, Container, Coroutine, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
 
 __all__ = [
     "Displayable",
@@ -20,6 +21,7 @@ __all__ = [
     "Renderers",
     "Shown",
     "bundle_of",
+    "findings_frame",
     "hand_over",
     "picture_of",
     "rows_of",
@@ -66,6 +68,9 @@ class Renderers(NamedTuple):
 
     tape_frame_of: Callable[[Any], DataFrame]
     """The events of a tape as a DataFrame."""
+
+    findings_frame: Callable[[Iterable[Any]], DataFrame]
+    """What is odd in a store as a DataFrame."""
 
 
 _handed: Renderers | None = None
@@ -160,6 +165,11 @@ def picture_of(subject: Any) -> Picture:
 def tape_frame_of(tape: Any) -> DataFrame:
     """The events of a tape: see ``Tape.to_frame``."""
     return _renderers().tape_frame_of(tape)
+
+
+def findings_frame(found: Iterable[Any]) -> DataFrame:
+    """What is odd in a store: see ``StoreInterface.check``."""
+    return _renderers().findings_frame(found)
 
 
 def rows_of(frame: DataFrame) -> list[dict[Any, Any]]:

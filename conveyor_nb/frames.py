@@ -8,6 +8,7 @@ store, event stream or search has given:
 - ``results_frame``: what the jobs gave, a column for each key of their results
 - ``events_frame``: the events of ``queue.events()`` or of a subscription
 - ``workers_frame``: what ``store.list_workers()`` gives
+- ``findings_frame``: what ``await store.findings()`` gives
 - ``metrics_frame``: what ``store.get_metrics(...)`` gives
 - ``schedulers_frame``: what ``queue.get_job_schedulers()`` gives
 
@@ -33,6 +34,7 @@ from conveyor_nb.notebook.cells import Unshown
 from conveyor_nb.notebook.frames import (
     attempts_frame,
     events_frame,
+    findings_frame,
     jobs_frame,
     metrics_frame,
     results_frame,
@@ -45,6 +47,7 @@ __all__ = [
     "Unshown",
     "attempts_frame",
     "events_frame",
+    "findings_frame",
     "jobs_frame",
     "metrics_frame",
     "results_frame",

@@ -32,6 +32,7 @@ VERBS = {
     "promote": "let the delayed jobs of a queue run now",
     "clean": "remove completed jobs, or those in another state",
     "drain": "remove all jobs of a queue that wait",
+    "check": "say what is odd: jobs that are stuck, clocks that are off, and the like",
     "workers": "list the workers that are at work",
     "pause-worker": "let a worker, by name or id, take no more jobs",
     "resume-worker": "let it take jobs again",

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from pandas import DataFrame
 
+from conveyor_nb.core.finding import Finding, Severity
 from conveyor_nb.core.freezing import Unreadable
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.metrics import MetricsPoint
@@ -48,6 +49,7 @@ __all__ = [
     "attempts_frame",
     "building_jobs_frame",
     "events_frame",
+    "findings_frame",
     "jobs_frame",
     "metrics_frame",
     "results_frame",
@@ -58,6 +60,8 @@ __all__ = [
 STATES = pd.CategoricalDtype([str(state) for state in JobState], ordered=True)
 _ATTEMPT_STATUSES = pd.CategoricalDtype([str(status) for status in AttemptStatus])
 _WORKER_STATUSES = pd.CategoricalDtype([str(status) for status in WorkerStatus])
+
+_SEVERITIES = pd.CategoricalDtype([str(severity) for severity in Severity], ordered=True)
 
 _reason_of = text_of("failed_reason")
 
@@ -108,6 +112,15 @@ _WORKER_COLUMNS: tuple[Column, ...] = (
     Column("slots_held", lambda info: _of_worker(info, "slots_held"), COUNT_OR_NONE),
     Column("started_at", attrgetter("started_at"), INSTANT),
     Column("last_seen", attrgetter("last_seen"), INSTANT),
+)
+
+_FINDING_COLUMNS: tuple[Column, ...] = (
+    Column("what", attrgetter("what"), TEXT),
+    Column("severity", attrgetter("severity"), _SEVERITIES),
+    Column("queue_name", attrgetter("queue_name"), TEXT),
+    Column("job_id", attrgetter("job_id"), TEXT),
+    Column("detail", attrgetter("detail"), TEXT),
+    Column("advice", attrgetter("advice"), TEXT),
 )
 
 _METRICS_COLUMNS: tuple[Column, ...] = (
@@ -199,6 +212,12 @@ def workers_frame(workers: Iterable[WorkerInfo]) -> DataFrame:
 def _of_worker(info: WorkerInfo, name: str) -> int | None:
     found = [worker for worker in live_workers() if worker.id == info.id]
     return getattr(found[0], name) if found else None
+
+
+def findings_frame(found: Iterable[Finding]) -> DataFrame:
+    """One row for each thing that is odd in a store, of ``await store.findings()``."""
+    rows = list(found)
+    return _frame(rows, _FINDING_COLUMNS, index=pd.RangeIndex(len(rows)))
 
 
 def metrics_frame(points: Iterable[MetricsPoint]) -> DataFrame:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from conveyor_nb.core.event_words import event_text
+from conveyor_nb.core.finding import Finding
 from conveyor_nb.core.model import JobData, JobState, StoreEvent
 from conveyor_nb.core.values.text import inline, one_line, width
 from conveyor_nb.core.worker_info import WorkerInfo
@@ -24,6 +25,7 @@ __all__ = [
     "aligned",
     "counts_listing",
     "events_listing",
+    "findings_listing",
     "flow_listing",
     "flow_nodes",
     "job_cells",
@@ -121,6 +123,23 @@ def workers_listing(
     ]
     note = _left_out(len(rows), len(workers), "worker")
     return Listing(("id", "name", "queue", "status", "slots"), rows, note)
+
+
+def findings_listing(found: Sequence[Finding]) -> Listing:
+    """A table of what is odd in a store; what there is to do stands in full below it."""
+    if not found:
+        return Listing((), (), "nothing odd was found")
+    rows = [
+        [
+            *(str(one.severity), one.what),
+            *("/".join(filter(None, (one.queue_name, one.job_id))), one.detail),
+        ]
+        for one in found[:MOST_ROWS]
+    ]
+    advice = dict.fromkeys(f"{one.what}: {one.advice}" for one in found[:MOST_ROWS])
+    notes = [_left_out(len(rows), len(found), "finding"), *advice]
+    note = "\n".join(filter(None, notes))
+    return Listing(("severity", "what", "where", "found"), rows, note)
 
 
 def _told(worker: WorkerInfo) -> str:

@@ -5,8 +5,10 @@ Each imports what it needs when it is first asked: showing a queue does not take
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from conveyor_nb.core.finding import Finding
 from conveyor_nb.display import Renderers, hand_over
 from conveyor_nb.notebook.require_pandas import require_pandas
 from conveyor_nb.stores.tapes.tape import Tape
@@ -76,6 +78,13 @@ def _tape_frame_of(tape: Tape) -> DataFrame:
     return tape_frame(tape)
 
 
+def _findings_frame(found: Iterable[Finding]) -> DataFrame:
+    require_pandas()
+    from conveyor_nb.notebook.frames import findings_frame
+
+    return findings_frame(found)
+
+
 RENDERERS = Renderers(
     _bundle_of,
     _show,
@@ -85,5 +94,6 @@ RENDERERS = Renderers(
     _rows_of,
     _picture_of,
     _tape_frame_of,
+    _findings_frame,
 )
 hand_over(RENDERERS)

@@ -11,24 +11,32 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from conveyor_nb.clocks.clock import Clock
 from conveyor_nb.core.actions import Action
 from conveyor_nb.core.errors import UnsupportedError
 from conveyor_nb.core.fetching import Fetched, FetchOptions
+from conveyor_nb.core.finding import Finding
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobData, JobState, Lock, StoreEvent
 from conveyor_nb.core.worker_info import WorkerCommand, WorkerInfo
-from conveyor_nb.display import Displayable
+from conveyor_nb.display import Displayable, findings_frame
 from conveyor_nb.stores.capabilities import USUAL_CAPABILITIES, Capability
 from conveyor_nb.stores.derived import Derived
 from conveyor_nb.stores.events import EventCallback
 from conveyor_nb.stores.in_words import describe_store
+from conveyor_nb.stores.read_now import read_now
 from conveyor_nb.stores.reads import Reads
 from conveyor_nb.stores.saves import Saves
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 __all__ = ["EventCallback", "StoreInterface"]
+
+_CHECKED_WITHIN = 30.0
+"""For how many seconds ``check`` waits for a store."""
 
 
 class StoreInterface(Saves, Derived, Displayable, ABC):
@@ -97,6 +105,34 @@ class StoreInterface(Saves, Derived, Displayable, ABC):
         declares ``SynchronousReads``, and is never asked so.
         """
         yield self
+
+    # -- what is odd --------------------------------------------------------------------------
+
+    async def findings(self) -> list[Finding]:
+        """What is odd in the store, the most serious first; see :meth:`check`."""
+        return []
+
+    def check(self) -> DataFrame:
+        """What is odd in the store: a row for each finding, the most serious first.
+
+        It only looks. A store in a database may have been shared, with other versions and
+        with programs of Conveyor, and left by any of them at any moment: so there may be rows that
+        make others fail, jobs whose worker is gone, parents, children and schedules that wait for
+        nothing, clocks that are off, and queues that nobody serves. In a ``MemoryStore`` there is
+        nothing of the kind. ``await store.findings()`` gives the same as records.
+
+        Returns:
+            A DataFrame with the columns ``what``, ``severity`` (``"info"``, ``"warning"`` or
+            ``"error"``), ``queue_name``, ``job_id``, ``detail`` and ``advice``.
+
+        Raises:
+            ReadTimeoutError: the store did not answer within 30 seconds.
+
+        >>> from conveyor_nb import MemoryStore
+        >>> len(MemoryStore().check())
+        0
+        """
+        return findings_frame(read_now(self, lambda _: self.findings(), _CHECKED_WITHIN))
 
     # -- jobs in ------------------------------------------------------------------------------
 

@@ -107,6 +107,16 @@ def test_workers_are_listed(say: Say) -> None:
     assert say("workers") == "no workers"
 
 
+def test_what_is_odd_is_told_with_what_to_do(say: Say) -> None:
+    told = say("check").splitlines()
+    assert told[1].split()[:5] == ["warning", "nobody", "serves", "it", "emails"]
+    assert told[2].startswith("nobody serves it: start one: python -m conveyor_nb worker")
+    (row,) = json.loads(say("check", "--json"))
+    assert (row["what"], row["severity"]) == ("nobody serves it", "warning")
+    say("pause", "emails")
+    assert say("check") == "nothing odd was found"
+
+
 def test_help_speaks_of_the_shell(say: Say) -> None:
     told = say("jobs", "--help")
     assert told.startswith("python -m conveyor_nb jobs [--state STATE] [queue]")

@@ -38,7 +38,7 @@ from conveyor_nb.notebook.commands.magic_output import (
 from conveyor_nb.notebook.commands.overview import Overview
 from conveyor_nb.notebook.commands.store_context import StoreContext
 from conveyor_nb.notebook.known_workers import known_workers
-from conveyor_nb.notebook.listings import jobs_listing
+from conveyor_nb.notebook.listings import findings_listing, jobs_listing
 from conveyor_nb.notebook.mistakes import Mistake, quoted
 from conveyor_nb.notebook.reads import jobs_of, queue_lines
 from conveyor_nb.notebook.require_pandas import require_pandas
@@ -83,6 +83,19 @@ async def status(session: StoreContext, args: Namespace) -> Answer:
         names = [(await session.queue(args.queue)).name]
     lines = await queue_lines(session.reads, names)
     return Answer.saying(status_text(lines, session.workers()))
+
+
+@command(QUEUE_COMMANDS, example="%conveyor check")
+async def check(session: StoreContext, _: Namespace) -> Answer:
+    """Say what is odd in the store, and what to do; `x = %conveyor check` gives a DataFrame.
+
+    Such are jobs that are stuck, rows that make others fail, clocks that are off.
+    """
+    require_pandas()
+    from conveyor_nb.notebook.frames import findings_frame
+
+    found = await session.store.findings()
+    return Answer(findings_listing(found), findings_frame(found))
 
 
 @command(QUEUE_COMMANDS, example="%conveyor queues")

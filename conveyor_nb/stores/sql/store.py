@@ -10,10 +10,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from conveyor_nb.clocks.clock import Clock, check_clock
+from conveyor_nb.clocks.clock import Clock, SystemClock, check_clock
 from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.clocks.timer import Timer
 from conveyor_nb.core.errors import MetricsDisabledError
+from conveyor_nb.core.finding import Finding
 from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
 from conveyor_nb.core.model import JobData, JobState, StoreEvent, to_state
 from conveyor_nb.core.rows import Key
@@ -25,6 +26,7 @@ from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.stores.interface import EventCallback
 from conveyor_nb.stores.sql.answers import Answers
 from conveyor_nb.stores.sql.asking import MOST_ROWS, Asking
+from conveyor_nb.stores.sql.checking import findings
 from conveyor_nb.stores.sql.sweeping import (
     forgotten_parents,
     go_on,
@@ -43,6 +45,8 @@ class SqlStore(SteppedStore):
     """A store whose rows are in a database: what it does alike in all of them."""
 
     _freeze: Callable[[Any, str], Any]
+    _is_server = False
+    """Whether the database is on a server, and no file."""
 
     def __init__(
         self,
@@ -157,6 +161,19 @@ class SqlStore(SteppedStore):
 
     async def list_workers(self, queue_name: str | None = None) -> list[WorkerInfo]:
         return await self._ask_about(lambda answers: answers.workers(queue_name))
+
+    # -- what is odd --------------------------------------------------------------------------
+
+    async def findings(self) -> list[Finding]:
+        now = self.clock.now()
+        return await self._ask_about(
+            lambda answers: findings(
+                answers,
+                now,
+                is_server=self._is_server,
+                is_real_time=isinstance(self.clock, SystemClock),
+            )
+        )
 
     # -- what others leave undone -------------------------------------------------------------
 

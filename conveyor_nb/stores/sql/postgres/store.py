@@ -87,6 +87,7 @@ class PgStore(SqlStore):
         ImportError: ``asyncpg`` is not installed.
     """
 
+    _is_server = True
     capabilities = frozenset({Capability.FRACTIONAL_PRIORITIES})
 
     def __init__(

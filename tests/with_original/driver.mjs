@@ -65,9 +65,9 @@ const deeds = {
   sum: async (job) => Object.values(await job.getChildrenValues()).reduce((a, b) => a + b, 0),
   "until it is cancelled": (job, signal) =>
     new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("over")))),
-  slowly: async (job) => {
-    await sleep(job.data?.ms ?? 50);
-    return job.id;
+  shortly: async (job) => {
+    await sleep(Math.random() * 10);
+    return { id: job.id };
   },
 };
 

@@ -89,7 +89,7 @@ class _Swimlanes(Lanes):
         words = swimlane_text(state) + (f" · {self.left_out}" if self.left_out else "")
         parts = [
             text(20, 28, name, 15, font_weight="600"),
-            soft(32 + text_width(name, 16), 28, brief(words, 110), 12),
+            soft(34 + text_width(name, 18), 28, brief(words, 110), 12),
         ]
         x = 20.0
         for outcome in COLOURS:

@@ -29,7 +29,7 @@ exclude_patterns = ["site", "**/.ipynb_checkpoints", "**/__pycache__"]
 nb_execution_mode = "off"
 nb_ipywidgets_js: dict[str, object] = {}
 nb_merge_streams = True
-myst_enable_extensions = ["attrs_block", "colon_fence"]
+myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 suppress_warnings = ["mystnb.unknown_mime_type"]  # of what only a live page shows
 

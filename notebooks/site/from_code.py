@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from docutils.nodes import Node
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
@@ -197,9 +197,14 @@ class FromCode(SphinxDirective):
 
     required_arguments = 1
 
-    def run(self) -> list[Node]:
+    def run(self) -> list[nodes.Node]:
         """It, read as Markdown."""
-        return self.parse_text_to_nodes(TABLES[self.arguments[0]](), allow_section_headings=True)
+        text = TABLES[self.arguments[0]]()
+        made = self.parse_text_to_nodes(text, allow_section_headings=True)
+        for node in made:
+            for one in node.findall(nodes.table):
+                one["classes"].append("from-code")
+        return made
 
 
 # -- links from names to notebooks ------------------------------------------------------------

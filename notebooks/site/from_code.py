@@ -256,7 +256,7 @@ def add_users(_: Sphinx, what: str, name: str, __: object, ___: object, lines: l
         lines += ["", f"At work in {links}.", ""]
 
 
-# -- live pages -------------------------------------------------------------------------------
+# -- notebooks --------------------------------------------------------------------------------
 
 LIVE = """\
 :::{{admonition}} This page runs
@@ -267,17 +267,17 @@ install, and no server. It starts in some seconds. Or open it with `python -m co
 """
 
 
-def add_live_link(app: Sphinx, page: str, source: list[str]) -> None:
-    """Lead from a notebook's page to the notebook itself, live, below its title."""
-    if not app.config.live_pages or not str(app.env.doc2path(page)).endswith(".ipynb"):
+def prepare_notebook(app: Sphinx, page: str, source: list[str]) -> None:
+    """Let a notebook's code be read as IPython's, and lead from it to the notebook itself, live."""
+    if not str(app.env.doc2path(page)).endswith(".ipynb"):
         return
     notebook = json.loads(source[0])
-    if not is_live(notebook):
-        return
-    first = notebook["cells"][0]
-    title, _, rest = "".join(first["source"]).partition("\n")
-    link = LIVE.format(address=f"{app.config.live_pages}/notebooks/index.html?path={page}.ipynb")
-    first["source"] = f"{title}\n\n{link}\n{rest}"
+    notebook["metadata"].setdefault("language_info", {})["pygments_lexer"] = "ipython3"
+    if app.config.live_pages and is_live(notebook):
+        first = notebook["cells"][0]
+        title, _, rest = "".join(first["source"]).partition("\n")
+        address = f"{app.config.live_pages}/notebooks/index.html?path={page}.ipynb"
+        first["source"] = f"{title}\n\n{LIVE.format(address=address)}\n{rest}"
     source[0] = json.dumps(notebook)
 
 
@@ -287,5 +287,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("from-code", FromCode)
     app.add_config_value("live_pages", "", "env", str)
     app.connect("autodoc-process-docstring", add_users)
-    app.connect("source-read", add_live_link)
+    app.connect("source-read", prepare_notebook)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from conveyor_nb.core.errors import SchemaError
+from conveyor_nb.stores.sql.postgres.store import PgStore
 from conveyor_nb.stores.sql.schema import original, own
 from conveyor_nb.stores.sql.schema.planning import SchemaFacts
 from conveyor_nb.stores.sql.schema.postgres import migrate
@@ -113,3 +114,12 @@ async def test_a_server_that_is_too_old_is_left_as_it_is(place: Place) -> None:
         await place.migrate()
     tables = "SELECT count(*) FROM pg_tables WHERE schemaname = $1"
     assert await theirs.fetchval(tables, place.schema) == 6
+
+
+@pytest.mark.asyncio
+async def test_a_schema_may_have_any_name(postgres_dsn: str) -> None:
+    name = f'{new_schema()} of "Ours"'
+    for _ in range(2):  # it is made, and then found
+        async with PgStore(postgres_dsn, schema=name) as store:
+            await store.pause_job_name("emails", "send")
+            assert await store.get_paused_job_names("emails") == {"send"}

@@ -25,6 +25,25 @@ _LOCK_NOT_AVAILABLE = "55P03"
 _PATIENCE = "5s"
 """For how long a step waits for a table that others use, who wait behind it meanwhile."""
 
+# from the catalogue itself: the views of the standard read all of a server that has many schemas
+_HERE = "relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
+_COLUMNS = f"""
+    SELECT its.relname::text, attname::text FROM pg_class AS its
+    JOIN pg_attribute ON attrelid = its.oid AND attnum > 0 AND NOT attisdropped
+    WHERE {_HERE} AND its.relname LIKE 'conveyor\\_%' AND its.relkind IN ('r', 'p', 'v', 'f')
+    """
+_INDEXES = f"""
+    SELECT its.relname::text FROM pg_class AS jobs
+    JOIN pg_index AS found ON found.indrelid = jobs.oid AND found.indisvalid
+    JOIN pg_class AS its ON its.oid = found.indexrelid
+    WHERE jobs.{_HERE} AND jobs.relname = $1
+    """
+_HAS_FRACTIONS = f"""
+    SELECT atttypid = 'float8'::regtype FROM pg_class AS jobs
+    JOIN pg_attribute ON attrelid = jobs.oid AND attname = 'priority'
+    WHERE jobs.{_HERE} AND jobs.relname = $1
+    """
+
 
 async def migrate(
     connection: Any, *, may_migrate: bool, schema: str | None, logger: logging.Logger
@@ -101,28 +120,13 @@ async def _make_indexes(connection: Any, logger: logging.Logger) -> None:
 
 async def _find(connection: Any) -> Found:
     columns: dict[str, set[str]] = {}
-    for table, column in await connection.fetch(
-        """
-        SELECT table_name::text, column_name::text FROM information_schema.columns
-        WHERE table_schema = current_schema() AND table_name LIKE 'conveyor\\_%'
-        """
-    ):
+    for table, column in await connection.fetch(_COLUMNS):
         columns.setdefault(table, set()).add(column)
-    indexes = await connection.fetch(
-        """
-        SELECT its.relname::text FROM pg_index AS found
-        JOIN pg_class AS its ON its.oid = found.indexrelid
-        JOIN pg_class AS jobs ON jobs.oid = found.indrelid
-        WHERE found.indisvalid AND jobs.relname = $1
-            AND jobs.relnamespace = current_schema()::text::regnamespace
-        """,
-        JOBS,
-    )
     return Found(
         columns,
         await _last(connection, MIGRATIONS, columns),
         await _last(connection, OWN_MIGRATIONS, columns),
-        {name for (name,) in indexes},
+        {name for (name,) in await connection.fetch(_INDEXES, JOBS)},
     )
 
 
@@ -133,11 +137,4 @@ async def _last(connection: Any, table: str, columns: dict[str, set[str]]) -> in
 
 
 async def _has_fractions(connection: Any) -> bool:
-    kind = await connection.fetchval(
-        """
-        SELECT data_type FROM information_schema.columns
-        WHERE table_schema = current_schema() AND table_name = $1 AND column_name = 'priority'
-        """,
-        JOBS,
-    )
-    return bool(kind == "double precision")
+    return bool(await connection.fetchval(_HAS_FRACTIONS, JOBS))

@@ -18,12 +18,11 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from conveyor_nb import MemoryStore
 from conveyor_nb.stores.interface import StoreInterface
-from conveyor_nb.stores.sql.postgres.store import PgStore
 from conveyor_nb.stores.sql.sqlite.session import Session
 from conveyor_nb.stores.sql.sqlite.store import SqliteStore
 from conveyor_nb.testing.events import all_told
 from tests.bytes_store import BytesStore
-from tests.postgres import new_schema, shared_dsn
+from tests.spare_schemas import SparePgStore
 
 __all__ = ["ALL_STORES", "STORES", "MakeStore", "Steps", "take_machine"]
 
@@ -51,11 +50,6 @@ def sqlite_memory(**options: Any) -> SqliteStore:
     return SqliteStore(":memory:", **options)
 
 
-def postgres(**options: Any) -> PgStore:
-    """A store in a schema of its own, on the server of this run."""
-    return PgStore(shared_dsn(), schema=new_schema(), **options)
-
-
 class TwoSqliteStores(SqliteStore):
     """Two stores on one file that take turns at whatever is asked of one of them."""
 
@@ -79,7 +73,7 @@ STORES: Mapping[str, MakeStore] = {
     "bytes": BytesStore,
     "sqlite-memory": sqlite_memory,
     "sqlite": sqlite_file,
-    "postgres": postgres,
+    "postgres": SparePgStore,
 }
 
 ALL_STORES: dict[str, MakeStore] = dict(STORES)

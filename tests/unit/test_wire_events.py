@@ -72,9 +72,9 @@ def test_a_text_of_no_characters_is_told_all_the_same() -> None:
 
 
 def test_stores_tell_each_other_many_events_at_once() -> None:
-    ((payload, count),) = to_notices(TOLD, "me", 7)
+    ((payload, count),) = to_notices(TOLD, "me", 7, counts=(1, 3, 2))
     assert count == len(TOLD)
-    assert from_notice(payload) == ("me", 7, TOLD, {})
+    assert from_notice(payload) == ("me", 7, TOLD, {}, (1, 3, 2))
 
 
 @pytest.mark.parametrize("size", [1, 9_000])

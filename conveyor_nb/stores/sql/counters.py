@@ -20,6 +20,9 @@ class Counters:
     of state, turns of groups, children of a parent.
     """
 
+    write_text = _WRITE
+    """What :meth:`write` says, for each counter."""
+
     def __init__(self) -> None:
         self._values: dict[str, int] = {}
         self._used: set[str] = set()

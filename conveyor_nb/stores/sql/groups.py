@@ -6,7 +6,7 @@ says how many of these it has. The jobs without a group form one, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -68,6 +68,11 @@ class Groups:
         """The turn that a group had last, if that is known here; else 0."""
         known = self._known.get((queue_name, group_id))
         return 0 if known is None else known.served
+
+    def learn(self, queue_name: str, group_id: str, row: Sequence[int | None]) -> None:
+        """Take in the row of a group, or of none."""
+        came, served, busy = (value or 0 for value in row)
+        self._known.setdefault((queue_name, group_id), _Group(came, served, busy))
 
     def note(
         self,

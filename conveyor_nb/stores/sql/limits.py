@@ -72,6 +72,10 @@ class Limits:
         self._spans.clear()
         self._wider.clear()
 
+    def learn(self, queue_name: str, seconds: float | None, group_seconds: float | None) -> None:
+        """Take in how far back the limits of a queue ask."""
+        self._spans.setdefault(queue_name, (seconds or 0, group_seconds or 0))
+
     def starts(self, queue_name: str, limiter: Limiter) -> Asking[list[datetime]]:
         """The latest starts in a queue, the newest last."""
         yield from self._widen(queue_name, limiter.duration, 0)

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import cache
+from typing import Any
 
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.model import JobData
+from conveyor_nb.core.options.worker_options import GroupLimits
 from conveyor_nb.core.rows import Key
+from conveyor_nb.core.turns import GroupTurn
 from conveyor_nb.stores.sql.answers import Answers
 from conveyor_nb.stores.sql.asking import Asking
 from conveyor_nb.stores.sql.counters import Counters
+from conveyor_nb.stores.sql.groups import NO_GROUP
 from conveyor_nb.stores.sql.known import Known
+from conveyor_nb.stores.sql.postgres.quick import PAUSED, NotQuickError
 from conveyor_nb.stores.sql.serving import Line
 from conveyor_nb.stores.sql.wire.codec import Codec
-from conveyor_nb.stores.working_set.changes import Changes
 
-__all__ = ["ServerAnswers", "ServerCounters"]
+__all__ = ["Lasting", "ServerAnswers", "ServerCounters"]
 
 _LAST = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequence}"
 _BEGIN = (
-    "SELECT value, CASE WHEN is_called THEN last_value ELSE 0 END"
-    ", (SELECT string_agg(concat_ws(E'\\n', queue_name, job_name), E'\\n'"
-    " ORDER BY queue_name, job_name)"
-    " FROM conveyor_paused_names)"
-    " FROM conveyor_nb_counters, {sequence} WHERE name = 'moved'"
+    # the number of the last job is read when the lock is had: one that was waited for adds some
+    "SELECT value, ({last}), {paused} FROM"
+    " (SELECT value FROM conveyor_nb_counters WHERE name = 'moved' FOR UPDATE) AS counter"
 )
+_MOST_VERSIONS = 10_000
+"""Of how many jobs it is remembered of which version they are."""
+
 _USE = "(SELECT setval('{sequence}', greatest(?::bigint, last_value)) FROM {sequence})"
+_IN_LINE = "ORDER BY priority, seq LIMIT ?"
+_THESE = "(queue_name, id) IN (SELECT * FROM unnest(?::text[], ?::text[])) ORDER BY queue_name, id"
+_OF_A_QUEUE = (
+    "SELECT (SELECT array_agg(job_name) FROM conveyor_paused_names WHERE queue_name = ?),"
+    " EXISTS (SELECT 1 FROM conveyor_jobs WHERE queue_name = ? AND state = 'waiting'"
+    " AND group_id IS NOT NULL),"
+    " (SELECT min(delay_until) FROM conveyor_jobs WHERE queue_name = ? AND state = 'delayed'),"
+    " limit_seconds, group_limit_seconds, came, served, busy FROM (SELECT 1) AS one"
+    " LEFT JOIN conveyor_nb_queues ON name = ?"
+    " LEFT JOIN conveyor_nb_groups ON queue_name = ? AND group_id = ''"
+)
 _BUSY = (
     "(SELECT id, 1 AS place FROM conveyor_jobs WHERE queue_name = ? AND state = 'active' LIMIT ?)"
     " UNION ALL "
@@ -70,9 +87,10 @@ class ServerCounters(Counters):
 
     def __init__(self, sequence: str) -> None:
         super().__init__()
+        self.sequence = sequence
         self._last = _LAST.format(sequence=sequence)
-        self.begin_text = _BEGIN.format(sequence=sequence)
-        """Reads both counters, and what is paused, of which programs of Conveyor do not tell."""
+        self.begin_text = _BEGIN.format(last=self._last, paused=PAUSED)
+        """Reads both counters and what is paused, and keeps other stores of ours from writing."""
         self.use_text = _USE.format(sequence=sequence)
         """Uses up a number of the sequence: an expression with one parameter."""
 
@@ -95,24 +113,47 @@ class ServerCounters(Counters):
         return self._values["sequence"]
 
 
-class _Lasting(Known):
-    """What is known of queues, from one transaction to the next; rows of jobs are read each time.
+class Lasting(Known):
+    """What is known of queues, from one transaction to the next.
 
-    Programs of Conveyor change them without our lock.
+    Programs of Conveyor change rows of jobs without our lock. So these are read each time, but
+    where what is written holds only for jobs that still are of the version that is known.
     """
 
-    def line(self, queue_name: str, most: int) -> list[JobData] | None:
-        return None
+    def __init__(self) -> None:
+        super().__init__(is_sure=True)
+        self.is_guarded = False
+        """Whether what is written holds for known versions only."""
+        self.versions: dict[Key, int] = {}
+        """Of which version the known jobs are."""
 
-    def keep_line(self, queue_name: str, jobs: Sequence[JobData], asked: int) -> None:
-        pass
+        self.keeps_rows = False
+        """Whether they are kept when all else is forgotten."""
+
+    def forget(self) -> None:
+        rows = self.active
+        if self.keeps_rows:
+            self.active = {}
+        else:
+            self.versions.clear()
+        super().forget()
+        self.active = rows
+
+    def line(self, queue_name: str, most: int) -> list[JobData] | None:
+        return super().line(queue_name, most) if self.is_guarded else None
 
     def busy(self, queue_name: str, most: int) -> list[str] | None:
-        return None
+        return super().busy(queue_name, most) if self.is_guarded else None
 
-    def note(self, changes: Changes) -> None:
-        super().note(changes)
-        self.active.clear()
+    def written(self, keys: Iterable[Key], version: int) -> None:
+        """Take note of which version jobs are that were just written."""
+        for key in keys:
+            if key[1] in self.active.get(key[0], ()):
+                self.versions[key] = version
+            else:
+                self.versions.pop(key, None)
+        if len(self.versions) > _MOST_VERSIONS:
+            self.forget()
 
 
 class ServerAnswers(Answers):
@@ -129,14 +170,15 @@ class ServerAnswers(Answers):
         super().__init__(codec, ServerCounters(sequence), is_sure=locks)
         self.at_once = {"busy": 64, "in_turn": 1}
         """Of which questions more is asked for than has to be, as the next step asks for more."""
+        self.lasting = Lasting()
         if locks:
-            self.known = _Lasting(is_sure=True)
-            self.select = _locking(self.select)
+            self.known = self.lasting
+            self.select = _with("FOR UPDATE", self.select)
+        columns = (*codec.job_columns, "xmin")
+        self._versioned = f"SELECT {', '.join(columns)} FROM conveyor_jobs WHERE "
 
     def job(self, queue_name: str, job_id: str) -> Asking[JobData | None]:
-        if not _is_text(job_id):
-            return None
-        return (yield from super().job(queue_name, job_id))
+        return (yield from self.jobs([(queue_name, job_id)]))[0]
 
     def queue_names(self) -> Asking[list[str]]:
         return [row[0] for row in (yield _QUEUES, ())]
@@ -144,17 +186,38 @@ class ServerAnswers(Answers):
     def _only_line(
         self, queue_name: str, paused: Collection[str], options: FetchOptions, most: int
     ) -> Asking[list[JobData]]:
-        return self._line(Line(queue_name, paused, options), most)
+        if self.lasting.is_guarded:
+            return (yield from super()._only_line(queue_name, paused, options, most))
+        return (yield from self._line(Line(queue_name, paused, options), most))
 
-    def _strange_groups(self, queue_name: str) -> Asking[Mapping[str, int]]:
-        strange = self.known.strange.get(queue_name)
-        if strange is None:
-            strange = dict((yield _STRANGE, (queue_name,) * 4))
-            if self.known.is_sure:
-                self.known.strange[queue_name] = strange
-        return strange
+    def _line(self, line: Line, most: int) -> Asking[list[JobData]]:
+        if not self.lasting.is_guarded:
+            return (yield from super()._line(line, most))
+        if line.lifo:
+            raise NotQuickError
+        rows = yield f"{self._versioned}{line.where} {_IN_LINE}", (*line.values, most)
+        return self._seen(rows)
+
+    def _seen(self, rows: Iterable[Sequence[Any]]) -> list[JobData]:
+        """Jobs, and of which version they are."""
+        found = []
+        for *row, version in rows:
+            job = self.codec.job(row)
+            self.lasting.versions[job.queue_name, job.id] = version
+            found.append(job)
+        return found
+
+    def _turns(
+        self, queue_name: str, limits: GroupLimits | None
+    ) -> Asking[list[tuple[str | None, GroupTurn]]]:
+        if self.lasting.is_guarded:
+            raise NotQuickError
+        return (yield from super()._turns(queue_name, limits))
 
     def busy(self, queue_name: str, most: int) -> Asking[list[str]]:
+        known = self.known.busy(queue_name, most)
+        if known is not None:
+            return known
         rows = yield (
             f"SELECT id FROM ({_BUSY}) AS busy ORDER BY place LIMIT ?",
             (
@@ -164,16 +227,44 @@ class ServerAnswers(Answers):
         )
         return [row[0] for row in rows]
 
+    def learn_of(self, queue_name: str) -> Asking[None]:
+        """Learn in one statement what fetches ask about a queue before they come to its jobs."""
+        if queue_name in self.known.paused:
+            return
+        rows = yield _OF_A_QUEUE, (queue_name,) * 5
+        paused, has_groups, due, seconds, group_seconds, *group = rows[0]
+        self.known.paused[queue_name] = paused or []
+        self.known.has_groups[queue_name] = has_groups
+        self.known.next_due[queue_name] = due
+        self.limits.learn(queue_name, seconds, group_seconds)
+        self.groups.learn(queue_name, NO_GROUP, group)
+
+    def known_busy(self, queue_name: str, least: int) -> int | None:
+        """For how many, of a power of two, :meth:`busy` is known; ``None``: not for ``least``."""
+        most = None
+        while self.known.busy(queue_name, least) is not None:
+            most, least = least, 2 * least
+        return most
+
     def jobs(self, keys: Sequence[Key]) -> Asking[list[JobData | None]]:
         """Many jobs, each as ``job`` gives it; in one statement."""
-        known = [key for key in keys if _is_text(key[1])]
-        where = (
-            "(queue_name, id) IN (SELECT * FROM unnest(?::text[], ?::text[]))"
-            " ORDER BY queue_name, id"
-        )
-        rows = yield self.select(where), ([key[0] for key in known], [key[1] for key in known])
-        found = {(job.queue_name, job.id): job for job in map(self.codec.job, rows)}
+        is_guarded = self.lasting.is_guarded
+        found = {key: job for key in keys if is_guarded and (job := self._active(key))}
+        wanted = [key for key in keys if _is_text(key[1]) and key not in found]
+        where = "queue_name = ? AND id = ?"
+        given: Sequence[Any] = wanted[0] if wanted else ()
+        if len(wanted) > 1:
+            where, given = _THESE, [list(part) for part in zip(*wanted, strict=True)]
+        if wanted and is_guarded:
+            read = self._seen((yield self._versioned + where, given))
+            found |= {(job.queue_name, job.id): job for job in read}
+        elif wanted:
+            rows = yield self.select(where), given
+            found |= {(job.queue_name, job.id): job for job in map(self.codec.job, rows)}
         return [found.get(key) for key in keys]
+
+    def _active(self, key: Key) -> JobData | None:
+        return self.known.active.get(key[0], {}).get(key[1])
 
 
 def _is_text(job_id: str) -> bool:
@@ -181,13 +272,11 @@ def _is_text(job_id: str) -> bool:
     return "\0" not in job_id
 
 
-def _locking(select: Callable[[str], str]) -> Callable[[str], str]:
-    texts: dict[str, str] = {}
+def _with(end: str, select: Callable[[str], str]) -> Callable[[str], str]:
+    """What makes texts as ``select`` does, with an end to them; each is made once."""
 
-    def locking(where: str) -> str:
-        text = texts.get(where)
-        if text is None:
-            text = texts[where] = f"{select(where)} FOR UPDATE"
-        return text
+    @cache
+    def longer(where: str) -> str:
+        return f"{select(where)} {end}"
 
-    return locking
+    return longer

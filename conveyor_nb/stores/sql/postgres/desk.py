@@ -1,17 +1,16 @@
 """Where calls are done: on one loop, over a few connections, made anew when they are lost.
 
 What only looks is done at once, on connections of its own. What writes waits for its turn; all that
-waits by then is one group, and goes in one transaction, under a lock that all stores of ours on
-the schema take.
+waits by then is one group. It goes in one statement if that can do, and in one transaction if not,
+under a lock that all stores of ours on the schema take.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 from conveyor_nb.clocks.clock import REAL_TIME, Clock
 from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.core.errors import ConveyorError, StoreUnavailableError
-from conveyor_nb.core.model import StoreEvent
+from conveyor_nb.core.model import EventType, StoreEvent
 from conveyor_nb.core.rows import Key
 from conveyor_nb.core.values.ids import random_id
 from conveyor_nb.core.values.text import shown
@@ -27,23 +26,18 @@ from conveyor_nb.stores.sql.postgres import faults
 from conveyor_nb.stores.sql.postgres.answers import ServerAnswers
 from conveyor_nb.stores.sql.postgres.calls import Ask, Call, Fetch, Look
 from conveyor_nb.stores.sql.postgres.connecting import Connecting, Place
-from conveyor_nb.stores.sql.postgres.group import Group, fetching, look
+from conveyor_nb.stores.sql.postgres.doubts import FIRST_PAUSE, TRIES, Doubts, UnknownError
+from conveyor_nb.stores.sql.postgres.group import Group
 from conveyor_nb.stores.sql.postgres.link import Link
 from conveyor_nb.stores.sql.postgres.listening import Listening, Tell
 from conveyor_nb.stores.sql.postgres.looking_out import LookingOut
+from conveyor_nb.stores.sql.postgres.looks import Looks
+from conveyor_nb.stores.sql.postgres.quick import Quick
+from conveyor_nb.stores.sql.postgres.telling import ToTell, what_to_tell
 from conveyor_nb.stores.sql.wire.codec import Codec, codec_for
-from conveyor_nb.stores.sql.wire.events import channel_of, to_notices, to_notification, with_row
+from conveyor_nb.stores.sql.wire.events import Notice, with_row
 
 __all__ = ["Desk", "Settings"]
-
-_MOST_LOOKS = 3
-"""How many looks go on at a time, each over a connection of its own."""
-
-_TRIES = 8
-"""How often a transaction is begun that others were in the way of, or whose connection broke."""
-
-_FIRST_PAUSE = 0.01
-"""How long, in seconds, to wait for a server to come back; twice as long each time."""
 
 _FRESH = timedelta(seconds=1)
 """For how long what is known of a queue is believed, as not all programs tell of every change."""
@@ -52,6 +46,15 @@ _NOTIFY = (
     "SELECT txid_current(), {use}, pg_notify(channel, payload)"
     " FROM unnest(?::text[], ?::text[]) AS _(channel, payload)"
 )
+_MANY, _MORE = 250, 4
+_KNOWN_JOBS = "SELECT reltuples FROM pg_class WHERE oid = 'conveyor_jobs'::regclass"
+_PLANS = (
+    # what writes goes by indexes, also while there is little to go by, as its plans are kept
+    "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
+    " SET plan_cache_mode = force_generic_plan"
+)
+_VERSION = 0xFFFF_FFFF
+"""What of a transaction's number rows have as their version."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -76,10 +79,6 @@ def _may_pass(error: BaseException) -> bool:
         or faults.is_gone(error)
         or faults.sqlstate_of(error) in faults.AGAIN
     )
-
-
-class _UnknownError(Exception):
-    """The connection broke at the very end: the transaction may be good or not."""
 
 
 class Desk:
@@ -109,15 +108,18 @@ class Desk:
         self._group: Group
         self._listening: Listening | None = None
         self._looking_out: LookingOut | None = None
-        self._begin = ""
         self._link: Link | None = None
-        self._idle: list[tuple[Link, ServerAnswers]] = []
-        self._looks = asyncio.Semaphore(_MOST_LOOKS)
+        self._looks = Looks(connecting, settings.clock, lambda: self._new_answers(locks=False))
+        self._doubts = Doubts(connecting)
         self._waiting: list[Call] = []
         self._opening, self._following = asyncio.Lock(), asyncio.Lock()
         self._tasks = BackgroundTasks()
         self._is_writing = False
         self._read_at = datetime.fromtimestamp(0, UTC)
+        self._added = 0
+        """How many jobs this has added."""
+        self._look_at = _MANY
+        """At how many it is to see whether the server knows of them."""
         self._lively: set[str] = set()
         """The queues of which a fetch got a job the last time."""
         self._wished: set[str | None] = set()
@@ -145,6 +147,7 @@ class Desk:
         except BaseException:
             await connection.close()
             raise
+        await connection.execute(_PLANS)
         self._link = Link(connection)
         self._group.writing.forget()
         self._group.writing.expiries_changed = True
@@ -161,8 +164,6 @@ class Desk:
             collects_metrics=settings.collects_metrics,
         )
         digest = hashlib.sha256(f"conveyor_nb {place.schema}".encode()).digest()
-        lock = int.from_bytes(digest[:8], "big", signed=True)
-        self._begin = f"BEGIN; SELECT pg_advisory_xact_lock({lock})"
         self._listening = Listening(
             self._source,
             f"conveyor_nb:{digest.hex()[:32]}",
@@ -170,6 +171,7 @@ class Desk:
             self._codec.kept,
             self._complete,
             self._report,
+            self._hear,
         )
         self._looking_out = LookingOut(
             self._fetch,
@@ -207,11 +209,10 @@ class Desk:
             await self._listening.stop()
         if self._looking_out is not None:
             await self._looking_out.stop()
-        links = [link for link, _ in self._idle] + ([self._link] if self._link else [])
-        self._idle, self._link = [], None
-        for link in links:
-            if not link.is_closed:
-                await link.connection.close()
+        await self._looks.close()
+        link, self._link = self._link, None
+        if link is not None and not link.is_closed:
+            await link.connection.close()
         await self._connecting.close()
 
     # -- calls --------------------------------------------------------------------------------
@@ -252,73 +253,24 @@ class Desk:
 
     async def _do_look(self, call: Call) -> None:
         is_done = True
-        for number in range(_TRIES):
+        for number in range(TRIES):
             try:
                 call.error = None
-                is_done = await self._look(call)
+                await self.open()
+                is_done = await self._looks.look(call)
+                await self._see_expiries()
                 break
             except Exception as error:
                 call.error = self._in_words(error)
                 if self.place is None or not _may_pass(error):
                     break
                 if isinstance(error, StoreUnavailableError):
-                    await REAL_TIME.sleep(_FIRST_PAUSE * 2**number)
+                    await REAL_TIME.sleep(FIRST_PAUSE * 2**number)
         if is_done:
             self._settle([call])
         else:
             self._waiting.append(call)
             self._write_soon()
-
-    async def _look(self, call: Call) -> bool:
-        """Do what only has to look; ``False``: there is something to be written."""
-        await self.open()
-        wanted = call.wanted
-        async with self._to_look() as (link, answers):
-            if isinstance(wanted, Ask):
-                call.result = await link.ask(wanted.asking(answers))
-                await self._see_expiries(link)
-                return True
-            await link.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            try:
-                return await self._look_by_step(call, link, answers)
-            finally:
-                link.forget()
-                if not link.is_closed:
-                    await link.run("ROLLBACK")
-
-    async def _look_by_step(self, call: Call, link: Link, answers: ServerAnswers) -> bool:
-        wanted, clock = call.wanted, self._settings.clock
-        assert isinstance(wanted, (Look, Fetch))
-        if isinstance(wanted, Look):
-            call.result, _ = await look(link, answers, clock, wanted.step, self._codec.freeze)
-            return True
-        due = await link.ask(answers.next_due(wanted.queue_name))
-        if due is not None and due <= clock.now():
-            return False
-        step = fetching(wanted)
-        call.result, would_write = await look(link, answers, clock, step, self._codec.freeze)
-        return not would_write
-
-    async def _fetch(self, text: str, values: Sequence[Any]) -> list[Any]:
-        await self.open()
-        async with self._to_look() as (link, _):
-            return await link.fetch(text, values)
-
-    @contextlib.asynccontextmanager
-    async def _to_look(self) -> AsyncIterator[tuple[Link, ServerAnswers]]:
-        """A connection for looks, and who answers over it."""
-        async with self._looks:
-            self._idle = [one for one in self._idle if not one[0].is_closed]
-            link, answers = self._idle.pop() if self._idle else await self._new_look()
-            answers.forget()
-            try:
-                yield link, answers
-            finally:
-                if not link.is_closed:
-                    self._idle.append((link, answers))
-
-    async def _new_look(self) -> tuple[Link, ServerAnswers]:
-        return Link(await self._connecting.open()), self._new_answers(locks=False)
 
     # -- writes -------------------------------------------------------------------------------
 
@@ -333,17 +285,20 @@ class Desk:
     async def _write(self, calls: Sequence[Call]) -> None:
         """Do what is wanted in one transaction; of many calls that can't, one after the other."""
         fault: BaseException | None = None
-        for number in range(_TRIES):
+        for number in range(TRIES):
             for call in calls:
                 call.result = call.error = None
             if isinstance(fault, StoreUnavailableError):
                 if self.place is None:  # it was never there
                     break
-                await REAL_TIME.sleep(_FIRST_PAUSE * 2**number)
+                await REAL_TIME.sleep(FIRST_PAUSE * 2**number)
             try:
                 await self.open()
                 assert self._link is not None
-                come = await self._in_transaction(self._link, calls)
+                is_fresh = self._is_fresh()
+                if is_fresh and not number and await self._at_once(self._link, calls):
+                    return
+                come = await self._in_transaction(self._link, calls, is_fresh=is_fresh)
             except Exception as error:
                 fault = error
                 await self._roll_back()
@@ -353,7 +308,7 @@ class Desk:
                 await self._after(calls, come)
                 return
         assert fault is not None
-        if len(calls) > 1 and not isinstance(fault, (_UnknownError, StoreUnavailableError)):
+        if len(calls) > 1 and not isinstance(fault, (UnknownError, StoreUnavailableError)):
             for call in calls:
                 await self._write([call])
             return
@@ -361,47 +316,79 @@ class Desk:
             call.error = self._in_words(fault)
         self._settle(calls)
 
+    async def _at_once(self, link: Link, calls: Sequence[Call]) -> bool:
+        """Do what is wanted in one statement; ``False``: it can't be, and nothing was done."""
+        group, listening = self._group, self._listening
+        assert listening is not None
+        if not group.begin_quick():
+            return False
+        quick = Quick(link.connection, group.answers.lasting.versions)
+        try:
+            await group.take(quick, calls)
+        except Exception:  # it is done in a transaction, or fails there
+            group.give_up()
+            return False
+        if not group.told:
+            group.give_up()
+            return self._only_look(calls)
+        told = what_to_tell(group, listening, self._codec)
+        come = told.expect()
+        version: int | None = None
+        is_done = False
+        try:
+            version = await group.write_quick(quick, told.channels, told.payloads)
+            is_done = version is not None
+        except Exception as error:
+            is_done = faults.is_gone(error) and await self._doubts.was_written(quick.witness)
+        finally:
+            if not is_done:
+                told.take_back()
+                group.give_up(is_late=True)
+        if is_done:
+            group.end(version)
+            self._waiting[:0] = group.deferred
+            await self._after([one for one in calls if one not in group.deferred], come)
+        return is_done
+
+    def _only_look(self, calls: Sequence[Call]) -> bool:
+        """Look once more for what a fetch may have, and found nothing; ``False``: others wait."""
+        wanted = [call.wanted.queue_name for call in calls if isinstance(call.wanted, Fetch)]
+        if len(wanted) < len(calls):
+            return False
+        self._lively.difference_update(wanted)
+        for call in calls:
+            self._tasks.spawn(self._do_look(call))
+        return True
+
     async def _in_transaction(
-        self, link: Link, calls: Sequence[Call]
+        self, link: Link, calls: Sequence[Call], *, is_fresh: bool
     ) -> asyncio.Future[None] | None:
         group, listening = self._group, self._listening
         assert listening is not None
-        await link.run(self._begin)
-        await group.begin(link, is_fresh=self._is_fresh())
+        await link.run("BEGIN")
+        await group.begin(link, is_fresh=is_fresh)
         await group.take(link, calls)
-        parts: list[tuple[Sequence[StoreEvent], Mapping[Key, Any]]] = []
+        told: ToTell | None = None
         come: asyncio.Future[None] | None = None
         transaction = 0
         if group.told:
-            channels, payloads = [], []
-            place = 0
-            lost = {key: self._codec.payload(one) for key, one in group.lost_results.items()}
-            number = listening.next_number
-            for payload, count in to_notices(group.told, self._source, number, lost):
-                channels.append(listening.channel)
-                payloads.append(payload)
-                parts.append((group.told[place : place + count], group.results))
-                place += count
-            for event in group.told:
-                channel = channel_of(event.queue_name)
-                own = to_notification(event, self._source) if channel is not None else None
-                if channel is not None and own is not None:
-                    channels.append(channel)
-                    payloads.append(own)
+            told = what_to_tell(group, listening, self._codec)
             used = () if group.used_number is None else (group.used_number,)
             use = group.counters.use_text if used else "0"
-            rows = await link.finish(_NOTIFY.format(use=use), (*used, channels, payloads))
+            values = (*used, told.channels, told.payloads)
+            rows = await link.finish(_NOTIFY.format(use=use), values)
             transaction = rows[0][0]
-            come = listening.expect(parts)
+            come = told.expect()
         else:
             await link.flush()
         try:
             await link.run("COMMIT")
         except BaseException as error:
-            if not (faults.is_gone(error) and await self._is_good(transaction)):
-                listening.take_back(len(parts))
+            if not (faults.is_gone(error) and await self._doubts.is_good(transaction)):
+                if told is not None:
+                    told.take_back()
                 raise
-        group.end()
+        group.end(transaction & _VERSION if transaction else None)
         return come
 
     def _is_fresh(self) -> bool:
@@ -413,24 +400,6 @@ class Desk:
         self._read_at, self._listening.has_heard_theirs = now, False
         return False
 
-    async def _is_good(self, transaction: int) -> bool:
-        """Whether a transaction was committed whose end nobody has told.
-
-        Raises:
-            _UnknownError: it can't be found out.
-        """
-        try:
-            connection = await self._connecting.open()
-            try:
-                end = await connection.fetchval("SELECT txid_status($1)", transaction)
-            finally:
-                await connection.close()
-        except Exception as error:
-            raise _UnknownError from error
-        if end in ("committed", "aborted"):
-            return bool(end == "committed")
-        raise _UnknownError
-
     async def _after(self, calls: Sequence[Call], come: asyncio.Future[None] | None) -> None:
         for call in calls:
             wanted = call.wanted
@@ -439,11 +408,28 @@ class Desk:
                     self._lively.add(wanted.queue_name)
                 else:
                     self._lively.discard(wanted.queue_name)
+        self._added += self._group.added
+        if self._added >= self._look_at:
+            self._look_at = _MORE * self._added
+            self._tasks.spawn(self._see_growth())
         await self._see_expiries()
         if come is None:
             self._settle(calls)
         else:
             self._tasks.spawn(self._settle_when(calls, come))
+
+    async def _see_growth(self) -> None:
+        """Let the server look at the jobs when there are many more than it knows of.
+
+        It does so by itself after a minute; until then it takes wrong ways among them.
+        """
+        try:
+            async with self._looks.link() as (link, _):
+                ((known,),) = await link.fetch(_KNOWN_JOBS, ())
+                if known < self._added / 2:
+                    await link.run("ANALYZE conveyor_jobs")
+        except Exception as error:  # what was asked for is done
+            self._settings.logger.warning("%s: %s", self._connecting.address, error)
 
     async def _settle_when(self, calls: Sequence[Call], come: asyncio.Future[None]) -> None:
         """Let who called go on when this store's own subscribers have what it did."""
@@ -451,7 +437,7 @@ class Desk:
         await self._listening.wait_for(come)
         self._settle(calls)
 
-    async def _see_expiries(self, link: Link | None = None) -> None:
+    async def _see_expiries(self) -> None:
         """Find out when the next job goes by its age, if that may be another time than it was."""
         listening, writing = self._listening, self._group.writing
         assert listening is not None
@@ -459,9 +445,8 @@ class Desk:
             return
         writing.expiries_changed = listening.has_heard = False
         try:
-            on = link or self._link
-            assert on is not None
-            self.next_expiry = await on.ask(self._group.answers.next_expiry())
+            async with self._looks.link() as (link, answers):
+                self.next_expiry = await link.ask(answers.next_expiry())
         except Exception as error:  # what was asked for is done
             writing.expiries_changed = True
             self._report(error)
@@ -477,6 +462,13 @@ class Desk:
             self._link = None
             link.connection.terminate()
 
+    def _hear(self, notice: Notice) -> None:
+        """Take note of what another store of ours has done."""
+        self._group.hear(notice)
+        for event in notice.events:
+            if event.type == EventType.WAITING:
+                self._lively.add(event.queue_name)
+
     # -- events -------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
@@ -490,7 +482,7 @@ class Desk:
                 names = {one for one in wished if one is not None}
                 self._follows_all |= None in wished
                 if self._follows_all:
-                    async with self._to_look() as (link, answers):
+                    async with self._looks.link() as (link, answers):
                         names |= set(await link.ask(answers.queue_names()))
                 for name in sorted(names):
                     await self._listening.follow(name)
@@ -501,18 +493,23 @@ class Desk:
         if self._follows_all:
             await self._follow()
 
+    async def _fetch(self, text: str, values: Sequence[Any]) -> list[Any]:
+        await self.open()
+        async with self._looks.link() as (link, _):
+            return await link.fetch(text, values)
+
     async def _complete(self, event: StoreEvent) -> StoreEvent:
         """An event of a program of Conveyor, with what the row says."""
         job = None
         if event.job_id is not None:
-            async with self._to_look() as (link, answers):
+            async with self._looks.link() as (link, answers):
                 job = await link.ask(answers.job(event.queue_name, event.job_id))
         return with_row(event, job)
 
     # -- faults -------------------------------------------------------------------------------
 
     def _in_words(self, error: BaseException) -> BaseException:
-        if isinstance(error, _UnknownError):
+        if isinstance(error, UnknownError):
             return StoreUnavailableError(
                 f"the server of {shown(self._connecting.address)} went away at the very end: "
                 "whether it was done can't be known"

@@ -23,6 +23,8 @@ from conveyor_nb.core.steps.many import promote_due
 from conveyor_nb.stores.sql.postgres.answers import ServerAnswers, ServerCounters
 from conveyor_nb.stores.sql.postgres.calls import Call, Fetch, Publish, Step, Take
 from conveyor_nb.stores.sql.postgres.link import Link
+from conveyor_nb.stores.sql.postgres.quick import NotQuickError, Quick, UnseenError
+from conveyor_nb.stores.sql.wire.events import Counts, Notice
 from conveyor_nb.stores.sql.writing import Writing
 from conveyor_nb.stores.working_set.changes import Changes
 from conveyor_nb.stores.working_set.loaded import enough
@@ -35,8 +37,21 @@ __all__ = ["Group", "NotTogetherError", "fetching", "look"]
 _REFUSALS = (ConveyorError, ValueError, TypeError)
 """What a step raises before it has changed anything; all else is a fault of ours."""
 
+_PAUSE = 8
+_MOST_HEARD = 1_000
+
 _EVERY_JOB: Collection[Key] = [("", "")]
 """To a step, only whether there are some makes a difference."""
+
+_QUICK = frozenset(
+    {"job", "in_turn", "busy", "next_due", "paused_names", "new_ids", "next_sequence"}
+    | {"has_waiting", "next_opening"}
+)
+"""What may be asked about what is not locked: it is only asked who is next, and which are free.
+
+A job has to be of the version that was read, if it is changed; no step of what is asked here goes
+by a job that it leaves as it is.
+"""
 
 
 class NotTogetherError(Exception):
@@ -66,10 +81,19 @@ class Group:
         self.answers = answers
         assert isinstance(answers.counters, ServerCounters)
         self.counters = answers.counters
+        self._left: tuple[int, int] | None = None
+        """What counts all transactions of stores of ours, and the number of the last job.
+
+        As the last transaction that is heard of has left them, or before the one under way.
+        """
         self._moved: int | None = None
-        """What counts all transactions of stores of ours, as the last of this one left it."""
+        """The same count, if what is known holds for as long as nobody else counts."""
         self._paused: str | None = None
         """What was paused."""
+        self._heard: dict[int, tuple[int, int]] = {}
+        """What transactions of others have made of the count that they began with."""
+        self._pause = 0
+        """How many more groups are done in a transaction, as others write all the time."""
         self.used_number: int | None = None
         """The last number of the jobs' sequence that the transaction has used."""
         self.writing = Writing(answers)
@@ -79,6 +103,11 @@ class Group:
         """What jobs returned that somebody follows by themselves."""
         self.lost_results: dict[Key, Any] = {}
         """What jobs returned that are gone: no record has it."""
+        self.added = 0
+        """How many jobs the transaction adds."""
+        self.deferred: list[Call] = []
+        """The calls that have to see what the others of their group have changed."""
+        self._changed: set[Key] = set()
         self._clock = clock
         self._followed = followed
         self._options: Mapping[str, Any] = {
@@ -96,15 +125,100 @@ class Group:
             is_fresh: whether nobody but stores of ours can have changed what is known of queues.
         """
         ((moved, sequence, paused),) = await link.fetch(self.counters.begin_text, ())
-        if moved != self._moved or paused != self._paused or not is_fresh:
+        if paused != self._paused or not is_fresh:
             self.writing.forget()
-        self._moved, self._paused = None, paused
+        elif moved != self._moved:
+            self._forget_all_but_rows()
+        self._paused = paused
+        self._begin(moved, sequence)
+        self._pause = max(0, self._pause - 1)
+        self.answers.lasting.is_guarded = False
+
+    def begin_quick(self) -> bool:
+        """Begin what is one statement, by what the last transaction has left; ``False``: not now.
+
+        Where others write all the time they would mostly be there first.
+        """
+        while self._left is not None and self._left[0] in self._heard:
+            self._left = self._heard.pop(self._left[0])
+            self._moved = None
+        if self._left is None or self._pause:
+            return False
+        if self._moved is None:
+            self._forget_all_but_rows()
+        self._begin(*self._left)
+        self.answers.lasting.is_guarded = True
+        return True
+
+    def _begin(self, moved: int, sequence: int) -> None:
+        self._moved = None
+        self._left = (moved, sequence)
         self.counters.begin(moved, sequence)
         self.told, self.results, self.lost_results = [], {}, {}
+        self.deferred, self.added = [], 0
+        self._changed.clear()
 
-    def end(self) -> None:
-        """Note that the transaction is committed: what is known holds if it was the last."""
-        self._moved = self.counters.known("moved")
+    def _forget_all_but_rows(self) -> None:
+        """Another store has written: rows that are known are looked after by their versions."""
+        self.answers.lasting.keeps_rows = True
+        self.writing.forget()
+        self.answers.lasting.keeps_rows = False
+
+    def hear(self, notice: Notice) -> None:
+        """Take note of what another store of ours has done."""
+        if notice.counts is not None:
+            if len(self._heard) == _MOST_HEARD:
+                self._heard.clear()
+            before, *after = notice.counts
+            self._heard[before] = (after[0], after[1])
+        for event in notice.events:
+            self.answers.lasting.active.get(event.queue_name, {}).pop(event.job_id or "", None)
+
+    @property
+    def counts(self) -> Counts:
+        """What counts all transactions, before this one and after, and the last job's number."""
+        assert self._left is not None, "it has begun"
+        moved, sequence = self.counters.known("moved"), self.counters.known("sequence")
+        return (self._left[0], moved or 0, sequence or 0)
+
+    def end(self, version: int | None) -> None:
+        """Note that the transaction is committed: what is known holds if it was the last.
+
+        Args:
+            version: that of what it has written, if that is known.
+        """
+        _, moved, sequence = self.counts
+        self._moved, self._left = moved, (moved, sequence)
+        if version is None:
+            self.answers.known.active.clear()
+        else:
+            self.answers.lasting.written(self._changed, version)
+
+    def give_up(self, *, is_late: bool = False) -> None:
+        """Note that what should have been one statement has not been done.
+
+        Args:
+            is_late: whether another store was there first.
+        """
+        self.writing.forget()
+        self._moved = None
+        if is_late:
+            self._pause = _PAUSE
+
+    async def write_quick(
+        self, quick: Quick, channels: Sequence[str], payloads: Sequence[str]
+    ) -> int | None:
+        """Write all that was taken, and tell; see ``Quick.write``."""
+        moved, last, _ = self.counts
+        assert self._left is not None, "it has begun"
+        used, sequence = self.used_number, self._left[1]
+        return await quick.write(
+            (last, moved),
+            None if used is None else (used, sequence),
+            self._paused,
+            (self.counters.sequence, self.counters.use_text),
+            (channels, payloads),
+        )
 
     async def take(self, link: Link, calls: Sequence[Call]) -> None:
         """Do what is wanted, and keep with each call what came of it.
@@ -112,9 +226,17 @@ class Group:
         Raises:
             NotTogetherError: it is to be done for one after the other.
         """
+        fetched = dict.fromkeys(
+            call.wanted.queue_name for call in calls if isinstance(call.wanted, Fetch)
+        )
+        for queue_name in fetched:
+            await link.ask(self.answers.learn_of(queue_name))
         steps = [call for call in calls if isinstance(call.wanted, Take)]
         if steps:
-            await self._take_steps(link, steps)
+            try:
+                await self._take_steps(link, steps)
+            except UnseenError as error:
+                raise NotQuickError from error
         lines: dict[tuple[str, FetchOptions], list[Call]] = {}
         for call in calls:
             if isinstance(call.wanted, Fetch):
@@ -122,10 +244,12 @@ class Group:
                 lines.setdefault(own, []).append(call)
             elif isinstance(call.wanted, Publish):
                 self.told.append(call.wanted.event)
-        for queue_name in dict.fromkeys(queue_name for queue_name, _ in lines):
-            await self._promote(link, queue_name)
-        for fetches in lines.values():
-            await self._take_fetches(link, fetches)
+        for (queue_name, _), fetches in lines.items():
+            try:
+                await self._promote(link, queue_name)
+                await self._take_fetches(link, fetches)
+            except UnseenError:
+                self.deferred += fetches
         self.used_number = self.counters.take_used()
         await link.ask(self.counters.next("moved"))  # so that others know that there was one
         await link.ask(self.writing.finish())
@@ -133,6 +257,8 @@ class Group:
     async def _take_steps(self, link: Link, calls: Sequence[Call]) -> None:
         wanted = [call.wanted for call in calls if isinstance(call.wanted, Take)]
         about = [job for one in wanted for job in one.about]
+        if not self.answers.sequential_ids:
+            self.answers.at_once["new_ids"] = enough(len(wanted))
         await self._together(link, calls, [one.step for one in wanted], about)
 
     async def _take_fetches(self, link: Link, calls: Sequence[Call]) -> None:
@@ -159,6 +285,8 @@ class Group:
             return [_outcome(step, rows, now) for step in steps]
 
         outcomes = await self._run(link, all_of_them, about)
+        if self.answers.lasting.is_guarded and any(error for _, error in outcomes):
+            raise NotQuickError  # nobody is refused by what may have changed
         for call, (result, error) in zip(calls, outcomes, strict=True):
             if error is not None and len(calls) > 1 and not isinstance(error, _REFUSALS):
                 raise NotTogetherError
@@ -169,7 +297,12 @@ class Group:
         now = self._clock.now()
 
         async def commit(changes: Changes) -> None:
-            await link.ask(self.writing.write(changes))
+            try:
+                await link.ask(self.writing.write(changes))
+            except UnseenError as error:  # a part of it is written
+                raise NotQuickError from error
+            self._changed |= changes.jobs.keys()
+            self.added += sum(one is None for one in changes.before.values())
             self.told += changes.events
             for key, result in changes.results.items():
                 if key in self._followed:
@@ -222,6 +355,8 @@ async def _answer(
     link: Link, answers: ServerAnswers, rows: WorkingSet, questions: Sequence[Question]
 ) -> list[Any]:
     """The answers to questions; all about jobs by one statement."""
+    if answers.lasting.is_guarded and not _QUICK.issuperset(one.what for one in questions):
+        raise NotQuickError
     found: dict[Question, Any] = {}
     jobs = [one for one in questions if one.what == "job"]
     if len(jobs) > 1:
@@ -242,9 +377,11 @@ async def _more(
     """The answer to a question for the first of something, and to all that ask for fewer."""
     *about, most = question.about
     wanted = max(most, answers.at_once[question.what])
+    if question.what == "busy":
+        wanted = answers.known_busy(about[0], most) or wanted
     found: list[Any] = await link.ask(answers.answer(Question(question.what, (*about, wanted))))
     fewer = 1
-    while fewer < wanted:
+    while fewer <= wanted:
         rows.learn([Question(question.what, (*about, fewer))], [found[:fewer]])
         fewer *= 2
     return found[:most]

@@ -15,7 +15,13 @@ from typing import Any
 from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.core.model import StoreEvent
 from conveyor_nb.core.rows import Key
-from conveyor_nb.stores.sql.wire.events import Told, channel_of, from_notice, from_notification
+from conveyor_nb.stores.sql.wire.events import (
+    Notice,
+    Told,
+    channel_of,
+    from_notice,
+    from_notification,
+)
 
 __all__ = ["Listening", "Tell"]
 
@@ -35,6 +41,7 @@ class Listening:
         kept: what rows hold of a payload, from its two columns.
         complete: fills in what a program of Conveyor does not tell of an event.
         fault: called with what can't be understood.
+        hear: called with what other stores of ours tell, before it is told.
     """
 
     def __init__(
@@ -45,9 +52,11 @@ class Listening:
         kept: Callable[[str, bytes | None], Any],
         complete: Callable[[StoreEvent], Awaitable[StoreEvent]],
         fault: Callable[[BaseException], object],
+        hear: Callable[[Notice], object],
     ) -> None:
         self.source, self.channel = source, channel
         self._tell, self._kept, self._complete, self._fault = tell, kept, complete, fault
+        self._hear = hear
         self._connection: Any = None
         self._number = 0
         self._own: dict[int, tuple[Sequence[StoreEvent], Mapping[Key, Any]]] = {}
@@ -149,6 +158,7 @@ class Listening:
         else:
             results = {key: self._kept(*columns) for key, columns in notice.results.items()}
             self.has_heard = True
+            self._hear(notice)
             self._tell(notice.events, results)
 
     def _hear_theirs(self, connection: Any, pid: int, channel: str, payload: str) -> None:

@@ -25,6 +25,7 @@ from conveyor_nb.core.values.bounds import cut
 from conveyor_nb.stores.sql.wire.exact import clean
 
 __all__ = [
+    "Counts",
     "Notice",
     "Told",
     "channel_of",
@@ -117,12 +118,18 @@ class Notice(NamedTuple):
         number: its number among those of that store.
         events: what happened, in order.
         results: what jobs returned that are gone, in the two columns of a payload.
+        counts: what counts all transactions, before this one and after, and the number of the
+            last job by then.
     """
 
     source: str
     number: int
     events: Sequence[StoreEvent]
     results: Mapping[Key, tuple[str, bytes | None]]
+    counts: Counts | None = None
+
+
+Counts = tuple[int, int, int]
 
 
 def to_notices(
@@ -130,6 +137,7 @@ def to_notices(
     source: str,
     number: int,
     results: Mapping[Key, tuple[str, bytes | None]] = _NO_RESULTS,
+    counts: Counts | None = None,
 ) -> list[tuple[str, int]]:
     """Payloads of notifications, as few as will do, and how many of the events each has.
 
@@ -139,15 +147,16 @@ def to_notices(
         number: the number of the first; the others have those that follow.
         results: what jobs returned that are gone, in the two columns of a payload: who follows
             one of them has no other way to it. One that is too long is left out.
+        counts: see ``Notice``.
     """
     written = [_with_result(_fitting(one), one, results) for one in events]
-    room = MOST_BYTES - len(_ENCODER.encode((source, number + len(written)))) - 2
+    room = MOST_BYTES - len(_ENCODER.encode((source, number + len(written), counts))) - 2
     payloads: list[tuple[str, int]] = []
     some: list[bytes] = []
     size = 0
     for one in (*written, None):
         if some and (one is None or size + len(one) + 1 > room):
-            head = _ENCODER.encode((source, number + len(payloads)))[:-1]
+            head = _ENCODER.encode((source, number + len(payloads), counts))[:-1]
             payloads.append((b",".join((head, *some)).decode() + "]", len(some)))
             some, size = [], 0
         if one is not None:
@@ -162,13 +171,14 @@ def from_notice(payload: str) -> Notice:
     Raises:
         ValueError: it is none.
     """
-    source, number, *written = json.loads(payload)
+    source, number, counts, *written = json.loads(payload)
     results = {
         (one[1], one[2]): (text, None if beside is None else b64decode(beside))
         for one in written
         for text, beside in one[_RESULT:]
     }
-    return Notice(source, number, [_event_in(one[:_RESULT]) for one in written], results)
+    events = [_event_in(one[:_RESULT]) for one in written]
+    return Notice(source, number, events, results, None if counts is None else tuple(counts))
 
 
 def _with_result(

@@ -88,6 +88,7 @@ class Desk:
         connecting: makes connections.
         settings: what the store was made with.
         tell: told what has happened, in order; may be called at any time.
+        tell_soon: called when others did it, whom nobody here waits for.
         settle: called with calls that are done.
     """
 
@@ -96,13 +97,14 @@ class Desk:
         connecting: Connecting,
         settings: Settings,
         tell: Tell,
+        tell_soon: Callable[[], object],
         settle: Callable[[Sequence[Call]], object],
     ) -> None:
         self.place: Place | None = None
         self.next_expiry: datetime | None = None
         """When the next job has been kept long enough."""
         self._connecting, self._settings = connecting, settings
-        self._tell, self._settle = tell, settle
+        self._tell, self._tell_soon, self._settle = tell, tell_soon, settle
         self._source = random_id()
         self._codec: Codec
         self._group: Group
@@ -168,6 +170,7 @@ class Desk:
             self._source,
             f"conveyor_nb:{digest.hex()[:32]}",
             self._tell,
+            self._tell_soon,
             self._codec.kept,
             self._complete,
             self._report,
@@ -258,7 +261,8 @@ class Desk:
                 call.error = None
                 await self.open()
                 is_done = await self._looks.look(call)
-                await self._see_expiries()
+                if isinstance(call.wanted, Ask):
+                    await self._see_expiry()
                 break
             except Exception as error:
                 call.error = self._in_words(error)
@@ -438,6 +442,13 @@ class Desk:
         self._settle(calls)
 
     async def _see_expiries(self) -> None:
+        """As :meth:`_see_expiry`; nobody who writes waits to see what others have made of it."""
+        if self._group.writing.expiries_changed:
+            await self._see_expiry()
+        elif self._listening is not None and self._listening.has_heard:
+            self._tasks.spawn(self._see_expiry())
+
+    async def _see_expiry(self) -> None:
         """Find out when the next job goes by its age, if that may be another time than it was."""
         listening, writing = self._listening, self._group.writing
         assert listening is not None
@@ -447,6 +458,7 @@ class Desk:
         try:
             async with self._looks.link() as (link, answers):
                 self.next_expiry = await link.ask(answers.next_expiry())
+            self._tell_soon()
         except Exception as error:  # what was asked for is done
             writing.expiries_changed = True
             self._report(error)

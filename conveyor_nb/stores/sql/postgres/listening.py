@@ -38,6 +38,7 @@ class Listening:
         source: what this store calls itself.
         channel: where stores of ours tell.
         tell: told the events, and the results of jobs that this store did.
+        tell_soon: called after it, when others did what is told.
         kept: what rows hold of a payload, from its two columns.
         complete: fills in what a program of Conveyor does not tell of an event.
         fault: called with what can't be understood.
@@ -49,13 +50,15 @@ class Listening:
         source: str,
         channel: str,
         tell: Tell,
+        tell_soon: Callable[[], object],
         kept: Callable[[str, bytes | None], Any],
         complete: Callable[[StoreEvent], Awaitable[StoreEvent]],
         fault: Callable[[BaseException], object],
         hear: Callable[[Notice], object],
     ) -> None:
         self.source, self.channel = source, channel
-        self._tell, self._kept, self._complete, self._fault = tell, kept, complete, fault
+        self._tell, self._tell_soon = tell, tell_soon
+        self._kept, self._complete, self._fault = kept, complete, fault
         self._hear = hear
         self._connection: Any = None
         self._number = 0
@@ -160,6 +163,7 @@ class Listening:
             self.has_heard = True
             self._hear(notice)
             self._tell(notice.events, results)
+            self._tell_soon()
 
     def _hear_theirs(self, connection: Any, pid: int, channel: str, payload: str) -> None:
         try:
@@ -186,6 +190,7 @@ class Listening:
             self.has_heard = self.has_heard_theirs = True
             self._heard_of.add(event.queue_name)
             self._tell([event], {})
+            self._tell_soon()
         self._is_filling = False
 
     def take_heard(self) -> list[str]:

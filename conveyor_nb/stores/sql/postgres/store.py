@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -141,6 +142,8 @@ class PgStore(SqlStore):
         self._home: Home | None = None
         self._desk: Desk | None = None
         self._is_told_late = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Where one is at work with the store."""
 
     @classmethod
     def local(cls, folder: str | os.PathLike[str], **options: Unpack[PgOptions]) -> Self:
@@ -196,6 +199,7 @@ class PgStore(SqlStore):
         with self._lock:
             home, self._home = self._home, None
             self._is_told_late = False
+            self._loop = None
         if home is not None:
             home.close()
 
@@ -209,7 +213,13 @@ class PgStore(SqlStore):
                         "connect() it to go on"
                     )
                 if self._home is None:
-                    desk = Desk(self._connecting, self._settings, self._tell, self._settle)
+                    desk = Desk(
+                        self._connecting,
+                        self._settings,
+                        self._tell,
+                        self._tell_soon,
+                        self._settle,
+                    )
                     self._desk = desk
                     self._home = Home("connections of a PgStore", desk.serve, desk.close)
                     for queue_name in self._subscriptions.queue_names:
@@ -220,6 +230,8 @@ class PgStore(SqlStore):
     async def _do(self, wanted: Wanted) -> Any:
         """Have something done in the thread, and wait for what comes of it."""
         call = Call(wanted)
+        if self._loop is None or not isinstance(wanted, (Ask, Look)):  # no loop of a mere look
+            self._loop = call.loop
         while not self._at_home().hand_in(call):
             with self._lock:
                 self._home = None
@@ -245,6 +257,14 @@ class PgStore(SqlStore):
         if not self._is_told_late:
             self._is_told_late = True
             REAL_TIME.call_at(REAL_TIME.now() + _LATE, self._tell_late)
+
+    def _tell_soon(self) -> None:
+        """Have what others did told on the loop that is at work with the store."""
+        try:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._settle_here, ())
+        except RuntimeError:  # it is closed: whoever is at work next is told, or it is late
+            self._loop = None
 
     def _wake(self, now: datetime, jobs: Sequence[Key]) -> None:
         with self._lock:

@@ -50,6 +50,7 @@ def test_it_was_run_from_top_to_bottom_and_holds_no_widget(path: Path) -> None:
     counts = [cell["execution_count"] for _, cell in cells_of(path, "code")]
     assert counts == list(range(1, len(counts) + 1))
     assert "widgets" not in whole["metadata"]
+    assert whole["metadata"]["language_info"]["pygments_lexer"] == "ipython3", "it has magics"
     assert "widget-view" not in path.read_text(encoding="utf-8")
 
 

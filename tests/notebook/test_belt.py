@@ -128,7 +128,7 @@ async def test_what_is_too_much_to_be_seen_is_told(queue: Queue) -> None:
     await queue.add_bulk({"name": "resize"} for _ in range(1_250))
     await queue.add_bulk({"name": "later", "delay": "1h"} for _ in range(30))
     picture = to_svg(belt_picture(await state_of(queue)))
-    assert "+1,240 behind them" in picture
+    assert ", 1,240 of them behind these" in picture
     assert "+25" in picture
     assert len(picture) < 25_000
 

@@ -83,18 +83,21 @@ class _Drawing:
         self.top = self.bar + below
         self.shelf = self.top + 32
         self.siding = 32 if state.is_flow else 0
-        rows = -(-max(2, len(state.stations) + bool(state.more_stations)) // plan.columns)
-        above = 104 if state.delayed or plan.is_live else 64
+        shown = len(state.stations) + bool(state.more_stations)
+        rows = -(-max(2, shown) // plan.columns)
+        above = 112 if state.delayed or plan.is_live else 64
         if plan.beside:
             self.slots = self.top
             self.slots_end = self.top + rows * plan.row
             self.belt = max(self.top + above, (self.top + self.slots_end) / 2 + _HIGH / 2)
             middle = self.belt - _HIGH / 2
+            self.first_slot = max(self.slots, middle - shown * plan.row / 2 + 2)
             self.trays = (middle - 8, middle + 48)
         else:
             self.belt = self.top + above
             self.slots = self.belt + 40 + self.siding
             self.slots_end = self.slots + rows * plan.row
+            self.first_slot = self.slots
             self.trays = (self.slots_end + 36, self.slots_end + 36)
 
     def whole(self) -> Element:
@@ -185,26 +188,29 @@ class _Drawing:
         if more > 0:
             parts.append(soft(x, y - 9, f"+{more:,}", 11))
             x += 12 + text_width(f"+{more:,}", 11)
+        again = any(job.attempts_made for job in self.delayed)
+        told = f"{state.counts[JobState.DELAYED]:,} delayed"
+        told += ", ↺ to be tried again" if again else ""
+        parts.append(soft(plan.left, y + 16, told, 11))
         line: Attributes = {"y1": y + 2, "y2": y + 2, "stroke": _DELAYED, "stroke_width": 2}
         parts.append(el("line", x1=plan.left - 4, x2=min(x, plan.right), **line))
-        if plan.beside and any(job.attempts_made for job in self.delayed):
+        if plan.beside and again:
             parts.append(self._way_back(x))
         return parts
 
     def _bare_shelf(self) -> list[Element]:
-        """The shelf, where there is always room for it; of an empty queue, with what it is for."""
+        """The shelf, where there is always room for it, with what it is for."""
         left, y = self.plan.left, self.shelf + 2
         look: Attributes = {"class_": "cvp-line", "stroke": "#8a929c", "stroke_opacity": 0.45}
         line = el("line", x1=left, x2=left + 210, y1=y, y2=y, stroke_width=1.5, **look)
-        if self.state.total:
-            return [line]
-        return [soft(left, y - 9, "delayed jobs and retries lie here", 11), line]
+        return [soft(left, y + 14, "delayed jobs and retries lie here", 11), line]
 
     def _way_back(self, shelf_end: float) -> Element:
         """The way of a failed attempt, from the slots back to the shelf."""
-        start, x, y = self.plan.slots - 3, shelf_end + 10, self.shelf - 13
-        curve = f"C{start - 30} {self.top - 14} {x + 36:.0f} {y - 16} {x:.0f} {y}"
-        way = f"M{start} {self.top + 14}{curve}m3 -8l-3 8l8 1"
+        start, x, y = self.plan.slots + 24, shelf_end + 10, self.shelf - 13
+        high = min(self.top - 6, self.first_slot - 24)
+        curve = f"C{start - 16} {high:.0f} {x + 50:.0f} {y - 18} {x:.0f} {y}"
+        way = f"M{start} {self.first_slot - 4:.0f}{curve}m3 -8l-3 8l8 1"
         drawn = {"fill": "none", "stroke": _DELAYED, "stroke_dasharray": "5 4"}
         return el("path", d=way, stroke_width=1.6, **drawn)
 
@@ -232,6 +238,7 @@ class _Drawing:
             arrow = f"M{plan.belt_end + 6} {y - 12}h20m-6 -5l6 5l-6 5"
             drawn = {"fill": "none", "class_": "cvp-line", "stroke": "#8a929c"}
             parts.append(el("path", d=arrow, stroke_width=1.6, **drawn))
+            parts.append(soft(plan.belt_end + 16, y - 22, "next", 10, text_anchor="middle"))
         parts.append(soft(plan.left, y - (_HIGH + 8 if state.coming else 8), self._behind(), 11))
         x = float(plan.left)
         for job in state.parents[: plan.delayed]:
@@ -248,8 +255,8 @@ class _Drawing:
             return "nothing waits" if state.total else "add a job, and it comes along here"
         more = waiting - len(self.coming)
         if not state.coming:
-            return f"{more:,} stand by"
-        return f"+{more:,} behind them" if more > 0 else ""
+            return f"{waiting:,} stand by"
+        return f"{waiting:,} waiting" + (f", {more:,} of them behind these" if more > 0 else "")
 
     def _aside(self) -> str:
         """What is on its way to the belt, or is kept from it."""
@@ -285,25 +292,22 @@ class _Drawing:
             drawn: Attributes = {"rx": 5, "fill": "none", "class_": "cvp-line", "stroke": "#8a929c"}
             box = el("rect", stroke_dasharray="4 3", **place, **drawn)
             return [box, soft(plan.slots + 12, y + 20, "no worker", 11)]
-        shown = len(state.stations) + bool(state.more_stations)
-        top = self.slots
-        if plan.beside:
-            top = max(top, self.belt - _HIGH / 2 - shown * plan.row / 2 + 2)
         parts = []
         for number, station in enumerate(state.stations):
-            x, y = self._spot(number, top)
+            x, y = self._spot(number)
             parts.append(group(x, y, *self._station(station)))
             if station.job is not None:
                 self._put(station.job, x + 3, y + 2.5)
         if state.more_stations:
-            x, y = self._spot(shown - 1, top)
+            x, y = self._spot(len(state.stations))
             parts.append(soft(x + 4, y + 16, f"+{state.more_stations:,} slots", 11))
         return parts
 
-    def _spot(self, place: int, top: float) -> tuple[float, float]:
+    def _spot(self, place: int) -> tuple[float, float]:
         """Where a slot is."""
-        row, column = divmod(place, self.plan.columns)
-        return self.plan.slots + column * (self.plan.slot_width + 12), top + row * self.plan.row
+        plan = self.plan
+        row, column = divmod(place, plan.columns)
+        return plan.slots + column * (plan.slot_width + 12), self.first_slot + row * plan.row
 
     def _station(self, station: Station) -> list[Element]:
         job, width = station.job, self.plan.slot_width

@@ -139,6 +139,20 @@ async def test_slots_that_others_have_are_not_free(store: MemoryStore, clock: Vi
         await clock.advance("1s")
         state = await state_of(flow)
     assert [station.job is not None for station in state.stations] == [True]
+    assert "other jobs run" not in to_svg(belt_picture(state))
+
+
+async def test_where_all_slots_have_jobs_of_others_that_is_said(
+    store: MemoryStore, clock: VirtualClock
+) -> None:
+    await Queue("pages", store=store).add_bulk([{"name": "other", "data": n} for n in (2, 3)])
+    children = [FlowJob("page", "pages", n) for n in range(2)]
+    flow = await FlowProducer(store=store).add(FlowJob("book", "books", children=children))
+    async with Worker("pages", make, store=store, concurrency=2):
+        await clock.advance("1s")
+        drawn = to_svg(belt_picture(await state_of(flow)))
+    assert "other jobs run" in drawn
+    assert "no worker" not in drawn
 
 
 async def test_it_says_who_keeps_it(store: MemoryStore, clock: VirtualClock) -> None:

@@ -291,7 +291,8 @@ class _Drawing:
             place = {"x": plan.slots, "y": y, "width": plan.slot_width, "height": 31}
             drawn: Attributes = {"rx": 5, "fill": "none", "class_": "cvp-line", "stroke": "#8a929c"}
             box = el("rect", stroke_dasharray="4 3", **place, **drawn)
-            return [box, soft(plan.slots + 12, y + 20, "no worker", 11)]
+            told = "other jobs run" if state.workers else "no worker"  # a flow's slots may be taken
+            return [box, soft(plan.slots + 12, y + 20, told, 11)]
         parts = []
         for number, station in enumerate(state.stations):
             x, y = self._spot(number)

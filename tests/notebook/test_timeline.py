@@ -15,6 +15,7 @@ import pytest_asyncio
 from conveyor_nb import Batch, Job, MemoryStore, Queue, VirtualClock, Worker, timeline
 from conveyor_nb.notebook.panel import timeline_view
 from conveyor_nb.notebook.panel.queue_view import QueueView
+from conveyor_nb.notebook.panel.sizes import size_of
 from conveyor_nb.notebook.pictures.svg import to_svg
 from conveyor_nb.notebook.pictures.timeline import PAGE, PAGE_NARROW, REPORT, timeline_picture
 from conveyor_nb.notebook.pictures.timeline_state import TimelineState, read_timeline
@@ -214,6 +215,51 @@ async def test_very_many_attempts_are_summed_up_honestly(clock: VirtualClock) ->
         few = await read_timeline(store, "images", clock.now(), most_jobs=40)
         assert few.left_out == 5_000 - 80
         assert "4,920 older jobs left out" in timeline_picture(few)[2][2]
+
+
+async def test_a_page_gets_as_many_bars_as_there_is_room_for(clock: VirtualClock) -> None:
+    async def work(job: Job) -> None:
+        await job.sleep(1 + job.data % 3)
+        if job.data % 2 == 0:
+            raise ValueError("x" * 200)
+
+    async with MemoryStore(clock=clock) as store, Queue("images", store=store) as queue:
+        async with Worker("images", work, store=store, concurrency=4):
+            await queue.add_bulk([{"name": "n" * 100, "data": n} for n in range(79)])
+            await clock.advance("5m")
+        assert (
+            size_of(timeline_picture(await read_timeline(store, "images", clock.now()), PAGE))
+            > 28_000
+        )
+        view = QueueView(queue)
+        await view.do("tab", tab="timeline")
+        told = (await view.read())["timeline"]
+    assert size_of(told) < 27_000
+    assert len(bars(told["picture"])) > 20
+
+
+async def test_where_attempts_are_many_each_failure_is_still_seen(clock: VirtualClock) -> None:
+    """What went well is summed up first, and told from what is one attempt by its number."""
+
+    async def work(job: Job) -> None:
+        await job.sleep(1 + job.data % 3)
+        if job.data % 12 == 0:
+            raise ValueError("no image")
+
+    async with MemoryStore(clock=clock) as store, Queue("images", store=store) as queue:
+        async with Worker("images", work, store=store, concurrency=4):
+            await queue.add_bulk([{"name": "resize", "data": n} for n in range(150)])
+            await clock.advance("5m")
+        state = await read_timeline(store, "images", clock.now())
+        shown = bars(timeline_picture(state, PAGE))
+        told = [title(bar) for bar in shown]
+        assert len(shown) <= PAGE.bars
+        assert sum("· failed in" in one for one in told) == 13
+        many = [int(one.split()[0]) for one in told if " attempts: " in one]
+        assert len(told) - len(many) + sum(many) == 150
+        assert not [one for one in told if " attempts: " in one and "failed" in one]
+        drawn = to_svg(timeline_picture(state, PAGE))
+        assert f"{max(many)}x" in drawn
 
 
 HOSTILE = ["<script>alert(1)</script>", "a\u202eb", "pay\u200bpal", "x" * 200, "\u0301" * 99]

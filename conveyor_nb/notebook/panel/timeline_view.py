@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -11,7 +12,9 @@ from conveyor_nb.clocks.virtual import VirtualClock
 from conveyor_nb.core.model import EPOCH, JobState
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.notebook.panel.page_messages import Message
+from conveyor_nb.notebook.panel.sizes import size_of
 from conveyor_nb.notebook.panel.view import Action, Glance, View, plainly
+from conveyor_nb.notebook.pictures.svg import Element
 from conveyor_nb.notebook.pictures.timeline import (
     PAGE,
     PAGE_NARROW,
@@ -38,6 +41,8 @@ _SHORTEST = timedelta(microseconds=10)
 
 Window = tuple[datetime, datetime]
 
+_ROOM = 26_000
+_FEWEST_BARS = 12
 _MOST_JOBS = 400
 _REST = timedelta(seconds=0.2)
 """For so long a picture stays as it is: to look at hundreds of jobs takes a few milliseconds."""
@@ -54,6 +59,7 @@ class TimelineView(View):
         super().__init__(queue, read_only=read_only)
         self._is_virtual = isinstance(queue.store.clock, VirtualClock)
         self._plan = PAGE
+        self._bars = PAGE.bars
         self._span = "all" if self._is_virtual else "minute"
         self._window: Window | None = None
         self._state: TimelineState | None = None
@@ -72,11 +78,21 @@ class TimelineView(View):
         self._moves = bool(glance.counts[JobState.ACTIVE]) or shown_minute
         self._read_at = real_now
         self._last = {
-            "picture": timeline_picture(state, self._plan),
+            "picture": self._draw(state),
             "told": timeline_text(state),
             "span": "" if self._window else self._span,
         }
         return self._last
+
+    def _draw(self, state: TimelineState) -> Element:
+        """The picture, with as many bars as there is room for on the way to the page."""
+        plan = replace(self._plan, bars=self._bars)
+        picture = timeline_picture(state, plan)
+        while size_of(picture) > _ROOM and plan.bars > _FEWEST_BARS:
+            plan = replace(plan, bars=plan.bars * 4 // 5)
+            picture = timeline_picture(state, plan)
+        self._bars = min(self._plan.bars, plan.bars + 2)  # where it was about right the last time
+        return picture
 
     async def _look(self) -> TimelineState:
         """The attempts of the last span of time, or of the stretch that a person chose."""
@@ -109,6 +125,7 @@ class TimelineView(View):
             ways = ", ".join((*SPANS, *_ZOOMS))
             raise ValueError(f"a timeline shows {ways}, not {shown(message.span)}")
         self._plan = PAGE_NARROW if message.narrow else PAGE
+        self._bars = self._plan.bars
         self._last = None
 
     def _zoom(self, times: float, share: float, job_id: str) -> None:

@@ -156,9 +156,9 @@ def piece(
         el(
             "text",
             label,
-            x=31.5,
+            x=31.5 if len(label) < 4 else 30.5,
             y=17,
-            font_size=10,
+            font_size=10 if len(label) < 4 else 9,
             text_anchor="middle",
             class_="cvp-ink",
             fill="#23282e",

@@ -78,10 +78,7 @@ class _Swimlanes(Lanes):
         below = self._lives() if self.has_rows else self._chart()
         lanes = [*self.rows(), *self._ground_below()]
         still = el("g", ground, *self.head(), *lanes, *self._pauses(), *self.axis(), *below)
-        runs = self.runs()
-        alone = {id(run.bars[0]) for run in runs if len(run.bars) == 1}
-        moving = el("g", *self.links(alone), *map(self.bar, runs))
-        return picture(width, height, title, still, moving)
+        return picture(width, height, title, still, self.moving())
 
     def head(self) -> list[Element]:
         state = self.shown

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from conveyor_nb.core.model import JobState
@@ -11,6 +10,7 @@ from conveyor_nb.core.values.durations import roughly
 from conveyor_nb.core.values.text import one_line
 from conveyor_nb.notebook.pictures.axis import ticks
 from conveyor_nb.notebook.pictures.pieces import STATE_LOOKS
+from conveyor_nb.notebook.pictures.runs import GRAVEST, Run, runs_of
 from conveyor_nb.notebook.pictures.svg import Attributes, Element, el, picture, soft, text
 from conveyor_nb.notebook.pictures.timeline_state import Bar, TimelineState
 from conveyor_nb.notebook.pictures.words import brief, text_width
@@ -65,6 +65,12 @@ _HIGH = 16
 _LEAST = 2.5
 """How wide a bar is at least, so that it is seen."""
 
+_WIDE_ENOUGH = 14
+"""From this width on a bar of several that went alike is drawn as one of a single attempt is."""
+
+_LABEL = 9.5
+"""How large a bar's label is written."""
+
 _OUT = 3
 """How far a failure stands out of its row."""
 
@@ -77,7 +83,6 @@ COLOURS: Mapping[str, str] = {
     "running": STATE_LOOKS[JobState.ACTIVE].colour,
 }
 """The colour of each outcome of an attempt."""
-_GRAVEST = ("failed", "put back", "running", "completed")
 _MARKED = frozenset({"failed", "put back", "running"})
 """Outcomes whose bars end in a mark, where there is room."""
 
@@ -102,21 +107,6 @@ def timeline_text(state: TimelineState) -> str:
 def timeline_picture(state: TimelineState, plan: TimelinePlan = REPORT) -> Element:
     """The picture; bars are in its last group, each with its job's id as ``data-key``."""
     return Lanes(state, plan).whole()
-
-
-@dataclass(slots=True)
-class _Run:
-    """What is drawn as one bar: an attempt, or neighbours that are too many to be told apart."""
-
-    bars: list[Bar]
-    left: float
-    right: float
-
-    @property
-    def outcome(self) -> str:
-        """The gravest: a failure is seen, however many go well beside it."""
-        seen = {bar.outcome for bar in self.bars}
-        return next(one for one in _GRAVEST if one in seen)
 
 
 class Lanes:
@@ -150,10 +140,14 @@ class Lanes:
         )
         head = self.head() if plan.has_head else []
         still = el("g", ground, *head, *self.rows(), *self.axis())
+        return picture(plan.width, height, title, still, self.moving())
+
+    def moving(self) -> Element:
+        """The bars and the lines from try to try; what their labels look like is said once."""
         runs = self.runs()
         alone = {id(run.bars[0]) for run in runs if len(run.bars) == 1}
-        moving = el("g", *self.links(alone), *(self.bar(run) for run in runs))
-        return picture(plan.width, height, title, still, moving)
+        look: Attributes = {"class_": "cvp-ink", "fill": "#23282e", "font_size": _LABEL}
+        return el("g", *self.links(alone), *map(self.bar, runs), **look)
 
     def x(self, bar: Bar, *, at_end: bool = False) -> float:
         """Where an attempt begins, or ends."""
@@ -228,32 +222,13 @@ class Lanes:
 
     # -- bars ---------------------------------------------------------------------------------
 
-    def runs(self) -> list[_Run]:
+    def runs(self) -> list[Run]:
         """The bars to draw: neighbours become one where there would be too many."""
         visible = [bar for bar in self.state.bars if bar.lane < len(self.lanes)]
-        grain = 0.75
-        while True:
-            runs = self._merged(visible, grain)
-            if len(runs) <= self.plan.bars or grain > self.plan.width:
-                return runs
-            grain *= 2
+        placed = [(bar, self.x(bar), self.x(bar, at_end=True)) for bar in visible]
+        return runs_of(placed, self.plan.bars, self.plan.width)
 
-    def _merged(self, bars: Iterable[Bar], grain: float) -> list[_Run]:
-        """Each lane's bars; those narrower than ``grain`` join one that is as near before them."""
-        lanes: dict[int, list[_Run]] = defaultdict(list)
-        for bar in bars:
-            left, right = self.x(bar), self.x(bar, at_end=True)
-            own = lanes[bar.lane]
-            last = own[-1] if own else None
-            near = last is not None and left - last.right < grain and right - last.left < 2 * grain
-            if last is not None and near:
-                last.bars.append(bar)
-                last.right = max(last.right, right)
-            else:
-                own.append(_Run([bar], left, right))
-        return [run for lane in sorted(lanes) for run in lanes[lane]]
-
-    def bar(self, run: _Run) -> Element:
+    def bar(self, run: Run) -> Element:
         """What is drawn of an attempt, or of neighbours."""
         bar = run.bars[0]
         # a bar that had to be widened is not covered by the next one, if that has room to spare
@@ -267,6 +242,8 @@ class Lanes:
             wide -= 0.8  # neighbours stay apart
         if len(run.bars) == 1:
             parts = [*self.shape(run.outcome, x, y, wide), *self._label(bar, x, y, wide)]
+        elif run.is_alike and wide >= _WIDE_ENOUGH:
+            parts = [*self.shape(run.outcome, x, y, wide), *_number(len(run.bars), x, y, wide)]
         else:
             parts = self._share(run, x, y, wide)
         shown = next(one for one in run.bars if one.outcome == run.outcome)
@@ -278,11 +255,11 @@ class Lanes:
             class_="cvp-bar",
         )
 
-    def _share(self, run: _Run, x: float, y: float, wide: float) -> list[Element]:
+    def _share(self, run: Run, x: float, y: float, wide: float) -> list[Element]:
         """Attempts that are drawn as one: the outcomes one above the other, by their shares."""
         parts: list[Element] = []
         foot = y + _HIGH + (_OUT if run.outcome == "failed" else 0)
-        for outcome in _GRAVEST:
+        for outcome in GRAVEST:
             count = sum(bar.outcome == outcome for bar in run.bars)
             if count:
                 high = min(foot - y, max(3.0, _HIGH * count / len(run.bars)))
@@ -304,7 +281,7 @@ class Lanes:
         told = self.label_of(bar)
         if len(told) > fits and fits < 5:
             return []
-        return [text(x + 5, y + 11.8, brief(told, fits), 9.5, style="pointer-events:none")]
+        return [el("text", brief(told, fits), x=x + 5, y=y + 11.8)]
 
     def shape(self, outcome: str, x: float, y: float, wide: float) -> list[Element]:
         """An outcome by its colour and its shape: a failure stands out of its row, with a cross.
@@ -370,7 +347,15 @@ class Lanes:
         return parts
 
 
-def _told(run: _Run, most: int) -> str:
+def _number(count: int, x: float, y: float, wide: float) -> list[Element]:
+    """How many attempts a bar stands for, where there is room."""
+    told = f"{count:,}x"
+    if text_width(told, 10) + 8 > wide:
+        return []
+    return [el("text", told, x=x + 5, y=y + 11.8)]
+
+
+def _told(run: Run, most: int) -> str:
     """What is said of a bar when somebody points at it."""
     if len(run.bars) > 1:
         counts = [

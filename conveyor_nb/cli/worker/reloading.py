@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import shlex
+import runpy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,12 +36,19 @@ def run_reloading(argv: Sequence[str], grace: str) -> int:
         from watchfiles import PythonFilter, run_process
     except ImportError as error:
         raise missing_packages("--reload", error, extra="worker") from error
-    command = [sys.executable, "-m", "conveyor_nb", *(one for one in argv if one != "--reload")]
+    # a function and not a command: that would be cut into words, which Windows does in another way
     run_process(
         Path.cwd(),
-        target=shlex.join(command),
-        target_type="command",
+        target=_work,
+        target_type="function",
+        args=([one for one in argv if one != "--reload"],),
         watch_filter=PythonFilter(),
         sigint_timeout=math.ceil(patience),
     )
     return 0
+
+
+def _work(argv: Sequence[str]) -> None:
+    """Be ``python -m conveyor_nb`` with these arguments, in a new Python."""
+    sys.argv[1:] = argv
+    runpy.run_module("conveyor_nb", run_name="__main__")

@@ -66,6 +66,11 @@ class RealTime:
         self._latest = now
         return now
 
+    def start_over(self) -> None:
+        """Forget what instants were given: nothing has come of them that could come again."""
+        self._latest = self._wall()
+        self._set_back_at = (self._latest, self._monotonic())
+
     def _catching_up(self) -> datetime:
         """The current instant while the machine's clock is behind."""
         latest, passed = self._latest, self._monotonic()

@@ -8,11 +8,13 @@ from __future__ import annotations
 import functools
 import os
 import sqlite3
+import time
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from conveyor_nb.clocks.clock import REAL_TIME
 from conveyor_nb.clocks.real_time import RealTime
 
 __all__ = ["CLOCK_OFF_BY", "FULL", "arm", "environment"]
@@ -44,12 +46,12 @@ def arm() -> None:
 
 def _set_clock(seconds: float) -> None:
     """Let the machine's time be another one, here alone."""
-    right = RealTime.now
 
-    def now(self: RealTime) -> datetime:
-        return right(self) + timedelta(seconds=seconds)
+    def now() -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=seconds)
 
-    RealTime.now = now  # type: ignore[method-assign]
+    REAL_TIME._wall = now
+    RealTime.__init__.__defaults__ = (now, time.monotonic)
 
 
 class _Connection(sqlite3.Connection):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from conveyor_nb import (
     PgStore,
     Queue,
     SqliteStore,
-    SystemClock,
     VirtualClock,
     Worker,
     open_store,
@@ -29,13 +27,6 @@ from conveyor_nb.stores.sql.postgres.statements import numbered
 from tests.postgres import new_schema
 
 pytestmark = pytest.mark.asyncio
-
-
-class Ahead(SystemClock):
-    """The clock of a machine that is half a minute ahead."""
-
-    def now(self) -> datetime:
-        return super().now() + timedelta(seconds=30)
 
 
 class Database:
@@ -266,10 +257,3 @@ async def test_a_check_of_what_is_opened_read_only_changes_nothing(tmp_path: Pat
     async with open_store(f"sqlite:///{path}", read_only=True) as store:
         assert list(store.check()["what"]) == ["nobody serves it"]
     assert path.read_bytes() == before
-
-
-async def test_the_clock_of_a_process_that_is_off_the_servers(postgres_dsn: str) -> None:
-    async with PgStore(postgres_dsn, schema=new_schema(), clock=Ahead()) as store:
-        (one,) = await store.findings()
-    assert one.what == "clock of this process"
-    assert re.fullmatch(r"it is (30|29\.\d)s ahead of the server's", one.detail)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from conveyor_nb.clocks.clock import REAL_TIME
 from conveyor_nb.core.finding import Finding, Severity
 from conveyor_nb.core.model import ALL_NAMES, JobState
 from conveyor_nb.core.values.durations import format_seconds
@@ -388,7 +389,7 @@ def _clocks(looking: _Looking) -> Asking[list[Finding]]:
     ]
     if looking.is_server and looking.is_real_time:
         ((server,),) = yield "SELECT clock_timestamp()", ()
-        found += _against_server(looking.now, server)
+        found += _against_server(REAL_TIME.now(), server)
     return found
 
 
@@ -407,9 +408,9 @@ def _against_server(now: datetime, server: datetime) -> Iterator[Finding]:
     if abs(off) > _SKEW.total_seconds():
         which = "ahead of" if off > 0 else "behind"
         yield Finding(
-            *("clock of this process", Severity.WARNING, None, None),
+            *("clock of this machine", Severity.WARNING, None, None),
             f"it is {format_seconds(round(abs(off), 1))} {which} the server's",
-            "set the clocks of the machines by one source: locks and delays go by them",
+            "set it; this store goes by the server's meanwhile, programs of Conveyor do not",
         )
 
 

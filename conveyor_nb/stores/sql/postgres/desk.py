@@ -33,6 +33,8 @@ from conveyor_nb.stores.sql.postgres.listening import Listening, Tell
 from conveyor_nb.stores.sql.postgres.looking_out import LookingOut
 from conveyor_nb.stores.sql.postgres.looks import Looks
 from conveyor_nb.stores.sql.postgres.quick import Quick
+from conveyor_nb.stores.sql.postgres.server_time import Fetch as FetchRows
+from conveyor_nb.stores.sql.postgres.server_time import ServerTime
 from conveyor_nb.stores.sql.postgres.telling import ToTell, what_to_tell
 from conveyor_nb.stores.sql.wire.codec import Codec, codec_for
 from conveyor_nb.stores.sql.wire.events import Notice, with_row
@@ -70,6 +72,7 @@ class Settings:
     sequential_ids: bool
     read_only: bool
     wake: Callable[[datetime, Sequence[Key]], object]
+    server_time: ServerTime | None
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -151,8 +154,13 @@ class Desk:
             raise
         await connection.execute(_PLANS)
         self._link = Link(connection)
+        await self._set_clock(self._link.fetch)
         self._group.writing.forget()
         self._group.writing.expiries_changed = True
+
+    async def _set_clock(self, fetch: FetchRows) -> None:
+        if self._settings.server_time is not None:
+            await self._settings.server_time.measure(fetch)
 
     def _know(self, place: Place) -> None:
         settings = self._settings
@@ -183,7 +191,7 @@ class Desk:
             wake=settings.wake,
             tell=lambda events: self._tell(events, {}),
             heard=self._listening.take_heard,
-            follow=self._follow_new,
+            keep_up=self._keep_up,
             fault=self._report,
         )
 
@@ -501,7 +509,8 @@ class Desk:
         except Exception as error:  # whoever asks for something is told
             self._report(error)
 
-    async def _follow_new(self) -> None:
+    async def _keep_up(self) -> None:
+        await self._set_clock(self._fetch)
         if self._follows_all:
             await self._follow()
 

@@ -46,7 +46,7 @@ class LookingOut:
         wake: called with the instant and with jobs that are over, to have those look who wait.
         tell: called with events for all who hear of their queues.
         heard: gives the queues of which programs of Conveyor have told something since.
-        follow: begins to hear what they tell of queues that are new.
+        keep_up: does what else is to be done now and then.
         fault: called with what went wrong; it looks again all the same.
     """
 
@@ -59,12 +59,12 @@ class LookingOut:
         wake: Callable[[datetime, list[Key]], object],
         tell: Callable[[list[StoreEvent]], object],
         heard: Callable[[], Iterable[str]],
-        follow: Callable[[], Awaitable[object]],
+        keep_up: Callable[[], Awaitable[object]],
         fault: Callable[[BaseException], object],
     ) -> None:
         self._fetch, self._now, self._followed = fetch, now, followed
         self._wake, self._tell, self._heard = wake, tell, heard
-        self._follow, self._fault = follow, fault
+        self._keep_up, self._fault = keep_up, fault
         self._tasks = BackgroundTasks()
         self._written = ""
 
@@ -91,7 +91,7 @@ class LookingOut:
         if written == self._written:
             return
         self._written = written
-        await self._follow()
+        await self._keep_up()
         over: list[Key] = []
         if followed := list(islice(self._followed, _MOST_JOBS)):
             columns = ([key[0] for key in followed], [key[1] for key in followed])

@@ -30,6 +30,7 @@ from conveyor_nb.stores.sql.postgres.connecting import Connecting, require_drive
 from conveyor_nb.stores.sql.postgres.desk import Desk, Settings
 from conveyor_nb.stores.sql.postgres.home import Home
 from conveyor_nb.stores.sql.postgres.local import LocalServer
+from conveyor_nb.stores.sql.postgres.server_time import ServerTime
 from conveyor_nb.stores.sql.store import SqlStore
 from conveyor_nb.stores.sql.wire.payloads import pack, pack_or_pickle
 from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback
@@ -73,7 +74,7 @@ class PgStore(SqlStore):
         payloads: ``"json"``: payloads are JSON-like values and Python's plain types;
             ``"pickle"``: whatever can be pickled, too. Unpickling runs what others wrote into the
             database: choose it only where all who can write there are trusted.
-        clock: the source of time; a ``SystemClock`` if not given.
+        clock: the source of time; that of the server if not given, as all go by its locks.
         ids: ``"sequential"`` for ids such as ``emails-1``; UUID4s if not given.
         seed: fixes the jitter of backoffs.
         metrics: collect metrics of settled jobs, by minute and hour.
@@ -108,9 +109,10 @@ class PgStore(SqlStore):
     ) -> None:
         require_driver()
         logger = check_logger(logger)
+        server_time = ServerTime() if clock is None else None
         super().__init__(
             payloads=payloads,
-            clock=clock,
+            clock=clock if server_time is None else server_time.clock,
             ids=ids,
             seed=seed,
             metrics=metrics,
@@ -138,6 +140,7 @@ class PgStore(SqlStore):
             sequential_ids=self._sequential_ids,
             read_only=self.read_only,
             wake=self._wake,
+            server_time=server_time,
         )
         self._home: Home | None = None
         self._desk: Desk | None = None

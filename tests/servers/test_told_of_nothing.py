@@ -101,7 +101,11 @@ async def test_jobs_of_their_groups_get_their_turns_beside_ours(
         for group in ("b", "c"):
             await theirs.add(f"{group}{number}", group_id=group)
         await theirs.add(f"none{number}")
-    served = [(await store.fetch_jobs("emails", "w", 30)).jobs[0].id for _ in range(8)]
+    served: list[str] = []
+    for _ in range(8):
+        fetched = (await store.fetch_jobs("emails", "w", 30)).jobs
+        assert fetched, served
+        served.append(fetched[0].id)
     assert sorted(served[:4]) == ["a0", "b0", "c0", "none0"]
     assert sorted(served[4:]) == ["a1", "b1", "c1", "none1"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -213,6 +213,14 @@ class ServerAnswers(Answers):
         if self.lasting.is_guarded:
             raise NotQuickError
         return (yield from super()._turns(queue_name, limits))
+
+    def _strange_groups(self, queue_name: str) -> Asking[Mapping[str, int]]:
+        strange = self.known.strange.get(queue_name)
+        if strange is None:
+            strange = dict((yield _STRANGE, (queue_name,) * 4))
+            if self.known.is_sure:
+                self.known.strange[queue_name] = strange
+        return strange
 
     def busy(self, queue_name: str, most: int) -> Asking[list[str]]:
         known = self.known.busy(queue_name, most)

@@ -208,6 +208,7 @@ class Dispatcher:
         self._locks.watch()
         self._locks.start_beat()
         self.hearing.settle()
+        self._outcomes.begin()
         try:
             with self._owners.joined():
                 await self._run()
@@ -244,6 +245,7 @@ class Dispatcher:
     async def step(self) -> Job | None:
         """Take and run exactly one job, now or when a slot is free; ``None``: there is none."""
         self.hearing.loop = asyncio.get_running_loop()
+        self._outcomes.begin()
         with self._owners.joined():
             return await self._step_once()
 
@@ -280,6 +282,7 @@ class Dispatcher:
 
     def _end_with_store(self) -> None:
         """Its jobs are gone, and new ones may come to have their ids."""
+        self._outcomes.give_up()
         self.slots.stop_all(Verdict.LOST)
         self.overruns.give_up(is_closed=self.phase is Phase.CLOSED)
         self._on_disconnect()

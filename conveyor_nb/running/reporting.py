@@ -42,6 +42,16 @@ class OutcomeReporter:
         self._faults = faults
         self._timer = Timer(clock, wake)
         self._again = asyncio.Event()
+        self._is_store_gone = False
+
+    def begin(self) -> None:
+        """Report from now on: the store is there."""
+        self._is_store_gone = False
+
+    def give_up(self) -> None:
+        """Report nothing more, and try nothing again: the store was disconnected."""
+        self._is_store_gone = True
+        self._again.set()
 
     async def report(self, job: Job, action: Action) -> None:
         """Report an outcome, as soon as the store can keep it."""
@@ -81,7 +91,7 @@ class OutcomeReporter:
         self._timer.cancel()
 
     async def _report_later(self, job: Job, action: Action, error: Exception) -> None:
-        while True:
+        while not self._is_store_gone:
             self._again.clear()
             await self.pause_after("report", error)
             await self._again.wait()

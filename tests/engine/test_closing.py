@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from conveyor_nb import Job, JobState, MemoryStore, Queue, StoreEvent, VirtualClock, Worker
+from conveyor_nb import (
+    Job,
+    JobState,
+    MemoryStore,
+    Queue,
+    StoreEvent,
+    StoreUnavailableError,
+    VirtualClock,
+    Worker,
+)
 from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
 
 Start = Callable[..., Worker]
@@ -386,3 +395,33 @@ async def test_a_worker_that_does_not_close_as_it_should_is_told_of(
 
     assert worker.status is WorkerStatus.CLOSED, "it takes no jobs all the same"
     assert "worker 'emails' did not close as it should" in caplog.text
+
+
+class LeavingStore(MemoryStore):
+    """Refuses what comes from when it is about to be disconnected, as one with a file does."""
+
+    leaves = False
+
+    async def apply(self, *given: Any, **options: Any) -> Any:
+        if self.leaves:
+            raise StoreUnavailableError("the store is disconnected")
+        return await super().apply(*given, **options)
+
+
+@pytest.mark.asyncio
+async def test_an_outcome_that_comes_as_the_store_goes_is_waited_for_no_more(
+    clock: VirtualClock,
+) -> None:
+    before = asyncio.all_tasks()
+    handler = Stubborn()
+    async with LeavingStore(clock=clock) as store:
+        worker = Worker("emails", handler, store=store)
+        await Queue("emails", store=store).add("send")
+        await clock.settle()
+        await worker.close(timeout=0)
+        store.leaves = True
+        handler.told.set()
+        await clock.settle()
+        assert asyncio.all_tasks() - before, "its report is to be made yet"
+    await clock.settle()
+    assert asyncio.all_tasks() == before

@@ -47,6 +47,9 @@ def summary(report: Report) -> str:
     lines = [f"{report.seconds:.0f} s, {report.acknowledged:,} jobs acknowledged"]
     lines += [f"  {count:>5,}  {deed}" for deed, count in sorted(report.done.items())]
     lines.append(f"{report.restarted:,} jobs started more than once")
+    if report.last_words:
+        lines.append(f"{report.last_words.total():,} processes ended by themselves, and said")
+        lines += [f"  {count:>5,}  {said}" for said, count in report.last_words.most_common(SHOWN)]
     lines.append(f"{len(report.faults)} faults")
     return "\n".join([*lines, *report.faults[:SHOWN]])
 

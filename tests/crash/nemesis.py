@@ -49,6 +49,8 @@ class Report:
     acknowledged: int = 0
     restarted: int = 0
     """Jobs of which a handler was started more than once."""
+    last_words: Counter[str] = field(default_factory=Counter)
+    """What processes said last that ended by themselves."""
     faults: list[str] = field(default_factory=list)
 
 
@@ -65,6 +67,7 @@ class Crew:
         self._place, self._folder, self._chance = place, folder, chance
         self._ledger = folder / "starts"
         self._number = 0
+        self._logs: dict[int, Path] = {}
         self.workers: list[subprocess.Popen[bytes]] = []
         self.producers: list[subprocess.Popen[bytes]] = []
 
@@ -88,11 +91,14 @@ class Crew:
         wrong = faults.environment(off_by, self._place.full)
         environment = {**os.environ, LEDGER: str(self._ledger), **wrong}
         with contextlib.ExitStack() as files:
-            log = files.enter_context((self._folder / "log").open("ab"))
+            path = self._folder / f"log-{len(self._logs)}"
+            log = files.enter_context(path.open("ab"))
             told = log if out is None else files.enter_context(out.open("ab"))
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", *command], env=environment, stdout=told, stderr=log
             )
+            self._logs[process.pid] = path
+            return process
 
     def end(self) -> None:
         """Kill all that runs."""
@@ -101,8 +107,8 @@ class Crew:
         self.workers.clear()
         self.producers.clear()
 
-    def fill(self) -> int:
-        """Start what is not there; returns how many had ended by themselves with a fault."""
+    def fill(self) -> list[str]:
+        """Start what is not there; returns what those said last that had ended by themselves."""
         gone = [one for one in (*self.workers, *self.producers) if one.poll() is not None]
         self.workers = [one for one in self.workers if one not in gone]
         self.producers = [one for one in self.producers if one not in gone]
@@ -110,7 +116,11 @@ class Crew:
             self.start_worker()
         while len(self.producers) < _PRODUCERS:
             self.start_producer()
-        return sum(one.returncode not in _AS_TOLD for one in gone)
+        return [self._last_words(one) for one in gone if one.returncode not in _AS_TOLD]
+
+    def _last_words(self, process: subprocess.Popen[bytes]) -> str:
+        *_, last = ["", *self._logs[process.pid].read_text().splitlines()]
+        return last
 
     def acknowledged(self) -> list[tuple[str, str]]:
         """Queue and id of each job that was added, by the whole lines that were written."""
@@ -167,8 +177,7 @@ async def torment(
                     (name,) = chance.choices(list(deeds), weights)
                     await deeds[name][1](chance)
                     report.done[name] += 1
-                    if ended := crew.fill():
-                        report.done["(ended by itself)"] += ended
+                    report.last_words.update(crew.fill())
                     tell(f"{report.done.total()} deeds, {len(crew.acknowledged()):,} jobs")
                 for one in crew.producers:
                     kill(one)

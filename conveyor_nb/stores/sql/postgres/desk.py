@@ -35,7 +35,7 @@ from conveyor_nb.stores.sql.postgres.looks import Looks
 from conveyor_nb.stores.sql.postgres.quick import Quick
 from conveyor_nb.stores.sql.postgres.server_time import Fetch as FetchRows
 from conveyor_nb.stores.sql.postgres.server_time import ServerTime
-from conveyor_nb.stores.sql.postgres.telling import ToTell, what_to_tell
+from conveyor_nb.stores.sql.postgres.telling import NOTIFY, ToTell, what_to_tell
 from conveyor_nb.stores.sql.wire.codec import Codec, codec_for
 from conveyor_nb.stores.sql.wire.events import Notice, with_row
 
@@ -44,10 +44,6 @@ __all__ = ["Desk", "Settings"]
 _FRESH = timedelta(seconds=1)
 """For how long what is known of a queue is believed, as not all programs tell of every change."""
 
-_NOTIFY = (
-    "SELECT txid_current(), {use}, pg_notify(channel, payload)"
-    " FROM unnest(?::text[], ?::text[]) AS _(channel, payload)"
-)
 _MANY, _MORE = 250, 4
 _KNOWN_JOBS = "SELECT reltuples FROM pg_class WHERE oid = 'conveyor_jobs'::regclass"
 _PLANS = (
@@ -104,6 +100,8 @@ class Desk:
         settle: Callable[[Sequence[Call]], object],
     ) -> None:
         self.place: Place | None = None
+        self.channel = ""
+        """Where stores of ours on the schema tell each other what they do."""
         self.next_expiry: datetime | None = None
         """When the next job has been kept long enough."""
         self._connecting, self._settings = connecting, settings
@@ -166,17 +164,12 @@ class Desk:
         settings = self._settings
         self.place = place
         self._codec = codec_for("postgres", settings.payloads, fractions=place.fractions)
-        self._group = Group(
-            self._new_answers(locks=True),
-            settings.clock,
-            seed=settings.seed,
-            followed=settings.followed,
-            collects_metrics=settings.collects_metrics,
-        )
+        self._group = self.new_group()
         digest = hashlib.sha256(f"conveyor_nb {place.schema}".encode()).digest()
+        self.channel = f"conveyor_nb:{digest.hex()[:32]}"
         self._listening = Listening(
             self._source,
-            f"conveyor_nb:{digest.hex()[:32]}",
+            self.channel,
             self._tell,
             self._tell_soon,
             self._codec.kept,
@@ -193,6 +186,17 @@ class Desk:
             heard=self._listening.take_heard,
             keep_up=self._keep_up,
             fault=self._report,
+        )
+
+    def new_group(self) -> Group:
+        """What takes steps in the transactions of one connection."""
+        settings = self._settings
+        return Group(
+            self._new_answers(locks=True),
+            settings.clock,
+            seed=settings.seed,
+            followed=settings.followed,
+            collects_metrics=settings.collects_metrics,
         )
 
     def _new_answers(self, *, locks: bool) -> ServerAnswers:
@@ -343,8 +347,8 @@ class Desk:
         if not group.told:
             group.give_up()
             return self._only_look(calls)
-        told = what_to_tell(group, listening, self._codec)
-        come = told.expect()
+        told = self._what_to_tell()
+        come = listening.expect(told.parts)
         version: int | None = None
         is_done = False
         try:
@@ -354,7 +358,7 @@ class Desk:
             is_done = faults.is_gone(error) and await self._doubts.was_written(quick.witness)
         finally:
             if not is_done:
-                told.take_back()
+                listening.take_back(len(told.parts))
                 group.give_up(is_late=True)
         if is_done:
             group.end(version)
@@ -384,13 +388,13 @@ class Desk:
         come: asyncio.Future[None] | None = None
         transaction = 0
         if group.told:
-            told = what_to_tell(group, listening, self._codec)
+            told = self._what_to_tell()
             used = () if group.used_number is None else (group.used_number,)
             use = group.counters.use_text if used else "0"
             values = (*used, told.channels, told.payloads)
-            rows = await link.finish(_NOTIFY.format(use=use), values)
+            rows = await link.finish(NOTIFY.format(use=use), values)
             transaction = rows[0][0]
-            come = told.expect()
+            come = listening.expect(told.parts)
         else:
             await link.flush()
         try:
@@ -398,10 +402,15 @@ class Desk:
         except BaseException as error:
             if not (faults.is_gone(error) and await self._doubts.is_good(transaction)):
                 if told is not None:
-                    told.take_back()
+                    listening.take_back(len(told.parts))
                 raise
         group.end(transaction & _VERSION if transaction else None)
         return come
+
+    def _what_to_tell(self) -> ToTell:
+        assert self._listening is not None
+        number = self._listening.next_number
+        return what_to_tell(self._group, source=self._source, channel=self.channel, number=number)
 
     def _is_fresh(self) -> bool:
         """Whether what is known of queues was read a moment ago, and Conveyor told of nothing."""

@@ -23,12 +23,14 @@ from conveyor_nb.core.values.checks import (
 )
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.stores.capabilities import Capability
+from conveyor_nb.stores.saves import Saves
 from conveyor_nb.stores.sql.answers import Answers
 from conveyor_nb.stores.sql.asking import Asking
 from conveyor_nb.stores.sql.postgres.calls import Ask, Call, Fetch, Look, Publish, Take, Wanted
 from conveyor_nb.stores.sql.postgres.connecting import Connecting, require_driver
 from conveyor_nb.stores.sql.postgres.desk import Desk, Settings
 from conveyor_nb.stores.sql.postgres.home import Home
+from conveyor_nb.stores.sql.postgres.joining import JoinedSaving, identity
 from conveyor_nb.stores.sql.postgres.local import LocalServer
 from conveyor_nb.stores.sql.postgres.server_time import ServerTime
 from conveyor_nb.stores.sql.store import SqlStore
@@ -90,7 +92,7 @@ class PgStore(SqlStore):
     """
 
     _is_server = True
-    capabilities = frozenset({Capability.FRACTIONAL_PRIORITIES})
+    capabilities = frozenset({Capability.FRACTIONAL_PRIORITIES, Capability.TRANSACTIONS})
 
     def __init__(
         self,
@@ -120,6 +122,8 @@ class PgStore(SqlStore):
             on_event_handler_error=on_event_handler_error,
             read_only=read_only,
         )
+        if read_only:
+            self.capabilities = self.capabilities - {Capability.TRANSACTIONS}
         if payloads == "pickle":
             self.capabilities = self.capabilities | {Capability.PYTHON_OBJECTS}
         self._freeze = pack_or_pickle if payloads == "pickle" else pack
@@ -295,6 +299,19 @@ class PgStore(SqlStore):
     def _look_out(self, queue_name: str | None) -> None:
         if self._home is not None:
             self._home.hand_in(queue_name)
+
+    # -- jobs in ------------------------------------------------------------------------------
+
+    def within(self, connection: Any) -> Saves:
+        if self.read_only:
+            return super().within(connection)
+        given = (self._connecting.address, self.capabilities, self.take_payload)
+        return JoinedSaving(connection, *given, self._reach)
+
+    async def _reach(self) -> tuple[Desk, tuple[Any, ...]]:
+        own = await self._do(Ask(identity))
+        assert self._desk is not None, "it has just answered"
+        return self._desk, own
 
     # -- steps --------------------------------------------------------------------------------
 

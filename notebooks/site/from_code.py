@@ -33,6 +33,7 @@ from conveyor_nb.core.options.worker_options import WorkerKeywords, WorkerOption
 from conveyor_nb.notebook.commands.commands import Argument
 from conveyor_nb.notebook.commands.magics import COMMANDS, WORKER_ARGUMENTS
 from conveyor_nb.notebook.commands.record_command import RECORD_ARGUMENTS
+from conveyor_nb.notebook.pictures.svg import dark_rules
 from conveyor_nb.worker import Worker
 
 __all__ = ["TABLES", "setup", "users_of"]
@@ -281,11 +282,20 @@ def prepare_notebook(app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = json.dumps(notebook)
 
 
+def darken_pictures(_: Sphinx, __: str, ___: str, context: dict[str, Any], ____: object) -> None:
+    """Let the pictures in a page be dark where the page is."""
+    chosen = dark_rules('body[data-theme="dark"]')
+    by_system = dark_rules('body:not([data-theme="light"])')
+    style = f"{chosen}@media (prefers-color-scheme: dark){{{by_system}}}"
+    context["metatags"] = f"{context.get('metatags', '')}<style>{style}</style>"
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """What Sphinx calls."""
     app.setup_extension("sphinx.ext.autodoc")
     app.add_directive("from-code", FromCode)
     app.add_config_value("live_pages", "", "env", str)
     app.connect("autodoc-process-docstring", add_users)
+    app.connect("html-page-context", darken_pictures)
     app.connect("source-read", prepare_notebook)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -18,6 +18,7 @@ __all__ = [
     "Attributes",
     "Element",
     "at",
+    "dark_rules",
     "el",
     "group",
     "picture",
@@ -44,8 +45,19 @@ _DARK_RULES = {
     " .cvp-box": "fill:#171c21",
     " .cvp-rest": "fill:#3a424c",
 }
-_KEPT = 'body[data-jp-theme-light="false"] svg.cvp[width]'  # those of a live panel have no width
-_ON_A_DARK_PAGE = "".join(f"{_KEPT}{name}{{{rule}}}" for name, rule in _DARK_RULES.items())
+
+
+def dark_rules(page: str) -> str:
+    """The rules of the dark theme for pictures that are a part of a page.
+
+    Args:
+        page: the selector of a page that is dark.
+    """
+    kept = f"{page} svg.cvp[width]"  # those of a live panel have no width
+    return "".join(f"{kept}{name}{{{rule}}}" for name, rule in _DARK_RULES.items())
+
+
+_ON_A_DARK_PAGE = dark_rules('body[data-jp-theme-light="false"]')
 _BY_ITSELF = "".join(f"svg.cvp:root{name}{{{rule}}}" for name, rule in _DARK_RULES.items())
 _INVALID = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _STYLE = f"{_ON_A_DARK_PAGE}@media (prefers-color-scheme: dark){{{_BY_ITSELF}}}"

@@ -72,7 +72,7 @@ ROOMS = {
         "cli.worker.process cli.worker.lines cli.worker.health",
         "core stores seam jobs people public cli worker_process",
     ),
-    "store_demo": Room("cli.store_demo.*", "core jobs public cli store_demo"),
+    "store_demo": Room("cli.store_demo.*", "core clocks jobs public cli store_demo"),
     "verbs": Room("cli.verbs", "core stores seam jobs public cli notebook", "frames jobs public"),
     "cli": Room("__main__ cli cli.*", "cli", "public core stores worker_process store_demo verbs"),
 }

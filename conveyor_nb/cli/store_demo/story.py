@@ -26,6 +26,7 @@ from conveyor_nb.cli.store_demo.picture import (
     picture,
     table,
 )
+from conveyor_nb.clocks.clock import REAL_TIME
 from conveyor_nb.core.model import EventType, JobState
 
 if TYPE_CHECKING:
@@ -116,12 +117,10 @@ class _Story:
                 store.subscribe(QUEUE, self._note, kinds=(EventType.COMPLETED,))
                 with Live(console=self._console, auto_refresh=False) as live:
                     self._show = lambda drawn: live.update(drawn, refresh=True)
-                    await asyncio.wait_for(self._tell(store), _MOST)
+                    await self._tell_in_time(store)
                 if not self._console.is_terminal:
                     self._console.print()  # what is left of the picture has no end of line
             outcome = await self._look_again()  # by a store that knows of nothing
-        except TimeoutError:
-            raise CommandError(f"the demo did not come to its end in {_MOST:g} s") from None
         finally:
             for one in self._processes:
                 one.kill()
@@ -129,6 +128,16 @@ class _Story:
         self._console.print(table(outcome))
         if outcome.lost or outcome.doubled or outcome.done != outcome.letters:
             raise CommandError("that is not as it should be; please report it")
+
+    async def _tell_in_time(self, store: StoreInterface) -> None:
+        telling = asyncio.ensure_future(self._tell(store))
+        try:
+            if not await REAL_TIME.wait(telling, _MOST):
+                raise CommandError(f"the demo did not come to its end in {_MOST:g} s")
+        finally:
+            telling.cancel()  # of no effect at its end
+            await asyncio.gather(telling, return_exceptions=True)
+        telling.result()
 
     async def _tell(self, store: StoreInterface) -> None:
         queue = Queue(QUEUE, store=store)

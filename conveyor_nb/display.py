@@ -24,6 +24,7 @@ __all__ = [
     "findings_frame",
     "hand_over",
     "picture_of",
+    "replay_of",
     "rows_of",
     "tape_frame_of",
 ]
@@ -71,6 +72,8 @@ class Renderers(NamedTuple):
 
     findings_frame: Callable[[Iterable[Any]], DataFrame]
     """What is odd in a store as a DataFrame."""
+    replay_of: Callable[[Any], object]
+    """A panel of what there was at each event of a tape."""
 
 
 _handed: Renderers | None = None
@@ -175,3 +178,8 @@ def findings_frame(found: Iterable[Any]) -> DataFrame:
 def rows_of(frame: DataFrame) -> list[dict[Any, Any]]:
     """The rows of a DataFrame as plain dicts: see ``Queue.add_frame``."""
     return _renderers().rows_of(frame)
+
+
+def replay_of(tape: Any) -> object:
+    """A panel of a tape: see ``Tape.replay``."""
+    return _renderers().replay_of(tape)

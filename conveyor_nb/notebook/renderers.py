@@ -85,6 +85,12 @@ def _findings_frame(found: Iterable[Finding]) -> DataFrame:
     return findings_frame(found)
 
 
+def _replay_of(tape: Tape) -> object:
+    from conveyor_nb.notebook.replay.widget import replay
+
+    return replay(tape)
+
+
 RENDERERS = Renderers(
     _bundle_of,
     _show,
@@ -95,5 +101,6 @@ RENDERERS = Renderers(
     _picture_of,
     _tape_frame_of,
     _findings_frame,
+    _replay_of,
 )
 hand_over(RENDERERS)

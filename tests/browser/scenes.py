@@ -227,6 +227,31 @@ await slow.add_bulk([{"name": "send", "data": n, **again} for n in range(24)])
 await clock.advance("3m")
 """
 
+RECORDED = TIME.removesuffix("slow\n")
+TAPED = """\
+with slow.record() as tape:
+    again = {"attempts": 2, "backoff": "30s"}
+    await slow.add_bulk([{"name": "send", "data": n, **again} for n in range(9)])
+    await clock.advance("3m")
+tape
+"""
+
+
+def replayed(notebook: NotebookPage, take: Take) -> None:
+    """A tape as a picture, and replayed at an event, with the belt and with the events."""
+    for number in range(4):
+        notebook.run(number)
+    take("picture", notebook.page.locator(".jp-OutputArea-output svg.cvp").first)
+    panel = notebook.panel
+    slider = panel.get_by_test_id("cv-replay-slider")
+    slider.fill("30")
+    expect(panel.get_by_test_id("cv-replay-count")).to_contain_text("30 /")
+    take("belt", panel)
+    panel.get_by_test_id("cv-tab-events").click()
+    expect(panel.get_by_test_id("cv-event").first).to_be_visible()
+    take("events", panel)
+
+
 SCENES: Mapping[str, Scene] = {
     "empty": Scene((STUDIO, 'Queue("returns", store=store)'), empty),
     "queues": Scene((STUDIO, ALL, "dashboard(store)"), queues),
@@ -235,6 +260,7 @@ SCENES: Mapping[str, Scene] = {
     "tabs": Scene((STUDIO, ALL, FLOWS, GROUPED, "images", "reports", "images.picture()"), tabs),
     "many": Scene((STUDIO, MANY, "images"), many),
     "virtual": Scene((STUDIO, TIME, LATER), virtual),
+    "replayed": Scene((STUDIO, RECORDED, TAPED, "tape.replay()"), replayed),
     "reopened": Scene((STUDIO, "images", SOME, "await asyncio.sleep(8)"), reopened),
 }
 """By their names."""

@@ -234,6 +234,15 @@ class EventLog:
         """Of which type of event alone it tells; empty: of whichever."""
         return self._newest.type
 
+    def retell(self, events: Sequence[StoreEvent]) -> None:
+        """Time was set back or on: these are the last events up to now, and no others."""
+        shown = self._newest
+        self._newest = NewestEvents()
+        self._newest.show(shown.type, shown.job_id, shown.queue_name)
+        self._newest.add(events)
+        self._unheard.clear()
+        self._deaf_since, self._is_resting, self._knows_past = None, False, True
+
     def rest(self) -> None:
         """From now on no events come here: nobody looks."""
         self._is_resting = True
@@ -280,6 +289,10 @@ class EventsView(View):
 
     def miss(self, since: datetime, until: datetime) -> None:
         self._log.miss(since, until)
+
+    def retell(self, events: Sequence[StoreEvent]) -> None:
+        mine = [event for event in events if event.queue_name == self.queue.name]
+        self._log.retell(mine)
 
     def rest(self) -> None:
         self._log.rest()

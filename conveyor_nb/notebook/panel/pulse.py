@@ -111,5 +111,8 @@ class PulseView(View):
         if self._pulse is not None:
             self._pulse.add_settled(instants, failed=failed)
 
+    def retell(self, events: Sequence[StoreEvent]) -> None:
+        self._pulse = None
+
     def rest(self) -> None:
         self._pulse = None  # what settles meanwhile comes to nobody's ears

@@ -159,6 +159,11 @@ class QueueView:
         for view in self._listening:
             view.miss(since, until)
 
+    def retell(self, events: Sequence[StoreEvent]) -> None:
+        """Time was set back or on: these are the last events up to now, and no others."""
+        for view in self._views.values():
+            view.retell(events)
+
     def rest(self) -> None:
         """Nobody looks any more."""
         for view in self._views.values():

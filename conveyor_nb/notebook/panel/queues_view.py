@@ -136,6 +136,11 @@ class QueuesView:
         """From an instant until another one more happened than is noted."""
         self._log.miss(since, until)
 
+    def retell(self, events: Sequence[StoreEvent]) -> None:
+        """Time was set back or on: these are the last events up to now, and no others."""
+        self._log.retell(events)
+        self._pulses.clear()
+
     def rest(self) -> None:
         """Nobody looks at it now, so no events come here."""
         self._log.rest()

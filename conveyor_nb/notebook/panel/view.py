@@ -119,6 +119,10 @@ class View(ABC):
     def renew(self) -> None:  # noqa: B027  # as above
         """A page has come, or is back, that has not seen what this shows now."""
 
+    def retell(self, events: Sequence[StoreEvent]) -> None:
+        """Time was set back or on: these are the last events up to now, and no others."""
+        self.renew()
+
 
 def plainly(do: Callable[[Message], object]) -> Action:
     """An action from a plain function."""

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from conveyor_nb.core.model import EventType, JobData, JobState, StoreEvent
 from conveyor_nb.core.values.durations import roughly
 from conveyor_nb.core.values.text import inline, shown
-from conveyor_nb.display import Picture, Shown, picture_of, tape_frame_of
+from conveyor_nb.display import Picture, Shown, picture_of, replay_of, tape_frame_of
 from conveyor_nb.stores.tapes import difference, lines, mermaid
 from conveyor_nb.stores.tapes.moments import Key, Moment, Start, as_of
 
@@ -214,6 +214,17 @@ class Tape(Shown):
         picture: Any = picture_of(self)
         trace: dict[str, Any] = picture.to_chrome_trace()
         return trace
+
+    def replay(self) -> Any:
+        """A panel of what there was at each event, with a slider over them, for a notebook.
+
+        It has the views of a live panel, and the belt; step forward and back by the slider, its
+        buttons or the arrow keys. Nothing can be changed in it.
+
+        Raises:
+            RuntimeError: no event loop is running, as there is one in a notebook.
+        """
+        return replay_of(self)
 
     # -- files --------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ import { mount } from "./mount.js";
 import { makeParts } from "./parts.js";
 import { makePulse } from "./pulse.js";
 import { makeQueues } from "./queues.js";
+import { makeReplay } from "./replay.js";
 import { makeSchedules } from "./schedules.js";
 import { watchSight } from "./sight.js";
 import { makeStates } from "./states.js";
@@ -83,6 +84,7 @@ function render({ model, el }) {
   const page = makePage(model, el, root);
   const make = (...makers) => makers.map((maker) => maker(page));
   const head = makeHead(page);
+  const replay = makeReplay(page);
   const queues = makeQueues(page);
   const inQueue = [
     makeTabs(page, {
@@ -100,11 +102,12 @@ function render({ model, el }) {
   ];
   const ofStore = h("div", {}, ...queues.nodes);
   const ofQueue = h("div", {}, ...inQueue.flatMap((view) => view.nodes));
-  root.append(...head.nodes, ofStore, ofQueue);
+  root.append(...head.nodes, ...replay.nodes, ofStore, ofQueue);
 
   function draw() {
     const isOfAll = page.part("tab") === null;
     head.draw();
+    replay.draw();
     ofStore.hidden = !isOfAll;
     ofQueue.hidden = isOfAll;
     for (const view of isOfAll ? [queues] : inQueue) view.draw();

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 from conveyor_nb.core.values.text import one_line, shown
 from conveyor_nb.notebook.pictures.figure import Figure
 from conveyor_nb.notebook.pictures.pieces import SERIES_LOOKS, Look, mark
-from conveyor_nb.notebook.pictures.svg import Element, el, picture, soft, text
+from conveyor_nb.notebook.pictures.svg import Element, el, group, picture, soft, text
 from conveyor_nb.notebook.pictures.words import brief, text_width
 
 __all__ = ["Kind", "chart"]
@@ -32,6 +32,7 @@ _LOW = 62
 _ROW = 26
 _MOST_POINTS = 1_000
 _LABEL = 34
+_EDGE = 16
 
 
 def chart(
@@ -130,7 +131,7 @@ def _bars(numbers: Mapping[str, float], x: str, title: str) -> Figure:
     if x:
         parts.append(soft(left, foot + 12, x, 11))
     words = ", ".join(f"{name}: {number:,.6g}" for name, number in numbers.items())
-    drawn = picture(_WIDTH, foot + (20 if x else 4), title or words, el("g", *parts))
+    drawn = _on_a_card(foot + (20 if x else 4), title or words, parts)
     return Figure(drawn, f"{words} ({x})" if x else words)
 
 
@@ -154,7 +155,7 @@ def _dots(places: Mapping[str, Sequence[float]], x: str, title: str) -> Figure:
     words = "; ".join(
         f"{name}: {', '.join(map(_told, ones[:40]))}" for name, ones in places.items()
     )
-    return Figure(picture(_WIDTH, foot + 32, title or words, el("g", *parts)), words)
+    return Figure(_on_a_card(foot + 32, title or words, parts), words)
 
 
 # -- points -----------------------------------------------------------------------------------
@@ -214,8 +215,8 @@ class _Plot:
             + (f", {_told(min(up))} to {_told(max(up))}" if (up := [y for _, y in row]) else "")
             for name, row in self.series.items()
         )
-        whole = el("g", *_head(self.title), *parts)
-        return Figure(picture(_WIDTH, foot + 32, self.title or words, whole), words)
+        whole = [*_head(self.title), *parts]
+        return Figure(_on_a_card(foot + 32, self.title or words, whole), words)
 
     def _together(self, top: float) -> tuple[list[Element], float]:
         """All lines in one frame, told apart in a line above it."""
@@ -289,6 +290,14 @@ def _least_gap(places: Iterable[float]) -> float:
     ordered = sorted(places)
     gaps = (after - before for before, after in itertools.pairwise(ordered))
     return max(min(gaps, default=1.0), (ordered[-1] - ordered[0]) / _MOST_POINTS)
+
+
+def _on_a_card(height: float, title: str, parts: Iterable[Element]) -> Element:
+    """The whole, on a ground of its own: not every page tells a picture that it is dark."""
+    wide, high = _WIDTH + 2 * _EDGE, height + 2 * _EDGE
+    look: dict[str, Any] = {"class_": "cvp-ground", "fill": "#fff", "stroke": "#d5d9de", "rx": 9}
+    ground = el("rect", x=0.5, y=0.5, width=wide - 1, height=high - 1, **look)
+    return picture(wide, high, title, el("g", ground, group(_EDGE, _EDGE, *parts)))
 
 
 def _looks() -> Iterable[Look]:

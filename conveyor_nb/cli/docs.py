@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 import webbrowser
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -77,13 +79,7 @@ def build_site(output: Path, *, live: bool = True, offline: bool = False) -> Non
     home = notebooks_folder()
     output = output.resolve()
     print("Building the pages ...", flush=True)
-    sphinx = [sys.executable, "-m", "sphinx", "-b", "html", "-q", "-W", "--keep-going"]
-    folders: list[str | Path] = ["-c", home / "site", home, output]
-    command = [*sphinx, f"-Dlive_pages={LIVE if live else ''}", *folders]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        print(done.stderr, file=sys.stderr, end="")
-        raise CommandError("the site has faults: see above")
+    _build_pages(home, output, live=LIVE if live else "")
     checkout = find_checkout()
     if live and checkout is not None:
         from conveyor_nb.cli.lite import build_lite, is_live
@@ -95,6 +91,24 @@ def build_site(output: Path, *, live: bool = True, offline: bool = False) -> Non
             if is_live(json.loads(path.read_text(encoding="utf-8")))
         ]
         build_lite(notebooks, checkout, output / LIVE, offline=offline)
+
+
+def _build_pages(home: Path, output: Path, *, live: str) -> None:
+    """Have Sphinx build them, in a folder of its own: it leaves things beside what it builds."""
+    sphinx = [sys.executable, "-m", "sphinx", "-b", "html", "-q", "-W", "--keep-going"]
+    with tempfile.TemporaryDirectory(prefix="conveyor_nb-") as folder:
+        built = Path(folder) / "site"
+        settings = [f"-Dlive_pages={live}", "-d", f"{folder}/doctrees"]
+        folders: list[str | Path] = ["-c", home / "site", home, built]
+        command = [*sphinx, *settings, *folders]
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            print(done.stderr, file=sys.stderr, end="")
+            raise CommandError("the site has faults: see above")
+        try:
+            shutil.copytree(built, output, dirs_exist_ok=True)
+        except OSError as error:
+            raise CommandError(f"can't write to {output}: {error}") from error
 
 
 class _Quiet(SimpleHTTPRequestHandler):

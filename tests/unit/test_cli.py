@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from conveyor_nb.cli import errors, lab, main, notebooks, serving
+from conveyor_nb.cli import docs, errors, lab, main, notebooks, serving
 from conveyor_nb.cli.demo import summary
+from conveyor_nb.cli.errors import CommandError
+from conveyor_nb.cli.lite import build_lite
 from conveyor_nb.cli.serving import Place
 from conveyor_nb.cli.tally import QueueTally
 
@@ -172,6 +175,24 @@ class TestOutsideACheckout:
     ) -> None:
         told = fails(capsys, "lab", "--no-browser", "--folder", "there", notebook)
         assert told == "say which notebook, or which --folder, not both"
+
+
+class TestDocs:
+    def test_a_missing_package_is_told_with_its_cure(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(docs, "find_spec", lambda name: None)
+        told = fails(capsys, "docs", "--no-serve")
+        assert told == (
+            'the site needs sphinx, which is not installed; run: python -m pip install -e ".[docs]"'
+        )
+
+    def test_live_pages_without_a_network_need_npm(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(shutil, "which", lambda name: None)
+        with pytest.raises(CommandError, match="gets Pyodide by npm, which is not installed"):
+            build_lite([], tmp_path, tmp_path / "live", offline=True)
 
 
 class TestDemo:

@@ -53,9 +53,7 @@ def summary(report: Report) -> str:
     lines += [f"  {n:>6,}  {deed}" for deed, n in sorted(report.done.items())]
     lines += [f"  {n:>6,}  jobs added by {whose}" for whose, n in report.acknowledged.items()]
     lines += [f"  {n:>6,}  jobs taken by {whose}" for whose, n in sorted(report.run_by.items())]
-    lines.append(
-        f"  {report.doubled_by_theirs:>6,}  jobs with two outcomes, one a late one of theirs"
-    )
+    lines += [f"  {n:>6,}  jobs with two outcomes, {why}" for why, n in report.doubled.items()]
     lines.append(f"{len(report.faults)} faults")
     return "\n".join([*lines, *report.faults[:SHOWN]])
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import random
-import re
 import signal
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from conveyor_nb import JobState, PgStore, StoreEvent
+import asyncpg
+
+from conveyor_nb import JobState, PgStore
 from conveyor_nb.clocks.clock import REAL_TIME
 from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.core.lifecycle import SETTLED
@@ -33,7 +35,6 @@ LOCK = 2.0
 
 _OURS, _THEIRS = 2, 2
 _DRAINED_WITHIN = 90.0
-_OF_THEIRS = re.compile(r"worker-[0-9a-f]{8}")
 
 
 @dataclass
@@ -44,30 +45,24 @@ class Report:
     done: Counter[str] = field(default_factory=Counter)
     acknowledged: Counter[str] = field(default_factory=Counter)
     run_by: Counter[str] = field(default_factory=Counter)
-    doubled_by_theirs: int = 0
-    """Jobs with two outcomes of which one is of a worker of Conveyor that had lost its lock."""
+    doubled: Counter[str] = field(default_factory=Counter)
+    """Jobs with two outcomes, by how that came: nobody can fence programs of Conveyor off."""
     faults: list[str] = field(default_factory=list)
 
 
 class Outcomes:
-    """Notes who took each job, and how often it was told to have completed; a subscriber."""
+    """Hears on the server who has said what of each job: each event comes once, from its source."""
 
     def __init__(self) -> None:
-        self.completed: Counter[tuple[str, str]] = Counter()
-        self.takers: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self.said: defaultdict[tuple[str, str], Counter[tuple[str, str]]] = defaultdict(Counter)
+        """By queue and job: how often ``"ours"`` and ``"theirs"`` have told of which event."""
 
-    def __call__(self, event: StoreEvent) -> None:
-        """Take in an event."""
-        if event.job_id is None:
-            return
-        key = (event.queue_name, event.job_id)
-        if event.type == EventType.COMPLETED:
-            self.completed[key] += 1
-        if event.type in (EventType.ACTIVE, EventType.COMPLETED):
-            # they tell of no worker, and their record names none
-            worker = event.data.get("worker_id") or ""
-            is_theirs = not worker or _OF_THEIRS.fullmatch(worker) is not None
-            self.takers[key].add("theirs" if is_theirs else "ours")
+    def __call__(self, *told: Any) -> None:
+        """Take in a notification, as ``asyncpg`` calls for it."""
+        event = json.loads(told[-1])
+        if event.get("jobId"):
+            who = "ours" if event["_src"].startswith("conveyor_nb:") else "theirs"
+            self.said[event["queueName"], event["jobId"]][who, event["type"]] += 1
 
 
 class Fleet:
@@ -227,6 +222,15 @@ async def _kill(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
+@contextlib.asynccontextmanager
+async def _listening(dsn: str, outcomes: Outcomes) -> AsyncIterator[None]:
+    connection = await asyncpg.connect(dsn)
+    for queue in (QUEUE, SUMS):
+        await connection.add_listener(f"conveyor:{queue}", outcomes)
+    yield
+    await connection.close()
+
+
 async def torment(dsn: str, schema: str, seconds: float, seed: int) -> Report:
     """Let both kinds of processes work on a database and die; returns what came of it.
 
@@ -239,8 +243,7 @@ async def torment(dsn: str, schema: str, seconds: float, seed: int) -> Report:
     began = REAL_TIME.now()
     with tempfile.TemporaryDirectory(prefix="conveyor-fleet-") as folder:
         fleet = Fleet(dsn, schema, Path(folder))
-        async with PgStore(dsn, schema=schema) as store:
-            store.subscribe(None, outcomes)
+        async with PgStore(dsn, schema=schema) as store, _listening(dsn, outcomes):
             try:
                 await fleet.fill()
                 while (REAL_TIME.now() - began).total_seconds() < seconds:
@@ -260,14 +263,20 @@ async def torment(dsn: str, schema: str, seconds: float, seed: int) -> Report:
 
 
 def _account(report: Report, outcomes: Outcomes) -> None:
-    for takers in outcomes.takers.values():
-        report.run_by[" and ".join(sorted(takers))] += 1
-    for (queue, job_id), told in outcomes.completed.items():
-        if told > 1:
-            if "theirs" in outcomes.takers[queue, job_id]:
-                report.doubled_by_theirs += 1
-            else:
-                report.faults.append(f"{queue}/{job_id} completed {told} times, by ours alone")
+    for (queue, job_id), said in outcomes.said.items():
+        takers = {who for who, kind in said if kind == EventType.ACTIVE}
+        if takers:
+            report.run_by[" and ".join(sorted(takers))] += 1
+        ours, theirs = (said[who, EventType.COMPLETED] for who in ("ours", "theirs"))
+        if ours + theirs < 2:
+            continue
+        if theirs:
+            report.doubled["one a late one of a worker of theirs"] += 1
+        elif said["theirs", EventType.STALLED]:
+            # what they find stalled they put back without a look at what it is by then
+            report.doubled["put back by theirs when it was done"] += 1
+        else:
+            report.faults.append(f"{queue}/{job_id} completed {ours} times: {dict(said)}")
 
 
 async def _drained(store: PgStore) -> bool:

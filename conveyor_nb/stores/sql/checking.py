@@ -339,19 +339,17 @@ def _silent_workers(looking: _Looking) -> Asking[list[Finding]]:
 
 
 def _nobody_serves(looking: _Looking) -> Asking[list[Finding]]:
-    rows = yield from _rows(
-        "SELECT its.queue_name, count(*), min(its.created_at) FROM conveyor_jobs AS its"
-        " WHERE its.state = 'waiting'"
-        " AND NOT EXISTS (SELECT 1 FROM conveyor_nb_workers AS worker"
-        " WHERE worker.queue_name = its.queue_name AND worker.last_seen >= ?)"
-        " AND NOT EXISTS (SELECT 1 FROM conveyor_jobs AS other WHERE"
-        " other.queue_name = its.queue_name AND other.state = 'active' AND other.lock_until >= ?)"
-        " AND NOT EXISTS (SELECT 1 FROM conveyor_paused_names AS paused"
-        " WHERE paused.queue_name = its.queue_name AND paused.job_name = ?)"
-        " GROUP BY its.queue_name",
-        looking.value(looking.now - _SILENT),
-        looking.value(looking.now),
-        ALL_NAMES,
+    served = yield (
+        "SELECT queue_name FROM conveyor_nb_workers WHERE last_seen >= ?"
+        " UNION SELECT queue_name FROM conveyor_paused_names WHERE job_name = ?"
+        " UNION SELECT queue_name FROM conveyor_jobs WHERE state = 'active' AND lock_until >= ?",
+        (looking.value(looking.now - _SILENT), ALL_NAMES, looking.value(looking.now)),
+    )
+    is_served = {row[0] for row in served}
+    rows = yield (
+        "SELECT queue_name, count(*), min(created_at) FROM conveyor_jobs"
+        " WHERE state = 'waiting' GROUP BY queue_name",
+        (),
     )
     advice = "start one: python -m conveyor_nb worker app.jobs:send --queue NAME"
     return [
@@ -361,6 +359,7 @@ def _nobody_serves(looking: _Looking) -> Asking[list[Finding]]:
             advice,
         )
         for queue, count, first in rows
+        if queue not in is_served
     ]
 
 

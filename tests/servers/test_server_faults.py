@@ -146,3 +146,23 @@ async def test_an_add_to_a_server_that_is_gone_says_so(server: Server) -> None:
             server.start()
         assert await queue.get_job("a") is not None
         assert await queue.get_job("b") is None
+
+
+async def test_what_is_wrong_with_events_is_told_once(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with PgStore(server.dsn, schema=new_schema()) as store:
+        store.subscribe("emails", lambda event: None)
+        await store.list_queues()
+        server.stop("immediate")
+        try:
+            for number in range(5):  # each asks the server to be told of one queue more
+                store.subscribe(f"emails-{number}", lambda event: None)
+            with pytest.raises(StoreUnavailableError):
+                await store.list_queues()
+        finally:
+            server.start()
+        await store.list_queues()
+    told = [one.getMessage() for one in caplog.records if "events of programs" in one.message]
+    assert told
+    assert len(told) == len({*told})

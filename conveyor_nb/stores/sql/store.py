@@ -20,7 +20,7 @@ from conveyor_nb.core.model import JobData, JobState, StoreEvent, to_state
 from conveyor_nb.core.rows import Key
 from conveyor_nb.core.steps.many import remove_expired
 from conveyor_nb.core.values.checks import MOST, check_count, check_flag, check_positions
-from conveyor_nb.core.values.ids import Numbers, are_sequential
+from conveyor_nb.core.values.ids import Numbers, are_sequential, random_worker_id
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.stores.interface import EventCallback
@@ -45,6 +45,8 @@ class SqlStore(SteppedStore):
     """A store whose rows are in a database: what it does alike in all of them."""
 
     _freeze: Callable[[Any, str], Any]
+    _is_shared = True
+    """Whether other processes may have the same database."""
     _is_server = False
     """Whether the database is on a server, and no file."""
 
@@ -79,7 +81,9 @@ class SqlStore(SteppedStore):
     def new_worker_id(self, name: str) -> str:
         if not self._sequential_ids:
             return super().new_worker_id(name)
-        return f"{name}-worker-{next(self._worker_numbers.of(name))}"
+        worker_id = f"{name}-worker-{next(self._worker_numbers.of(name))}"
+        # each process counts for itself, and a worker's id is the proof of its locks
+        return random_worker_id(worker_id) if self._is_shared else worker_id
 
     def take_payload(self, value: Any, what: str) -> Any:
         return self._freeze(value, what)

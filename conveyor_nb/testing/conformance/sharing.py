@@ -345,6 +345,13 @@ class SharingTests(StoreTests):
         assert await waiting == {"sent": ["ada"]}
         assert await state_of(other, job.id) is None
 
+    async def test_workers_of_different_stores_are_told_apart(
+        self, store: StoreInterface, other: StoreInterface, third: StoreInterface
+    ) -> None:
+        ids = [one.new_worker_id("mailer") for one in (store, other, third) for _ in range(2)]
+        assert len({*ids}) == 6
+        assert all(one.startswith("mailer-") for one in ids)
+
     async def test_a_worker_takes_what_another_store_was_given(
         self, store: StoreInterface, other: StoreInterface
     ) -> None:

@@ -126,6 +126,7 @@ class Desk:
         self._lively: set[str] = set()
         """The queues of which a fetch got a job the last time."""
         self._wished: set[str | None] = set()
+        self._reported: set[str] = set()
         self._follows_all = False
         """Whether somebody hears of all queues, also of those that are still to come."""
 
@@ -515,6 +516,7 @@ class Desk:
                         names |= set(await link.ask(answers.queue_names()))
                 for name in sorted(names):
                     await self._listening.follow(name)
+            self._reported.clear()
         except Exception as error:  # whoever asks for something is told
             self._report(error)
 
@@ -549,6 +551,9 @@ class Desk:
         return error
 
     def _report(self, error: BaseException) -> None:
-        self._settings.logger.warning(
-            "events of programs of Conveyor on %s: %s", self._connecting.address, error
-        )
+        """Tell of a fault that nobody waits for: once, until all is well again."""
+        if str(error) not in self._reported:
+            self._reported.add(str(error))
+            self._settings.logger.warning(
+                "events of programs of Conveyor on %s: %s", self._connecting.address, error
+            )

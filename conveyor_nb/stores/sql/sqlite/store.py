@@ -118,6 +118,7 @@ class SqliteStore(SqlStore):
         if durability not in ("normal", "full"):
             raise ValueError(f"durability must be 'normal' or 'full', not {shown(durability)}")
         self.path = _check_path(path)
+        self._is_shared = self.path != MEMORY
         if read_only and self.path == MEMORY:
             raise ValueError("a database in memory is new and empty: it can't be opened read-only")
         self.capabilities = _CAPABILITIES[payloads]

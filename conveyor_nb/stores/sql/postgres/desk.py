@@ -356,7 +356,9 @@ class Desk:
             version = await group.write_quick(quick, told.channels, told.payloads)
             is_done = version is not None
         except Exception as error:
-            is_done = faults.is_gone(error) and await self._doubts.was_written(quick.witness)
+            is_done = faults.is_gone(error) and await self._doubts.was_written(
+                group.counts[1], quick.witness
+            )
         finally:
             if not is_done:
                 listening.take_back(len(told.parts))

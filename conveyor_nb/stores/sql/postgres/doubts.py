@@ -35,10 +35,11 @@ class Doubts:
     def __init__(self, connecting: Connecting) -> None:
         self._connecting = connecting
 
-    async def was_written(self, witness: tuple[Key, int] | None) -> bool:
+    async def was_written(self, count: int, witness: tuple[Key, int] | None) -> bool:
         """Whether a statement was done whose end nobody has told.
 
         Args:
+            count: what it makes of the count of all transactions.
             witness: a job that it writes, and the number that its row has by that.
 
         Raises:
@@ -48,7 +49,10 @@ class Doubts:
             connection = await self._open_again()
             try:
                 # who else is at it, as that statement may still be, is waited for
-                await connection.execute(_WAIT)
+                counted = await connection.fetchval(_WAIT)
+                if counted < count:
+                    return False
+                moved = None
                 if witness is not None:
                     key, number = witness
                     moved = await connection.fetchval(_MOVED_OF, *key)

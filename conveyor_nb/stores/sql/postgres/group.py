@@ -37,7 +37,7 @@ __all__ = ["Group", "NotTogetherError", "fetching", "look"]
 _REFUSALS = (ConveyorError, ValueError, TypeError)
 """What a step raises before it has changed anything; all else is a fault of ours."""
 
-_PAUSE = 8
+_PAUSE = 3
 _MOST_HEARD = 1_000
 
 _EVERY_JOB: Collection[Key] = [("", "")]

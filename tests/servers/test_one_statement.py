@@ -1,0 +1,187 @@
+"""What a store on a server is asked is mostly one statement, by the rows as they were last seen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from conveyor_nb import JobState, LostLockError, PgStore, Queue, StoreEvent, StoreUnavailableError
+from conveyor_nb.core.model import JobData
+from conveyor_nb.stores.sql.postgres import desk
+from conveyor_nb.testing.events import all_told
+from conveyor_nb.testing.steps import QUEUE, add, complete, state_of, take
+from tests.postgres import new_schema
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest_asyncio.fixture
+async def store(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PgStore]:
+    """A store that has written by itself for a while, and believes what it knows for long."""
+    monkeypatch.setattr(desk, "_FRESH", timedelta(hours=1))
+    async with PgStore(postgres_dsn, schema=new_schema()) as store:
+        for name in ("x", "y"):
+            await add(store, name)
+            await complete(store, await take(store))
+        yield store
+
+
+@pytest_asyncio.fixture
+async def theirs(store: PgStore, postgres_dsn: str) -> AsyncIterator[Any]:
+    """A connection of a program of Conveyor."""
+    settings = {"search_path": f'"{store._connecting._schema}"'}
+    connection = await asyncpg.connect(postgres_dsn, server_settings=settings)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts of all that is sent."""
+    texts: list[str] = []
+    for name in ("execute", "executemany", "fetch"):
+
+        def noting(plain: Any) -> Any:
+            async def note(connection: Any, text: str, *given: Any, **options: Any) -> Any:
+                texts.append(text)
+                return await plain(connection, text, *given, **options)
+
+            return note
+
+        monkeypatch.setattr(asyncpg.Connection, name, noting(getattr(asyncpg.Connection, name)))
+    return texts
+
+
+async def test_adding_and_settling_are_one_statement_each(store: PgStore, sent: list[str]) -> None:
+    queue = Queue(QUEUE, store=store)
+    await queue.add("send")
+    await queue.add("send")
+    assert [text[:8] for text in sent] == ["WITH own"] * 2
+    job = await take(store)
+    sent.clear()
+    await complete(store, job)
+    changes = [text for text in sent if "UPDATE" in text]
+    assert [text[:8] for text in changes] == ["WITH own"]
+    assert "BEGIN" not in sent
+
+
+async def test_a_row_that_others_have_changed_is_read_again(store: PgStore, theirs: Any) -> None:
+    await add(store, "a")
+    job = await take(store)
+    await theirs.execute("UPDATE conveyor_jobs SET data = '[1]' WHERE id = 'a'")
+    await complete(store, job)
+    found = await store.get_job(QUEUE, "a")
+    assert found is not None
+    assert (found.state, found.data) == (JobState.COMPLETED, [1])
+
+
+async def test_who_was_robbed_of_a_job_does_not_settle_it(store: PgStore, theirs: Any) -> None:
+    await add(store, "a")
+    job = await take(store)
+    await theirs.execute("UPDATE conveyor_jobs SET locked_by = 'worker-x' WHERE id = 'a'")
+    with pytest.raises(LostLockError):
+        await complete(store, job)
+    assert await state_of(store, "a") is JobState.ACTIVE
+
+
+async def test_numbers_go_on_after_those_that_others_used(store: PgStore, theirs: Any) -> None:
+    await add(store, "a")
+    await theirs.execute(
+        "INSERT INTO conveyor_jobs (queue_name, id, name) VALUES ('emails', 'b', 'send')"
+    )
+    await add(store, "c")
+    order = await theirs.fetch("SELECT id FROM conveyor_jobs WHERE id < 'x' ORDER BY seq")
+    assert [one for (one,) in order] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("deed", ["add", "complete"])
+async def test_a_connection_that_breaks_has_done_it_once(
+    store: PgStore, when: str, deed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job: JobData | None = None
+    if deed == "complete":
+        await add(store, "a")
+        job = await take(store)
+    heard: list[StoreEvent] = []
+    store.subscribe(QUEUE, heard.append)
+    breaks = _breaking(when)
+    monkeypatch.setattr(asyncpg.Connection, "fetch", breaks)
+    if job is None:
+        await add(store, "a")
+    else:
+        await complete(store, job)
+    await all_told(store)
+    wanted = JobState.WAITING if job is None else JobState.COMPLETED
+    assert await state_of(store, "a") is wanted
+    told = [event.type for event in heard if event.job_id == "a"]
+    assert told == [f"job:{wanted}"]
+
+
+def _breaking(when: str) -> Any:
+    """A connection's ``fetch``, which breaks the first time that it sends a whole group."""
+    plain, has_broken = asyncpg.Connection.fetch, False
+
+    async def fetch(connection: Any, text: str, *given: Any, **options: Any) -> Any:
+        nonlocal has_broken
+        breaks = text.startswith("WITH own") and not has_broken
+        if breaks:
+            has_broken = True
+            if when == "after":
+                await plain(connection, text, *given, **options)
+            connection.terminate()
+            raise ConnectionResetError("lost")
+        return await plain(connection, text, *given, **options)
+
+    return fetch
+
+
+async def test_what_can_not_be_known_is_said(
+    store: PgStore, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = asyncpg.Connection.fetch
+
+    async def fetch(connection: Any, text: str, *given: Any, **options: Any) -> Any:
+        result = await plain(connection, text, *given, **options)
+        if text.startswith("WITH own"):
+            await plain(connection, "DELETE FROM conveyor_jobs WHERE id = 'a'")  # without a trace
+            connection.terminate()
+            raise ConnectionResetError("lost")
+        return result
+
+    monkeypatch.setattr(asyncpg.Connection, "fetch", fetch)
+    with pytest.raises(StoreUnavailableError, match="can't be known"):
+        await add(store, "a")
+
+
+async def test_stores_that_write_by_turns_go_on_at_once(
+    store: PgStore, postgres_dsn: str, sent: list[str]
+) -> None:
+    async with PgStore(postgres_dsn, schema=store._connecting._schema) as other:
+        for number in range(8):
+            if number == 7:  # by now they know how the other one writes
+                sent.clear()
+            await add_as_heard_by(store, other, f"other-{number}")
+            await add_as_heard_by(other, store, f"own-{number}")
+    assert "BEGIN" not in sent
+    assert [text[:8] for text in sent].count("WITH own") == 2
+
+
+async def add_as_heard_by(hearer: PgStore, store: PgStore, job_id: str) -> None:
+    """Add a job, and wait until another store has heard of it."""
+    heard = asyncio.get_running_loop().create_future()
+
+    def hear(event: StoreEvent) -> None:
+        if event.job_id == job_id:
+            heard.set_result(None)
+
+    hearer.subscribe(QUEUE, hear)
+    await add(store, job_id)
+    await heard
+    hearer.unsubscribe(QUEUE, hear)

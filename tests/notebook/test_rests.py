@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from conveyor_nb import Queue
+from conveyor_nb import JobState, Queue
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.notebook.panel.queue_view import QueueView
+from conveyor_nb.notebook.panel.queues_view import QueuesView
 from conveyor_nb.notebook.panel.rests import Rests
 from tests.far_store import FarStore
 
@@ -70,3 +71,41 @@ async def test_a_part_that_takes_long_is_not_read_for_each_frame_but_for_each_cl
         now[0] += 1
         await queue.add("send")
         assert "3 waiting" in str((await view.read())["belt"]["picture"])
+
+
+class CountingStore(FarStore):
+    """One whose counts take long, and that counts how often it is asked for them."""
+
+    time: list[float]
+    counted = 0
+
+    async def get_job_counts(self, queue_name: str) -> dict[JobState, int]:
+        self.counted += 1
+        self.time[0] += 0.05
+        return await self.near.get_job_counts(queue_name)
+
+
+@pytest.mark.asyncio
+async def test_counts_that_take_long_are_asked_for_once_a_second_whatever_happens(
+    now: list[float],
+) -> None:
+    store = CountingStore()
+    store.time = now
+    async with store.near, Queue("emails", store=store) as queue:
+        queue_view, all_view = QueueView(queue), QueuesView(store)
+        for view in (queue_view, all_view):
+            store.counted = 0
+            await view.read()
+            once = store.counted
+            for _ in range(9):  # a frame each tenth of a second
+                await queue.add("send")
+                now[0] += 0.1
+                await view.read()
+            assert store.counted == once
+            assert view.again is not None, "what has happened meanwhile is not forgotten"
+            now[0] += view.again + 0.001
+            told = await view.read()
+            assert store.counted == 2 * once
+            counts = told["head"] if view is queue_view else told["queues"]["cards"][0]
+            assert counts["counts"]["waiting"] == await queue.count("waiting")
+            assert view.again is None or view.again >= 0.9

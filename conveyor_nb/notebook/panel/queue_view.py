@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from conveyor_nb.core.model import EventType, StoreEvent
+from conveyor_nb.core.model import EventType, JobState, StoreEvent
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.notebook.panel.belt_view import BeltView
 from conveyor_nb.notebook.panel.event_log import EventsView
@@ -46,6 +46,10 @@ TABS: Mapping[str, tuple[type[View], ...]] = {
 """The tabs of a queue, each with the parts that it shows beside those that are always there."""
 
 
+_COUNTS = "counts"
+"""What the counts are known by among the parts that rest: most views need them."""
+
+
 class QueueView:
     """A queue as a panel shows it.
 
@@ -79,11 +83,24 @@ class QueueView:
         """The parts of a frame, each as JSON-like values: ``head``, ``jobs`` and so on."""
         store, name = self.queue.store, self.queue.name
         paused = frozenset(await store.get_paused_job_names(name))
-        glance = Glance(await store.get_job_counts(name), paused)
+        glance = Glance(await self._counts(), paused)
         parts: dict[str, Any] = {"tab": self.tab}
         for kind in (*_ALWAYS, *TABS[self.tab]):
             parts |= await self._parts_of(kind, glance)
         return parts
+
+    async def _counts(self) -> dict[JobState, int]:
+        """How many jobs are in each state: now, or a moment ago where the store takes long."""
+        store, name = self.queue.store, self.queue.name
+        if isinstance(store, SynchronousReads):
+            return await store.get_job_counts(name)
+        told = self._rests.told(_COUNTS)
+        if told is None:
+            began = self._rests.now()
+            counted = await store.get_job_counts(name)
+            told = {str(state): count for state, count in counted.items()}
+            self._rests.keep(_COUNTS, told, began)
+        return {JobState(state): count for state, count in told.items()}
 
     async def _parts_of(self, kind: type[View], glance: Glance) -> dict[str, Any]:
         """What a view tells now, or what it told a moment ago where the store takes long."""
@@ -102,7 +119,8 @@ class QueueView:
         """In how many seconds it is to be read again though nothing happened; ``None``: not."""
         shown = (*_ALWAYS, *TABS[self.tab])
         wishes = (self._rests.again(kind, self._views[kind].again) for kind in shown)
-        return min((wish for wish in wishes if wish is not None), default=None)
+        found = (*wishes, self._rests.again(_COUNTS, None))
+        return min((wish for wish in found if wish is not None), default=None)
 
     async def do(self, what: str, **more: Any) -> None:
         """Do what a page would ask for by a :class:`Message` of these values; see :meth:`take`."""

@@ -14,12 +14,14 @@ from conveyor_nb.notebook.panel.head_view import speed_of
 from conveyor_nb.notebook.panel.hearing import Settled
 from conveyor_nb.notebook.panel.page_messages import Message
 from conveyor_nb.notebook.panel.pulse import Pulse, read_pulse
+from conveyor_nb.notebook.panel.rests import Rests
 from conveyor_nb.notebook.panel.sizes import fitting, sendable
 from conveyor_nb.notebook.panel.view import UnknownRequestError
 from conveyor_nb.notebook.pictures.state_bar import BAR_ORDER
 from conveyor_nb.notebook.reads import QueueLine, queue_lines
 from conveyor_nb.stores import StoreInterface
 from conveyor_nb.stores.in_words import store_in_words
+from conveyor_nb.stores.reads import SynchronousReads
 
 __all__ = ["STORE_TABS", "QueuesView"]
 
@@ -48,19 +50,15 @@ class QueuesView:
         self.read_only = read_only
         self.tab = STORE_TABS[0]
         self._log = EventLog(store)
+        self._rests = Rests()
         self._pulses: dict[str, Pulse] = {}
         self._beats = False
 
     async def read(self) -> dict[str, Any]:
         """The parts of a frame: the cards, in the order of their names, or the events."""
-        names = await self.store.list_queues()
-        shown_names = names[:_MOST_CARDS] if self.tab == "queues" else []
-        cards = fitting(sendable(await self._cards(shown_names)), _ROOM)
         told = {
+            **await self._counted(),
             "tab": self.tab,
-            "store": f"{type(self.store).__name__}: {await store_in_words(self.store)}",
-            "cards": cards,
-            "more": len(names) - len(cards) if self.tab == "queues" else 0,
             "read_only": self.read_only,
             "now": self.store.clock.now().timestamp(),
             "speed": speed_of(self.store.clock),
@@ -68,6 +66,23 @@ class QueuesView:
         if self.tab == "events":
             return {"queues": sendable(told), "events": sendable(await self._log.read())}
         return {"queues": sendable(told)}
+
+    async def _counted(self) -> dict[str, Any]:
+        """What is counted of all queues: anew, or a moment ago where the store takes long."""
+        if (told := self._rests.told(self.tab)) is not None:
+            return told
+        began = self._rests.now()
+        names = await self.store.list_queues()
+        shown_names = names[:_MOST_CARDS] if self.tab == "queues" else []
+        cards = fitting(sendable(await self._cards(shown_names)), _ROOM)
+        told = {
+            "store": f"{type(self.store).__name__}: {await store_in_words(self.store)}",
+            "cards": cards,
+            "more": len(names) - len(cards) if self.tab == "queues" else 0,
+        }
+        if not isinstance(self.store, SynchronousReads):
+            self._rests.keep(self.tab, told, began)
+        return told
 
     async def _cards(self, names: Sequence[str]) -> list[dict[str, Any]]:
         now = self.store.clock.now()
@@ -86,7 +101,8 @@ class QueuesView:
     def again(self) -> float | None:
         """In how many seconds it is to be read again though nothing happened; ``None``: not."""
         goes = not isinstance(self.store.clock, VirtualClock)
-        return _EACH_SECOND if self._beats and goes and self.tab == "queues" else None
+        wish = _EACH_SECOND if self._beats and goes and self.tab == "queues" else None
+        return self._rests.again(self.tab, wish)
 
     async def names(self) -> list[str]:
         """The queues among which a person can switch; of very many, the first."""
@@ -149,6 +165,7 @@ class QueuesView:
     def renew(self) -> None:
         """A page has come that has seen nothing yet."""
         self._log.renew()
+        self._rests.forget()
 
     def _turn_to(self, message: Message) -> None:
         if message.tab not in STORE_TABS:

@@ -13,6 +13,7 @@ from conveyor_nb import (
     Group,
     JobNotFoundError,
     JobState,
+    Limiter,
     PgStore,
     Queue,
     StoreEvent,
@@ -20,7 +21,9 @@ from conveyor_nb import (
     Worker,
 )
 from conveyor_nb.core.actions import Complete, Fail
+from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.model import Lock
+from conveyor_nb.stores.sql.postgres import looking_out
 from conveyor_nb.testing.events import all_told
 from tests.servers.conveyor import Conveyor
 
@@ -118,6 +121,40 @@ async def test_their_turns_know_whom_we_have_served(theirs: Conveyor, store: PgS
     rows = await theirs.connection.fetch("SELECT * FROM conveyor_group_cursors ORDER BY group_id")
     started = {job.group_id or "__ungrouped__": job.processed_at for job in fetched}
     assert {row["group_id"]: row["last_served_at"] for row in rows} == started
+
+
+async def test_a_turn_ends_though_they_have_run_the_jobs_of_its_group(
+    theirs: Conveyor, store: PgStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking_out, "_TIDIED_AFTER", 1)
+    queue = Queue("emails", store=store)
+    store.subscribe("emails", lambda event: None)
+    for name in ("a", "b"):
+        await queue.add("send", job_id=name, group=Group(name))
+    assert await theirs.take() == "a"
+    await theirs.complete("a", None)
+    turns = "SELECT group_id FROM conveyor_nb_groups WHERE came > 0 ORDER BY group_id"
+    while [row["group_id"] for row in await theirs.connection.fetch(turns)] != ["b"]:
+        await theirs.tell("job:completed", "a")
+        await all_told(store)
+    (job,) = (await store.fetch_jobs("emails", "w", 30)).jobs
+    assert job.id == "b"
+
+
+async def test_a_rate_limit_counts_what_they_start_at_the_same_time(
+    theirs: Conveyor, store: PgStore
+) -> None:
+    await Queue("emails", store=store).add("send")
+    options = FetchOptions(limiter=Limiter(1, 60))
+    async with theirs.connection.transaction():
+        await theirs.do("SELECT pg_advisory_xact_lock(hashtext('emails' || ':rate_limit'))")
+        fetching = asyncio.create_task(store.fetch_jobs("emails", "w", 30, options))
+        waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        while not await theirs.connection.fetchval(waits):
+            assert not fetching.done()
+            await asyncio.sleep(0)
+        await theirs.do("INSERT INTO conveyor_rate_limits VALUES ('emails', now())")
+    assert not (await fetching).jobs
 
 
 async def test_what_we_run_is_counted_where_their_dashboard_looks(

@@ -16,7 +16,7 @@ from conveyor_nb.core.rows import Key
 from conveyor_nb.stores.sql.asking import Asking, Many
 from conveyor_nb.stores.sql.counters import Counters
 
-__all__ = ["NO_GROUP", "Groups"]
+__all__ = ["END_TURNS", "NO_GROUP", "Groups"]
 
 NO_GROUP = ""
 """Stands for no group where that has to have a name: no group is called so."""
@@ -33,6 +33,16 @@ _SERVED = (
     "INSERT INTO conveyor_group_cursors (queue_name, group_id, last_served_at) VALUES (?, ?, ?)"
     " ON CONFLICT (queue_name, group_id) DO UPDATE SET last_served_at = excluded.last_served_at"
 )
+END_TURNS = (
+    "UPDATE conveyor_nb_groups AS its SET came = 0, busy = 0 WHERE its.came > 0"
+    " AND NOT EXISTS (SELECT 1 FROM conveyor_jobs AS job WHERE job.queue_name = its.queue_name"
+    " AND job.group_id = its.group_id AND job.state IN ('waiting', 'active'))"
+    " AND NOT (its.group_id = '' AND EXISTS (SELECT 1 FROM conveyor_jobs AS job"
+    " WHERE job.queue_name = its.queue_name AND job.group_id IS NULL"
+    " AND job.state IN ('waiting', 'active'))) RETURNING 1"
+)
+"""Ends the turns of groups whose jobs programs of Conveyor have run, which count down nothing."""
+
 _NO_GROUP_THERE = "__ungrouped__"
 """What programs of Conveyor call no group."""
 

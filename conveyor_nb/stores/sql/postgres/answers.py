@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any
 
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.model import JobData
-from conveyor_nb.core.options.worker_options import GroupLimits
+from conveyor_nb.core.options.worker_options import GroupLimits, Limiter
 from conveyor_nb.core.rows import Key
 from conveyor_nb.core.turns import GroupTurn
 from conveyor_nb.stores.sql.answers import Answers
@@ -76,6 +77,10 @@ _QUEUES = """WITH RECURSIVE found AS (
     UNION SELECT name FROM conveyor_nb_queues WHERE listed ORDER BY name
 """
 """The queues that are listed, and those of programs of Conveyor, which list none."""
+
+
+_LIMITED = "SELECT pg_advisory_xact_lock(hashtext(? || ':rate_limit'))"
+"""The lock under which programs of Conveyor count what has started and start another one."""
 
 
 class ServerCounters(Counters):
@@ -170,6 +175,7 @@ class ServerAnswers(Answers):
         super().__init__(codec, ServerCounters(sequence), is_sure=locks)
         self.at_once = {"busy": 64, "in_turn": 1}
         """Of which questions more is asked for than has to be, as the next step asks for more."""
+        self._locks = locks
         self.lasting = Lasting()
         if locks:
             self.known = self.lasting
@@ -179,6 +185,13 @@ class ServerAnswers(Answers):
 
     def job(self, queue_name: str, job_id: str) -> Asking[JobData | None]:
         return (yield from self.jobs([(queue_name, job_id)]))[0]
+
+    def starts(self, queue_name: str, limiter: Limiter) -> Asking[list[datetime]]:
+        if self._locks:
+            if self.lasting.is_guarded:
+                raise NotQuickError
+            yield _LIMITED, (queue_name,)
+        return (yield from super().starts(queue_name, limiter))
 
     def queue_names(self) -> Asking[list[str]]:
         return [row[0] for row in (yield _QUEUES, ())]

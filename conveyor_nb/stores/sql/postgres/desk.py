@@ -22,6 +22,7 @@ from conveyor_nb.core.model import EventType, StoreEvent
 from conveyor_nb.core.rows import Key
 from conveyor_nb.core.values.ids import random_id
 from conveyor_nb.core.values.text import shown
+from conveyor_nb.stores.sql.groups import END_TURNS
 from conveyor_nb.stores.sql.postgres import faults
 from conveyor_nb.stores.sql.postgres.answers import ServerAnswers
 from conveyor_nb.stores.sql.postgres.calls import Ask, Call, Fetch, Look
@@ -186,6 +187,7 @@ class Desk:
             tell=lambda events: self._tell(events, {}),
             heard=self._listening.take_heard,
             keep_up=self._keep_up,
+            tidy=self._tidy,
             fault=self._report,
         )
 
@@ -526,6 +528,10 @@ class Desk:
         await self._set_clock(self._fetch)
         if self._follows_all:
             await self._follow()
+
+    async def _tidy(self) -> None:
+        if not self._settings.read_only:
+            await self._fetch(END_TURNS, ())
 
     async def _fetch(self, text: str, values: Sequence[Any]) -> list[Any]:
         await self.open()

@@ -21,6 +21,9 @@ __all__ = ["LookingOut"]
 _EVERY = 1.0
 """How many seconds lie between two looks."""
 
+_TIDIED_AFTER = 60
+"""How many looks after they told of something what they leave behind is done away with."""
+
 _MOST_JOBS = 1_000
 """How many of the jobs that somebody follows are looked at in one look."""
 
@@ -46,7 +49,8 @@ class LookingOut:
         wake: called with the instant and with jobs that are over, to have those look who wait.
         tell: called with events for all who hear of their queues.
         heard: gives the queues of which programs of Conveyor have told something since.
-        keep_up: does what else is to be done now and then.
+        keep_up: does what else is to be done with each look.
+        tidy: does away with what they leave behind, now and then.
         fault: called with what went wrong; it looks again all the same.
     """
 
@@ -60,13 +64,15 @@ class LookingOut:
         tell: Callable[[list[StoreEvent]], object],
         heard: Callable[[], Iterable[str]],
         keep_up: Callable[[], Awaitable[object]],
+        tidy: Callable[[], Awaitable[object]],
         fault: Callable[[BaseException], object],
     ) -> None:
         self._fetch, self._now, self._followed = fetch, now, followed
         self._wake, self._tell, self._heard = wake, tell, heard
-        self._keep_up, self._fault = keep_up, fault
+        self._keep_up, self._tidy, self._fault = keep_up, tidy, fault
         self._tasks = BackgroundTasks()
         self._written = ""
+        self._looks_to_tidying = 0
 
     def start(self) -> None:
         """Look from now on."""
@@ -105,3 +111,8 @@ class LookingOut:
         ]
         if events:
             self._tell(events)
+            self._looks_to_tidying = self._looks_to_tidying or _TIDIED_AFTER
+        if self._looks_to_tidying:
+            self._looks_to_tidying -= 1
+            if not self._looks_to_tidying:
+                await self._tidy()

@@ -49,7 +49,7 @@ def image(svg: str, words: str, style: str = "width:100%; max-width:920px") -> M
     data = b64encode(svg.encode()).decode()
     alt = html.escape(fit(words))
     source = f"data:image/svg+xml;base64,{data}"
-    return Markup(f'<img style="{style}" alt="{alt}" src="{source}">')
+    return Markup(f'<img class="cvp-image" style="{style}" alt="{alt}" src="{source}">')
 
 
 def as_page(content: str) -> str:

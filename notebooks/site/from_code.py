@@ -33,7 +33,7 @@ from conveyor_nb.core.options.worker_options import WorkerKeywords, WorkerOption
 from conveyor_nb.notebook.commands.commands import Argument
 from conveyor_nb.notebook.commands.magics import COMMANDS, WORKER_ARGUMENTS
 from conveyor_nb.notebook.commands.record_command import RECORD_ARGUMENTS
-from conveyor_nb.notebook.pictures.svg import dark_rules
+from conveyor_nb.notebook.pictures.svg import dark_rules, image_rules
 from conveyor_nb.worker import Worker
 
 __all__ = ["TABLES", "setup", "users_of"]
@@ -286,7 +286,8 @@ def darken_pictures(_: Sphinx, __: str, ___: str, context: dict[str, Any], ____:
     """Let the pictures in a page be dark where the page is."""
     chosen = dark_rules('body[data-theme="dark"]')
     by_system = dark_rules('body:not([data-theme="light"])')
-    style = f"{chosen}@media (prefers-color-scheme: dark){{{by_system}}}"
+    images = image_rules('body[data-theme="dark"]', 'body[data-theme="light"]')
+    style = f"{chosen}@media (prefers-color-scheme: dark){{{by_system}}}{images}"
     context["metatags"] = f"{context.get('metatags', '')}<style>{style}</style>"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 
@@ -10,7 +12,7 @@ from conveyor_nb.notebook.pictures.belt_plan import Plan
 from conveyor_nb.notebook.pictures.belt_state import BeltState
 from conveyor_nb.notebook.pictures.svg import to_svg
 
-__all__ = ["SVG", "pieces_in"]
+__all__ = ["SVG", "picture_in", "pieces_in"]
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -24,3 +26,10 @@ def pieces_in(
         if group.get("data-key") is not None:
             x, y = group.attrib["transform"].removeprefix("translate(").rstrip(")").split(",")
             yield group.attrib, (float(x), float(y))
+
+
+def picture_in(page: str) -> str:
+    """The picture in HTML, which has no text besides it: who cleans it must leave nothing bare."""
+    [data] = re.findall(r'src="data:image/svg[+]xml;base64,([^"]*)"', page)
+    assert not re.sub(r"<style>.*?</style>|<[^>]*>", "", page)
+    return base64.b64decode(data).decode()

@@ -8,11 +8,11 @@ from typing import Any
 
 from conveyor_nb.core.errors import JobNotFoundError
 from conveyor_nb.flow import FlowNode
-from conveyor_nb.notebook.markup import as_page
+from conveyor_nb.notebook.markup import as_page, image
 from conveyor_nb.notebook.pictures.belt import belt_picture, belt_text
 from conveyor_nb.notebook.pictures.belt_state import BeltState, read_belt
 from conveyor_nb.notebook.pictures.flow_state import read_flow
-from conveyor_nb.notebook.pictures.svg import Element, to_svg
+from conveyor_nb.notebook.pictures.svg import IN_JUPYTERLAB, Element, to_svg
 from conveyor_nb.queue import Queue
 from conveyor_nb.stores.read_now import read_now
 from conveyor_nb.stores.reads import Reads
@@ -32,6 +32,7 @@ class Figure:
         self.svg = to_svg(drawing)
         """The picture as text."""
         self._words = words
+        self._width = float(drawing[1]["viewBox"].split()[2])
 
     def __repr__(self) -> str:
         return f"<Figure: {self._words}>"
@@ -39,12 +40,22 @@ class Figure:
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> dict[str, Any]:
-        """As HTML for pages with a theme, as an image for others, and in words."""
+        """In words, as an image in HTML, and by itself.
+
+        Who reads a stranger's notebook, or one on a forge, gets HTML from which drawings are taken
+        out, all but their texts; images are left in.
+        """
         return {
             "text/plain": repr(self),
-            "text/html": as_page(self.svg),
+            "text/html": as_page(self.html),
             "image/svg+xml": self.svg,
         }
+
+    @property
+    def html(self) -> str:
+        """The picture as an image, which is dark where JupyterLab is."""
+        shown = image(self.svg, self._words, f"width:100%; max-width:{self._width:g}px")
+        return f"<style>{IN_JUPYTERLAB}</style>{shown}"
 
     def save(self, path: str | Path) -> Path:
         """Write the picture to a file, and return its path.

@@ -15,12 +15,14 @@ from xml.sax.saxutils import escape, quoteattr
 from conveyor_nb.core.values.text import fit
 
 __all__ = [
+    "IN_JUPYTERLAB",
     "Attributes",
     "Element",
     "at",
     "dark_rules",
     "el",
     "group",
+    "image_rules",
     "picture",
     "soft",
     "text",
@@ -56,6 +58,25 @@ def dark_rules(page: str) -> str:
     kept = f"{page} svg.cvp[width]"  # those of a live panel have no width
     return "".join(f"{kept}{name}{{{rule}}}" for name, rule in _DARK_RULES.items())
 
+
+def image_rules(dark: str, light: str) -> str:
+    """The rules for pictures that stand in a page as images: these go by the reader's system.
+
+    Where the page goes another way, they are turned round.
+
+    Args:
+        dark: the selector of a page that is dark.
+        light: that of one that is light.
+    """
+    turned = "img.cvp-image{filter:invert(1) hue-rotate(180deg)}"
+    return "".join(
+        f"@media (prefers-color-scheme:{system}){{{page} {turned}}}"
+        for system, page in (("light", dark), ("dark", light))
+    )
+
+
+IN_JUPYTERLAB = image_rules('body[data-jp-theme-light="false"]', 'body[data-jp-theme-light="true"]')
+"""The same for JupyterLab."""
 
 _ON_A_DARK_PAGE = dark_rules('body[data-jp-theme-light="false"]')
 _BY_ITSELF = "".join(f"svg.cvp:root{name}{{{rule}}}" for name, rule in _DARK_RULES.items())

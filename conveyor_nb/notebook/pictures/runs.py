@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from conveyor_nb.notebook.pictures.timeline_state import Bar
@@ -20,28 +19,42 @@ _GRAIN = 0.75
 _NEAR = 12.0
 """As far apart neighbours may be that went alike and are drawn as one."""
 
-Placed = tuple[Bar, float, float]
-"""An attempt, and where it begins and ends."""
+Placed = tuple[Bar, str, float, float]
+"""An attempt, how it ended, and where it begins and ends."""
 
 
-@dataclass(slots=True)
 class Run:
-    """What is drawn as one bar: an attempt, or neighbours that are too many to be told apart."""
+    """What is drawn as one bar: an attempt, or neighbours that are too many to be told apart.
 
-    bars: list[Bar]
-    left: float
-    right: float
+    Args:
+        bars: the attempts.
+        left: where the first one begins.
+        right: where the last one ends.
+        counts: how many of them ended in each way.
+    """
+
+    __slots__ = ("bars", "counts", "left", "right")
+
+    def __init__(self, bars: list[Bar], left: float, right: float, counts: Counter[str]) -> None:
+        self.bars = bars
+        self.left = left
+        self.right = right
+        self.counts = counts
 
     @property
     def outcome(self) -> str:
         """The gravest: a failure is seen, however many go well beside it."""
-        seen = {bar.outcome for bar in self.bars}
-        return next(one for one in GRAVEST if one in seen)
+        return next(one for one in GRAVEST if one in self.counts)
 
     @property
     def is_alike(self) -> bool:
         """Whether all its attempts ended in one way."""
-        return len({bar.outcome for bar in self.bars}) == 1
+        return len(self.counts) == 1
+
+    def joined(self, other: Run) -> Run:
+        """It and the one after it as one."""
+        right = max(self.right, other.right)
+        return Run(self.bars + other.bars, self.left, right, self.counts + other.counts)
 
 
 def runs_of(placed: Sequence[Placed], most: int, width: float) -> list[Run]:
@@ -66,15 +79,16 @@ def runs_of(placed: Sequence[Placed], most: int, width: float) -> list[Run]:
 def _merged(placed: Iterable[Placed], grain: float) -> list[Run]:
     """Those narrower than ``grain`` join one that is as near before them."""
     lanes: dict[int, list[Run]] = defaultdict(list)
-    for bar, left, right in placed:
+    for bar, outcome, left, right in placed:
         own = lanes[bar.lane]
         last = own[-1] if own else None
         near = last is not None and left - last.right < grain and right - last.left < 2 * grain
         if last is not None and near:
             last.bars.append(bar)
+            last.counts[outcome] += 1
             last.right = max(last.right, right)
         else:
-            own.append(Run([bar], left, right))
+            own.append(Run([bar], left, right, Counter((outcome,))))
     return [run for lane in sorted(lanes) for run in lanes[lane]]
 
 
@@ -94,9 +108,7 @@ def _merged_alike(runs: Sequence[Run], most: int) -> list[Run]:
         if not joined:
             break
         shown = [
-            Run(run.bars + shown[place + 1].bars, run.left, max(run.right, shown[place + 1].right))
-            if place in joined
-            else run
+            run.joined(shown[place + 1]) if place in joined else run
             for place, run in enumerate(shown)
             if place - 1 not in joined
         ]

@@ -92,7 +92,8 @@ _RAN = {"running": "for", "put back": "after"}
 def timeline_text(state: TimelineState) -> str:
     """The picture in words."""
     told = [f"{len(state.bars):,} {'attempt' if len(state.bars) == 1 else 'attempts'}"]
-    told += [f"{count:,} {one}" for one in COLOURS if (count := state.count(one))]
+    counts = state.outcomes()
+    told += [f"{counts[one]:,} {one}" for one in COLOURS if counts[one]]
     if again := sum(before.outcome == "failed" for before, _ in state.retries()):
         told.append(f"{again:,} {'retry' if again == 1 else 'retries'}")
     if state.bars:
@@ -225,7 +226,7 @@ class Lanes:
     def runs(self) -> list[Run]:
         """The bars to draw: neighbours become one where there would be too many."""
         visible = [bar for bar in self.state.bars if bar.lane < len(self.lanes)]
-        placed = [(bar, self.x(bar), self.x(bar, at_end=True)) for bar in visible]
+        placed = [(bar, bar.outcome, self.x(bar), self.x(bar, at_end=True)) for bar in visible]
         return runs_of(placed, self.plan.bars, self.plan.width)
 
     def bar(self, run: Run) -> Element:
@@ -260,7 +261,7 @@ class Lanes:
         parts: list[Element] = []
         foot = y + _HIGH + (_OUT if run.outcome == "failed" else 0)
         for outcome in GRAVEST:
-            count = sum(bar.outcome == outcome for bar in run.bars)
+            count = run.counts[outcome]
             if count:
                 high = min(foot - y, max(3.0, _HIGH * count / len(run.bars)))
                 foot -= high
@@ -358,11 +359,7 @@ def _number(count: int, x: float, y: float, wide: float) -> list[Element]:
 def _told(run: Run, most: int) -> str:
     """What is said of a bar when somebody points at it."""
     if len(run.bars) > 1:
-        counts = [
-            f"{count:,} {one}"
-            for one in COLOURS
-            if (count := sum(bar.outcome == one for bar in run.bars))
-        ]
+        counts = [f"{run.counts[one]:,} {one}" for one in COLOURS if run.counts[one]]
         return f"{len(run.bars):,} attempts: {', '.join(counts)}"
     bar = run.bars[0]
     ran = _RAN.get(bar.outcome, "in")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -91,9 +91,13 @@ class TimelineState:
         """For how many seconds it goes."""
         return max(1e-6, (self.end - self.begin).total_seconds())
 
+    def outcomes(self) -> Counter[str]:
+        """How many attempts ended in each way."""
+        return Counter(bar.outcome for bar in self.bars)
+
     def count(self, outcome: str) -> int:
         """How many attempts ended so."""
-        return sum(bar.outcome == outcome for bar in self.bars)
+        return self.outcomes()[outcome]
 
     def retries(self) -> list[tuple[Bar, Bar]]:
         """Each attempt that was followed by another one of its job, with that one."""

@@ -33,7 +33,8 @@ class _Trace:
 
     def __init__(self, state: TimelineState) -> None:
         self.state = state
-        self.jobs = list({bar.job.id: bar.job for bar in state.bars}.values())
+        jobs = {(bar.job.queue_name, bar.job.id): bar.job for bar in state.bars}
+        self.jobs = list(jobs.values())
         self.begin = min(state.begin, *(job.created_at for job in self.jobs))
         self.pids: dict[str, int] = {}
         for lane in state.lanes:

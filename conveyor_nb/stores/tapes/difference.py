@@ -121,7 +121,7 @@ def _event(told: Mapping[str, Any]) -> str:
     of = f" in {inline(told['queue'])}" if "queue" in told else ""
     at = str(told["at"]).partition("T")[2].rstrip("Z")
     return (
-        f"{at} {told['event']} {whose}".rstrip()
+        f"{at} {inline(told['event'])} {whose}".rstrip()
         + (of if not whose else "")
         + (f" ({about})" if about else "")
     )

@@ -17,6 +17,7 @@ from conveyor_nb import (
     FlowProducer,
     Group,
     Job,
+    JobData,
     Keep,
     MemoryStore,
     Queue,
@@ -25,6 +26,7 @@ from conveyor_nb import (
     Worker,
 )
 from conveyor_nb.stores.tapes.lines import lines_of
+from conveyor_nb.stores.tapes.moments import as_of
 from conveyor_nb.stores.tapes.plain import plain
 
 Program = Callable[[Queue, VirtualClock], Awaitable[object]]
@@ -97,7 +99,8 @@ def test_a_tape_comes_back_from_its_file(tmp_path: Path) -> None:
         ]
     delayed = next(one for one in again.events if one.type == "job:delayed")
     assert delayed.data == next(one for one in tape.events if one.type == "job:delayed").data
-    assert "Traceback" not in path.read_text(encoding="utf-8")
+    for left_out in ("Traceback", "lock_until", "sequence"):
+        assert left_out not in path.read_text(encoding="utf-8")
     assert again.save(tmp_path / "again.jsonl").read_bytes() == path.read_bytes()
 
 
@@ -254,3 +257,35 @@ def test_values_are_plain_and_the_same_each_time() -> None:
     nested: list[Any] = []
     nested.append(nested)
     json.dumps(plain(nested))
+
+
+def test_a_job_that_was_read_too_late_is_as_it_was() -> None:
+    """A store in a database has gone on when the job of an event is read."""
+    tape = recorded(much, send)
+    last = tape.job("emails-2")
+    assert [one.outcome for one in last.attempt_logs] == ["failed", "failed"]
+    seen: JobData | None = None
+    for moment in tape.moments:
+        if moment.event.job_id == "emails-2":
+            seen = as_of(moment.event, last, seen)
+            then = moment.job
+            assert seen is not None
+            assert then is not None
+            assert (seen.state, seen.returnvalue) == (then.state, then.returnvalue)
+            assert [one.outcome for one in seen.attempt_logs] == [
+                one.outcome for one in then.attempt_logs
+            ], moment.event
+            assert seen.failed_at == then.failed_at
+            if then.state == "delayed":
+                assert seen.delay_until == then.delay_until
+
+
+def test_of_a_job_that_can_not_be_read_the_event_tells() -> None:
+    tape = recorded(much, send)
+    moments = [one for one in tape.moments if one.event.job_id == "emails-2"]
+    seen = moments[0].job
+    for moment in moments[1:]:
+        seen = as_of(moment.event, None, seen)
+        assert seen is not None
+        assert moment.job is not None
+        assert seen.state == moment.job.state

@@ -138,7 +138,7 @@ def _not_yet(
     elif not has_failed and before is not None:
         changes["failed_reason"] = before.failed_reason
     if event.type == EventType.PROGRESS:
-        changes["progress"] = event.data["progress"]
+        changes["progress"] = event.data.get("progress", read.progress)
     return changes
 
 

@@ -93,14 +93,15 @@ class Groups:
         """Take note of what a step did to jobs."""
         yield from self._counters.last("moved")
         for key, after in jobs.items():
-            was = before.get(key)
+            was = before[key]
             change = _is_busy(after) - _is_busy(was)
             if change:
                 job = after or was
                 assert job is not None
-                group = self._known.get((job.queue_name, job.group_id or NO_GROUP))
+                its = (job.queue_name, job.group_id or NO_GROUP)
+                group = self._known.get(its)
                 self._count(group or (yield from self._read(job)), change)
-                self._changed.add((job.queue_name, job.group_id or NO_GROUP))
+                self._changed.add(its)
         for job in started:
             group = self._known.get((job.queue_name, job.group_id or NO_GROUP))
             group = group or (yield from self._read(job))

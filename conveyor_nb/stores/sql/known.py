@@ -7,12 +7,13 @@ asks: the job that it settles, those that come next, what is paused, when the ne
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
 
 from conveyor_nb.core.model import ACTIVE, DELAYED, WAITING, JobData
+from conveyor_nb.core.rows import Key
 from conveyor_nb.core.turns import place_of
 from conveyor_nb.stores.working_set.changes import Changes
 
@@ -74,6 +75,26 @@ class Known:
         if line is None or (len(line.jobs) < most and not line.is_whole):
             return None
         return list(islice(line.jobs, most))
+
+    def next_waiting(self, queue_name: str, place: int) -> JobData | None:
+        """The waiting job at a place in the order of service; ``None``: it is not known.
+
+        So it is for most: it is known where there are neither groups nor paused names.
+        """
+        line = self._lines.get(queue_name)
+        if line is None or place >= len(line.jobs):
+            return None
+        if self.has_groups.get(queue_name) is False and self.paused.get(queue_name) == []:
+            return line.jobs[place]
+        return None
+
+    def has_busy(self, queue_name: str, but: Collection[Key]) -> bool:
+        """Whether it is known that another job waits or is active."""
+        line = self._lines.get(queue_name)
+        if line is not None and len(line.jobs) > len(but):
+            return True
+        active = self.active.get(queue_name)
+        return active is not None and len(active) > len(but)
 
     def keep_line(self, queue_name: str, jobs: Sequence[JobData], asked: int) -> None:
         """Keep the first waiting jobs, of which so many were asked for."""

@@ -165,6 +165,7 @@ class Writing:
         added: list[Sequence[Any]] = []
         removed: list[Key] = []
         yield from self._counters.last("moved")
+        sequence = 0
         for key, after in changes.jobs.items():
             before = changes.before[key]
             if after is None:
@@ -176,7 +177,7 @@ class Writing:
             elif before is None:
                 moved = self._counters.next_known("moved")
                 added.append((*self._codec.new_row(after), moved))
-                self._counters.use("sequence", after.sequence)
+                sequence = max(sequence, after.sequence)
                 if key[0] not in self._listed:
                     yield from self._list(key[0])
             else:
@@ -184,6 +185,7 @@ class Writing:
                 if statement is not None:
                     yield statement
         if added:
+            self._counters.use("sequence", sequence)
             yield (self._insert, added[0]) if len(added) == 1 else Many(self._insert, added)
         if removed:
             text = "DELETE FROM conveyor_jobs WHERE queue_name = ? AND id = ?"

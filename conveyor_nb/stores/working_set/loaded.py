@@ -63,10 +63,21 @@ class LoadedRows:
         """Drop all changes: the step is taken from its start."""
         self.changes = Changes()
         self.outbox, self.results = self.changes.events, self.changes.results
-        self._overlay = Overlay()
+        self._made: Overlay | None = None
         self._asked_for: tuple[FetchOptions, datetime] | None = None
         if self._random_state is not None:
             self._random.setstate(self._random_state)
+
+    @property
+    def _overlay(self) -> Overlay:
+        """What follows from the changes so far; most steps change one job, and never ask."""
+        overlay = self._made
+        if overlay is None:
+            overlay = self._made = Overlay()
+            for key, after in self.changes.jobs.items():  # each was changed once so far
+                before = self.changes.before[key]
+                overlay.put(key, before, before, after)
+        return overlay
 
     def learn(self, questions: Sequence[Question], answers: Sequence[Any]) -> None:
         """Take in what the store answered."""
@@ -200,11 +211,13 @@ class LoadedRows:
 
     def _put(self, key: Key, before: JobData | None, after: JobData | None) -> None:
         jobs = self.changes.jobs
+        overlay = self._overlay if key in jobs else self._made
         self.changes.before.setdefault(key, before)
         if before is None or after is None or before.state is not after.state:
             jobs.pop(key, None)  # to be put last: jobs are in the order they came to their states
         jobs[key] = after
-        self._overlay.put(key, self.changes.before[key], before, after)
+        if overlay is not None:
+            overlay.put(key, self.changes.before[key], before, after)
 
     def _unchanged(self, rows: Iterable[JobData]) -> list[JobData]:
         return [row for row in rows if key_of(row) not in self.changes.jobs]

@@ -54,7 +54,8 @@ class ServedRows(LoadedRows):
     def in_turn(self, queue_name: str, options: FetchOptions, now: datetime) -> Iterator[JobData]:
         """The jobs to serve from now on, after those that this step has served."""
         place = sum(job.queue_name == queue_name for job in self.changes.started)
-        assert place == len(self._overlay.touched[queue_name]), "who serves does nothing else"
+        touched = sum(key[0] == queue_name for key in self.changes.jobs)
+        assert place == touched, "who serves does nothing else"
         self._asked_for = options, now
         while True:
             line = self._ask("in_turn", queue_name, options, now, enough(place + 1))

@@ -47,6 +47,7 @@ class _AnsweredSet(WorkingSet):
         self._answer = answer
         self._known, self._counters = answers.known, answers.counters
         self._has_random_ids = not answers.sequential_ids
+        self._added = 0
         super().__init__(**options)
 
     @property
@@ -72,13 +73,20 @@ class _AnsweredSet(WorkingSet):
     def add(self, job: JobData, values: Mapping[str, Any]) -> JobData:
         """Take in a new row."""
         last = self._counters.known("sequence")
+        self._added += 1
         if last is None:
             return super().add(job, values)
-        added = self._overlay.added
-        added[job.queue_name] += 1
-        row = replace(job, sequence=last + sum(added.values()), **values)
+        row = replace(job, sequence=last + self._added, **values)
         self._put((row.queue_name, row.id), None, row)
         return row
+
+    def next_in_turn(self, queue_name: str, options: FetchOptions, now: datetime) -> JobData | None:
+        """The job to serve now."""
+        if not options.lifo:
+            job = self._known.next_waiting(queue_name, len(self.changes.started))
+            if job is not None:
+                return job
+        return super().next_in_turn(queue_name, options, now)
 
     def _ask(self, what: str, *about: Any) -> Any:
         question = Question(what, about)
@@ -89,6 +97,9 @@ class _AnsweredSet(WorkingSet):
 
     def is_idle(self, queue_name: str) -> bool:
         """Whether nothing is waiting or active."""
+        changed = self.changes.jobs
+        if len(changed) == 1 and self._known.has_busy(queue_name, changed):
+            return False
         overlay = self._overlay
         if overlay.busy[queue_name]:
             return False
@@ -175,6 +186,24 @@ class Session:
         if not self.may_write and self.answers.limits.is_wider:
             raise HasToWriteError  # from now on the starts of jobs are noted for this limit
         return fetched
+
+    def take_and_fetch(
+        self,
+        step: Step,
+        queue_name: str,
+        worker_id: str,
+        lock_duration: float,
+        options: FetchOptions,
+        limit: int,
+    ) -> tuple[Any, Fetched | None]:
+        """Take a step, then fetch; ``None`` in place of jobs if that can't be done."""
+        result = self.take(step)
+        try:
+            return result, self.fetch(queue_name, worker_id, lock_duration, options, limit)
+        except sqlite3.Error:
+            raise
+        except Exception:  # who fetches alone is told
+            return result, None
 
     def _next_due(self, queue_name: str) -> datetime | None:
         due: datetime | None = self.ask(self.answers.next_due(queue_name))

@@ -171,11 +171,58 @@ class Codec:
 
     def new_row(self, job: JobData) -> Sequence[Any]:
         """All columns of a new job."""
-        row: dict[str, Any] = {}
-        for put, value in zip(_PUT, astuple(job), strict=True):
-            put(self, row, value)
-        row["seq"] = -job.sequence if job.opts.lifo else job.sequence
-        return [row[name] for name in self.job_columns]
+        # fmt: off
+        (
+            job_id, name, queue_name, data, state, attempts_made, progress,
+            returnvalue, failed_reason, opts, key, logs, stacktrace,
+            created_at, processed_at, completed_at, failed_at, delay_until,
+            lock_until, locked_by, parent_id, parent_queue_name,
+            pending, cancelled_at, group_id, discarded, children_ids,
+            records, priority, sequence, scheduler_id, planned_at,
+        ) = astuple(job)
+        # fmt: on
+        instant, texts, text = self.instant, _texts, _text
+        kept, exact_data = self.payload(data)
+        returned, exact_returnvalue = self._result(returnvalue)
+        shown_progress, exact_progress = self._progress(progress)
+        return (
+            job_id,
+            queue_name,
+            name,
+            kept,
+            state.value,
+            attempts_made,
+            shown_progress,
+            returned,
+            text(failed_reason),
+            self.options(opts),
+            key,
+            texts(logs),
+            texts(stacktrace),
+            instant(created_at),
+            instant(processed_at),
+            instant(completed_at),
+            instant(failed_at),
+            instant(delay_until),
+            instant(lock_until),
+            locked_by,
+            parent_id,
+            parent_queue_name,
+            pending,
+            instant(cancelled_at),
+            group_id,
+            self.flag(discarded),
+            texts(children_ids),
+            attempts.to_items(records),
+            self._priority(priority),
+            -sequence if opts.lifo else sequence,
+            exact_data,
+            exact_returnvalue,
+            exact_progress,
+            _fence(records),
+            scheduler_id,
+            instant(planned_at),
+        )
 
     def changed(self, before: JobData, after: JobData) -> dict[str, Any]:
         """The columns that have another value now."""
@@ -221,6 +268,21 @@ class Codec:
     def number(self, value: float) -> float:
         """A number as the columns of priorities and progress hold it."""
         return value if self._fractions else round(value)
+
+    def _priority(self, value: float) -> float:
+        kept = self.number(value)
+        if kept != value:  # it would be served out of turn
+            raise UnsupportedError("priority", value, "fractional priorities")
+        return kept
+
+    def _progress(self, value: float) -> tuple[float, float | None]:
+        """The two columns of a progress."""
+        kept = self.number(value)
+        return kept, None if kept == value else value
+
+    def _result(self, value: Any) -> tuple[str | None, bytes | None]:
+        """The two columns of what a job returned."""
+        return (None, None) if value is None else self.payload(value)
 
     # -- what else there is -------------------------------------------------------------------
 
@@ -335,24 +397,26 @@ def _instant(column: str) -> _Put:
 
 
 def _put_priority(codec: Codec, row: dict[str, Any], value: float) -> None:
-    kept = codec.number(value)
-    if kept != value:  # it would be served out of turn
-        raise UnsupportedError("priority", value, "fractional priorities")
-    row["priority"] = kept
+    row["priority"] = codec._priority(value)
+
+
+def _texts(value: Sequence[str]) -> str:
+    return exact.texts_to_json(value) if value else "[]"
 
 
 def _list(column: str) -> _Put:
     def put(codec: Codec, row: dict[str, Any], value: Sequence[str]) -> None:
-        row[column] = exact.texts_to_json(value) if value else "[]"
+        row[column] = _texts(value)
 
     return put
 
 
-def _text(column: str) -> _Put:
-    def put(codec: Codec, row: dict[str, Any], value: str | None) -> None:
-        row[column] = None if value is None else exact.clean(value)
+def _text(value: str | None) -> str | None:
+    return None if value is None else exact.clean(value)
 
-    return put
+
+def _put_reason(codec: Codec, row: dict[str, Any], value: str | None) -> None:
+    row["failed_reason"] = _text(value)
 
 
 def _put_data(codec: Codec, row: dict[str, Any], value: Any) -> None:
@@ -360,8 +424,7 @@ def _put_data(codec: Codec, row: dict[str, Any], value: Any) -> None:
 
 
 def _put_returnvalue(codec: Codec, row: dict[str, Any], value: Any) -> None:
-    text, beside = (None, None) if value is None else codec.payload(value)
-    row["returnvalue"], row["conveyor_nb_returnvalue"] = text, beside
+    row["returnvalue"], row["conveyor_nb_returnvalue"] = codec._result(value)
 
 
 def _put_state(codec: Codec, row: dict[str, Any], value: JobState) -> None:
@@ -369,8 +432,7 @@ def _put_state(codec: Codec, row: dict[str, Any], value: JobState) -> None:
 
 
 def _put_progress(codec: Codec, row: dict[str, Any], value: float) -> None:
-    kept = codec.number(value)
-    row["progress"], row["conveyor_nb_progress"] = kept, None if kept == value else value
+    row["progress"], row["conveyor_nb_progress"] = codec._progress(value)
 
 
 def _put_options(codec: Codec, row: dict[str, Any], value: JobOptions) -> None:
@@ -382,8 +444,12 @@ def _put_discarded(codec: Codec, row: dict[str, Any], value: bool) -> None:
 
 
 def _put_attempts(codec: Codec, row: dict[str, Any], value: Sequence[AttemptRecord]) -> None:
-    row["attempt_logs"] = attempts.to_items(value)
-    row["conveyor_nb_fence"] = value[-1].attempt if value else 0
+    row["attempt_logs"], row["conveyor_nb_fence"] = attempts.to_items(value), _fence(value)
+
+
+def _fence(records: Sequence[AttemptRecord]) -> int:
+    """The number of the last attempt that a worker of ours began."""
+    return records[-1].attempt if records else 0
 
 
 def _put_sequence(codec: Codec, row: dict[str, Any], value: int) -> None:
@@ -396,7 +462,7 @@ _SPECIAL: Mapping[str, _Put] = {
     "state": _put_state,
     "progress": _put_progress,
     "opts": _put_options,
-    "failed_reason": _text("failed_reason"),
+    "failed_reason": _put_reason,
     "logs": _list("logs"),
     "stacktrace": _list("stacktrace"),
     "children_ids": _list("children_ids"),

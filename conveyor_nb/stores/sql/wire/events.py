@@ -41,7 +41,7 @@ __all__ = [
 MOST_BYTES = 7_999
 """How long the payload of a notification may be."""
 
-_LEFT_OUT = frozenset({"returnvalue"})
+_LEFT_OUT = "returnvalue"
 _SHORTEST = 40
 _NO_RESULTS: Mapping[Key, tuple[str, bytes | None]] = {}
 _RESULT = 5
@@ -58,7 +58,10 @@ _ENCODER = msgspec.json.Encoder(enc_hook=str)
 
 def to_events(events: Sequence[StoreEvent]) -> str:
     """Events as one text."""
-    return f"[{b','.join(map(_written, events)).decode()}]"
+    try:
+        return _ENCODER.encode(list(map(_event_out, events))).decode()
+    except UnicodeEncodeError:
+        return f"[{b','.join(map(_written, events)).decode()}]"
 
 
 def from_events(text: str) -> list[StoreEvent]:
@@ -68,8 +71,8 @@ def from_events(text: str) -> list[StoreEvent]:
 
 def _event_out(event: StoreEvent) -> tuple[Any, ...]:
     data = event.data
-    if not _LEFT_OUT.isdisjoint(data):
-        data = {name: value for name, value in data.items() if name not in _LEFT_OUT}
+    if _LEFT_OUT in data:
+        data = {name: value for name, value in data.items() if name != _LEFT_OUT}
     return (event.type, event.queue_name, event.job_id, event.timestamp, data)
 
 

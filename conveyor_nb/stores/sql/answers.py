@@ -210,6 +210,15 @@ class Answers(Serving):
                 found += [row[0] for row in rows]
         return found
 
+    def count_busy(self, queue_name: str, most: int) -> Asking[int]:
+        """How many jobs are waiting or active; of very many, ``most``."""
+        count = 0
+        for state in ("active", "waiting"):
+            some = f"SELECT 1 FROM conveyor_jobs WHERE queue_name = ? AND state = '{state}' LIMIT ?"
+            rows = yield f"SELECT count(*) FROM ({some}) AS found", (queue_name, most - count)
+            count += rows[0][0]
+        return count
+
     def next_due(self, queue_name: str) -> Asking[datetime | None]:
         if queue_name in self.known.next_due:
             return self.known.next_due[queue_name]

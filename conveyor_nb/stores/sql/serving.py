@@ -102,17 +102,24 @@ class Serving:
             return (yield from self._only_line(queue_name, paused, options, most))
         waiting: list[JobData] = []
         ready: dict[str | None, GroupTurn] = {}
-        for group_id, turn in (yield from self._turns(queue_name, options.group)):
-            room = _room(group_id, turn, options.group, now)
-            line: list[JobData] = []
-            if room:
-                wanted = Line(queue_name, paused, options, group_id or NO_GROUP)
-                line = yield from self._line(wanted, min(room, most))
-            if line:
-                waiting += line
-                ready[group_id] = turn
-                if len(ready) == most:
-                    break
+        yield from self._begin_turns()
+        after, are_all = (-1, -1), False
+        while len(ready) < most and not are_all:
+            rows, are_all = yield from self._some_turns(queue_name, after)
+            for name, came, served in rows:
+                turn = yield from self._turn(queue_name, name, came, served, options.group)
+                room = _room(name or None, turn, options.group, now)
+                line: list[JobData] = []
+                if room:
+                    wanted = Line(queue_name, paused, options, name)
+                    line = yield from self._line(wanted, min(room, most))
+                if line:
+                    waiting += line
+                    ready[name or None] = turn
+                    if len(ready) == most:
+                        break
+            if not are_all:
+                after = (rows[-1][2], rows[-1][1])
         return list(islice(turns.in_turn(waiting, ready, paused, options, now), most))
 
     def next_opening(
@@ -124,10 +131,13 @@ class Serving:
         if ALL_NAMES in paused:
             return None
         first: list[JobData] = []
-        all_turns = dict((yield from self._turns(queue_name, options.group)))
-        for group_id in all_turns:
-            wanted = Line(queue_name, paused, options, group_id or NO_GROUP)
-            first += yield from self._line(wanted, 1)
+        all_turns: dict[str | None, GroupTurn] = {}
+        yield from self._begin_turns()
+        strange = yield from self._strange_groups(queue_name)
+        for name, came, served in (yield from self._all_turns(queue_name, strange)):
+            turn = yield from self._turn(queue_name, name, came, served, options.group)
+            all_turns[name or None] = turn
+            first += yield from self._line(Line(queue_name, paused, options, name), 1)
         return turns.next_opening(first, all_turns, paused, options, now)
 
     def count_in_group(self, queue_name: str, group_id: str | None, state: JobState) -> Asking[int]:
@@ -144,9 +154,7 @@ class Serving:
     def _has_groups(self, queue_name: str) -> Asking[bool]:
         known = self.known.has_groups.get(queue_name)
         if known is None:
-            where = "queue_name = ? AND state = 'waiting' AND group_id IS NOT NULL"
-            found = yield f"SELECT 1 FROM conveyor_jobs WHERE {where} LIMIT 1", (queue_name,)
-            known = bool(found)
+            known = bool((yield _IN_A_GROUP, (queue_name,)))
             if self.known.is_sure:
                 self.known.has_groups[queue_name] = known
         return known
@@ -166,31 +174,42 @@ class Serving:
             found = ahead[:most]
         return found
 
-    def _turns(
-        self, queue_name: str, limits: GroupLimits | None
-    ) -> Asking[list[tuple[str | None, GroupTurn]]]:
-        """The groups in the order of their turns, with what their limits ask for."""
+    def _begin_turns(self) -> Asking[None]:
+        """See to it that the turns of groups can be read."""
         yield from self.groups.write()
-        found: list[tuple[str | None, GroupTurn]] = []
-        rows = yield _TURNS, (queue_name,)
+
+    def _some_turns(
+        self, queue_name: str, after: tuple[int, int]
+    ) -> Asking[tuple[list[Any], bool]]:
+        """Groups in the order of their turns, after that of one; and whether there are no more."""
         if strange := (yield from self._strange_groups(queue_name)):
+            return (yield from self._all_turns(queue_name, strange)), True
+        rows = yield _NEXT_TURNS, (queue_name, *after, _GROUPS_AT_ONCE)
+        return rows, len(rows) < _GROUPS_AT_ONCE
+
+    def _all_turns(self, queue_name: str, strange: Mapping[str, int]) -> Asking[list[Any]]:
+        """All groups in the order of their turns, with strange ones."""
+        rows = yield _TURNS, (queue_name,)
+        if strange:
             known = {row[0] for row in rows}
             for one, at in strange.items():
                 if one not in known:
                     rows.append((one, _LATE, max(at, self.groups.served(queue_name, one))))
             rows.sort(key=itemgetter(2, 1))
-        for name, came, served in rows:
-            group_id: str | None = name or None
-            active, starts = 0, tuple[datetime, ...]()
-            if group_id is not None and limits is not None:
-                if limits.concurrency is not None:
-                    active = yield from self.count_in_group(queue_name, group_id, ACTIVE)
-                if limits.limiter is not None:
-                    starts = tuple(
-                        (yield from self.limits.group_starts(queue_name, group_id, limits.limiter))
-                    )
-            found.append((group_id, GroupTurn(came, served, active, starts)))
-        return found
+        return rows
+
+    def _turn(
+        self, queue_name: str, name: str, came: int, served: int, limits: GroupLimits | None
+    ) -> Asking[GroupTurn]:
+        """The turn of a group, with what its limits ask for."""
+        active, starts = 0, tuple[datetime, ...]()
+        if name != NO_GROUP and limits is not None:
+            if limits.concurrency is not None:
+                active = yield from self.count_in_group(queue_name, name, ACTIVE)
+            if limits.limiter is not None:
+                found = yield from self.limits.group_starts(queue_name, name, limits.limiter)
+                starts = tuple(found)
+        return GroupTurn(came, served, active, starts)
 
     def _strange_groups(self, queue_name: str) -> Asking[Mapping[str, int]]:
         """Groups of which jobs wait that others have added, and the turn that each had last."""
@@ -227,9 +246,19 @@ class Serving:
         return found
 
 
+_IN_A_GROUP = (
+    "SELECT 1 FROM conveyor_jobs WHERE queue_name = ? AND state = 'waiting'"
+    " AND group_id IS NOT NULL ORDER BY group_id, priority, seq LIMIT 1"
+)
+"""In an order that only the index of those that wait has, however many are in another state."""
+
 _TURNS = (
     "SELECT group_id, came, served FROM conveyor_nb_groups"
     " WHERE queue_name = ? AND came > 0 ORDER BY served, came"
+)
+_NEXT_TURNS = (
+    "SELECT group_id, came, served FROM conveyor_nb_groups"
+    " WHERE queue_name = ? AND came > 0 AND (served, came) > (?, ?) ORDER BY served, came LIMIT ?"
 )
 
 

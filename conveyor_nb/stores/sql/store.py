@@ -153,7 +153,7 @@ class SqlStore(SteppedStore):
         return await self._ask_about(lambda answers: answers.counts(queue_name))
 
     async def count_busy_jobs(self, queue_name: str, most: int) -> int:
-        return len(await self._ask_about(lambda answers: answers.busy(queue_name, most)))
+        return await self._ask_about(lambda answers: answers.count_busy(queue_name, most))
 
     async def get_group_active_count(self, queue_name: str, group_id: str | None) -> int:
         return await self._ask_about(

@@ -9,9 +9,8 @@ from typing import Any
 
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.model import JobData
-from conveyor_nb.core.options.worker_options import GroupLimits, Limiter
+from conveyor_nb.core.options.worker_options import Limiter
 from conveyor_nb.core.rows import Key
-from conveyor_nb.core.turns import GroupTurn
 from conveyor_nb.stores.sql.answers import Answers
 from conveyor_nb.stores.sql.asking import Asking
 from conveyor_nb.stores.sql.counters import Counters
@@ -220,12 +219,10 @@ class ServerAnswers(Answers):
             found.append(job)
         return found
 
-    def _turns(
-        self, queue_name: str, limits: GroupLimits | None
-    ) -> Asking[list[tuple[str | None, GroupTurn]]]:
+    def _begin_turns(self) -> Asking[None]:
         if self.lasting.is_guarded:
             raise NotQuickError
-        return (yield from super()._turns(queue_name, limits))
+        yield from super()._begin_turns()
 
     def _strange_groups(self, queue_name: str) -> Asking[Mapping[str, int]]:
         strange = self.known.strange.get(queue_name)

@@ -34,6 +34,7 @@ __all__ = ["Job"]
 
 
 Preparation = Callable[[actions.Action], Awaitable[None]]
+Applier = Callable[..., Awaitable[JobData]]
 """What is awaited before an action is applied to a job."""
 
 
@@ -312,19 +313,22 @@ class Job(Displayable, JobFields):
         """
         self._preparations = (*self._preparations, prepare)
 
-    async def apply(self, action: actions.Action, *, fenced: bool = True) -> None:
+    async def apply(
+        self, action: actions.Action, *, fenced: bool = True, by: Applier | None = None
+    ) -> None:
         """Let the store apply an action, and show the job as it is after that.
 
         Args:
             action: what is to be done.
             fenced: send the lock along, if this object is a handler's.
+            by: what does it in place of the store's ``apply``.
         """
         if self._is_mute and not isinstance(action, actions.LetGo):
             return
         for prepare in self._preparations:
             await prepare(action)
         known = self._data
-        changed = await self._store.apply(
+        changed = await (by or self._store.apply)(
             known.queue_name, known.id, action, lock=self._lock if fenced else None
         )
         self._data = changed

@@ -17,9 +17,9 @@ from typing import Any
 
 from conveyor_nb.clocks.clock import checkpoint
 from conveyor_nb.clocks.timer import Timer
-from conveyor_nb.core.actions import Release
+from conveyor_nb.core.actions import Action, Release
 from conveyor_nb.core.errors import FAULTS, LostLockError
-from conveyor_nb.core.fetching import FetchOptions
+from conveyor_nb.core.fetching import Fetched, FetchOptions
 from conveyor_nb.core.handlers import Handler, Handlers
 from conveyor_nb.core.model import EventType, JobData, Lock, StoreEvent
 from conveyor_nb.core.options.worker_options import WorkerOptions
@@ -95,6 +95,7 @@ class Dispatcher:
         self._owners = Owners()
         self._on_end = on_end
         self._on_beat = on_beat
+        self._fetches_next = store.settles_and_fetches
         self._runs = False
         self._news = 0
         self._wake = asyncio.Event()
@@ -321,7 +322,7 @@ class Dispatcher:
             )
             taken += map(self._as_taken, fetched.jobs)
             if taken:
-                await self._run_jobs(holder, taken, keep_trying=False)
+                await self._run_jobs(holder, taken)
         finally:
             self._leave_slot(holder)
 
@@ -337,23 +338,27 @@ class Dispatcher:
         assert holder is not None
         asking = self._asking_for(self.slots.numbers[holder])
         goes_on = True
+        fetched: Fetched | None = None
         try:
-            while goes_on and self.phase.takes_jobs:
+            while fetched is not None or (goes_on and self.phase.takes_jobs):
                 news = self._news
-                fetched = await self._store.fetch_jobs(
-                    self._queue_name,
-                    self._worker_id,
-                    self._lock_duration,
-                    asking,
-                    limit=self._most,
-                )
+                if fetched is None:
+                    fetched = await self._store.fetch_jobs(
+                        self._queue_name,
+                        self._worker_id,
+                        self._lock_duration,
+                        asking,
+                        limit=self._most,
+                    )
                 if not fetched.jobs:
                     if news != self._news:
+                        fetched = None
                         continue  # there may be one by now
                     self._timer.set(fetched.next_at)
                     self._faults.all_is_well("work")
                     return
                 jobs = [self._as_taken(data) for data in fetched.jobs]
+                fetched = None
                 if not self.phase.takes_jobs:  # it was told so while the answer was under way
                     for job in jobs:
                         await self._outcomes.report(job, _TAKES_NONE)
@@ -363,7 +368,7 @@ class Dispatcher:
                     all_of_them = False
                 if self._faults.told:
                     self._faults.all_is_well("work")
-                goes_on = await self._run_jobs(holder, jobs)
+                goes_on, fetched = await self._run_jobs(holder, jobs, asking)
                 if self._store.clock.overdue():
                     await checkpoint()
         except Exception as error:  # the store's fault; go on when it can
@@ -378,13 +383,21 @@ class Dispatcher:
         return Job(data, self._store, lock)
 
     async def _run_jobs(
-        self, holder: asyncio.Task[Any], jobs: list[Job], *, keep_trying: bool = True
-    ) -> bool:
-        """Run the handler over jobs and report; returns whether its task may run others.
+        self, holder: asyncio.Task[Any], jobs: list[Job], asking: FetchOptions | None = None
+    ) -> tuple[bool, Fetched | None]:
+        """Run the handler over jobs and report.
 
-        A store that fails is asked again until it can keep the outcome, or raises if we are not
-        to ``keep_trying``.
+        Args:
+            holder: the task that this is called in.
+            jobs: the jobs.
+            asking: what is asked of the jobs that it runs next. ``None``: it runs no others, and
+                a store that fails raises; else it is asked again until it can keep the outcome.
+
+        Returns:
+            Whether the task may run others, and those to run next if they were fetched already.
         """
+        goes_on = asking is not None
+        fetched: Fetched | None = None
         execution = Execution(jobs, self._terms, holder)
         self.slots.begin(holder, execution)
         self._locks.keep()
@@ -393,20 +406,53 @@ class Dispatcher:
             if not is_as_before and execution.is_in_thread:
                 # its task was cancelled, which a thread does not notice
                 self.overruns.outlive(execution)
-                return False
+                return False, None
             if not is_as_before and self._owners.are_thrown_away:
                 execution.put_back()
             if execution.reporting is not None:
                 await self.overruns.finish(holder, execution)
-                return False
-            for job, action in execution.outcomes():
+                return False, None
+            outcomes = execution.outcomes()
+            fetches = self._fetches_next and is_as_before
+            for job, action in outcomes:
                 try:
-                    await job.apply(action)  # as the reporter does, without its cost
+                    if fetches and asking and self.phase.takes_jobs and job is outcomes[-1][0]:
+                        fetched = await self._settle_and_fetch(job, action, asking)
+                    else:
+                        await job.apply(action)  # as the reporter does, without its cost
                 except FAULTS as error:
-                    await self._outcomes.report_refused(job, action, error, keep_trying=keep_trying)
+                    await self._outcomes.report_refused(job, action, error, keep_trying=goes_on)
         finally:
             self.slots.end(holder, execution)
-        return is_as_before
+        return is_as_before, fetched
+
+    async def _settle_and_fetch(
+        self, job: Job, action: Action, asking: FetchOptions
+    ) -> Fetched | None:
+        """Report an outcome and ask for the next jobs at once; ``None``: to be asked for again."""
+        fetched: Fetched | None = None
+
+        async def settle(
+            queue_name: str, job_id: str, action: Action, *, lock: Lock | None
+        ) -> JobData:
+            nonlocal fetched
+            changed, fetched = await self._store.apply_and_fetch(
+                queue_name,
+                job_id,
+                action,
+                self._worker_id,
+                self._lock_duration,
+                asking,
+                lock=lock,
+                limit=self._most,
+            )
+            return changed
+
+        news = self._news
+        await job.apply(action, by=settle)
+        if fetched is not None and not fetched.jobs and news != self._news:
+            return None  # there may be one by now
+        return fetched
 
     def _lose(self, job: Job) -> None:
         # of a job that runs no more, the report of its outcome will tell that the lock was lost

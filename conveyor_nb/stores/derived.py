@@ -93,6 +93,38 @@ class Derived:
         fetched = await self.fetch_jobs(queue_name, worker_id, lock_duration, options)
         return fetched.jobs[0] if fetched.jobs else None
 
+    async def apply_and_fetch(
+        self: _Seam,
+        queue_name: str,
+        job_id: str,
+        action: Action,
+        worker_id: str,
+        lock_duration: float,
+        options: FetchOptions | None = None,
+        *,
+        lock: Lock | None = None,
+        limit: int = 1,
+    ) -> tuple[JobData, Fetched | None]:
+        """Apply an action to a job, and then fetch the next ones: ``apply`` and ``fetch_jobs``.
+
+        A store that ``settles_and_fetches`` does both in one step.
+
+        Returns:
+            The job as it is after the action, and what was fetched; ``None``: that failed, and
+            ``fetch_jobs`` says why.
+
+        Raises:
+            ConveyorError: as ``apply``; nothing was fetched.
+        """
+        changed = await self.apply(queue_name, job_id, action, lock=lock)
+        try:
+            fetched = await self.fetch_jobs(
+                queue_name, worker_id, lock_duration, options, limit=limit
+            )
+        except Exception:  # who asks for it alone is told
+            return changed, None
+        return changed, fetched
+
     async def extend_lock(
         self: _Seam, queue_name: str, job_id: str, lock: Lock, lock_duration: float
     ) -> JobData:

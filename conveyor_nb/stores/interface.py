@@ -63,6 +63,9 @@ class StoreInterface(Saves, Derived, Displayable, ABC):
     """How often, in seconds, an idle worker calls :meth:`renew_locks` to show that it is there;
     ``None``: it need not, as the store sees its workers by itself."""
 
+    settles_and_fetches: bool = False
+    """Whether :meth:`apply_and_fetch` is one step: so a worker asks for the next job then."""
+
     tells_at_once: bool = False
     """Whether subscribers are called within each step. If not, an event may be of something that
     was before they subscribed, and who follows a job reads it again when its end is told."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -79,10 +80,12 @@ class DistantStore(MemoryStore):
         return changed
 
 
-@pytest_asyncio.fixture(params=FAR)
+@pytest_asyncio.fixture(params=itertools.product(FAR, ("in two calls", "in one call")), ids=str)
 async def store(request: pytest.FixtureRequest, clock: VirtualClock) -> AsyncIterator[DistantStore]:
+    """One that a worker reports to, and then asks for the next job; or does both at once."""
     async with DistantStore(clock=clock, ids="sequential") as store:
-        store.distance = request.param
+        store.distance, how = request.param
+        store.settles_and_fetches = how == "in one call"
         yield store
 
 
@@ -148,11 +151,19 @@ async def test_an_idle_worker_knows_from_its_last_fetch_when_to_ask_again(
         assert runs == [0, 10, 40]
 
 
+@pytest.mark.parametrize("after", [0, 1])
 @pytest.mark.parametrize("told", ["pause", "pause for a moment", "retire"])
 @pytest.mark.parametrize("batch", [None, Batch(3)], ids=["one", "batch"])
 async def test_jobs_that_come_when_no_more_are_taken_are_given_back(
-    told: str, batch: Batch | None, store: DistantStore, queue: Queue, clock: VirtualClock
+    told: str,
+    after: int,
+    batch: Batch | None,
+    store: DistantStore,
+    queue: Queue,
+    clock: VirtualClock,
 ) -> None:
+    size = 3 if batch else 1
+    expected = [str(number) for number in range(size * after)]
     runs: list[str] = []
 
     async def send(given: Any) -> list[None]:
@@ -161,9 +172,10 @@ async def test_jobs_that_come_when_no_more_are_taken_are_given_back(
         return [None] * len(jobs)
 
     def tell(event: StoreEvent) -> None:
-        if event.type == "job:active" and not told_of:
+        if event.type == "job:active":
             told_of.append(event)
-            stop()
+            if len(told_of) == len(expected) + 1:
+                stop()
         elif event.data.get("previous") == "active" and told == "pause for a moment":
             worker.resume()
 
@@ -172,10 +184,11 @@ async def test_jobs_that_come_when_no_more_are_taken_are_given_back(
     stop = worker.retire if told == "retire" else worker.pause
     await clock.settle()
     store.subscribe("emails", tell)
-    jobs = await queue.add_bulk([{"name": "send", "data": text} for text in "ab"])
+    texts = [str(number) for number in range(size * after + 2)]
+    jobs = await queue.add_bulk([{"name": "send", "data": text} for text in texts])
     await clock.settle()
     if told != "pause for a moment":
-        assert runs == []
+        assert runs == expected
         assert await queue.count("waiting") == 2
         assert {job.attempts_made for job in await queue.get_jobs()} == {0}
         if told == "pause":
@@ -184,8 +197,8 @@ async def test_jobs_that_come_when_no_more_are_taken_are_given_back(
             worker = worker.successor()
             worker.start()
         await clock.settle()
-    assert sorted(runs) == ["a", "b"]
-    assert [(await job.refresh()).state for job in jobs] == [JobState.COMPLETED] * 2
+    assert sorted(runs) == texts
+    assert {(await job.refresh()).state for job in jobs} == {JobState.COMPLETED}
     await worker.close()
 
 

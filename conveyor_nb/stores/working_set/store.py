@@ -76,15 +76,19 @@ class SteppedStore(SteppedSaving, StoreInterface):
     async def apply(
         self, queue_name: str, job_id: str, action: Action, *, lock: Lock | None = None
     ) -> JobData:
+        given = (queue_name, job_id, self._taken_action(action), lock)
+        return await self._take(changing.apply, *given, about=[(queue_name, job_id)])
+
+    def _taken_action(self, action: Action) -> Action:
+        """An action as the steps are given it, if the store can keep what it brings."""
         match action:
             case ChangePriority(priority):
                 refuse_priority(self.capabilities, priority)
             case UpdateData(data):
-                action = UpdateData(self.take_payload(data, "data"))
+                return UpdateData(self.take_payload(data, "data"))
             case Complete(returnvalue):
-                action = Complete(self.take_payload(returnvalue, "the job's result"))
-        given = (queue_name, job_id, action, lock)
-        return await self._take(changing.apply, *given, about=[(queue_name, job_id)])
+                return Complete(self.take_payload(returnvalue, "the job's result"))
+        return action
 
     async def renew_locks(
         self, queue_name: str, worker_id: str, attempts: Mapping[str, int], lock_duration: float

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from conveyor_nb.clocks.virtual import VirtualClock
+from conveyor_nb.core.actions import Complete, Release
+from conveyor_nb.core.errors import LostLockError
 from conveyor_nb.core.fetching import Fetched
-from conveyor_nb.core.model import ALL_NAMES, JobState
+from conveyor_nb.core.model import ALL_NAMES, JobData, JobState
 from conveyor_nb.core.options.job_options import Group
 from conveyor_nb.core.options.worker_options import Limiter
 from conveyor_nb.stores.interface import StoreInterface
@@ -26,6 +28,7 @@ from conveyor_nb.testing.steps import (
     fetch_options,
     get,
     ids_in,
+    lock_of,
     take,
 )
 
@@ -46,6 +49,14 @@ async def look(store: StoreInterface, count: int, **options: Any) -> list[str]:
 async def fetch_ids(store: StoreInterface, limit: int, **options: Any) -> list[str]:
     """Ask for so many jobs; gives their ids."""
     return [job.id for job in (await fetch(store, limit, **options)).jobs]
+
+
+async def settle_and_fetch(
+    store: StoreInterface, job: JobData, **options: Any
+) -> tuple[JobData, Fetched | None]:
+    """Complete a job and take the next one; ``options`` as for ``fetch_options``."""
+    given = (QUEUE, job.id, Complete("done"), "w1", LOCK_DURATION, fetch_options(**options))
+    return await store.apply_and_fetch(*given, lock=lock_of(job))
 
 
 class FetchingTests(StoreTests):
@@ -203,6 +214,48 @@ class FetchingTests(StoreTests):
         assert await look(store, 6, max_global_concurrency=1) == []
         await clock.advance(10)
         assert await look(store, 6, limiter=limiter) == ["a", "x2"]
+
+    # -- settling a job and taking the next at once -------------------------------------------
+
+    async def test_a_job_is_settled_and_the_next_one_taken_in_one_call(
+        self, store: StoreInterface
+    ) -> None:
+        await add_all(store, "a", "b", "c")
+        first = await take(store)
+        async with capture_events(store, QUEUE) as events:
+            done, fetched = await settle_and_fetch(store, first, max_global_concurrency=1)
+        assert (done.state, done.returnvalue) == (JobState.COMPLETED, "done")
+        assert fetched is not None
+        (second,) = fetched.jobs
+        assert (second.id, second.state, second.locked_by) == ("b", JobState.ACTIVE, "w1")
+        assert events.story == ["job:completed a", "job:active b"]
+        assert await get(store, "a") == done
+        assert await get(store, "b") == second
+
+    async def test_what_is_not_settled_takes_no_job(self, store: StoreInterface) -> None:
+        await add_all(store, "a", "b")
+        first = await take(store)
+        await complete(store, first)
+        with pytest.raises(LostLockError):
+            await settle_and_fetch(store, first)
+        assert await ids_in(store, JobState.WAITING) == ["b"]
+
+    async def test_a_job_is_settled_though_there_is_no_other(
+        self, store: StoreInterface, clock: VirtualClock
+    ) -> None:
+        await add(store, "a")
+        await add(store, "b", delay=60)
+        done, fetched = await settle_and_fetch(store, await take(store))
+        assert done.state is JobState.COMPLETED
+        assert fetched == Fetched(next_at=clock.now() + timedelta(seconds=60))
+
+    async def test_a_job_that_is_put_back_may_be_the_next(self, store: StoreInterface) -> None:
+        await add_all(store, "a", "b")
+        first = await take(store)
+        given = (QUEUE, first.id, Release("not now"), "w1", LOCK_DURATION)
+        _, fetched = await store.apply_and_fetch(*given, lock=lock_of(first), limit=2)
+        assert fetched is not None
+        assert [job.id for job in fetched.jobs] == ["a", "b"]
 
     async def test_a_job_that_ends_asks_for_no_fetch_at_a_time(self, store: StoreInterface) -> None:
         """A cap opens with an event, not as time goes by."""

@@ -9,14 +9,16 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 from conveyor_nb.clocks.clock import REAL_TIME, Clock
+from conveyor_nb.core.actions import Action
 from conveyor_nb.core.errors import StoreUnavailableError
 from conveyor_nb.core.fetching import Fetched, FetchOptions
-from conveyor_nb.core.model import JobData, StoreEvent
-from conveyor_nb.core.rows import Key
+from conveyor_nb.core.model import JobData, Lock, StoreEvent
+from conveyor_nb.core.rows import Key, Rows
+from conveyor_nb.core.steps import changing
 from conveyor_nb.core.values.checks import (
     check_count,
     check_flag,
@@ -86,6 +88,8 @@ class SqliteStore(SqlStore):
     >>> asyncio.run(main())
     ('emails-1', 1)
     """
+
+    settles_and_fetches = True
 
     has_threads = sys.platform != "emscripten"
     """Whether it writes and reads in threads of its own; in a browser's Python there are none."""
@@ -360,16 +364,43 @@ class SqliteStore(SqlStore):
         if limit != 1:
             check_count(limit, what="limit")
         given = (queue_name, worker_id, lock_duration, options or _NO_OPTIONS, limit)
-        lively = self._lively
         # with nothing to be had it is enough to look: no idle worker keeps others from writing
         fetched = await self._write(
-            lambda session: session.fetch(*given), looks_first=queue_name not in lively
+            lambda session: session.fetch(*given), looks_first=queue_name not in self._lively
         )
-        if fetched.jobs:
-            lively.add(queue_name)
-        else:
-            lively.discard(queue_name)
+        self._note_fetched(queue_name, fetched)
         return fetched
+
+    def _note_fetched(self, queue_name: str, fetched: Fetched) -> None:
+        if fetched.jobs:
+            self._lively.add(queue_name)
+        else:
+            self._lively.discard(queue_name)
+
+    async def apply_and_fetch(
+        self,
+        queue_name: str,
+        job_id: str,
+        action: Action,
+        worker_id: str,
+        lock_duration: float,
+        options: FetchOptions | None = None,
+        *,
+        lock: Lock | None = None,
+        limit: int = 1,
+    ) -> tuple[JobData, Fetched | None]:
+        if limit != 1:
+            check_count(limit, what="limit")
+        taken = self._taken_action(action)
+        given = (queue_name, worker_id, lock_duration, options or _NO_OPTIONS, limit)
+
+        def settle(rows: Rows, now: datetime) -> JobData:
+            return changing.apply(rows, queue_name, job_id, taken, lock, now)
+
+        changed, fetched = await self._write(lambda session: session.take_and_fetch(settle, *given))
+        if fetched is not None:
+            self._note_fetched(queue_name, fetched)
+        return changed, fetched
 
 
 def _check_path(path: object) -> str:

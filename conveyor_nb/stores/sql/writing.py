@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import compress, groupby, repeat
+from operator import is_not, itemgetter
 from typing import Any
 
 from conveyor_nb.core.lifecycle import SETTLED
@@ -17,6 +19,11 @@ from conveyor_nb.stores.working_set.changes import Changes
 __all__ = ["Writing"]
 
 _NOTHING: Statement = ("SELECT 1", ())
+_NULLS = repeat(None)
+_FIRST = itemgetter(0)
+
+_NewRow = tuple[tuple[bool, ...], Sequence[Any]]
+"""Which columns are there, none: all, and the values of those."""
 
 _LIST_ALL = (
     "INSERT INTO conveyor_nb_queues (name, listed)"
@@ -52,14 +59,17 @@ class Writing:
 
     Args:
         answers: what the steps were told by.
+        spares_nulls: whether columns of a new job that are NULL are left out, as where a NULL is
+            dear to send; none of those that may be so has another default.
     """
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: Answers, *, spares_nulls: bool = False) -> None:
         self._answers, self._codec = answers, answers.codec
         self._counters = answers.counters
-        columns = (*self._codec.job_columns, "conveyor_nb_moved")
-        marks = ", ".join("?" * len(columns))
-        self._insert = f"INSERT INTO conveyor_jobs ({', '.join(columns)}) VALUES ({marks})"
+        self._spares_nulls = spares_nulls
+        self._columns = (*self._codec.job_columns, "conveyor_nb_moved")
+        self._inserts: dict[tuple[bool, ...], str] = {}
+        """By the columns that stand in them, of all."""
         self._updates: dict[tuple[str, ...], str] = {}
         self._put_child = _upsert(
             "conveyor_nb_children",
@@ -141,7 +151,8 @@ class Writing:
             return self._update(key, before, after) or _NOTHING
         self._counters.use("sequence", after.sequence)
         moved = self._counters.next_known("moved")
-        return self._insert, (*self._codec.new_row(after), moved)
+        there, row = self._new_row(after, moved)
+        return self._insert(there), row
 
     def take_in(self) -> Asking[None]:
         """Take in the jobs that another program has added, which keeps no rows of ours."""
@@ -162,7 +173,7 @@ class Writing:
     # -- jobs ---------------------------------------------------------------------------------
 
     def _write_jobs(self, changes: Changes) -> Asking[None]:
-        added: list[Sequence[Any]] = []
+        added: list[_NewRow] = []
         removed: list[Key] = []
         yield from self._counters.last("moved")
         sequence = 0
@@ -176,7 +187,7 @@ class Writing:
                         yield from self._forget_children(key)
             elif before is None:
                 moved = self._counters.next_known("moved")
-                added.append((*self._codec.new_row(after), moved))
+                added.append(self._new_row(after, moved))
                 sequence = max(sequence, after.sequence)
                 if key[0] not in self._listed:
                     yield from self._list(key[0])
@@ -186,11 +197,31 @@ class Writing:
                     yield statement
         if added:
             self._counters.use("sequence", sequence)
-            yield (self._insert, added[0]) if len(added) == 1 else Many(self._insert, added)
+            for there, alike in groupby(added, key=_FIRST):
+                rows = [row for _, row in alike]
+                text = self._insert(there)
+                yield (text, rows[0]) if len(rows) == 1 else Many(text, rows)
         if removed:
             text = "DELETE FROM conveyor_jobs WHERE queue_name = ? AND id = ?"
             yield (text, removed[0]) if len(removed) == 1 else Many(text, removed)
         yield from self._answers.groups.note(changes.jobs, changes.before, changes.started)
+
+    def _new_row(self, job: JobData, moved: int) -> _NewRow:
+        """Which columns of a new job are sent, and what they hold."""
+        row = (*self._codec.new_row(job), moved)
+        if not self._spares_nulls:
+            return (), row
+        there = tuple(map(is_not, row, _NULLS))
+        return there, tuple(compress(row, there))
+
+    def _insert(self, there: tuple[bool, ...]) -> str:
+        text = self._inserts.get(there)
+        if text is None:
+            columns = list(compress(self._columns, there or repeat(True)))
+            marks = ", ".join("?" * len(columns))
+            text = f"INSERT INTO conveyor_jobs ({', '.join(columns)}) VALUES ({marks})"
+            self._inserts[there] = text
+        return text
 
     def _update(self, key: Key, before: JobData, after: JobData) -> Statement | None:
         changed = self._codec.changed(before, after)

@@ -132,7 +132,7 @@ class Session:
     ) -> None:
         self.connection: sqlite3.Connection
         self.answers = answers
-        self.writing = Writing(answers)
+        self.writing = Writing(answers, spares_nulls=True)
         self.may_write = False
         """Whether it is in a transaction that may write."""
         self.told: list[StoreEvent] = []

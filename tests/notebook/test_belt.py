@@ -124,6 +124,19 @@ async def test_the_belt_says_who_stopped_it(queue: Queue, clock: VirtualClock) -
         assert len(state.coming) + state.counts[JobState.ACTIVE] == 1, "what stands is seen"
 
 
+async def test_who_holds_a_job_is_gone_only_when_the_lock_has_run_out(
+    queue: Queue, clock: VirtualClock
+) -> None:
+    await queue.add("resize")
+    await queue.store.fetch_next_job("images", "by hand", 30)
+    told = json.dumps(belt_picture(await state_of(queue)))
+    assert "by hand" in told
+    assert "worker gone" not in told
+
+    await clock.advance("31s")
+    assert "worker gone" in json.dumps(belt_picture(await state_of(queue)))
+
+
 async def test_what_is_too_much_to_be_seen_is_told(queue: Queue) -> None:
     await queue.add_bulk({"name": "resize"} for _ in range(1_250))
     await queue.add_bulk({"name": "later", "delay": "1h"} for _ in range(30))
@@ -253,7 +266,7 @@ async def test_a_worker_that_is_closed_by_now_is_seen_where_it_ran(
     while view.again == 0.0 or not told:
         told.append((await view.read())["belt"]["picture"])
     assert any("2 active" in texts_of(picture)[0] for picture in told)
-    assert "worker is gone" not in json.dumps(told)
+    assert "worker gone" not in json.dumps(told)
     alone = ["no worker" in json.dumps(picture) for picture in told]
     assert alone[-1]
     assert not any(alone[1:-1]), "but for before and after"

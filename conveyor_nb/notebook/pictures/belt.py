@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from itertools import chain
 
+from conveyor_nb.core.locks import has_run_out
 from conveyor_nb.core.model import ALL_NAMES, JobData, JobState
 from conveyor_nb.core.values.text import one_line
 from conveyor_nb.notebook.pictures.belt_plan import WIDE, Plan
@@ -310,11 +311,19 @@ class _Drawing:
         row, column = divmod(place, plan.columns)
         return plan.slots + column * (plan.slot_width + 12), self.first_slot + row * plan.row
 
+    def _whose(self, station: Station) -> str:
+        """Whose slot it is; one that nobody knows of is not gone as long as its lock holds."""
+        if station.worker is not None:
+            return brief(station.worker.name, 14)
+        if station.job is None or has_run_out(station.job, self.state.now):
+            return "worker gone"
+        return brief(station.job.locked_by or "", 14)
+
     def _station(self, station: Station) -> list[Element]:
         job, width = station.job, self.plan.slot_width
         edge: Attributes = {"stroke": "#b4bcc6" if job is None else _ACTIVE, "stroke_width": 1.2}
         box = el("rect", class_="cvp-box", fill="#f6f8fa", width=width, height=31, rx=5, **edge)
-        whose = "worker is gone" if station.worker is None else brief(station.worker.name, 14)
+        whose = self._whose(station)
         if job is None:
             return [box, soft(10, 19, f"{whose}: {'paused' if station.is_paused else 'free'}", 11)]
         assert job.processed_at is not None, "it is active"

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from conveyor_nb import JobState, LostLockError, PgStore, Queue, StoreEvent, StoreUnavailableError
 from conveyor_nb.core.model import JobData
-from conveyor_nb.stores.sql.postgres import desk
+from conveyor_nb.stores.sql.postgres import writing_calls
 from conveyor_nb.testing.events import all_told
 from conveyor_nb.testing.steps import QUEUE, add, complete, state_of, take
 from tests.postgres import new_schema
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.asyncio
 @pytest_asyncio.fixture
 async def store(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PgStore]:
     """A store that has written by itself for a while, and believes what it knows for long."""
-    monkeypatch.setattr(desk, "_FRESH", timedelta(hours=1))
+    monkeypatch.setattr(writing_calls, "_FRESH", timedelta(hours=1))
     async with PgStore(postgres_dsn, schema=new_schema()) as store:
         for name in ("x", "y"):
             await add(store, name)

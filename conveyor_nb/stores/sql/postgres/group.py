@@ -7,9 +7,8 @@ they look at what there is to be served.
 
 from __future__ import annotations
 
-import contextlib
 import random
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,21 +17,19 @@ from conveyor_nb.core.errors import ConveyorError
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.model import JobData, StoreEvent
 from conveyor_nb.core.rows import Key, Rows
-from conveyor_nb.core.steps import serving
 from conveyor_nb.core.steps.many import promote_due
 from conveyor_nb.stores.sql.postgres.answers import ServerAnswers, ServerCounters
 from conveyor_nb.stores.sql.postgres.calls import Call, Fetch, Publish, Step, Take
+from conveyor_nb.stores.sql.postgres.driving import drive, fetching, outcome
 from conveyor_nb.stores.sql.postgres.link import Link
 from conveyor_nb.stores.sql.postgres.quick import NotQuickError, Quick, UnseenError
 from conveyor_nb.stores.sql.wire.events import Counts, Notice
 from conveyor_nb.stores.sql.writing import Writing
 from conveyor_nb.stores.working_set.changes import Changes
 from conveyor_nb.stores.working_set.loaded import enough
-from conveyor_nb.stores.working_set.loop import tries
-from conveyor_nb.stores.working_set.questions import Question
 from conveyor_nb.stores.working_set.rows import WorkingSet
 
-__all__ = ["Group", "NotTogetherError", "fetching", "look"]
+__all__ = ["Group", "NotTogetherError"]
 
 _REFUSALS = (ConveyorError, ValueError, TypeError)
 """What a step raises before it has changed anything; all else is a fault of ours."""
@@ -42,16 +39,6 @@ _MOST_HEARD = 1_000
 
 _EVERY_JOB: Collection[Key] = [("", "")]
 """To a step, only whether there are some makes a difference."""
-
-_QUICK = frozenset(
-    {"job", "in_turn", "busy", "next_due", "paused_names", "new_ids", "next_sequence"}
-    | {"has_waiting", "next_opening"}
-)
-"""What may be asked about what is not locked: it is only asked who is next, and which are free.
-
-A job has to be of the version that was read, if it is changed; no step of what is asked here goes
-by a job that it leaves as it is.
-"""
 
 
 class NotTogetherError(Exception):
@@ -282,7 +269,7 @@ class Group:
         """Take steps over the same rows; keep what came of each."""
 
         def all_of_them(rows: Rows, now: datetime) -> list[tuple[Any, BaseException | None]]:
-            return [_outcome(step, rows, now) for step in steps]
+            return [outcome(step, rows, now) for step in steps]
 
         outcomes = await self._run(link, all_of_them, about)
         if self.answers.lasting.is_guarded and any(error for _, error in outcomes):
@@ -310,105 +297,4 @@ class Group:
                 if changes.jobs.get(key, self) is None:
                     self.lost_results[key] = result
 
-        return await _drive(link, self.answers, rows, lambda: step(rows, now), commit)
-
-
-async def look(
-    link: Link, answers: ServerAnswers, clock: Clock, step: Step, freeze: Callable[[Any, str], Any]
-) -> tuple[Any, bool]:
-    """Take a step that is to look only; returns its result, and whether it would have written."""
-    rows = WorkingSet(freeze=freeze)
-    now = clock.now()
-    would_write = False
-
-    async def commit(changes: Changes) -> None:
-        nonlocal would_write
-        would_write = bool(changes) or answers.limits.is_wider
-
-    result = await _drive(link, answers, rows, lambda: step(rows, now), commit)
-    return result, would_write
-
-
-async def _drive(
-    link: Link,
-    answers: ServerAnswers,
-    rows: WorkingSet,
-    step: Callable[[], Any],
-    commit: Callable[[Changes], Any],
-) -> Any:
-    """Take a step until it has what it asks for; returns its result."""
-    with contextlib.closing(tries(lambda _: _to_its_end(step()), rows)) as taken:
-        given: Any = None
-        while True:
-            try:
-                wanted = taken.send(given)
-            except StopIteration as end:
-                return end.value
-            if isinstance(wanted, Changes):
-                await commit(wanted)
-                given = True
-            elif wanted is not None:
-                given = await _answer(link, answers, rows, wanted)
-
-
-async def _answer(
-    link: Link, answers: ServerAnswers, rows: WorkingSet, questions: Sequence[Question]
-) -> list[Any]:
-    """The answers to questions; all about jobs by one statement."""
-    if answers.lasting.is_guarded and not _QUICK.issuperset(one.what for one in questions):
-        raise NotQuickError
-    found: dict[Question, Any] = {}
-    jobs = [one for one in questions if one.what == "job"]
-    if len(jobs) > 1:
-        keys = sorted({one.about for one in jobs})
-        read = dict(zip(keys, await link.ask(answers.jobs(keys)), strict=True))
-        found = {one: read[one.about] for one in jobs}
-    for question in questions:
-        if question.what in answers.at_once:
-            found[question] = await _more(link, answers, rows, question)
-        elif question not in found:
-            found[question] = await link.ask(answers.answer(question))
-    return [found[question] for question in questions]
-
-
-async def _more(
-    link: Link, answers: ServerAnswers, rows: WorkingSet, question: Question
-) -> list[Any]:
-    """The answer to a question for the first of something, and to all that ask for fewer."""
-    *about, most = question.about
-    wanted = max(most, answers.at_once[question.what])
-    if question.what == "busy":
-        wanted = answers.known_busy(about[0], most) or wanted
-    found: list[Any] = await link.ask(answers.answer(Question(question.what, (*about, wanted))))
-    fewer = 1
-    while fewer <= wanted:
-        rows.learn([Question(question.what, (*about, fewer))], [found[:fewer]])
-        fewer *= 2
-    return found[:most]
-
-
-def fetching(wanted: Fetch) -> Step:
-    """The step of a fetch."""
-    given = (
-        *(wanted.queue_name, wanted.worker_id, wanted.lock_duration),
-        *(wanted.options, wanted.limit),
-    )
-    return lambda rows, now: serving.fetch(rows, *given, now)
-
-
-def _outcome(step: Step, rows: Rows, now: datetime) -> tuple[Any, BaseException | None]:
-    try:
-        return _to_its_end(step(rows, now)), None
-    except Exception as error:
-        return None, error
-
-
-def _to_its_end(result: Any) -> Any:
-    """What a step gives, also one that may be interrupted, and is not: others wait for its end."""
-    if not isinstance(result, Generator):
-        return result
-    try:
-        while True:
-            next(result)
-    except StopIteration as end:
-        return end.value
+        return await drive(link, self.answers, rows, lambda: step(rows, now), commit)

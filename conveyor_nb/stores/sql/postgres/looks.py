@@ -10,7 +10,7 @@ from conveyor_nb.clocks.clock import Clock
 from conveyor_nb.stores.sql.postgres.answers import ServerAnswers
 from conveyor_nb.stores.sql.postgres.calls import Ask, Call, Fetch, Look
 from conveyor_nb.stores.sql.postgres.connecting import Connecting
-from conveyor_nb.stores.sql.postgres.group import fetching, look
+from conveyor_nb.stores.sql.postgres.driving import fetching, look
 from conveyor_nb.stores.sql.postgres.link import Link
 
 __all__ = ["Looks"]

@@ -215,6 +215,52 @@ async def test_jobs_that_another_program_adds_are_run(path: Path, group: str | N
         assert len(missed) <= 1, "it is told once"
 
 
+@pytest.mark.parametrize(
+    ("before", "deed"),
+    [
+        ("delayed", "UPDATE conveyor_jobs SET state = 'waiting', delay_until = NULL"),
+        ("completed", "UPDATE conveyor_jobs SET state = 'waiting', completed_at = NULL"),
+        ("paused", "DELETE FROM conveyor_paused_names"),
+    ],
+)
+@pytest.mark.asyncio
+async def test_what_another_program_does_without_a_word_wakes_an_idle_worker(
+    path: Path, before: str, deed: str
+) -> None:
+    """It promotes, retries and resumes."""
+    runs: list[str] = []
+    async with (
+        SqliteStore(path) as store,
+        Queue("emails", store=store) as queue,
+        Worker("emails", lambda job: runs.append(job.id), store=store),
+    ):
+        if before == "paused":
+            await queue.pause()
+        job = await queue.add("send", delay="1 hour" if before == "delayed" else 0)
+        if before == "completed":
+            await job.wait_until_finished()
+            runs.clear()
+        with contextlib.closing(sqlite3.connect(path)) as other, other:
+            other.execute(deed)
+        while not runs:
+            await all_told(store)
+    assert runs == [job.id]
+
+
+@pytest.mark.asyncio
+async def test_who_waits_for_a_job_sees_its_end_of_which_nobody_told(path: Path) -> None:
+    async with SqliteStore(path) as store, Queue("emails", store=store) as queue:
+        job = await queue.add("send")
+        waiting = asyncio.create_task(job.wait_until_finished())
+        await all_told(store)
+        with contextlib.closing(sqlite3.connect(path)) as other, other:
+            other.execute(
+                "UPDATE conveyor_jobs SET state = 'completed', returnvalue = '1', completed_at = ?",
+                (1,),
+            )
+        assert await waiting == 1
+
+
 # -- who is idle ------------------------------------------------------------------------------
 
 

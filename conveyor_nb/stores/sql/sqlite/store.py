@@ -10,6 +10,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Literal, TypeVar
 
 from conveyor_nb.clocks.clock import REAL_TIME, Clock
@@ -54,6 +55,12 @@ _CAPABILITIES = {"json": _OWN, "pickle": _OWN | {Capability.PYTHON_OBJECTS}}
 
 _BEAT = 0.008
 """How often, in seconds, one looks what other processes wrote, while somebody subscribes."""
+
+_SECOND = timedelta(seconds=1)
+"""How often one has those look for themselves who wait, while others write."""
+
+_MOST_FOLLOWED = 1_000
+"""How many of the jobs that somebody follows are looked at then."""
 
 _LATE = timedelta(milliseconds=50)
 """For how long events may wait for the loop that is to tell them."""
@@ -121,6 +128,9 @@ class SqliteStore(SqlStore):
         )
         if durability not in ("normal", "full"):
             raise ValueError(f"durability must be 'normal' or 'full', not {shown(durability)}")
+        self._woken = REAL_TIME.now()
+        self._to_wake: list[Key] | None = None
+        """The jobs that are over, when those are to look who wait for something untold."""
         self.path = _check_path(path)
         self._is_shared = self.path != MEMORY
         if read_only and self.path == MEMORY:
@@ -251,6 +261,8 @@ class SqliteStore(SqlStore):
             self._writer.serve(calls)
         finally:
             self._keep_loop(calls)
+            if self._writer.others_wrote:
+                self._see_untold()
             self._answer(calls, self._settle)
 
     def _serve_looks(self, calls: list[Call[Any]]) -> None:
@@ -286,9 +298,31 @@ class SqliteStore(SqlStore):
         if self.path != MEMORY and len(self._subscriptions):
             with contextlib.suppress(sqlite3.Error):  # who asks for something is told
                 self._writer.look_around()
+            self._see_untold()
             if self._untold or self._writer.next_expiry != self._expiry.when:
                 self._settle_on_loop()
         self._tell_late()
+
+    def _see_untold(self) -> None:
+        """Have those look who wait for something: programs of Conveyor tell of nothing they do."""
+        now = REAL_TIME.now()
+        if not self._writer.others_wrote or now - self._woken < _SECOND:
+            return
+        self._writer.others_wrote, self._woken = False, now
+        try:
+            followed = list(islice(self._subscriptions.of_jobs, _MOST_FOLLOWED))
+            self._to_wake = self._writer.over(followed)
+        except (sqlite3.Error, RuntimeError):  # it is looked at again; somebody begins to follow
+            self._writer.others_wrote = True
+        else:
+            self._settle_on_loop()
+
+    def _tell_all(self) -> None:
+        super()._tell_all()
+        if self._to_wake is not None:
+            jobs, self._to_wake = self._to_wake, None
+            with self._lock:
+                self._subscriptions.wake(self.clock.now(), jobs)
 
     def _keep_loop(self, calls: list[Call[Any]]) -> None:
         """Note where one is at work with the store: a loop that lasts, and not that of a look."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from conveyor_nb.clocks.clock import REAL_TIME
 from conveyor_nb.core.errors import ConveyorError, StoreUnavailableError
+from conveyor_nb.core.lifecycle import SETTLED
 from conveyor_nb.core.model import EventType, StoreEvent
 from conveyor_nb.core.rows import Key
 from conveyor_nb.core.values.text import shown
@@ -23,6 +24,8 @@ _KEPT = timedelta(minutes=1)
 """For how long events are kept for other processes."""
 
 _TIDIED_EVERY = timedelta(seconds=10)
+
+_STATE = "SELECT state FROM conveyor_jobs WHERE queue_name = ? AND id = ?"
 
 Tell = Callable[[Sequence[StoreEvent], Mapping[Key, Any]], object]
 
@@ -53,6 +56,8 @@ class Writer:
     ) -> None:
         self.next_expiry: datetime | None = None
         """When the next job has been kept long enough."""
+        self.others_wrote = False
+        """Whether others have, told of or not, since this was last set to ``False``."""
         self._path, self._source, self._read_only = path, source, read_only
         self._open = open
         self._session = session
@@ -167,6 +172,7 @@ class Writer:
         if version == self._version:
             return
         self._version = version
+        self.others_wrote = True
         self._session.writing.forget()
         self._session.writing.expiries_changed = True
         text = "SELECT id, events FROM conveyor_nb_events WHERE id > ? ORDER BY id"
@@ -195,6 +201,12 @@ class Writer:
         for queue_name, job_id in tuple(self._session.followed):
             events.append(StoreEvent(EventType.MISSED, queue_name, job_id, about, now))
         self._tell(events, {})
+
+    def over(self, jobs: Iterable[Key]) -> list[Key]:
+        """Those of some jobs that have settled, or are gone."""
+        assert self._connection is not None, "others wrote to it"
+        states = ((key, self._connection.execute(_STATE, key).fetchone()) for key in jobs)
+        return [key for key, state in states if state is None or state[0] in SETTLED]
 
     def look_around(self) -> None:
         """As :meth:`catch_up`, for who has nothing else to do."""

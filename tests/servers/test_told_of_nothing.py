@@ -23,7 +23,7 @@ from conveyor_nb import (
 from conveyor_nb.core.actions import Complete, Fail
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.model import Lock
-from conveyor_nb.stores.sql.postgres import looking_out
+from conveyor_nb.stores.sql.postgres import listening, looking_out
 from conveyor_nb.testing.events import all_told
 from tests.servers.conveyor import Conveyor
 
@@ -251,3 +251,25 @@ async def test_a_queue_that_only_they_know_is_listed_and_heard_of(
         await theirs.do("SELECT pg_notify('conveyor:reports', $1)", json.dumps(told))
         await all_told(store)
     assert (heard[0].queue_name, heard[0].type) == ("reports", "job:progress")
+
+
+async def test_a_store_looks_out_no_more_when_it_stops_listening(
+    store: PgStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a look would open what was just closed, and nobody would close it again."""
+    stopped: list[str] = []
+
+    def noted(stop: Any) -> Any:
+        async def stop_and_note(self: object) -> None:
+            stopped.append(type(self).__name__)
+            await stop(self)
+
+        return stop_and_note
+
+    for part in (looking_out.LookingOut, listening.Listening):
+        monkeypatch.setattr(part, "stop", noted(part.stop))
+    store.subscribe(None, lambda event: None)
+    await Queue("emails", store=store).add("send")
+    await store.disconnect()
+    assert stopped[0] == "LookingOut"
+    assert stopped[-1] == "Listening"

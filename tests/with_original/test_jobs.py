@@ -118,6 +118,7 @@ async def test_what_fails_for_good_is_told_to_both(shared: Shared) -> None:
     job = await shared.queue().add("send")
     with pytest.raises(JobFailedError, match="as it was told"):
         await job.wait_until_finished(timeout=30)
+    await shared.theirs.ask("watch", queue="replies")  # or they may miss what comes soon
     async with Worker("replies", fail, store=shared.ours):
         added = await shared.theirs.queue("replies", "add", "send", {})
         with pytest.raises(RefusedError, match="no such address"):

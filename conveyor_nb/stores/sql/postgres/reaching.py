@@ -12,7 +12,7 @@ from typing import Any
 
 from conveyor_nb.clocks.clock import Clock
 from conveyor_nb.clocks.tasks import BackgroundTasks
-from conveyor_nb.core.errors import ConveyorError, StoreUnavailableError
+from conveyor_nb.core.errors import StoreUnavailableError
 from conveyor_nb.core.model import EventType, StoreEvent
 from conveyor_nb.core.rows import Key
 from conveyor_nb.core.values.ids import random_id
@@ -192,21 +192,25 @@ class Reaching:
         listening = self._listening
         assert listening is not None, "the server was reached"
         if not listening.is_on:
+            connection = await self._connecting.open()
             try:
-                await listening.start(await self._connecting.open())
-            except ConveyorError:
-                raise
-            except Exception as error:
+                await listening.start(connection)
+            except BaseException as error:
+                connection.terminate()
+                if not isinstance(error, Exception):
+                    raise
                 raise faults.in_one_sentence(error, self._connecting.address) from error
 
     async def close(self) -> None:
         """Do what is left, and let go of all connections."""
+        if self._looking_out is not None:  # who looks opens what is closed
+            await self._looking_out.stop()
         while self._tasks:
             await asyncio.wait(list(self._tasks))
+        if self._looking_out is not None:  # what was left may have started it anew
+            await self._looking_out.stop()
         if self._listening is not None:
             await self._listening.stop()
-        if self._looking_out is not None:
-            await self._looking_out.stop()
         await self._looks.close()
         link, self._link = self._link, None
         if link is not None and not link.is_closed:

@@ -113,6 +113,7 @@ def test_of_many_jobs_it_sums_up() -> None:
 
 def test_what_is_left_out_is_told_in_the_picture() -> None:
     tape = recorded(few, limit=12)
+    assert "over 2s" in tape.picture().svg, "of what comes after its last event it knows nothing"
     assert "later events left out" in tape.picture().svg
     assert "later events left out" in bundle_of(tape)["text/plain"]
 

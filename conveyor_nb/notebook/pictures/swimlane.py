@@ -83,11 +83,15 @@ class _Swimlanes(Lanes):
     def head(self) -> list[Element]:
         state = self.shown
         name = brief(self.state.name, 40)
-        words = swimlane_text(state) + (f" · {self.left_out}" if self.left_out else "")
+        beside = 34 + text_width(name, 18)
+        words = brief(swimlane_text(state), int((self.plan.width - 16 - beside) / 6.3))
         parts = [
             text(20, 28, name, 15, font_weight="600"),
-            soft(34 + text_width(name, 18), 28, brief(words, 110), 12),
+            soft(beside, 28, words, 12),
         ]
+        if self.left_out:
+            right = self.plan.width - 16
+            parts.append(text(right, 52, brief(self.left_out, 70), 11, text_anchor="end"))
         x = 20.0
         for outcome in COLOURS:
             if self.state.count(outcome):

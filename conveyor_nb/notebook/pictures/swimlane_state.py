@@ -99,7 +99,8 @@ class SwimlaneState:
 def swimlane_of(tape: Tape) -> SwimlaneState:
     """What is shown of a tape: from its first event of a job to its last one."""
     begin, end = _extent(tape)
-    if any(job.state is JobState.ACTIVE for job in tape.jobs) and tape.ended is not None:
+    goes_on = any(job.state is JobState.ACTIVE for job in tape.jobs)
+    if goes_on and tape.ended is not None and not tape.left_out:  # else nobody knows for how long
         end = max(end, tape.ended)
     name = tape.queue_name or ", ".join(tape.queues) or "a store"
     timeline = timeline_of(name, tape.jobs, end, names=tape.workers, since=begin, until=end)

@@ -142,7 +142,7 @@ def _html_of(subject: object) -> str:
         case JobList() | JobCounts():
             return _listing_of(subject).to_html()
         case Tape():
-            return Markup(TapeFigure(subject).html)
+            return TapeFigure(subject).html
         case _:
             return tag("pre", repr(subject))
 

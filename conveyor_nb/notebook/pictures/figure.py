@@ -8,11 +8,11 @@ from typing import Any
 
 from conveyor_nb.core.errors import JobNotFoundError
 from conveyor_nb.flow import FlowNode
-from conveyor_nb.notebook.markup import as_page, image
+from conveyor_nb.notebook.markup import Markup, as_page, image
 from conveyor_nb.notebook.pictures.belt import belt_picture, belt_text
 from conveyor_nb.notebook.pictures.belt_state import BeltState, read_belt
 from conveyor_nb.notebook.pictures.flow_state import read_flow
-from conveyor_nb.notebook.pictures.svg import IN_JUPYTERLAB, Element, to_svg
+from conveyor_nb.notebook.pictures.svg import Element, to_svg
 from conveyor_nb.queue import Queue
 from conveyor_nb.stores.read_now import read_now
 from conveyor_nb.stores.reads import Reads
@@ -52,10 +52,9 @@ class Figure:
         }
 
     @property
-    def html(self) -> str:
-        """The picture as an image, which is dark where JupyterLab is."""
-        shown = image(self.svg, self._words, f"width:100%; max-width:{self._width:g}px")
-        return f"<style>{IN_JUPYTERLAB}</style>{shown}"
+    def html(self) -> Markup:
+        """The picture as an image."""
+        return image(self.svg, self._words, f"width:100%; max-width:{self._width:g}px")
 
     def save(self, path: str | Path) -> Path:
         """Write the picture to a file, and return its path.

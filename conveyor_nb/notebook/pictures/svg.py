@@ -15,7 +15,6 @@ from xml.sax.saxutils import escape, quoteattr
 from conveyor_nb.core.values.text import fit
 
 __all__ = [
-    "IN_JUPYTERLAB",
     "Attributes",
     "Element",
     "at",
@@ -60,23 +59,16 @@ def dark_rules(page: str) -> str:
 
 
 def image_rules(dark: str, light: str) -> str:
-    """The rules for pictures that stand in a page as images: these go by the reader's system.
+    """The rules for pictures that stand in a page as images: they go by the scheme of colours.
 
-    Where the page goes another way, they are turned round.
+    JupyterLab's themes set it, and need no rule. For other pages:
 
     Args:
         dark: the selector of a page that is dark.
         light: that of one that is light.
     """
-    turned = "img.cvp-image{filter:invert(1) hue-rotate(180deg)}"
-    return "".join(
-        f"@media (prefers-color-scheme:{system}){{{page} {turned}}}"
-        for system, page in (("light", dark), ("dark", light))
-    )
+    return f"{dark} img.cvp-image{{color-scheme:dark}}{light} img.cvp-image{{color-scheme:light}}"
 
-
-IN_JUPYTERLAB = image_rules('body[data-jp-theme-light="false"]', 'body[data-jp-theme-light="true"]')
-"""The same for JupyterLab."""
 
 _ON_A_DARK_PAGE = dark_rules('body[data-jp-theme-light="false"]')
 _BY_ITSELF = "".join(f"svg.cvp:root{name}{{{rule}}}" for name, rule in _DARK_RULES.items())

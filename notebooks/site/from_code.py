@@ -269,11 +269,16 @@ install, and no server. It starts in some seconds. Or open it with `python -m co
 
 
 def prepare_notebook(app: Sphinx, page: str, source: list[str]) -> None:
-    """Let a notebook's code be read as IPython's, and lead from it to the notebook itself, live."""
+    """Make a notebook's code IPython's, its pictures a part of the page, and lead to it live."""
     if not str(app.env.doc2path(page)).endswith(".ipynb"):
         return
     notebook = json.loads(source[0])
     notebook["metadata"].setdefault("language_info", {})["pygments_lexer"] = "ipython3"
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", ()):
+            # as a part of the page a picture follows its theme; as an image, the system's alone
+            if svg := output.get("data", {}).pop("image/svg+xml", None):
+                output["data"]["text/html"] = svg
     if app.config.live_pages and is_live(notebook):
         first = notebook["cells"][0]
         title, _, rest = "".join(first["source"]).partition("\n")

@@ -34,7 +34,7 @@ class Site(NamedTuple):
     folder: Path
 
 
-PATIENCE = 60_000.0
+PATIENCE = 180_000.0
 """Milliseconds that the browser waits for what must come to pass, on a slow machine too."""
 
 WORK = """\

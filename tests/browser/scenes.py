@@ -103,6 +103,25 @@ await flows.add(photo("leaflet", "leaflet", photo("page", "img_0006"), photo("pa
 """
 
 
+ELSEWHERE = """\
+from datetime import timedelta
+from conveyor_nb import WorkerCommand
+from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
+
+now = store.clock.now()
+for name, status in ("obedient", "running"), ("resting", "paused"), ("deaf", "running"):
+    began = now - timedelta(minutes=40)
+    await store.save_worker(
+        WorkerInfo(f"{name}-6bdfff9b", name, "letters", 4, WorkerStatus(status), began)
+    )
+await store.command_worker("resting-6bdfff9b", WorkerCommand(concurrency=8))
+await store.command_worker("deaf-6bdfff9b", WorkerCommand("closed"))
+letters = Queue("letters", store=store)
+letters
+"""
+"""Workers of other processes, two of which have been told something."""
+
+
 def run(notebook: NotebookPage, count: int) -> Locator:
     """Run the first cells, and give the panel that they show."""
     for cell in range(count):
@@ -172,6 +191,15 @@ def tabs(notebook: NotebookPage, take: Take) -> None:
     take("schedules", reports)
     notebook.run(6)
     take("figures", notebook.page.locator(".jp-OutputArea").nth(6))
+
+
+def elsewhere(notebook: NotebookPage, take: Take) -> None:
+    panel = run(notebook, 2)
+    pause(panel, 1)
+    take("elsewhere", panel)
+    panel.get_by_test_id("cv-tab-workers").click()
+    pause(panel, 1)
+    take("elsewhere-workers", panel)
 
 
 def many(notebook: NotebookPage, take: Take) -> None:
@@ -258,6 +286,7 @@ SCENES: Mapping[str, Scene] = {
     "busy": Scene((STUDIO, SOME, "images"), busy),
     "failing": Scene((STUDIO, SOME, "images"), failing),
     "tabs": Scene((STUDIO, ALL, FLOWS, GROUPED, "images", "reports", "images.picture()"), tabs),
+    "elsewhere": Scene((STUDIO, ELSEWHERE), elsewhere),
     "many": Scene((STUDIO, MANY, "images"), many),
     "virtual": Scene((STUDIO, TIME, LATER), virtual),
     "replayed": Scene((STUDIO, RECORDED, TAPED, "tape.replay()"), replayed),

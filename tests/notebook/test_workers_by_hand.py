@@ -31,6 +31,10 @@ def test_its_name_is_enough_to_see_stop_and_start_it(kernel: Kernel) -> None:
     assert status(kernel)[0][2] == "paused"
     kernel.do("%conveyor resume-worker emails")
     assert kernel.value("str(worker.status)") == "running"
+    assert kernel.do("%conveyor concurrency emails 3").out == "worker emails runs 3 at a time\n"
+    assert kernel.value("worker.concurrency") == 3
+    assert "1 job at once or more" in kernel.run("%conveyor concurrency emails 0").err
+    kernel.do("%conveyor concurrency emails 1")
 
     assert kernel.do("%conveyor stop emails").out == (
         "worker emails is stopped; start it: %conveyor start emails\n"

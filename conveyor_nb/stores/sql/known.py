@@ -48,8 +48,6 @@ class Known:
         self.paused: dict[str, list[str]] = {}
         self.has_groups: dict[str, bool] = {}
         """Whether a waiting job is in a group; it may be ``True`` a little longer."""
-        self.strange: dict[str, dict[str, int]] = {}
-        """Groups that programs of Conveyor have added to, and when each was served last."""
         self.next_due: dict[str, datetime | None] = {}
         self._lines: dict[str, _Line] = {}
 
@@ -65,7 +63,7 @@ class Known:
 
     def _all(self) -> Iterable[dict[str, Any]]:
         return (
-            *(self.active, self.paused, self.has_groups, self.strange),
+            *(self.active, self.paused, self.has_groups),
             *(self.next_due, self._lines),
         )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
+from conveyor_nb.clocks.clock import REAL_TIME
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.model import JobData
 from conveyor_nb.core.options.worker_options import Limiter
@@ -20,7 +21,7 @@ from conveyor_nb.stores.sql.postgres.quick import PAUSED, NotQuickError
 from conveyor_nb.stores.sql.serving import Line
 from conveyor_nb.stores.sql.wire.codec import Codec
 
-__all__ = ["Lasting", "ServerAnswers", "ServerCounters"]
+__all__ = ["Lasting", "ServerAnswers", "ServerCounters", "StrangeGroups"]
 
 _LAST = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequence}"
 _BEGIN = (
@@ -80,6 +81,18 @@ _QUEUES = """WITH RECURSIVE found AS (
 
 _LIMITED = "SELECT pg_advisory_xact_lock(hashtext(? || ':rate_limit'))"
 """The lock under which programs of Conveyor count what has started and start another one."""
+
+
+_SERVED = (
+    "SELECT named.id, coalesce(its.served, 0) FROM unnest(?::text[]) AS named(id)"
+    " LEFT JOIN conveyor_nb_groups AS its ON its.queue_name = ? AND its.group_id = named.id"
+)
+
+StrangeGroups = dict[str, tuple[datetime, Mapping[str, int]]]
+"""By queue, when it was read which groups have no turn though they wait, and the last of each."""
+
+_FRESH = timedelta(seconds=1)
+"""For how long that is believed: to find it out takes longer, the more groups wait."""
 
 
 class ServerCounters(Counters):
@@ -168,13 +181,17 @@ class ServerAnswers(Answers):
         sequence: the name of the sequence of ``conveyor_jobs.seq``.
         locks: whether rows that are read are kept from being changed by others, who take no other
             lock of ours, until the transaction is over.
+        strange: where it is kept for a second, also for others, which groups they have added to.
     """
 
-    def __init__(self, codec: Codec, sequence: str, *, locks: bool) -> None:
+    def __init__(
+        self, codec: Codec, sequence: str, *, locks: bool, strange: StrangeGroups | None = None
+    ) -> None:
         super().__init__(codec, ServerCounters(sequence), is_sure=locks)
         self.at_once = {"busy": 64, "in_turn": 1}
         """Of which questions more is asked for than has to be, as the next step asks for more."""
         self._locks = locks
+        self._strange = {} if strange is None else strange
         self.lasting = Lasting()
         if locks:
             self.known = self.lasting
@@ -225,11 +242,13 @@ class ServerAnswers(Answers):
         yield from super()._begin_turns()
 
     def _strange_groups(self, queue_name: str) -> Asking[Mapping[str, int]]:
-        strange = self.known.strange.get(queue_name)
-        if strange is None:
+        now = REAL_TIME.now()
+        at, strange = self._strange.get(queue_name, (None, {}))
+        if at is None or now - at >= _FRESH:
             strange = dict((yield _STRANGE, (queue_name,) * 4))
-            if self.known.is_sure:
-                self.known.strange[queue_name] = strange
+            self._strange[queue_name] = (now, strange)
+        elif strange:  # they may have had a turn meanwhile
+            strange = dict((yield _SERVED, (list(strange), queue_name)))
         return strange
 
     def busy(self, queue_name: str, most: int) -> Asking[list[str]]:

@@ -19,7 +19,7 @@ from conveyor_nb.core.values.ids import random_id
 from conveyor_nb.core.values.text import shown
 from conveyor_nb.stores.sql.groups import END_TURNS
 from conveyor_nb.stores.sql.postgres import faults
-from conveyor_nb.stores.sql.postgres.answers import ServerAnswers
+from conveyor_nb.stores.sql.postgres.answers import ServerAnswers, StrangeGroups
 from conveyor_nb.stores.sql.postgres.calls import Call
 from conveyor_nb.stores.sql.postgres.connecting import Connecting, Place
 from conveyor_nb.stores.sql.postgres.doubts import Doubts, UnknownError
@@ -93,6 +93,7 @@ class Reaching:
         self._listening: Listening | None = None
         self._looking_out: LookingOut | None = None
         self._link: Link | None = None
+        self._strange: StrangeGroups = {}
         self._looks = Looks(connecting, settings.clock, lambda: self._new_answers(locks=False))
         self._doubts = Doubts(connecting)
         self._waiting: list[Call] = []
@@ -129,12 +130,13 @@ class Reaching:
         try:
             if self.place is None:
                 self._know(await self._connecting.find_place(connection))
+            await connection.execute(_PLANS)
+            link = Link(connection)
+            await self._set_clock(link.fetch)
         except BaseException:
             await connection.close()
             raise
-        await connection.execute(_PLANS)
-        self._link = Link(connection)
-        await self._set_clock(self._link.fetch)
+        self._link = link
         self._group.writing.forget()
         self._group.writing.expiries_changed = True
 
@@ -184,7 +186,9 @@ class Reaching:
 
     def _new_answers(self, *, locks: bool) -> ServerAnswers:
         assert self.place is not None
-        answers = ServerAnswers(self._codec, self.place.sequence, locks=locks)
+        answers = ServerAnswers(
+            self._codec, self.place.sequence, locks=locks, strange=self._strange
+        )
         answers.sequential_ids = self._settings.sequential_ids
         return answers
 

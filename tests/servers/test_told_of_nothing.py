@@ -113,6 +113,19 @@ async def test_jobs_of_their_groups_get_their_turns_beside_ours(
     assert sorted(served[4:]) == ["a1", "b1", "c1", "none1"]
 
 
+async def test_a_job_that_they_added_to_a_group_of_ours_outlasts_the_turn_of_ours(
+    theirs: Conveyor, store: PgStore
+) -> None:
+    queue = Queue("emails", store=store)
+    done: asyncio.Queue[str] = asyncio.Queue()
+    async with Worker("emails", lambda job: done.put_nowait(job.id), store=store):
+        await queue.pause()
+        await queue.add("send", job_id="ours", group=Group("a"))
+        await theirs.add("theirs", group_id="a")
+        await queue.resume()
+        assert {await done.get(), await done.get()} == {"ours", "theirs"}
+
+
 async def test_their_turns_know_whom_we_have_served(theirs: Conveyor, store: PgStore) -> None:
     queue = Queue("emails", store=store)
     await queue.add("send", job_id="a", group=Group("a"))

@@ -91,8 +91,9 @@ _SERVED = (
 StrangeGroups = dict[str, tuple[datetime, Mapping[str, int]]]
 """By queue, when it was read which groups have no turn though they wait, and the last of each."""
 
-_FRESH = timedelta(seconds=1)
-"""For how long that is believed: to find it out takes longer, the more groups wait."""
+_FRESH = timedelta(seconds=0.9)
+"""For how long that is believed, so that who looks each second finds it out anew: it takes longer,
+the more groups wait."""
 
 
 class ServerCounters(Counters):

@@ -71,7 +71,7 @@ class LookingOut:
         self._wake, self._tell, self._heard = wake, tell, heard
         self._keep_up, self._tidy, self._fault = keep_up, tidy, fault
         self._tasks = BackgroundTasks()
-        self._written = ""
+        self._written, self._is_seen = "", False
         self._looks_to_tidying = 0
 
     def start(self) -> None:
@@ -94,9 +94,11 @@ class LookingOut:
     async def look(self) -> None:
         """Look once."""
         ((written,),) = await self._fetch(_WRITTEN, ())
-        if written == self._written:
+        is_quiet = written == self._written
+        if is_quiet and self._is_seen:
             return
-        self._written = written
+        # once more after the last change: what was known for a second may not have had it
+        self._written, self._is_seen = written, is_quiet
         await self._keep_up()
         over: list[Key] = []
         if followed := list(islice(self._followed, _MOST_JOBS)):

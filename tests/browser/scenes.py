@@ -267,9 +267,10 @@ tape
 
 def replayed(notebook: NotebookPage, take: Take) -> None:
     """A tape as a picture, and replayed at an event, with the belt and with the events."""
-    for number in range(4):
+    for number in range(3):
         notebook.run(number)
-    take("picture", notebook.page.locator(".jp-OutputArea-output svg.cvp").first)
+    take("picture", notebook.page.locator(".jp-OutputArea-output img.cvp-image").first)
+    notebook.run(3)
     panel = notebook.panel
     slider = panel.get_by_test_id("cv-replay-slider")
     slider.fill("30")

@@ -81,7 +81,7 @@ class Replay(Panel):
         return {**await super()._read(), "replay": sendable(self._told())}
 
     async def _draw(self, reads: Reads) -> Markup:
-        return Markup(TapeFigure(self._tape).svg)
+        return TapeFigure(self._tape).html
 
     def _told(self) -> dict[str, Any]:
         """Where it stands, and what has just happened."""

@@ -62,8 +62,8 @@ def test_attempts_are_bars_in_their_slots(open_notebook: OpenNotebook) -> None:
     expect(panel.get_by_test_id("cv-detail")).to_contain_text(re.compile("images-[23]"))
 
     notebook.run(3)
-    figure = notebook.page.locator(".jp-OutputArea-output svg.cvp").last
-    expect(figure).to_contain_text("3 attempts, 2 completed, 1 failed")
+    figure = notebook.page.locator(".jp-OutputArea-output img.cvp-image").last
+    expect(figure).to_have_attribute("alt", re.compile("3 attempts, 2 completed, 1 failed"))
 
 
 def test_workers_are_seen_and_managed(open_notebook: OpenNotebook) -> None:

@@ -162,7 +162,6 @@ async def torment(
     """
     chance = random.Random(seed)
     report = Report()
-    began = REAL_TIME.now()
     with tempfile.TemporaryDirectory(prefix="conveyor-crash-") as folder:
         crew = Crew(place, Path(folder), random.Random(seed + 1))
         deeds = _deeds(crew, place)
@@ -172,6 +171,8 @@ async def torment(
             async with open_store(place.url) as store:
                 store.subscribe(None, outcomes)
                 crew.fill()
+                await _under_way(crew)
+                began = REAL_TIME.now()
                 while (REAL_TIME.now() - began).total_seconds() < seconds:
                     await REAL_TIME.sleep(chance.uniform(0.1, 1.0))
                     (name,) = chance.choices(list(deeds), weights)
@@ -223,6 +224,13 @@ def _deeds(crew: Crew, place: Place) -> Mapping[str, tuple[int, Deed]]:
         "ask a worker to end": (1, end_worker),
         **place.deeds(),
     }
+
+
+async def _under_way(crew: Crew) -> None:
+    """Wait until jobs are added: on a busy machine that takes a while."""
+    until = REAL_TIME.now().timestamp() + _DRAINED_WITHIN
+    while not crew.acknowledged() and REAL_TIME.now().timestamp() < until:
+        await REAL_TIME.sleep(0.1)
 
 
 async def _drained(store: StoreInterface) -> bool:

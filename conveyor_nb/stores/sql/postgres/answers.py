@@ -265,10 +265,20 @@ class ServerAnswers(Answers):
         )
         return [row[0] for row in rows]
 
-    def learn_of(self, queue_name: str) -> Asking[None]:
-        """Learn in one statement what fetches ask about a queue before they come to its jobs."""
-        if queue_name in self.known.paused:
-            return
+    def learn_of(self, queue_name: str, options: FetchOptions, most: int) -> Asking[None]:
+        """Learn what fetches ask about a queue before anything is changed, most in one statement.
+
+        Args:
+            queue_name, options: those of the fetches.
+            most: how many jobs they take at most.
+        """
+        if queue_name not in self.known.paused:
+            yield from self._learn_of(queue_name)
+        paused = self.known.paused[queue_name]
+        if self.lasting.is_guarded and not (options.lifo or self.known.has_groups[queue_name]):
+            yield from self._only_line(queue_name, paused, options, most)
+
+    def _learn_of(self, queue_name: str) -> Asking[None]:
         rows = yield _OF_A_QUEUE, (queue_name,) * 5
         paused, has_groups, due, seconds, group_seconds, *group = rows[0]
         self.known.paused[queue_name] = paused or []

@@ -64,10 +64,15 @@ Wanted = Take | Fetch | Publish | Look | Ask
 
 
 class Call(Awaited[Any]):
-    """Something that is wanted, and the loop where somebody waits for it."""
+    """Something that is wanted, and the loop where somebody waits for it.
 
-    __slots__ = ("wanted",)
+    Args:
+        wanted: what.
+        after: nothing is done, and the result is ``None``, if this one fails.
+    """
 
-    def __init__(self, wanted: Wanted) -> None:
+    __slots__ = ("after", "wanted")
+
+    def __init__(self, wanted: Wanted, after: Call | None = None) -> None:
         super().__init__()
-        self.wanted = wanted
+        self.wanted, self.after = wanted, after

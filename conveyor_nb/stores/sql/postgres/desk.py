@@ -39,7 +39,9 @@ class Desk(WritingCalls):
 
     def _is_idle_fetch(self, call: Call) -> bool:
         # with nothing to be had it is enough to look: no idle worker keeps others from writing
-        return isinstance(call.wanted, Fetch) and call.wanted.queue_name not in self._lively
+        if not isinstance(call.wanted, Fetch) or call.after is not None:
+            return False
+        return call.wanted.queue_name not in self._lively
 
     def _write_soon(self) -> None:
         if self._settings.read_only and self._waiting:

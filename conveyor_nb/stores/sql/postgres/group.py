@@ -121,15 +121,21 @@ class Group:
         self._pause = max(0, self._pause - 1)
         self.answers.lasting.is_guarded = False
 
-    def begin_quick(self) -> bool:
+    def begin_quick(self, calls: Sequence[Call]) -> bool:
         """Begin what is one statement, by what the last transaction has left; ``False``: not now.
 
-        Where others write all the time they would mostly be there first.
+        Where others write all the time they would mostly be there first, and whose turn it is
+        among groups is found in a transaction: what is known of it is kept for that.
         """
         while self._left is not None and self._left[0] in self._heard:
             self._left = self._heard.pop(self._left[0])
             self._moved = None
-        if self._left is None or self._pause:
+        has_groups = self.answers.known.has_groups
+        if (
+            self._left is None
+            or self._pause
+            or any(has_groups.get(one) for one, _ in _by_line(calls))
+        ):
             return False
         if self._moved is None:
             self._forget_all_but_rows()
@@ -213,25 +219,17 @@ class Group:
         Raises:
             NotTogetherError: it is to be done for one after the other.
         """
-        fetched = dict.fromkeys(
-            call.wanted.queue_name for call in calls if isinstance(call.wanted, Fetch)
-        )
-        for queue_name in fetched:
-            await link.ask(self.answers.learn_of(queue_name))
+        for own, fetches in _by_line(calls).items():
+            await link.ask(self.answers.learn_of(*own, _most_of(fetches)))
         steps = [call for call in calls if isinstance(call.wanted, Take)]
         if steps:
             try:
                 await self._take_steps(link, steps)
             except UnseenError as error:
                 raise NotQuickError from error
-        lines: dict[tuple[str, FetchOptions], list[Call]] = {}
-        for call in calls:
-            if isinstance(call.wanted, Fetch):
-                own = (call.wanted.queue_name, call.wanted.options)
-                lines.setdefault(own, []).append(call)
-            elif isinstance(call.wanted, Publish):
-                self.told.append(call.wanted.event)
-        for (queue_name, _), fetches in lines.items():
+        self.told += [call.wanted.event for call in calls if isinstance(call.wanted, Publish)]
+        wanted = [call for call in calls if call.after is None or call.after.error is None]
+        for (queue_name, _), fetches in _by_line(wanted).items():
             try:
                 await self._promote(link, queue_name)
                 await self._take_fetches(link, fetches)
@@ -250,7 +248,7 @@ class Group:
 
     async def _take_fetches(self, link: Link, calls: Sequence[Call]) -> None:
         wanted = [call.wanted for call in calls if isinstance(call.wanted, Fetch)]
-        self.answers.at_once["in_turn"] = enough(sum(one.limit for one in wanted))
+        self.answers.at_once["in_turn"] = enough(_most_of(calls))
         steps = [fetching(one) for one in wanted]
         await self._together(link, calls, steps, ())
 
@@ -298,3 +296,17 @@ class Group:
                     self.lost_results[key] = result
 
         return await drive(link, self.answers, rows, lambda: step(rows, now), commit)
+
+
+def _by_line(calls: Sequence[Call]) -> dict[tuple[str, FetchOptions], list[Call]]:
+    """Those that fetch, by their queue and options."""
+    lines: dict[tuple[str, FetchOptions], list[Call]] = {}
+    for call in calls:
+        if isinstance(call.wanted, Fetch):
+            own = (call.wanted.queue_name, call.wanted.options)
+            lines.setdefault(own, []).append(call)
+    return lines
+
+
+def _most_of(fetches: Sequence[Call]) -> int:
+    return sum(call.wanted.limit for call in fetches if isinstance(call.wanted, Fetch))

@@ -34,13 +34,13 @@ class Home:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def hand_in(self, one: Any) -> bool:
-        """Have something served; ``False``: this has come to its end."""
+    def hand_in(self, *some: Any) -> bool:
+        """Have something served, all of it together; ``False``: this has come to its end."""
         with self._guard:
             if self._is_over:
                 return False
-            self._handed_in.append(one)
-            if len(self._handed_in) == 1:
+            self._handed_in.extend(some)
+            if len(self._handed_in) == len(some):
                 self.loop.call_soon_threadsafe(self._take)
         return True
 

@@ -68,6 +68,7 @@ class Listening:
         self._filling = BackgroundTasks()
         self._is_filling = False
         self._queues: set[str] = set()
+        self._asking = asyncio.Lock()  # a connection does one thing at a time
         self.has_heard_theirs = False
         """Whether programs of Conveyor have, since this was last set to ``False``."""
         self._heard_of: set[str] = set()
@@ -102,7 +103,9 @@ class Listening:
         channel = channel_of(queue_name)
         if queue_name not in self._queues and channel is not None and self.is_on:
             self._queues.add(queue_name)
-            await self._connection.add_listener(channel, self._hear_theirs)
+            async with self._asking:
+                if self.is_on:
+                    await self._connection.add_listener(channel, self._hear_theirs)
 
     # -- what this store tells ----------------------------------------------------------------
 

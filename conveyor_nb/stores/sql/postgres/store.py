@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
 
 from conveyor_nb.clocks.clock import REAL_TIME, Clock
+from conveyor_nb.core.actions import Action
 from conveyor_nb.core.errors import StoreUnavailableError
 from conveyor_nb.core.fetching import Fetched, FetchOptions
-from conveyor_nb.core.model import JobData, StoreEvent
+from conveyor_nb.core.model import JobData, Lock, StoreEvent
 from conveyor_nb.core.rows import Key, Rows
+from conveyor_nb.core.steps import changing
 from conveyor_nb.core.values.checks import (
     check_count,
     check_flag,
@@ -92,6 +94,7 @@ class PgStore(SqlStore):
     """
 
     _is_server = True
+    settles_and_fetches = True
     capabilities = frozenset({Capability.FRACTIONAL_PRIORITIES, Capability.TRANSACTIONS})
 
     def __init__(
@@ -236,12 +239,19 @@ class PgStore(SqlStore):
 
     async def _do(self, wanted: Wanted) -> Any:
         """Have something done in the thread, and wait for what comes of it."""
-        call = Call(wanted)
+        return await self._hand_in(Call(wanted))
+
+    async def _hand_in(self, call: Call, *others: Call) -> Any:
+        """Have calls done together, and wait for what comes of the first."""
+        wanted = call.wanted
         if self._loop is None or not isinstance(wanted, (Ask, Look)):  # no loop of a mere look
             self._loop = call.loop
-        while not self._at_home().hand_in(call):
+        while not self._at_home().hand_in(call, *others):
             with self._lock:
                 self._home = None
+        return await self._wait_for(call)
+
+    async def _wait_for(self, call: Call) -> Any:
         if not self._is_watched_off_loop:
             return await call.future
         with self.clock.off_loop():
@@ -344,6 +354,41 @@ class PgStore(SqlStore):
         wanted = Fetch(queue_name, worker_id, lock_duration, options or _NO_OPTIONS, limit)
         fetched: Fetched = await self._do(wanted)
         return fetched
+
+    async def apply_and_fetch(
+        self,
+        queue_name: str,
+        job_id: str,
+        action: Action,
+        worker_id: str,
+        lock_duration: float,
+        options: FetchOptions | None = None,
+        *,
+        lock: Lock | None = None,
+        limit: int = 1,
+    ) -> tuple[JobData, Fetched | None]:
+        if limit != 1:
+            check_count(limit, what="limit")
+        taken = self._taken_action(action)
+
+        def settle(rows: Rows, now: datetime) -> JobData:
+            return changing.apply(rows, queue_name, job_id, taken, lock, now)
+
+        settling = Call(Take(settle, [(queue_name, job_id)]))
+        wanted = Fetch(queue_name, worker_id, lock_duration, options or _NO_OPTIONS, limit)
+        fetching = Call(wanted, after=settling)
+        fetching.future.add_done_callback(_forget_error)  # of a fetch that nobody waits for
+        changed: JobData = await self._hand_in(settling, fetching)
+        try:
+            fetched: Fetched | None = await self._wait_for(fetching)
+        except Exception:  # who asks for it alone is told
+            return changed, None
+        return changed, fetched
+
+
+def _forget_error(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 def _nothing(answers: Answers) -> Asking[None]:

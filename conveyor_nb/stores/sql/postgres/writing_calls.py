@@ -92,7 +92,7 @@ class WritingCalls(Reaching, ABC):
         """Do what is wanted in one statement; ``False``: it can't be, and nothing was done."""
         group, listening = self._group, self._listening
         assert listening is not None
-        if not group.begin_quick():
+        if not group.begin_quick(calls):
             return False
         quick = Quick(link.connection, group.answers.lasting.versions)
         try:
@@ -182,7 +182,7 @@ class WritingCalls(Reaching, ABC):
     async def _after(self, calls: Sequence[Call], come: asyncio.Future[None] | None) -> None:
         for call in calls:
             wanted = call.wanted
-            if isinstance(wanted, Fetch) and call.error is None:
+            if isinstance(wanted, Fetch) and call.result is not None:
                 if call.result.jobs:
                     self._lively.add(wanted.queue_name)
                 else:

@@ -74,6 +74,9 @@ def in_one_sentence(error: BaseException, address: str) -> ConveyorError:
 
     >>> str(in_one_sentence(ConnectionResetError("lost"), "localhost:5432/queues"))
     "the server of 'localhost:5432/queues' can't be reached: ConnectionResetError: lost"
+    >>> from asyncpg import InternalClientError
+    >>> str(in_one_sentence(InternalClientError("cannot switch to state 11"), "localhost"))
+    "the server of 'localhost' can't be reached: the connection was lost"
     """
     named = f"the server of {shown(address)}"
     state = sqlstate_of(error)
@@ -81,6 +84,8 @@ def in_one_sentence(error: BaseException, address: str) -> ConveyorError:
         return SchemaError(f"{named} has other tables than expected: {error_line(error)}")
     if state in _SENTENCES:
         return StoreUnavailableError(f"{named} {_SENTENCES[state]}")
+    if type(error).__name__ == "InternalClientError":  # its words are about the driver's insides
+        return StoreUnavailableError(f"{named} can't be reached: the connection was lost")
     if is_gone(error):
         return StoreUnavailableError(f"{named} can't be reached: {error_line(error)}")
     return StoreUnavailableError(f"{named} fails: {error_line(error)}")

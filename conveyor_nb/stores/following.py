@@ -251,19 +251,19 @@ class QueueChanges(_Listener):
         kinds: the types of event that may be it; that the store is disconnected always is.
     """
 
-    __slots__ = ("_change", "_count", "_last", "_wanted")
+    __slots__ = ("_change", "_count", "_first", "_wanted")
 
     def __init__(self, store: StoreInterface, queue_name: str, kinds: Collection[str]) -> None:
         self._change: asyncio.Future[StoreEvent] = asyncio.get_running_loop().create_future()
-        self._last: StoreEvent | None = None
+        self._first: StoreEvent | None = None
         self._count, self._wanted = 0, _NOT_ASKED
         super().__init__(store, queue_name, {*kinds, EventType.DISCONNECTED, EventType.MISSED})
 
     async def next(self, timeout: float | None = None, *, count: int = 1) -> StoreEvent | None:
-        """The change that makes ``count`` of them, since the one that this gave before.
+        """The first change since the one that this gave before, once there are ``count`` of them.
 
-        One that is not of a single job counts as any number. ``None``: there were not so many for
-        so many seconds.
+        One that is not of a single job counts as any number, and is given in place of the first.
+        ``None``: there were not so many for so many seconds.
         """
         self._wanted = count
         self._resolve()
@@ -272,19 +272,20 @@ class QueueChanges(_Listener):
             return None
         change = self._change.result()
         self._change = self._loop.create_future()
-        self._last, self._count, self._wanted = None, 0, _NOT_ASKED
+        self._first, self._count, self._wanted = None, 0, _NOT_ASKED
         return change
 
     def _take(self, event: StoreEvent) -> None:
-        if self._last is None or self._last.job_id is not None:
-            self._last = event
+        first = self._first
+        if first is None or (first.job_id is not None and event.job_id is None):
+            self._first = event
         self._count += 1
         self._resolve()
 
     def _resolve(self) -> None:
-        last = self._last
-        if last is not None and (last.job_id is None or self._count >= self._wanted):
-            resolve(self._change, last)
+        first = self._first
+        if first is not None and (first.job_id is None or self._count >= self._wanted):
+            resolve(self._change, first)
 
 
 def as_told(job: JobData, event: StoreEvent) -> JobData:

@@ -33,7 +33,7 @@ from conveyor_nb.core.job_query import JobQuery
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobData, Lock
 from conveyor_nb.core.slicing import SLICE
-from conveyor_nb.core.worker_info import WorkerInfo, WorkerStatus
+from conveyor_nb.core.worker_info import WorkerCommand, WorkerInfo, WorkerStatus
 from conveyor_nb.display import Displayable
 
 MANY = 4 * SLICE
@@ -214,7 +214,7 @@ STEPS_OF_THE_STORE = [
     for name, method in inspect.getmembers(MemoryStore, inspect.iscoroutinefunction)
     if not name.startswith("_")
     and not hasattr(Displayable, name)  # it asks these methods
-    and name != "connect"  # it does nothing
+    and name not in ("connect", "findings")  # they do nothing
     and name != "publish"  # the event is the caller's own
 ]
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
@@ -222,6 +222,7 @@ ARGUMENTS: dict[str, Any] = {
     "action": Cancel(),
     "attempts": {"emails-1": 1},
     "changes": {"data": 1},
+    "command": WorkerCommand("paused"),
     "child_id": "emails-1",
     "count": 1,
     "fields": {"to": "ada"},
@@ -232,6 +233,7 @@ ARGUMENTS: dict[str, Any] = {
     "key": "a key",
     "lock": Lock("w1", 1),
     "lock_duration": 30,
+    "most": 1,
     "name": "send",
     "parent_id": "emails-1",
     "query": JobQuery(),

@@ -116,7 +116,9 @@ async def test_connections_that_are_ended_cost_nothing(server: Server) -> None:
     async with PgStore(server.dsn, schema=new_schema()) as store:
 
         async def disturb() -> None:
-            assert await end_backends(server) >= 2
+            ended = 0
+            while ended < 2:  # it may be about to make new ones, after the time before
+                ended += await end_backends(server)
 
         await live(store, server, 200, disturb, 20)
 

@@ -59,13 +59,20 @@ _STRANGE = f"""WITH RECURSIVE found AS (
     ), named AS (
         SELECT group_id FROM found WHERE group_id IS NOT NULL
         UNION ALL
-        SELECT '' WHERE EXISTS (SELECT 1 FROM conveyor_jobs WHERE {_WAITS} IS NULL)
+        SELECT '' WHERE NOT EXISTS (SELECT 1 FROM conveyor_nb_groups
+            WHERE queue_name = ? AND group_id = '' AND came > 0)
+        AND EXISTS (SELECT 1 FROM (SELECT 1 FROM conveyor_jobs WHERE {_WAITS} IS NULL
+            ORDER BY priority, seq LIMIT 1) AS first)
     )
     SELECT named.group_id, coalesce(its.served, 0) FROM named
     LEFT JOIN conveyor_nb_groups AS its ON its.queue_name = ? AND its.group_id = named.group_id
     WHERE coalesce(its.came, 0) = 0
 """
-"""The groups of a queue that wait and have no turn: each found by one step in an index."""
+"""The groups of a queue that wait and have no turn: each found by one step in an index.
+
+Those without a group are looked for in the order of service, as whoever only asks whether there
+are some is led through the whole table.
+"""
 
 _QUEUES = """WITH RECURSIVE found AS (
         (SELECT queue_name FROM conveyor_jobs ORDER BY queue_name LIMIT 1)
@@ -246,7 +253,7 @@ class ServerAnswers(Answers):
         now = REAL_TIME.now()
         at, strange = self._strange.get(queue_name, (None, {}))
         if at is None or now - at >= _FRESH:
-            strange = dict((yield _STRANGE, (queue_name,) * 4))
+            strange = dict((yield _STRANGE, (queue_name,) * 5))
             self._strange[queue_name] = (now, strange)
         elif strange:  # they may have had a turn meanwhile
             strange = dict((yield _SERVED, (list(strange), queue_name)))

@@ -161,7 +161,7 @@ def _locks_over(looking: _Looking) -> Asking[list[Finding]]:
         " WHERE state = 'active' AND (lock_until IS NULL OR lock_until < ?)",
         looking.value(looking.now - _OVERDUE),
     )
-    advice = "start a worker on the queue: it lets the job run again, as one attempt more"
+    advice = "start a worker on the queue: the job runs again if an attempt is left, or else fails"
     return [
         Finding(
             *("lock over", Severity.WARNING, queue, job),

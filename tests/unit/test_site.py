@@ -17,6 +17,7 @@ import conveyor_nb
 from conveyor_nb.cli import VERBS, build_parser
 from conveyor_nb.notebook.commands.commands import parse
 from conveyor_nb.notebook.commands.magics import COMMANDS
+from conveyor_nb.stores.interface import StoreInterface
 from tests.pages import PAGES, blocks_of
 
 KINDS = {
@@ -95,6 +96,13 @@ def test_each_line_for_a_shell_is_one_that_there_is(checkout: Path) -> None:
                 assert all((checkout / path).exists() for path in paths), words
             case _:
                 assert words[0] in ELSEWHERE, f"{page}: {words}"
+
+
+def test_who_writes_a_store_is_told_how_many_methods_to_write(checkout: Path) -> None:
+    page = (checkout / "notebooks" / "howto" / "own-store.md").read_text(encoding="utf-8")
+    assert re.findall(r"(\d+) abstract methods", page) == [
+        str(len(StoreInterface.__abstractmethods__))
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,8 @@ def run_docs(
         no_browser: only print the address.
 
     Raises:
-        CommandError: a package is missing, a page has a fault, or one can't listen there.
+        CommandError: a package is missing, a page has a fault, other files are in the folder, or
+            one can't listen there.
     """
     if serve:
         Place(port=port).require()
@@ -66,18 +67,20 @@ def build_site(output: Path, *, live: bool = True, offline: bool = False) -> Non
     """Build it.
 
     Args:
-        output: the folder that it goes to; what is there is renewed.
+        output: the folder that it goes to: a new or an empty one, or that of a site, which is
+            renewed.
         live: with notebooks that run in the browser; needs a checkout.
         offline: these need nothing from elsewhere.
 
     Raises:
-        CommandError: a package is missing, or a page has a fault.
+        CommandError: a package is missing, a page has a fault, or other files are there.
     """
     for name in (*NEEDED, *(NEEDED_LIVE if live else ())):
         if find_spec(name) is None:
             raise missing_packages("the site", ModuleNotFoundError(name=name), extra="docs")
     home = notebooks_folder()
     output = output.resolve()
+    _require_own(output)
     print("Building the pages ...", flush=True)
     _build_pages(home, output, live=LIVE if live else "")
     checkout = find_checkout()
@@ -91,6 +94,16 @@ def build_site(output: Path, *, live: bool = True, offline: bool = False) -> Non
             if is_live(json.loads(path.read_text(encoding="utf-8")))
         ]
         build_lite(notebooks, checkout, output / LIVE, offline=offline)
+
+
+def _require_own(folder: Path) -> None:
+    """Check that nothing but a site is lost when one is written to a folder."""
+    # Sphinx leaves the file in each site that it makes
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / ".buildinfo").is_file():
+        raise CommandError(
+            f"{folder} has files that are no site of ours; name a new or an empty folder with "
+            "--output"
+        )
 
 
 def _build_pages(home: Path, output: Path, *, live: str) -> None:

@@ -187,6 +187,21 @@ class TestDocs:
             'the site needs sphinx, which is not installed; run: python -m pip install -e ".[docs]"'
         )
 
+    def test_files_that_are_no_site_are_not_lost(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        built: list[Path] = []
+        monkeypatch.setattr(docs, "find_spec", lambda name: True)
+        monkeypatch.setattr(docs, "_build_pages", lambda home, output, live: built.append(output))
+        docs.build_site(tmp_path / "new", live=False)
+        docs.build_site(tmp_path, live=False)
+        (tmp_path / "live").mkdir()
+        with pytest.raises(CommandError, match="has files that are no site of ours; name a new"):
+            docs.build_site(tmp_path, live=False)
+        (tmp_path / ".buildinfo").touch()
+        docs.build_site(tmp_path, live=False)
+        assert built == [tmp_path / "new", tmp_path, tmp_path]
+
     def test_live_pages_without_a_network_need_npm(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -12,6 +12,7 @@ import webbrowser
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
+from os import PathLike
 from pathlib import Path
 
 from conveyor_nb.cli.checkout import find_checkout
@@ -124,14 +125,35 @@ def _build_pages(home: Path, output: Path, *, live: str) -> None:
             raise CommandError(f"can't write to {output}: {error}") from error
 
 
+_TYPES = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".mjs": "text/javascript",
+    ".wasm": "application/wasm",
+}
+"""The types that Windows takes from its registry, where another program may have made a script
+plain text, which no browser runs."""
+
+
 class _Quiet(SimpleHTTPRequestHandler):
+    def guess_type(self, path: str | PathLike[str]) -> str:
+        return _TYPES.get(Path(path).suffix) or super().guess_type(path)
+
     def log_message(self, *_: object) -> None: ...
 
 
 def serve_until_interrupted(site: Path, port: int | None, *, opens_browser: bool) -> None:
-    """Serve the files of a site on this computer, and say where."""
-    handler = partial(_Quiet, directory=str(site))
-    with ThreadingHTTPServer((HOST, port or 0), handler) as server:
+    """Serve the files of a site on this computer, and say where.
+
+    Raises:
+        CommandError: one can't listen there.
+    """
+    try:
+        server = ThreadingHTTPServer((HOST, port or 0), partial(_Quiet, directory=str(site)))
+    except OSError as error:  # the port was free before the site was built
+        raise Place(port=port).refusal(error) from error
+    with server:
         address = f"http://{HOST}:{server.server_port}"
         print(f"The site is ready on this computer; Ctrl-C ends it.\n\n    {address}\n", flush=True)
         if opens_browser:

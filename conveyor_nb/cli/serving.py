@@ -58,10 +58,14 @@ class Place:
         try:
             socket.create_server((self.ip, self.port or 0), family=family).close()
         except OSError as error:
-            reason = _REASONS.get(error.errno or 0)
-            if reason is None:
-                raise CommandError(f"can't listen on {self.ip}: {error.strerror}") from error
-            raise CommandError(reason.format(ip=self.ip, port=self.port)) from error
+            raise self.refusal(error) from error
+
+    def refusal(self, error: OSError) -> CommandError:
+        """What is said when one can't listen there."""
+        reason = _REASONS.get(error.errno or 0)
+        if reason is None:
+            return CommandError(f"can't listen on {self.ip}: {error.strerror}")
+        return CommandError(reason.format(ip=self.ip, port=self.port))
 
     def traits(self, server: str) -> dict[str, object]:
         """Where to listen, as an application of Jupyter calls it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 import shutil
 import socket
 import subprocess
@@ -201,6 +202,20 @@ class TestDocs:
         (tmp_path / ".buildinfo").touch()
         docs.build_site(tmp_path, live=False)
         assert built == [tmp_path / "new", tmp_path, tmp_path]
+
+    def test_a_port_that_was_taken_meanwhile_is_told(self, tmp_path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            with pytest.raises(CommandError, match=f"port {port} is in use; name another"):
+                docs.serve_until_interrupted(tmp_path, port, opens_browser=False)
+
+    def test_scripts_are_served_as_such_whatever_the_machine_takes_them_for(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(mimetypes, "guess_type", lambda *_, **__: ("text/plain", None))
+        handler = docs._Quiet.__new__(docs._Quiet)
+        assert handler.guess_type("live/pyodide.mjs") == "text/javascript"
+        assert handler.guess_type("live/pyodide.asm.wasm") == "application/wasm"
 
     def test_live_pages_without_a_network_need_npm(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 import webbrowser
@@ -16,6 +15,7 @@ from os import PathLike
 from pathlib import Path
 
 from conveyor_nb.cli.checkout import find_checkout
+from conveyor_nb.cli.children import run_child
 from conveyor_nb.cli.errors import CommandError, missing_packages
 from conveyor_nb.cli.notebooks import SITE, notebooks_folder
 from conveyor_nb.cli.serving import HOST, Place, has_browser
@@ -114,8 +114,7 @@ def _build_pages(home: Path, output: Path, *, live: str) -> None:
         built = Path(folder) / "site"
         settings = [f"-Dlive_pages={live}", "-d", f"{folder}/doctrees"]
         folders: list[str | Path] = ["-c", home / "site", home, built]
-        command = [*sphinx, *settings, *folders]
-        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+        done = run_child([*sphinx, *settings, *folders], shows_output=True)
         if done.returncode:
             print(done.stderr, file=sys.stderr, end="")
             raise CommandError("the site has faults: see above")

@@ -12,7 +12,6 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -20,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from conveyor_nb.cli.children import run_child
 from conveyor_nb.cli.errors import CommandError
 
 __all__ = ["INSTALL_OFFLINE", "build_lite", "is_live"]
@@ -125,11 +125,11 @@ def _call(*command: str | Path, cwd: Path | None = None) -> str:
     Raises:
         CommandError: it failed; the message has what it said last.
     """
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+    done = run_child(command, cwd=cwd)
     if done.returncode:
-        said = [*filter(None, (done.stdout + done.stderr).splitlines()), "nothing"]
+        said = ["it said nothing", *filter(None, (done.stdout + done.stderr).splitlines())]
         named = " ".join(Path(one).name for one in command[:4])
-        raise CommandError(f"{named} ended with {done.returncode}: {said[-2]}")
+        raise CommandError(f"{named} ended with {done.returncode}: {said[-1]}")
     return done.stdout
 
 

@@ -15,9 +15,10 @@ import pytest
 from rich.console import Console
 
 from conveyor_nb.cli import docs, errors, lab, main, notebooks, serving
+from conveyor_nb.cli.children import run_child
 from conveyor_nb.cli.demo import summary
 from conveyor_nb.cli.errors import CommandError
-from conveyor_nb.cli.lite import build_lite
+from conveyor_nb.cli.lite import _call, build_lite
 from conveyor_nb.cli.serving import Place
 from conveyor_nb.cli.tally import QueueTally
 
@@ -216,6 +217,19 @@ class TestDocs:
         handler = docs._Quiet.__new__(docs._Quiet)
         assert handler.guess_type("live/pyodide.mjs") == "text/javascript"
         assert handler.guess_type("live/pyodide.asm.wasm") == "application/wasm"
+
+    def test_a_step_that_fails_is_told_with_what_it_said_last(self) -> None:
+        with pytest.raises(CommandError, match=r"-c .* ended with 3: it said nothing$"):
+            _call(sys.executable, "-c", "raise SystemExit(3)")
+        with pytest.raises(CommandError, match=r"ended with 1: no such wheel$"):
+            _call(sys.executable, "-c", "raise SystemExit('looking\\nno such wheel')")
+
+    def test_what_a_step_says_is_read_whatever_the_machines_encoding(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
+        code = "import sys; print('é ✓'); sys.stdout.flush(); sys.stdout.buffer.write(b'\\xff')"
+        assert run_child([sys.executable, "-c", code]).stdout.split() == ["é", "✓", "\ufffd"]
 
     def test_live_pages_without_a_network_need_npm(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

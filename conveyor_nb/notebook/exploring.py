@@ -6,8 +6,9 @@ cell's output as any other does: a saved notebook keeps it, and it is seen witho
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -17,13 +18,14 @@ from IPython.core.getipython import get_ipython
 from IPython.display import display, publish_display_data
 
 from conveyor_nb.clocks.tasks import BackgroundTasks
+from conveyor_nb.core.cell_reruns import current_origin
 from conveyor_nb.core.errors import FAULTS
 from conveyor_nb.core.values.checks import reject_unknown
 from conveyor_nb.core.values.text import error_line, one_line, shown
 from conveyor_nb.notebook.host import Host, host_of
 from conveyor_nb.notebook.markup import Markup, as_page, tag
 
-__all__ = ["explore"]
+__all__ = ["close_explorations", "explore"]
 
 _MOST_SHOWN = 12
 
@@ -59,11 +61,23 @@ async def explore(experiment: Callable[..., Any], /, **knobs: Any) -> None:
         reject_unknown(knobs, frozenset(parameters), what="argument of the experiment")
     is_live = get_ipython() is not None and host_of(get_ipython()) is not Host.FILE
     defaults = {name: one.default for name, one in parameters.items()}
-    made = {
-        name: _knob(name, choices, defaults.get(name, _NONE), is_live=is_live)
-        for name, choices in knobs.items()
-    }
-    await _Exploration(experiment, made).begin(is_live=is_live)
+    exploration, goes_on = _Exploration(experiment, is_live=is_live), False
+    try:
+        for name, choices in knobs.items():
+            exploration.knobs.append(
+                _knob(name, choices, defaults.get(name, _NONE), is_live=is_live)
+            )
+        await exploration.begin()
+        goes_on = is_live
+    finally:
+        if not goes_on:
+            exploration.close()
+
+
+def close_explorations() -> None:
+    """Let go of the knobs of every experiment: for when the extension is unloaded."""
+    while _explorations:
+        _explorations[-1].close()
 
 
 _NONE = inspect.Parameter.empty
@@ -76,10 +90,19 @@ class _Knob:
         name: the argument's name.
         widget: gives its value.
         choices: all that it may be, if they are few.
+        is_given: the widget is the caller's own.
     """
 
-    def __init__(self, name: str, widget: Any, choices: list[Any] | None) -> None:
+    def __init__(
+        self, name: str, widget: Any, choices: list[Any] | None, *, is_given: bool = False
+    ) -> None:
         self.name, self.widget, self.choices = name, widget, choices
+        self._is_given = is_given
+
+    def close(self) -> None:
+        """Close the widget, if it was made here."""
+        if not self._is_given:
+            _close(self.widget)
 
     @property
     def value(self) -> Any:
@@ -106,7 +129,7 @@ class _Fixed:
 def _knob(name: str, given: Any, default: Any, *, is_live: bool) -> _Knob:
     """The widget for an argument."""
     if isinstance(given, ipywidgets.Widget):
-        return _Knob(name, given, None)
+        return _Knob(name, given, None, is_given=True)
     look = {"description": name, "style": {"description_width": "initial"}}
     if isinstance(given, (list, range)):
         choices = list(given)
@@ -135,51 +158,91 @@ def _knob(name: str, given: Any, default: Any, *, is_live: bool) -> _Knob:
     return _Knob(name, widget, None)
 
 
-class _Exploration:
-    """An experiment with its knobs, and the place of its result."""
+def _close(widget: Any) -> None:
+    """Close a widget, with those that tell how it looks."""
+    for one in (getattr(widget, "style", None), getattr(widget, "layout", None), widget):
+        if isinstance(one, ipywidgets.Widget):
+            one.close()
 
-    def __init__(self, experiment: Callable[..., Any], knobs: Mapping[str, _Knob]) -> None:
-        self._experiment, self._knobs = experiment, knobs
+
+class _Exploration:
+    """An experiment with its knobs, and the place of its result.
+
+    Args:
+        experiment: what is run.
+        is_live: somebody may turn a knob.
+    """
+
+    def __init__(self, experiment: Callable[..., Any], *, is_live: bool) -> None:
+        self.knobs: list[_Knob] = []
+        self._experiment, self._is_live = experiment, is_live
+        self._box: Any = None
+        self._origin = current_origin()
         self._tasks = BackgroundTasks()
         self._id = uuid4().hex
         self._turned = False
+        self._is_over = False
 
-    async def begin(self, *, is_live: bool) -> None:
+    async def begin(self) -> None:
         """Show the knobs, and the first result."""
+        for one in tuple(_explorations):
+            if self._replaces(one):
+                one.close()
         result = await self._result()
-        if self._knobs:
-            self._show_knobs(is_live)
+        if self.knobs:
+            self._show_knobs()
         shell = get_ipython()
         if shell is None:
             print(repr(result))
             return
         data, metadata = self._formatted(result)
-        transient = {"display_id": self._id} if is_live else None
+        transient = {"display_id": self._id} if self._is_live else None
         publish_display_data(data, metadata, transient=transient)
-        if is_live:
-            for knob in self._knobs.values():
+        if self._is_live:
+            _explorations.append(self)
+            for knob in self.knobs:
                 knob.widget.observe(self._turn, "value")
 
-    def _show_knobs(self, is_live: bool) -> None:
-        words = "\n".join("".join(one.told("[{}]".format)) for one in self._knobs.values())
+    def close(self) -> None:
+        """Let go of the knobs, and run it no more."""
+        self._is_over = True
+        self._tasks.cancel()
+        if self in _explorations:
+            _explorations.remove(self)
+        for knob in self.knobs:
+            if isinstance(knob.widget, ipywidgets.Widget):
+                with contextlib.suppress(ValueError):  # it was not observed yet
+                    knob.widget.unobserve(self._turn, "value")
+            knob.close()
+        _close(self._box)
+
+    def _replaces(self, other: _Exploration) -> bool:
+        """Whether another one is of an earlier run of the same cell, whose output is gone."""
+        mine, its = self._origin, other._origin
+        if mine is None or its is None or mine.cell is None:
+            return False
+        return mine.cell == its.cell and mine.run != its.run
+
+    def _show_knobs(self) -> None:
+        words = "\n".join("".join(one.told("[{}]".format)) for one in self.knobs)
         if get_ipython() is None:
             print(words)
             return
-        told = [
-            tag("div", *one.told(lambda text: tag("strong", text))) for one in self._knobs.values()
-        ]
+        told = [tag("div", *one.told(lambda text: tag("strong", text))) for one in self.knobs]
         note = tag("small", "in a live notebook this is a slider, and the experiment runs again")
         page = as_page(Markup(tag("div", *told, tag("div", note, style="opacity:.75"))))
         forms: dict[str, Any] = {"text/plain": words, "text/html": page}
-        if is_live:
-            box = ipywidgets.VBox([one.widget for one in self._knobs.values()])
-            forms = {**box._repr_mimebundle_(), **forms}
+        if self._is_live:
+            self._box = ipywidgets.VBox([one.widget for one in self.knobs])
+            forms = {**self._box._repr_mimebundle_(), **forms}
         display(forms, raw=True)
 
     def _turn(self, _: object) -> None:
-        """Run it again; once more after that if a knob was turned meanwhile."""
+        """Run it again; once more after that if a knob is turned meanwhile."""
+        if self._is_over:
+            return
         self._turned = True
-        if not len(self._tasks):
+        if all(task.done() for task in self._tasks):
             self._tasks.spawn(self._run_again())
 
     async def _run_again(self) -> None:
@@ -194,7 +257,7 @@ class _Exploration:
             publish_display_data(data, metadata, transient=transient, update=True)
 
     async def _result(self) -> Any:
-        values = {name: knob.value for name, knob in self._knobs.items()}
+        values = {knob.name: knob.value for knob in self.knobs}
         result = self._experiment(**values)
         return await result if inspect.isawaitable(result) else result
 
@@ -203,3 +266,7 @@ class _Exploration:
         shell: Any = get_ipython()
         data, metadata = shell.display_formatter.format(result)
         return data, metadata
+
+
+_explorations: list[_Exploration] = []
+"""Those whose knobs may be turned, the oldest first."""

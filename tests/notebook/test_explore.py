@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from types import SimpleNamespace
 
 import nbformat
 import pytest
+from ipywidgets import IntSlider
+from ipywidgets.widgets.widget import _instances
 from nbclient import NotebookClient
 from nbformat import v4
 
 from conveyor_nb import explore
+from conveyor_nb.core.cell_reruns import Origin, enter_cell
+from conveyor_nb.notebook import exploring
+from conveyor_nb.notebook.exploring import close_explorations
 
 from .conftest import PATIENCE, Kernel
 from .test_outputs import JUPYTERLAB, VIEW, ask, shown_next
@@ -69,6 +76,62 @@ def test_a_program_that_runs_a_notebook_is_told_where_the_knobs_stand() -> None:
     assert result.data["text/plain"] == "<Figure: 5 slots: 40 (seconds)>"
     assert "widgets" not in notebook.metadata
     nbformat.validate(notebook)
+
+
+# -- without a kernel -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a live notebook shows."""
+    shown: list[str] = []
+    formatter = SimpleNamespace(format=lambda result: ({"text/plain": repr(result)}, {}))
+    shell = SimpleNamespace(display_formatter=formatter)
+    monkeypatch.setattr(exploring, "get_ipython", lambda: shell)
+    monkeypatch.setattr(exploring, "display", lambda *_, **__: None)
+    monkeypatch.setattr(
+        exploring, "publish_display_data", lambda data, *_, **__: shown.append(data["text/plain"])
+    )
+    return shown
+
+
+@pytest.mark.asyncio
+async def test_no_knob_is_left_behind(shown: list[str]) -> None:
+    def divide(by: int, plus: int = 0) -> float:
+        return 1 / by + plus
+
+    before = set(_instances)
+    with pytest.raises(ZeroDivisionError):
+        await explore(divide, by=[0, 1], plus=(0, 5))
+    with pytest.raises(TypeError, match="plus takes a list of choices"):
+        await explore(divide, by=[1, 2], plus=object())
+    assert set(_instances) == before
+
+    await explore(divide, by=[1, 2], plus=(0, 5))
+    assert shown == ["1.0"]
+    assert set(_instances) > before
+    close_explorations()
+    assert set(_instances) == before
+
+
+@pytest.mark.asyncio
+async def test_a_cell_that_runs_again_lets_go_of_its_knobs_of_before(shown: list[str]) -> None:
+    runs = []
+    knob = IntSlider(1, 1, 9)
+    before = set(_instances)
+    open_after = []
+    for cell, run in (("a", 1), ("a", 2), ("b", 3)):
+        enter_cell(Origin(cell, run))
+        await explore(lambda slots, rate: runs.append(slots), slots=knob, rate=[1, 2])
+        open_after.append(len(set(_instances) - before))
+    assert open_after == [open_after[0], open_after[0], 2 * open_after[0]]
+    assert runs == [1, 1, 1]
+
+    knob.value = 2
+    await asyncio.sleep(0)
+    assert runs == [1, 1, 1, 2, 2]
+    close_explorations()
+    assert set(_instances) == before, "the caller's own is the caller's"
 
 
 @pytest.mark.asyncio

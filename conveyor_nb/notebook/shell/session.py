@@ -191,13 +191,15 @@ class Session(StoreContext):
         return sorted(one.name for one in live_workers() if is_named(one))
 
     def close(self) -> asyncio.Task[None]:
-        """Close all that was started: workers, panels and tasks.
+        """Close all that was started: workers, panels, knobs and tasks.
 
         The workers' names are free at once; their jobs go back to the queue as soon as their
         handlers have been cancelled, which the returned task waits for.
         """
         if (widget := _widgets()) is not None:
             widget.close_panels()
+        if (exploring := sys.modules.get("conveyor_nb.notebook.exploring")) is not None:
+            exploring.close_explorations()
         self._tasks.cancel()
         if self._watched is not None:
             self._watched.unsubscribe(None, self._keep)

@@ -6,6 +6,7 @@ cell's output as any other does: a saved notebook keeps it, and it is seen witho
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 from collections.abc import Callable
@@ -17,12 +18,13 @@ import ipywidgets
 from IPython.core.getipython import get_ipython
 from IPython.display import display, publish_display_data
 
+from conveyor_nb.clocks.loops import call_on
 from conveyor_nb.clocks.tasks import BackgroundTasks
 from conveyor_nb.core.cell_reruns import current_origin
 from conveyor_nb.core.errors import FAULTS
 from conveyor_nb.core.values.checks import reject_unknown
 from conveyor_nb.core.values.text import error_line, one_line, shown
-from conveyor_nb.notebook.host import Host, host_of
+from conveyor_nb.notebook.host import Host, host_of, loop_of_cells
 from conveyor_nb.notebook.markup import Markup, as_page, tag
 
 __all__ = ["close_explorations", "explore"]
@@ -178,6 +180,7 @@ class _Exploration:
         self._experiment, self._is_live = experiment, is_live
         self._box: Any = None
         self._origin = current_origin()
+        self._loop = loop_of_cells() or asyncio.get_running_loop()
         self._tasks = BackgroundTasks()
         self._id = uuid4().hex
         self._turned = False
@@ -238,6 +241,10 @@ class _Exploration:
         display(forms, raw=True)
 
     def _turn(self, _: object) -> None:
+        """Run it again where it ran first; JupyterLab has a knob turned in a thread of its own."""
+        call_on(self._loop, self._run_soon)
+
+    def _run_soon(self) -> None:
         """Run it again; once more after that if a knob is turned meanwhile."""
         if self._is_over:
             return

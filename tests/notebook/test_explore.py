@@ -96,6 +96,29 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.asyncio
+async def test_a_knob_that_is_turned_on_another_thread_runs_it_where_it_ran(
+    shown: list[str],
+) -> None:
+    again = asyncio.Event()
+    ran_on = []
+
+    async def experiment(slots: int) -> None:
+        ran_on.append(asyncio.get_running_loop())
+        if slots == 2:
+            again.set()
+
+    async def turn() -> None:
+        knob.value = 2
+
+    knob = IntSlider(1, 1, 9)
+    await explore(experiment, slots=knob)
+    await asyncio.to_thread(asyncio.run, turn())
+    await asyncio.wait_for(again.wait(), 10)
+    assert ran_on == [asyncio.get_running_loop()] * 2
+    close_explorations()
+
+
+@pytest.mark.asyncio
 async def test_no_knob_is_left_behind(shown: list[str]) -> None:
     def divide(by: int, plus: int = 0) -> float:
         return 1 / by + plus

@@ -104,6 +104,18 @@ def test_a_tape_comes_back_from_its_file(tmp_path: Path) -> None:
     assert again.save(tmp_path / "again.jsonl").read_bytes() == path.read_bytes()
 
 
+def test_text_with_any_end_of_a_line_comes_back_from_its_file(tmp_path: Path) -> None:
+    ends = "a\u0085b\u2028c\u2029d\r\ne\x1cf"
+
+    async def program(queue: Queue, clock: VirtualClock) -> None:
+        await queue.add("send", ends)
+
+    tape = recorded(program, send)
+    again = Tape.load(tape.save(tmp_path / "run.jsonl"))
+    assert again == tape
+    assert again.job("emails-1").data == ends
+
+
 def test_a_line_has_what_is_new() -> None:
     async def program(queue: Queue, clock: VirtualClock) -> None:
         await queue.add("send", 1)

@@ -267,7 +267,9 @@ class Tape(Shown):
             text = path.read_text("utf-8")
         except UnicodeDecodeError as error:
             raise ValueError(f"{path} is no tape: it is not text in UTF-8") from error
-        return cls._of(lines.parts_of(text.splitlines(), str(path)))
+        # not splitlines, which also splits at what JSON leaves as it is, such as U+2028
+        told = text.removesuffix("\n").split("\n") if text else []
+        return cls._of(lines.parts_of(told, str(path)))
 
     @classmethod
     def _of(cls, parts: lines.Parts) -> Tape:

@@ -116,6 +116,18 @@ def test_text_with_any_end_of_a_line_comes_back_from_its_file(tmp_path: Path) ->
     assert again.job("emails-1").data == ends
 
 
+def test_a_job_whose_attempts_are_gone_comes_back_from_its_file(tmp_path: Path) -> None:
+    """As over a slow store, if a job of its id was added when it was removed."""
+    of_one = of(0)
+    added, *_, ended = [moment for moment in of_one.moments if moment.job is not None]
+    tape = Tape("emails", of_one.began)
+    for moment in (ended, added):
+        tape.put(moment)
+    again = Tape.load(tape.save(tmp_path / "run.jsonl"))
+    assert again == tape
+    assert [len(moment.job.attempt_logs) for moment in again.moments if moment.job] == [1, 0]
+
+
 def test_a_line_has_what_is_new() -> None:
     async def program(queue: Queue, clock: VirtualClock) -> None:
         await queue.add("send", 1)

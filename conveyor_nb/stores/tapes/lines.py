@@ -136,8 +136,8 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any
     """The fields that are new; ``None`` is for those that are at their defaults again."""
     changes = {name: value for name, value in now.items() if before.get(name) != value}
     changes |= {name: None for name in before if name not in now}
-    if "attempts" in changes and (old := before.get("attempts")):
-        changes["attempts"] = [one for one in now["attempts"] or () if one not in old]
+    if (new := changes.get("attempts")) and (old := before.get("attempts")):
+        changes["attempts"] = [one for one in new if one not in old]
     if (old := before.get("logs")) and (new := changes.get("logs")) and new[: len(old)] == old:
         changes["logs"] = {"more": new[len(old) :]}
     return changes
@@ -313,7 +313,7 @@ def _changed(job: JobData, changes: Mapping[str, Any]) -> JobData:
     told: dict[str, Any] = {}
     for name, value in changes.items():
         if name == "attempts":
-            told["attempt_logs"] = _attempts(job.attempt_logs, value)
+            told["attempt_logs"] = () if value is None else _attempts(job.attempt_logs, value)
         elif name == "options":
             told["opts"] = _read_options(JobOptions, value or {})
         elif name not in _DEFAULTS:
@@ -336,7 +336,7 @@ def _changed(job: JobData, changes: Mapping[str, Any]) -> JobData:
 def _attempts(before: Sequence[AttemptRecord], told: Any) -> tuple[AttemptRecord, ...]:
     """The attempts with those that a line tells, bounded as a store bounds them."""
     kept = {one.attempt: one for one in before}
-    for one in told or ():
+    for one in told:
         given = dict(one)
         for name in ("started_at", "ended_at"):
             if name in given:

@@ -278,6 +278,9 @@ def test_values_are_plain_and_the_same_each_time() -> None:
         "c": "\\ud800",
     }
     assert plain(object()) == plain(object())
+    names = [f"{number:x}" for number in range(40)]
+    assert plain({"to": set(names)}) == {"to": {"set": sorted(names)}}
+    assert plain(frozenset([(1, "b"), (1, "a")])) == {"frozenset": [[1, "a"], [1, "b"]]}
     nested: list[Any] = []
     nested.append(nested)
     json.dumps(plain(nested))

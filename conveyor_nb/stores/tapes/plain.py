@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     """A value as JSON has it; what that has no form for is its ``repr`` under the key ``repr``.
 
     >>> plain({"to": ("ada", 2), 1: {3.5}})
-    {'to': ['ada', 2], '1': {'repr': '{3.5}'}}
+    {'to': ['ada', 2], '1': {'set': [3.5]}}
     >>> plain(object())
     {'repr': '<object object>'}
     """
@@ -47,6 +48,10 @@ def plain(value: Any, depth: int = 0) -> Any:
             return {encodable(str(key)): plain(one, depth + 1) for key, one in value.items()}
         if isinstance(value, (list, tuple)):
             return [plain(one, depth + 1) for one in value]
+        if isinstance(value, (set, frozenset)):  # their order is another one in each process
+            parts = [plain(one, depth + 1) for one in value]
+            name = "set" if isinstance(value, set) else "frozenset"
+            return {name: sorted(parts, key=json.dumps)}
     if isinstance(value, Unreadable):
         return {"repr": repr(value)}
     return {"repr": _ADDRESS.sub("", shown(value, _MOST_TEXT))}

@@ -8,7 +8,17 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from conveyor_nb import Job, MemoryStore, Queue, StoreInterface, Tape, VirtualClock, Worker
+from conveyor_nb import (
+    Job,
+    MemoryStore,
+    Queue,
+    StoreEvent,
+    StoreInterface,
+    Tape,
+    VirtualClock,
+    Worker,
+)
+from conveyor_nb.core.model import EventType
 from conveyor_nb.testing.events import EventView, all_told
 from tests.stores import STORES
 
@@ -171,6 +181,20 @@ async def test_a_disconnected_store_ends_its_tape(clock: VirtualClock) -> None:
         await store.disconnect()
         assert tape.ended is not None
     assert [str(event.type) for event in tape.events] == ["job:waiting"]
+
+
+async def test_what_is_read_after_its_end_is_followed_no_more(clock: VirtualClock) -> None:
+    async with STORES["sqlite"](clock=clock, ids="sequential") as store:
+        queue = Queue("emails", store=store)
+        job = await queue.add("send", remove_on_complete=True)
+        await all_told(store)
+        recording = queue.record()
+        with recording:
+            pass
+        recording._hear(StoreEvent(EventType.ACTIVE, "emails", job.id, {}, clock.now()))
+        recording._end()
+        await asyncio.gather(*recording._tasks)
+        assert len(store._subscriptions) == 0  # type: ignore[attr-defined]
 
 
 async def test_pauses_and_queues_are_told(memory: Queue) -> None:

@@ -159,7 +159,8 @@ class Recording:
             return
         key = (event.queue_name, event.job_id)
         if event.type == EventType.ACTIVE:
-            if read is not None and read.opts.remove_on_complete is True:
+            # what is still read after its end is followed no more: nobody would let go of it
+            if not self._is_over and read is not None and read.opts.remove_on_complete is True:
                 self._follow(key)
         elif event.type in (EventType.COMPLETED, EventType.FAILED, EventType.REMOVED):
             if key in self._results:

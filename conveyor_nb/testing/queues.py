@@ -173,7 +173,8 @@ async def _unsettled(store: StoreInterface, queue_name: str) -> int:
     left = sum(counts[state] for state in UNSETTLED)
     if counts[JobState.DELAYED] == left and left:
         delayed = await store.list_jobs(queue_name, JobState.DELAYED, 0, _MOST_DELAYED)
-        left -= sum(job.scheduler_id is not None for job in delayed)
+        # one that has begun is no next run: it rests before it is tried again
+        left -= sum(job.scheduler_id is not None and not job.attempt_logs for job in delayed)
     return left
 
 

@@ -69,6 +69,18 @@ async def test_the_clock_goes_on_until_all_have_ended_and_no_further(store: Stor
 
 
 @pytest.mark.asyncio
+async def test_a_run_of_a_schedule_that_rests_before_its_retry_has_not_ended(
+    store: StoreInterface,
+) -> None:
+    queue = Queue("emails", store=store)
+    async with Worker("emails", send, store=store):
+        await queue.every("1 day", "tick", 1, attempts=2, backoff="1h")
+        await until_settled(queue)
+        counts = await queue.get_job_counts()
+    assert (counts["completed"], counts["delayed"]) == (1, 1)
+
+
+@pytest.mark.asyncio
 async def test_what_is_left_is_told_with_what_may_be_missing() -> None:
     async with virtual_queue("emails") as queue:
         await queue.add("send")

@@ -128,6 +128,8 @@ async def run_job(
 ) -> Job:
     """Run one job with a handler, all its attempts, and return it as it is in the end.
 
+    Its record is kept for that, whatever ``remove_on_complete`` and ``remove_on_fail`` say.
+
     Args:
         handler: what a ``Worker`` takes: a function, or a mapping of job names to functions.
         data: the job's payload.
@@ -158,7 +160,8 @@ async def run_job(
         virtual_queue(clock=clock) as queue,
         Worker(queue.name, handler, store=queue.store, lifespan=lifespan),
     ):
-        job = await queue.add(name, data, **options)
+        kept: JobKeywords = {**options, "remove_on_complete": False, "remove_on_fail": False}
+        job = await queue.add(name, data, **kept)
         if isinstance(queue.store.clock, VirtualClock):
             await until_settled(queue)
         else:

@@ -45,6 +45,17 @@ async def test_a_job_is_run_to_its_end() -> None:
 
 
 @pytest.mark.asyncio
+async def test_the_record_of_a_job_is_kept_whatever_its_options_say() -> None:
+    def divide(job: Job) -> float:
+        return 1 / float(job.data)
+
+    done = await run_job(divide, 2, remove_on_complete=True)
+    assert (done.state, done.returnvalue) == ("completed", 0.5)
+    failed = await run_job(divide, 0, remove_on_fail=True)
+    assert (failed.state, failed.attempts_made) == ("failed", 1)
+
+
+@pytest.mark.asyncio
 async def test_a_job_may_run_in_real_time() -> None:
     async def at_once(job: Job) -> str:
         return job.store.clock.__class__.__name__

@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ET
 from typing import Any
 
+import numpy as np
 import pytest
 
 from conveyor_nb import chart
@@ -56,6 +57,19 @@ def test_very_many_points_are_drawn_as_few_and_none_stands_out_less() -> None:
     [line] = re.findall(r'd="(M56[^"]+)"', figure.svg)
     ys = [float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", line)]
     assert max(ys) - min(ys) > 100
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    counts: dict[str, Any] = {"waiting": np.int64(3), "failed": np.float32(0.5)}
+    figure = chart(counts)
+    assert repr(figure) == "<Figure: waiting: 3, failed: 0.5>"
+
+
+@pytest.mark.parametrize("kind", ["line", "step", "bars", "dots"])
+def test_one_very_large_number_has_its_place(kind: Any) -> None:
+    nanoseconds = 1_800_000_000_000_000_000
+    row: list[Any] = [nanoseconds] if kind == "dots" else [(nanoseconds, 1)]
+    assert "1.8e+18" in chart({"a": row}, kind=kind).svg
 
 
 def test_names_are_other_peoples_text() -> None:

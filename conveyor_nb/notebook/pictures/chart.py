@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from operator import itemgetter
 from typing import Any, Literal, get_args
 
@@ -70,7 +71,7 @@ def chart(
     if not data:
         raise ValueError("a chart takes at least one name with its numbers; there is none")
     told = {one_line(str(name), 60): value for name, value in data.items()}
-    if all(isinstance(value, (int, float)) for value in told.values()):
+    if all(isinstance(value, Real) for value in told.values()):
         numbers = {name: _number(value, name) for name, value in told.items()}
         return _bars(numbers, x, title)
     if kind == "dots":
@@ -177,7 +178,9 @@ class _Axis:
         low, high = min(numbers), max(numbers)
         if 0 < low <= high / 2:
             low = 0.0
-        return cls(low, high if high > low else low + 1, begin, end)
+        if high <= low:
+            high = low + max(1.0, abs(low) * 1e-9)  # next to a very large number, 1 is nothing
+        return cls(low, high, begin, end)
 
     def at(self, number: float) -> float:
         return self.begin + (self.end - self.begin) * (number - self.low) / (self.high - self.low)

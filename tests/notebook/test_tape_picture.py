@@ -125,6 +125,8 @@ def test_nothing_is_a_picture_too() -> None:
     tape = recorded(nothing)
     assert "No attempt here yet." in tape.picture().svg
     assert bundle_of(tape)["text/plain"].startswith("Tape of queue emails: 0 jobs, 0 attempts")
+    begun = Tape("emails", tape.began)
+    assert bundle_of(begun)["text/plain"].endswith("\n(it is still being recorded)")
 
 
 def test_a_flow_over_two_queues_is_one_picture(tmp_path: Path) -> None:

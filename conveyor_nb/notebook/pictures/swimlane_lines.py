@@ -27,7 +27,7 @@ def swimlane_lines(state: SwimlaneState, subject: str, left_out: str = "") -> st
     if left_out:
         lines.append(f"({left_out})")
     if not state.lives:
-        return lines[0]
+        return "\n".join(lines)
     drawing = _Characters(state)
     lines += drawing.lanes()
     if len(state.lives) <= MOST_ROWS:

@@ -15,7 +15,7 @@ __all__ = ["AT_WORK", "ENDED", "KILLED", "Outcome", "WorkerLine", "picture", "si
 _SIGNS: Mapping[str, tuple[str, str, str]] = {
     "waits": ("·", "dim", "waits"),
     "runs": ("▶", "bold blue", "runs"),
-    "held": ("▷", "yellow", "begun by who is gone"),
+    "held": ("▷", "yellow", "its worker is gone"),
     "again": ("↺", "bold yellow", "runs again"),
     "done": ("✓", "green", "done"),
     "failed": ("✗", "bold red", "failed"),

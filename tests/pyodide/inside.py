@@ -52,6 +52,7 @@ PATIENCE_IN_VAIN = 3.0
 
 NOT_THE_ENGINE = (
     "tests/unit/test_cli.py",
+    "tests/unit/test_site.py",
     "tests/unit/test_style.py",
     "tests/unit/test_typed.py",
     # These are about several threads, and loops that end with what is at work in them.

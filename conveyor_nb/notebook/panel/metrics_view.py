@@ -80,12 +80,18 @@ class MetricsView(View):
         self._last: dict[str, Any] | None = None
         self._read_at: datetime = EPOCH
         self._is_late = False
+        self._turns = 0
+        """How often another span or width was asked for."""
 
     async def read(self, glance: Glance) -> dict[str, Any]:
         real_now = REAL_TIME.now()
         self._is_late = self._last is not None and real_now - self._read_at < _REST
         if self._last is None or not self._is_late:
-            self._last, self._read_at = await self._look(), real_now
+            turns = -1
+            while turns != self._turns:  # another span may be asked for meanwhile
+                turns = self._turns
+                told = await self._look()
+            self._last, self._read_at = told, real_now
         return self._last
 
     async def _look(self) -> dict[str, Any]:
@@ -109,7 +115,7 @@ class MetricsView(View):
 
     async def _read_on(self, span: Span, begin: datetime, end: datetime) -> None:
         """Read what is not known yet: of the newest period that is known there may be more."""
-        store, name = self.queue.store, self.queue.name
+        store, name, turns = self.queue.store, self.queue.name, self._turns
         known = {start: point for start, point in self._points.items() if start >= begin}
         newest = at = max(known, default=begin)
         while at < end:
@@ -122,7 +128,8 @@ class MetricsView(View):
             at = until
             if REAL_TIME.overdue():
                 await checkpoint()
-        self._points = known
+        if turns == self._turns:
+            self._points = known
 
     @property
     def again(self) -> float | None:
@@ -146,3 +153,4 @@ class MetricsView(View):
             self._points = {}
         self._width = 380 if message.narrow else 920
         self._last = None
+        self._turns += 1

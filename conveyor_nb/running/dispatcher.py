@@ -370,7 +370,10 @@ class Dispatcher:
                     self._faults.all_is_well("work")
                 goes_on, fetched = await self._run_jobs(holder, jobs, asking)
                 if self._store.clock.overdue():
+                    news = self._news
                     await checkpoint()
+                    if fetched is not None and not fetched.jobs and news != self._news:
+                        fetched = None  # there may be one by now
         except Exception as error:  # the store's fault; go on when it can
             await self._outcomes.pause_after("work", error)
         finally:

@@ -89,11 +89,18 @@ async def store(request: pytest.FixtureRequest, clock: VirtualClock) -> AsyncIte
         yield store
 
 
+@pytest.mark.parametrize("is_overdue", [False, True], ids=["", "giving way"])
 @pytest.mark.parametrize("pause", range(12))
 async def test_no_job_is_overlooked(
-    pause: int, store: DistantStore, queue: Queue, clock: VirtualClock
+    pause: int,
+    is_overdue: bool,
+    store: DistantStore,
+    queue: Queue,
+    clock: VirtualClock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One that is added just as a worker is told that there is none is taken all the same."""
+    monkeypatch.setattr(clock, "overdue", lambda: is_overdue)
     runs: list[str] = []
 
     async def send(job: Job) -> None:

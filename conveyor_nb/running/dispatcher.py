@@ -336,11 +336,15 @@ class Dispatcher:
         """Take and run jobs in a slot, one after the other, until there is none."""
         holder = asyncio.current_task()
         assert holder is not None
-        asking = self._asking_for(self.slots.numbers[holder])
+        slots = self.slots
+        asking = self._asking_for(slots.numbers[holder])
         goes_on = True
         fetched: Fetched | None = None
         try:
-            while fetched is not None or (goes_on and self.phase.takes_jobs):
+            # a worker that is told to run fewer at once has more holders than slots for a while
+            while fetched is not None or (
+                goes_on and self.phase.takes_jobs and len(slots.holders) <= slots.size
+            ):
                 news = self._news
                 if fetched is None:
                     fetched = await self._store.fetch_jobs(
@@ -416,7 +420,8 @@ class Dispatcher:
                 await self.overruns.finish(holder, execution)
                 return False, None
             outcomes = execution.outcomes()
-            fetches = self._fetches_next and is_as_before
+            slots = self.slots
+            fetches = self._fetches_next and is_as_before and len(slots.holders) <= slots.size
             for job, action in outcomes:
                 try:
                     if fetches and asking and self.phase.takes_jobs and job is outcomes[-1][0]:

@@ -55,6 +55,24 @@ async def test_it_runs_as_many_jobs_as_it_is_told(
     assert (info.concurrency, info.command) == (4, None)
 
 
+async def test_it_runs_fewer_at_once_though_many_wait(
+    store: StoreInterface, queue: Queue, clock: VirtualClock, start: Start
+) -> None:
+    worker = start(hold, concurrency=4)
+    await queue.add_bulk([{"name": "send"}] * 12)
+    await clock.settle()
+    assert len(worker.running) == 4
+    await tell(store, worker, clock, concurrency=1)
+    assert len(worker.running) == 4, "what runs is run to its end"
+    for _ in range(2):
+        await clock.advance("1 minute")
+        assert len(worker.running) == 1
+    await tell(store, worker, clock, concurrency=3)
+    assert len(worker.running) == 3
+    await clock.advance("10 minutes")
+    assert await queue.count("completed") == 12
+
+
 async def test_it_stops_when_its_jobs_are_done(
     store: StoreInterface, queue: Queue, start: Start
 ) -> None:

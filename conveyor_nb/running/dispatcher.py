@@ -325,6 +325,7 @@ class Dispatcher:
                 await self._run_jobs(holder, taken)
         finally:
             self._leave_slot(holder)
+        self._open_slot()  # others may have been kept from it
 
     def _leave_slot(self, holder: asyncio.Task[Any]) -> None:
         self.slots.leave(holder)

@@ -153,3 +153,21 @@ async def test_programs_that_end_without_closing_end(queue: Queue, clock: Virtua
     assert asyncio.all_tasks() == before
     assert len(begun) == 2
     await worker.close()
+
+
+async def test_a_worker_that_is_resumed_while_it_runs_a_single_job_goes_on_after_it(
+    queue: Queue, clock: VirtualClock, start: Start
+) -> None:
+    async def send(job: Job) -> None:
+        await job.sleep("1 minute")
+
+    worker = start(send)
+    worker.pause()
+    await queue.add_bulk([{"name": "send"}] * 2)
+    once = asyncio.create_task(worker.run_once())
+    await clock.settle()
+    worker.resume()
+    await clock.advance("1 minute")
+    await once
+    await clock.settle()
+    assert len(worker.running) == 1

@@ -17,11 +17,11 @@ from conveyor_nb.core.errors import MetricsDisabledError
 from conveyor_nb.core.finding import Finding
 from conveyor_nb.core.metrics import MetricsPeriod, MetricsPoint
 from conveyor_nb.core.model import JobData, JobState, StoreEvent, to_state
-from conveyor_nb.core.rows import Key
+from conveyor_nb.core.rows import Key, Rows
 from conveyor_nb.core.steps.many import remove_expired
 from conveyor_nb.core.values.checks import MOST, check_count, check_flag, check_positions
 from conveyor_nb.core.values.ids import Numbers, are_sequential, random_worker_id
-from conveyor_nb.core.values.text import shown
+from conveyor_nb.core.values.text import error_line, shown
 from conveyor_nb.core.worker_info import WorkerInfo
 from conveyor_nb.stores.interface import EventCallback
 from conveyor_nb.stores.sql.answers import Answers
@@ -70,6 +70,9 @@ class SqlStore(SteppedStore):
         self._worker_numbers = Numbers()
         self._seed = None if seed is None else check_count(seed, what="seed", least=-MOST)
         self._collects_metrics = check_flag(metrics, what="metrics")
+        self._logger = logger
+        self._hopeless: set[tuple[str, str, str]] = set()
+        """Of what it was told that it can't be put right."""
         self._subscriptions = Subscriptions(logger, on_event_handler_error)
         self._lock = threading.RLock()
         self._untold: deque[tuple[Sequence[StoreEvent], Mapping[Key, Any]]] = deque()
@@ -185,12 +188,27 @@ class SqlStore(SteppedStore):
         if not self.read_only:
             # who looks for stalled jobs looks for what else was left undone
             for name in await self._ask_about(lambda _: stopped_schedulers(queue_name)):
-                await self._take(go_on, queue_name, name)
+                await self._put_right(go_on, queue_name, name)
             for job_id in await self._ask_about(
                 lambda answers: forgotten_parents(queue_name, answers.codec.flag(True))
             ):
-                await self._take(tell_of_children, queue_name, job_id)
+                await self._put_right(tell_of_children, queue_name, job_id)
         return await super().get_stalled_jobs(queue_name)
+
+    async def _put_right(
+        self, step: Callable[[Rows, str, str, datetime], None], queue_name: str, its_id: str
+    ) -> None:
+        """Take a step on a scheduler or a parent; one that can't be read is in nobody's way."""
+        about = (step.__name__, queue_name, its_id)
+        try:
+            await self._take(step, queue_name, its_id)
+        except Exception as error:
+            if about not in self._hopeless:
+                self._hopeless.add(about)
+                text = "what was left undone of %r in queue %r can't be put right: %s"
+                self._logger.error(text, its_id, queue_name, error_line(error))
+        else:
+            self._hopeless.discard(about)
 
     # -- metrics ------------------------------------------------------------------------------
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from conveyor_nb import Queue, SqliteStore, VirtualClock
+from conveyor_nb import FlowJob, FlowProducer, JobState, Queue, SqliteStore, VirtualClock
+from conveyor_nb.core.actions import Complete
+from conveyor_nb.core.model import Lock
 
 pytestmark = pytest.mark.asyncio
 
@@ -24,6 +26,12 @@ def do(path: Path, *statements: str) -> None:
     with contextlib.closing(sqlite3.connect(path)) as other, other:
         for statement in statements:
             other.execute(statement)
+
+
+async def complete(store: SqliteStore, queue_name: str) -> None:
+    """Complete the next job of a queue."""
+    (job,) = (await store.fetch_jobs(queue_name, "w", 30)).jobs
+    await store.apply(queue_name, job.id, Complete(None), lock=Lock("w", 1))
 
 
 async def test_a_schedule_that_can_not_be_read_keeps_no_stalled_job_from_being_found(
@@ -49,3 +57,18 @@ async def test_a_schedule_that_can_not_be_read_keeps_no_stalled_job_from_being_f
         assert [one.name for one in await queue.get_jobs("delayed")] == ["good"]
     (told,) = caplog.messages
     assert told.startswith("what was left undone of 'spoilt' in queue 'emails' can't be put right")
+
+
+async def test_a_child_that_is_gone_counts_as_failed_however_many_were_told_before(
+    path: Path,
+) -> None:
+    async with SqliteStore(path) as store:
+        children = [FlowJob("send", "emails") for _ in range(3)]
+        flow = FlowJob("sum", "sums", children=children)
+        node = await FlowProducer(store=store).add(flow)
+        for _ in range(2):
+            await complete(store, "emails")
+        assert (await node.job.refresh()).state is JobState.WAITING_CHILDREN
+        do(path, "DELETE FROM conveyor_jobs WHERE queue_name = 'emails' AND state = 'waiting'")
+        await store.get_stalled_jobs("sums")
+        assert (await node.job.refresh()).state is JobState.FAILED

@@ -7,6 +7,7 @@ to its own parent if that fails it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -95,7 +96,8 @@ def tell_of_children(rows: Rows, queue_name: str, job_id: str, now: datetime) ->
             ended[key] = row
         else:
             gone.append(key)
-    if parent.pending_children_count > len(ended):  # else who removed them had told of them
+    # if it waits for no more than those, who removed the others had told of them
+    if gone and parent.pending_children_count > _untold(rows, parent, ended):
         ended |= dict.fromkeys(gone, ChildRow(True, flow_rules.REMOVED))
     for key, row in ended.items():
         rows.put_child(key_of(parent), key, row)
@@ -112,3 +114,9 @@ def tell_of_children(rows: Rows, queue_name: str, job_id: str, now: datetime) ->
     elif changed.state in SETTLED:
         settled.append(changed)
     follow_up(rows, now, settled, removed)
+
+
+def _untold(rows: Rows, parent: JobData, ended: Iterable[Key]) -> int:
+    """Of how many children that have ended a parent was not told, as far as its own rows know."""
+    kept = (rows.child(key_of(parent), key) for key in ended)
+    return sum(row is None or row.is_waited_for for row in kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,29 @@ async def test_a_file_that_is_mended_is_used(path: Path) -> None:
         await store.connect()
     path.unlink()
     await store.connect()
+    await store.disconnect()
+
+
+@pytest.mark.asyncio
+async def test_a_file_that_is_away_when_it_is_opened_again_is_named(path: Path) -> None:
+    """Also if another process had written to it, of which nobody here had been told yet."""
+    folder = path.parent / "folder"
+    folder.mkdir()
+    store = SqliteStore(folder / "queue.db")
+    await store.connect()
+    store._woken += timedelta(hours=1)  # until then it has nobody look
+    async with SqliteStore(folder / "queue.db") as other:
+        await other.save_job(JobData("a", "send", "emails"))
+    await store.save_job(JobData("b", "send", "emails"))
+    assert store._writer.others_wrote
+    await store.disconnect()
+    store._woken -= timedelta(hours=2)
+    moved = folder.rename(path.parent / "moved")
+    with pytest.raises(StoreUnavailableError, match="can't be opened"):
+        await asyncio.wait_for(store.connect(), 60)
+    moved.rename(folder)
+    await store.connect()
+    assert await store.count_jobs("emails") == 2
     await store.disconnect()
 
 

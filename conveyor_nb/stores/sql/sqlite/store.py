@@ -261,9 +261,9 @@ class SqliteStore(SqlStore):
             self._writer.serve(calls)
         finally:
             self._keep_loop(calls)
+            self._answer(calls, self._settle)
             if self._writer.others_wrote:
                 self._see_untold()
-            self._answer(calls, self._settle)
 
     def _serve_looks(self, calls: list[Call[Any]]) -> None:
         try:

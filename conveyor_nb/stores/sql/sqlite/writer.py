@@ -92,6 +92,7 @@ class Writer:
 
     def close(self) -> None:
         """Let go of the file."""
+        self.others_wrote = False
         if self._connection is not None:
             connection, self._connection = self._connection, None
             connection.close()
@@ -203,9 +204,11 @@ class Writer:
         self._tell(events, {})
 
     def over(self, jobs: Iterable[Key]) -> list[Key]:
-        """Those of some jobs that have settled, or are gone."""
-        assert self._connection is not None, "others wrote to it"
-        states = ((key, self._connection.execute(_STATE, key).fetchone()) for key in jobs)
+        """Those of some jobs that have settled, or are gone; none while the file is not open."""
+        connection = self._connection
+        if connection is None:
+            return []
+        states = ((key, connection.execute(_STATE, key).fetchone()) for key in jobs)
         return [key for key, state in states if state is None or state[0] in SETTLED]
 
     def look_around(self) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from conveyor_nb import (
     JobData,
+    Keep,
     MemoryStore,
     Queue,
     SchemaError,
@@ -20,6 +21,8 @@ from conveyor_nb import (
     Worker,
     open_store,
 )
+from conveyor_nb.core.actions import Complete
+from conveyor_nb.core.model import Lock
 from conveyor_nb.stores.sql.schema import original
 from tests.read_only import look_and_change_nothing
 
@@ -275,6 +278,25 @@ async def test_of_calls_that_go_together_only_the_one_that_fails_does(path: Path
 async def test_a_file_that_is_only_read_is_not_changed(path: Path) -> None:
     async with SqliteStore(path) as store, SqliteStore(path, read_only=True) as view:
         await look_and_change_nothing(store, view)
+
+
+@pytest.mark.asyncio
+async def test_who_only_reads_is_not_kept_busy_by_jobs_that_are_kept_for_a_while(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with SqliteStore(path) as store:
+        job = await Queue("emails", store=store).add("send", remove_on_complete=Keep(age="1 hour"))
+        await store.fetch_jobs("emails", "w", 30)
+        await store.apply("emails", job.id, Complete("sent"), lock=Lock("w", 1))
+    view = SqliteStore(path, read_only=True)
+    view.subscribe(None, lambda event: None)
+    view._writer.connect()
+    settled: list[str] = []
+    monkeypatch.setattr(view, "_settle_on_loop", lambda: settled.append("once more"))
+    view._look_around()
+    view._writer.close()
+    assert view._writer.next_expiry is not None
+    assert not settled
 
 
 @pytest.mark.asyncio

@@ -299,7 +299,9 @@ class SqliteStore(SqlStore):
             with contextlib.suppress(sqlite3.Error):  # who asks for something is told
                 self._writer.look_around()
             self._see_untold()
-            if self._untold or self._writer.next_expiry != self._expiry.when:
+            # who only reads removes nothing, and so sets no timer
+            is_late = not self.read_only and self._writer.next_expiry != self._expiry.when
+            if self._untold or is_late:
                 self._settle_on_loop()
         self._tell_late()
 

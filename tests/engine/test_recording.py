@@ -14,6 +14,7 @@ from conveyor_nb import (
     Queue,
     StoreEvent,
     StoreInterface,
+    StoreUnavailableError,
     Tape,
     VirtualClock,
     Worker,
@@ -195,6 +196,23 @@ async def test_what_is_read_after_its_end_is_followed_no_more(clock: VirtualCloc
         recording._end()
         await asyncio.gather(*recording._tasks)
         assert len(store._subscriptions) == 0  # type: ignore[attr-defined]
+
+
+async def test_a_tape_ends_though_its_store_is_away_by_then(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def publish(event: StoreEvent) -> None:
+        raise StoreUnavailableError("the server is away")
+
+    async with STORES["sqlite"](clock=clock, ids="sequential") as store:
+        recording = store.record()
+        tape = await recording.__aenter__()
+        await Queue("emails", store=store).add("send")
+        await all_told(store)
+        monkeypatch.setattr(store, "publish", publish)
+        await recording.__aexit__(None, None, None)
+        assert tape.ended is not None
+        assert tape.story == ["job:waiting emails-1"]
 
 
 async def test_pauses_and_queues_are_told(memory: Queue) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from types import TracebackType
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 from conveyor_nb.clocks.clock import REAL_TIME
 from conveyor_nb.clocks.loops import Flag
 from conveyor_nb.clocks.tasks import BackgroundTasks
+from conveyor_nb.core.errors import ConveyorError
 from conveyor_nb.core.lifecycle import SETTLED
 from conveyor_nb.core.model import EventType, JobData, JobState, StoreEvent
 from conveyor_nb.core.values.checks import check_count
@@ -218,10 +220,13 @@ class Recording:
         """End when all has come that the block did."""
         assert self._tape is not None, "it has begun"
         now = self._store.clock.now()
-        if not self._store.read_only:
-            await wait_until_told(self._store)
-        await REAL_TIME.wait(asyncio.get_running_loop().create_future(), _FOR_OTHERS)
-        self._end()
+        try:
+            if not self._store.read_only:
+                with contextlib.suppress(ConveyorError):  # what has come by now is on the tape
+                    await wait_until_told(self._store)
+            await REAL_TIME.wait(asyncio.get_running_loop().create_future(), _FOR_OTHERS)
+        finally:
+            self._end()
         self._tape.end(now)
         if self._reading is not None:
             await asyncio.wait({self._reading})

@@ -20,7 +20,7 @@ from conveyor_nb import (
     VirtualClock,
     Worker,
 )
-from conveyor_nb.core.actions import Complete, Fail
+from conveyor_nb.core.actions import Complete, Fail, Retry
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.model import Lock
 from conveyor_nb.stores.sql.postgres import listening, looking_out
@@ -249,6 +249,19 @@ async def test_a_chain_of_theirs_ends_when_its_run_is_cancelled(
     await theirs.add("a", opts='{"repeat": {"every": "1 minute"}}')
     await store.cancel_job("emails", "a")
     assert await store.count_jobs("emails", JobState.DELAYED) == 0
+
+
+async def test_a_run_of_theirs_that_is_retried_makes_no_second_chain(
+    theirs: Conveyor, store: PgStore
+) -> None:
+    await theirs.add("a", opts='{"repeat": {"every": "1 hour"}, "priority": 2}')
+    for attempt in (1, 2):
+        (job,) = (await store.fetch_jobs("emails", "w", 30)).jobs
+        await store.apply("emails", job.id, Complete(None), lock=Lock("w", attempt))
+        assert await store.count_jobs("emails", JobState.DELAYED) == 1
+        if attempt == 1:
+            retried = await store.apply("emails", job.id, Retry())
+            assert (retried.opts.repeat, retried.opts.priority) == (None, 2)
 
 
 async def test_a_queue_that_only_they_know_is_listed_and_heard_of(

@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from conveyor_nb import Deduplication, Group, JobData, JobOptions, Repeat
-from conveyor_nb.core.actions import Complete, Fail, Promote, Retry, UpdateData
+from conveyor_nb.core.actions import Action, Cancel, Complete, Fail, Promote, Retry, UpdateData
 from conveyor_nb.core.fetching import FetchOptions
 from conveyor_nb.core.job_scheduler import JobScheduler
 from conveyor_nb.core.model import JobState, Lock
@@ -275,3 +275,39 @@ def test_a_worker_that_has_stopped_is_kept_no_more(rows: MemoryState) -> None:
 
     assert rows.workers == {}
     assert noted(rows) == [("worker:started", None), ("worker:closed", None)]
+
+
+@pytest.mark.parametrize(
+    ("end", "slot", "following"),
+    [
+        (Complete(None), None, 1),
+        (Complete(None), 1, 1),
+        (Fail("boom"), 1, 1),
+        # as a program of Conveyor leaves it, which adds none after such a run
+        (Fail("boom"), None, 2),
+    ],
+    ids=["done", "done by ours", "failed by ours", "failed by theirs"],
+)
+def test_a_run_that_is_retried_makes_no_second_chain(
+    end: Action, slot: int | None, following: int
+) -> None:
+    rows = MemoryState(sequential_ids=True, seed=1, metrics=False)
+    run = new_job("run", repeat=Repeat(every=60))
+    saving.save(rows, run, NOW)
+    options = FetchOptions(slot=slot)
+    for number in (1, 2):
+        serving.fetch(rows, "emails", "w", 30.0, options, 1, NOW)
+        changing.apply(rows, "emails", "run", end, Lock("w", number), NOW)
+        assert len(rows.listed("emails", JobState.DELAYED)) == (1 if number == 1 else following)
+        if number == 1:
+            changing.apply(rows, "emails", "run", Retry(), None, NOW)
+
+
+def test_a_run_that_is_retried_after_it_was_cancelled_goes_on_with_its_chain() -> None:
+    rows = MemoryState(sequential_ids=True, seed=1, metrics=False)
+    saving.save(rows, new_job("run", repeat=Repeat(every=60)), NOW)
+    changing.apply(rows, "emails", "run", Cancel(), None, NOW)
+    assert not rows.listed("emails", JobState.DELAYED)
+    changing.apply(rows, "emails", "run", Retry(), None, NOW)
+    changing.apply(rows, "emails", "run", Complete(None), take(rows), NOW)
+    assert len(rows.listed("emails", JobState.DELAYED)) == 1

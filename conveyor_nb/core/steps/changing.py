@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,7 @@ from conveyor_nb.core.rows import Rows, held_key, key_of, parent_key_of
 from conveyor_nb.core.steps import families
 from conveyor_nb.core.steps.consequences import follow_up, tell_parent
 from conveyor_nb.core.steps.deduplication import holder_of
+from conveyor_nb.core.steps.planning import has_gone_on
 from conveyor_nb.core.steps.writing import find, remove, write
 from conveyor_nb.core.values.checks import check_number, check_percent
 from conveyor_nb.core.values.text import shown
@@ -50,6 +52,8 @@ def decide(
         change.updates[field] = frozen
     elif isinstance(action, actions.Retry):
         _require_key(rows, job, now)
+        if has_gone_on(job):  # it would add that run once more, and go on beside it for ever
+            change.updates["opts"] = dataclasses.replace(job.opts, repeat=None)
         change = families.to_retry(rows, job, change)
     return change
 

@@ -13,11 +13,11 @@ from msgspec.structs import replace
 
 from conveyor_nb.core import schedule
 from conveyor_nb.core.job_scheduler import JobScheduler
-from conveyor_nb.core.model import JobData
+from conveyor_nb.core.model import COMPLETED, JobData
 from conveyor_nb.core.rows import Rows
 from conveyor_nb.core.steps.writing import admit
 
-__all__ = ["add_next_of_chain", "keep", "plan_next_run", "plan_run"]
+__all__ = ["add_next_of_chain", "has_gone_on", "keep", "plan_next_run", "plan_run"]
 
 
 def keep(rows: Rows, scheduler: JobScheduler) -> JobScheduler:
@@ -88,3 +88,15 @@ def add_next_of_chain(rows: Rows, job: JobData, now: datetime) -> None:
         group_id=job.group_id,
     )
     admit(rows, following, following.id, job.kept_data, now)
+
+
+def has_gone_on(job: JobData) -> bool:
+    """Whether the run after a settled one of a program of Conveyor's was added as that settled.
+
+    Those programs add none if a run fails for good, and ours do. It is ours that had the run if it
+    is known in which slot.
+    """
+    if job.opts.repeat is None or job.scheduler_id is not None or job.cancelled_at is not None:
+        return False
+    ran = job.attempt_logs
+    return job.state is COMPLETED or (bool(ran) and ran[-1].slot is not None)

@@ -58,10 +58,8 @@ class TwoSqliteStores(SqliteStore):
         self._other = SqliteStore(path, **options)
         self._turns = itertools.cycle((super()._write, self._other._write))
 
-    async def _write(
-        self, work: Callable[[Session], Result], *, looks_first: bool = False
-    ) -> Result:
-        return await next(self._turns)(work, looks_first=looks_first)
+    async def _write(self, work: Callable[[Session], Result], **how: Any) -> Result:
+        return await next(self._turns)(work, **how)
 
     async def disconnect(self) -> None:
         await self._other.disconnect()

@@ -205,14 +205,32 @@ class SqliteStore(SqlStore):
         with self._lock:
             self._subscriptions.disconnect(self.clock.now())
 
-    async def _write(self, work: Callable[[Session], T], *, looks_first: bool = False) -> T:
-        """Have something done in a transaction, and wait for what comes of it."""
+    async def _write(
+        self,
+        work: Callable[[Session], T],
+        *,
+        looks_first: bool = False,
+        unclaimed: Callable[[Session, T], None] | None = None,
+    ) -> T:
+        """Have something done in a transaction, and wait for what comes of it.
+
+        Args:
+            work: what is to be done.
+            looks_first: whether it may turn out that there is nothing to be written.
+            unclaimed: done after it, with what came of it, if whoever waited was cancelled.
+        """
         lane = self._writing
         if lane is None or self._is_over:
             with self._lock:
                 self._require_connection()
                 lane = self._writing = self._writing or self._new_writing_lane()
-        return await self._hand_over(lane, Call(work, looks_first=looks_first))
+        call = Call(work, looks_first=looks_first)
+        try:
+            return await self._hand_over(lane, call)
+        except asyncio.CancelledError:
+            if unclaimed is not None:  # the call is done all the same, and before this one
+                lane.take(Call(lambda session: call.error or unclaimed(session, call.result)))
+            raise
 
     async def _read(self, work: Callable[[Session], T]) -> T:
         """Have something looked at, and wait for what comes of it."""
@@ -402,7 +420,9 @@ class SqliteStore(SqlStore):
         given = (queue_name, worker_id, lock_duration, options or _NO_OPTIONS, limit)
         # with nothing to be had it is enough to look: no idle worker keeps others from writing
         fetched = await self._write(
-            lambda session: session.fetch(*given), looks_first=queue_name not in self._lively
+            lambda session: session.fetch(*given),
+            looks_first=queue_name not in self._lively,
+            unclaimed=lambda session, came: session.give_back(came, worker_id),
         )
         self._note_fetched(queue_name, fetched)
         return fetched
@@ -433,7 +453,10 @@ class SqliteStore(SqlStore):
         def settle(rows: Rows, now: datetime) -> JobData:
             return changing.apply(rows, queue_name, job_id, taken, lock, now)
 
-        changed, fetched = await self._write(lambda session: session.take_and_fetch(settle, *given))
+        changed, fetched = await self._write(
+            lambda session: session.take_and_fetch(settle, *given),
+            unclaimed=lambda session, came: session.give_back(came[1], worker_id),
+        )
         if fetched is not None:
             self._note_fetched(queue_name, fetched)
         return changed, fetched

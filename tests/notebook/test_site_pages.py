@@ -33,7 +33,7 @@ def test_the_blocks_of_a_page_run(
 ) -> None:
     kernel = loaded_kernel
     kernel.do("%reset -f\n%load_ext conveyor_nb\n%conveyor reset --ids sequential")
-    kernel.do(f"%cd -q {tmp_path}")
+    kernel.do(f"import os; os.chdir({str(tmp_path)!r}); del os")
     blocks = list(blocks_of(page))
     dsn = ""
     if any(kind in RUN and ADDRESS in text for kind, text in blocks):

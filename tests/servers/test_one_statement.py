@@ -15,7 +15,7 @@ from conveyor_nb import JobState, LostLockError, PgStore, Queue, StoreEvent, Sto
 from conveyor_nb.core.model import JobData
 from conveyor_nb.stores.sql.postgres import writing_calls
 from conveyor_nb.testing.events import all_told
-from conveyor_nb.testing.steps import QUEUE, add, complete, state_of, take
+from conveyor_nb.testing.steps import QUEUE, add, complete, get, state_of, take
 from tests.postgres import new_schema
 
 pytestmark = pytest.mark.asyncio
@@ -171,6 +171,38 @@ async def test_stores_that_write_by_turns_go_on_at_once(
             await add_as_heard_by(other, store, f"own-{number}")
     assert "BEGIN" not in sent
     assert [text[:8] for text in sent].count("WITH own") == 2
+
+
+async def test_what_another_store_has_taken_is_not_ones_own_as_the_connection_broke(
+    store: PgStore, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, loop = asyncpg.Connection.fetch, asyncio.get_running_loop()
+    async with PgStore(postgres_dsn, schema=store._connecting._schema) as other:
+        for number in range(8):
+            await add_as_heard_by(store, other, f"other-{number}")
+            await add_as_heard_by(other, store, f"own-{number}")
+        theirs: list[JobData] = []
+
+        async def take_theirs() -> None:
+            theirs.append(await take(other, "w2"))
+
+        async def fetch(connection: Any, text: str, *given: Any, **options: Any) -> Any:
+            if text.startswith("WITH own"):  # it is about the same job, by the same count
+                monkeypatch.setattr(asyncpg.Connection, "fetch", plain)
+                taking = asyncio.run_coroutine_threadsafe(take_theirs(), loop)
+                await asyncio.wrap_future(taking)
+                connection.terminate()
+                raise ConnectionResetError("lost")
+            return await plain(connection, text, *given, **options)
+
+        monkeypatch.setattr(asyncpg.Connection, "fetch", fetch)
+        try:
+            own = await take(store)
+        except StoreUnavailableError as error:
+            assert "can't be known" in str(error)
+        else:
+            assert own.id != theirs[0].id
+        assert (await get(store, theirs[0].id)).locked_by == "w2"
 
 
 async def add_as_heard_by(hearer: PgStore, store: PgStore, job_id: str) -> None:

@@ -8,6 +8,7 @@ they look at what there is to be served.
 from __future__ import annotations
 
 import random
+import secrets
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -36,6 +37,8 @@ _REFUSALS = (ConveyorError, ValueError, TypeError)
 
 _PAUSE = 3
 _MOST_HEARD = 1_000
+_MOST_APART = 2**20
+"""How far from each other numbers begin that are given out by the same count, unseen."""
 
 _EVERY_JOB: Collection[Key] = [("", "")]
 """To a step, only whether there are some makes a difference."""
@@ -139,14 +142,16 @@ class Group:
             return False
         if self._moved is None:
             self._forget_all_but_rows()
-        self._begin(*self._left)
+        # another store may begin with the same count at the same time, and one of the two is late:
+        # if a connection breaks, the number of a row is to tell whose it is
+        self._begin(*self._left, apart=secrets.randbelow(_MOST_APART))
         self.answers.lasting.is_guarded = True
         return True
 
-    def _begin(self, moved: int, sequence: int) -> None:
+    def _begin(self, moved: int, sequence: int, *, apart: int = 0) -> None:
         self._moved = None
         self._left = (moved, sequence)
-        self.counters.begin(moved, sequence)
+        self.counters.begin(moved + apart, sequence)
         self.told, self.results, self.lost_results = [], {}, {}
         self.deferred, self.added = [], 0
         self._changed.clear()

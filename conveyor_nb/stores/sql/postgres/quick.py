@@ -168,7 +168,7 @@ class Quick(Link):
     def witness(self) -> tuple[Key, int] | None:
         """A job that is written, and the number that its row has by that, if there is such a one.
 
-        No other row ever has that number.
+        No other row ever has that number, nor has this one by what another store writes.
         """
         for text, rows in self._rows.items():
             row = rows[0]

@@ -12,10 +12,11 @@ import pytest
 import pytest_asyncio
 
 from conveyor_nb import JobState, LostLockError, PgStore, Queue, StoreEvent, StoreUnavailableError
+from conveyor_nb.core.actions import SetProgress
 from conveyor_nb.core.model import JobData
 from conveyor_nb.stores.sql.postgres import writing_calls
 from conveyor_nb.testing.events import all_told
-from conveyor_nb.testing.steps import QUEUE, add, complete, get, state_of, take
+from conveyor_nb.testing.steps import QUEUE, add, apply, complete, get, state_of, take
 from tests.postgres import new_schema
 
 pytestmark = pytest.mark.asyncio
@@ -158,6 +159,28 @@ async def test_what_can_not_be_known_is_said(
     monkeypatch.setattr(asyncpg.Connection, "fetch", fetch)
     with pytest.raises(StoreUnavailableError, match="can't be known"):
         await add(store, "a")
+
+
+async def test_what_was_rolled_back_is_not_taken_for_true(
+    store: PgStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add(store, "a")
+    job = await take(store)
+    assert store._desk is not None
+    store._desk._group._pause = 1  # the next group is a transaction
+    plain = asyncpg.Connection.fetch
+
+    async def fetch(connection: Any, text: str, *given: Any, **options: Any) -> Any:
+        if "pg_notify" in text:
+            raise RuntimeError("at its end")
+        return await plain(connection, text, *given, **options)
+
+    monkeypatch.setattr(asyncpg.Connection, "fetch", fetch)
+    with pytest.raises(RuntimeError, match="at its end"):
+        await apply(store, job, SetProgress(50.0))
+    monkeypatch.setattr(asyncpg.Connection, "fetch", plain)
+    await apply(store, job, SetProgress(50.0))
+    assert (await get(store, "a")).progress == 50
 
 
 async def test_stores_that_write_by_turns_go_on_at_once(

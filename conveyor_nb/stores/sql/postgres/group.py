@@ -193,10 +193,10 @@ class Group:
             self.answers.lasting.written(self._changed, version)
 
     def give_up(self, *, is_late: bool = False) -> None:
-        """Note that what should have been one statement has not been done.
+        """Note that what was taken has not been written.
 
         Args:
-            is_late: whether another store was there first.
+            is_late: whether it should have been one statement, and another store was there first.
         """
         self.writing.forget()
         self._moved = None

@@ -243,6 +243,7 @@ class WritingCalls(Reaching, ABC):
         if link is None:
             return
         link.forget()
+        self._group.give_up()
         try:
             await link.run("ROLLBACK")
         except Exception:

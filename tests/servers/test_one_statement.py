@@ -15,6 +15,7 @@ from conveyor_nb import JobState, LostLockError, PgStore, Queue, StoreEvent, Sto
 from conveyor_nb.core.actions import SetProgress
 from conveyor_nb.core.model import JobData
 from conveyor_nb.stores.sql.postgres import writing_calls
+from conveyor_nb.stores.sql.postgres.doubts import Doubts
 from conveyor_nb.testing.events import all_told
 from conveyor_nb.testing.steps import QUEUE, add, apply, complete, get, state_of, take
 from tests.postgres import new_schema
@@ -159,6 +160,46 @@ async def test_what_can_not_be_known_is_said(
     monkeypatch.setattr(asyncpg.Connection, "fetch", fetch)
     with pytest.raises(StoreUnavailableError, match="can't be known"):
         await add(store, "a")
+
+
+async def test_what_is_not_known_to_be_done_is_told_when_it_is_heard_of(
+    store: PgStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[StoreEvent] = []
+    store.subscribe(QUEUE, heard.append)
+
+    async def nobody(self: Doubts) -> Any:
+        raise StoreUnavailableError("nobody there")
+
+    with monkeypatch.context() as patches:
+        patches.setattr(Doubts, "_open_again", nobody)
+        patches.setattr(asyncpg.Connection, "fetch", _breaking("after"))
+        with pytest.raises(StoreUnavailableError, match="can't be known"):
+            await add(store, "a")
+    await all_told(store)
+    assert [event.type for event in heard if event.job_id == "a"] == ["job:waiting"]
+
+
+async def test_what_comes_to_nothing_is_not_told_when_nobody_listens_any_more(
+    store: PgStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[StoreEvent] = []
+    store.subscribe(QUEUE, heard.append)
+    plain, desk = asyncpg.Connection.fetch, store._desk
+    assert desk is not None
+
+    async def fetch(connection: Any, text: str, *given: Any, **options: Any) -> Any:
+        if text.startswith("WITH own"):
+            monkeypatch.setattr(asyncpg.Connection, "fetch", plain)
+            assert desk._listening is not None
+            desk._listening._connection.terminate()
+            await plain(connection, "UPDATE conveyor_nb_counters SET value = value + 1")
+        return await plain(connection, text, *given, **options)
+
+    monkeypatch.setattr(asyncpg.Connection, "fetch", fetch)
+    await add(store, "a")
+    await all_told(store)
+    assert [event.type for event in heard if event.job_id == "a"] == ["job:waiting"]
 
 
 async def test_what_was_rolled_back_is_not_taken_for_true(

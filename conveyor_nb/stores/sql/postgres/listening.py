@@ -62,6 +62,11 @@ class Listening:
         self._hear = hear
         self._connection: Any = None
         self._number = 0
+        self._sent = 0
+        """The last number of what is known to be sent; those above it may yet be taken back."""
+        self._taken_back: set[int] = set()
+        self._lost = 0
+        """The last number that was expected on a connection that is lost."""
         self._own: dict[int, tuple[Sequence[StoreEvent], Mapping[Key, Any]]] = {}
         self._come: dict[int, asyncio.Future[None]] = {}
         self._heard: deque[Told] = deque()
@@ -117,7 +122,11 @@ class Listening:
     def expect(
         self, parts: Sequence[tuple[Sequence[StoreEvent], Mapping[Key, Any]]]
     ) -> asyncio.Future[None]:
-        """Take note of notices that are about to be sent; done when the last has come back."""
+        """Take note of notices that are about to be sent; done when the last has come back.
+
+        Until it is known whether they were, they are told only if they come back: see
+        :meth:`sent` and :meth:`take_back`.
+        """
         come = asyncio.get_running_loop().create_future()
         for part in parts:
             self._number += 1
@@ -125,16 +134,24 @@ class Listening:
         self._come[self._number] = come
         return come
 
+    def sent(self) -> None:
+        """Note that all that is expected was sent."""
+        self._sent = self._number
+        if self._lost == self._sent:  # it went where nobody listened any more
+            self.give_up()
+
     def take_back(self, parts: int) -> None:
-        """Forget the latest notices: they were not sent."""
+        """Forget the latest notices: they were not sent, as far as anybody knows."""
         for number in range(self._number - parts + 1, self._number + 1):
             self._own.pop(number, None)
             self._come.pop(number, None)
+            self._taken_back.add(number)
 
     def give_up(self) -> None:
-        """Tell at once whatever has not come back."""
+        """Tell at once whatever was sent and has not come back."""
         for number in sorted(self._own):
-            self._come_back(number)
+            if number <= self._sent:
+                self._come_back(number)
 
     def _come_back(self, number: int) -> None:
         own = self._own.pop(number, None)
@@ -159,14 +176,16 @@ class Listening:
         except (ValueError, TypeError) as error:
             self._fault(error)
             return
-        if notice.source == self.source:
+        if notice.source == self.source and notice.number not in self._taken_back:
             self._come_back(notice.number)
-        else:
+        else:  # also what one did oneself, and could not know
             results = {key: self._kept(*columns) for key, columns in notice.results.items()}
             self.has_heard = True
             self._hear(notice)
             self._tell(notice.events, results)
             self._tell_soon()
+        if notice.source == self.source and self._taken_back:  # they come in order
+            self._taken_back = {one for one in self._taken_back if one > notice.number}
 
     def _hear_theirs(self, connection: Any, pid: int, channel: str, payload: str) -> None:
         try:
@@ -203,4 +222,5 @@ class Listening:
 
     def _stopped(self, connection: Any) -> None:
         self._connection = None
+        self._lost = self._number
         self.give_up()

@@ -119,6 +119,7 @@ class WritingCalls(Reaching, ABC):
                 listening.take_back(len(told.parts))
                 group.give_up(is_late=True)
         if is_done:
+            listening.sent()
             group.end(version)
             self._waiting[:0] = group.deferred
             await self._after([one for one in calls if one not in group.deferred], come)
@@ -162,6 +163,7 @@ class WritingCalls(Reaching, ABC):
                 if told is not None:
                     listening.take_back(len(told.parts))
                 raise
+        listening.sent()
         group.end(transaction & _VERSION if transaction else None)
         return come
 

@@ -92,6 +92,22 @@ async def test_who_was_robbed_of_a_job_does_not_settle_it(store: PgStore, theirs
     assert await state_of(store, "a") is JobState.ACTIVE
 
 
+async def test_who_was_robbed_does_not_settle_what_was_seen_to_wait_again(
+    store: PgStore, theirs: Any
+) -> None:
+    await add(store, "a", priority=5)
+    job = await take(store)
+    await theirs.execute(
+        "UPDATE conveyor_jobs SET state = 'waiting', locked_by = NULL, lock_until = NULL"
+        " WHERE id = 'a'"
+    )
+    await add(store, "b")
+    assert (await take(store)).id == "b"  # and what comes after it was seen
+    with pytest.raises(LostLockError):
+        await complete(store, job)
+    assert await state_of(store, "a") is JobState.WAITING
+
+
 async def test_numbers_go_on_after_those_that_others_used(store: PgStore, theirs: Any) -> None:
     await add(store, "a")
     await theirs.execute(

@@ -241,6 +241,8 @@ class ServerAnswers(Answers):
         for *row, version in rows:
             job = self.codec.job(row)
             self.lasting.versions[job.queue_name, job.id] = version
+            # what is known of an active one was true of another version
+            self.known.active.get(job.queue_name, {}).pop(job.id, None)
             found.append(job)
         return found
 

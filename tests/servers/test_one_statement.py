@@ -17,7 +17,7 @@ from conveyor_nb.core.model import JobData
 from conveyor_nb.stores.sql.postgres import writing_calls
 from conveyor_nb.stores.sql.postgres.doubts import Doubts
 from conveyor_nb.testing.events import all_told
-from conveyor_nb.testing.steps import QUEUE, add, apply, complete, get, state_of, take
+from conveyor_nb.testing.steps import QUEUE, add, apply, complete, get, ids_in, state_of, take
 from tests.postgres import new_schema
 
 pytestmark = pytest.mark.asyncio
@@ -176,6 +176,32 @@ async def test_what_can_not_be_known_is_said(
     monkeypatch.setattr(asyncpg.Connection, "fetch", fetch)
     with pytest.raises(StoreUnavailableError, match="can't be known"):
         await add(store, "a")
+
+
+async def test_what_was_found_not_to_be_done_is_not_done_later(
+    store: PgStore, theirs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    plain, plain_execute = asyncpg.Connection.fetch, asyncpg.Connection.execute
+    late: list[Any] = []
+
+    async def fetch(connection: Any, text: str, *given: Any, **options: Any) -> Any:
+        if text.startswith("WITH own") and not late:
+            late.append(lambda: plain(theirs, text, *given))
+            connection.terminate()
+            raise ConnectionResetError("lost")
+        return await plain(connection, text, *given, **options)
+
+    async def execute(connection: Any, text: str, *given: Any, **options: Any) -> Any:
+        if text == "BEGIN":  # it is done once more: only now does the server come to the first
+            doing = asyncio.run_coroutine_threadsafe(late[0](), loop)
+            assert await asyncio.wrap_future(doing) == []
+        return await plain_execute(connection, text, *given, **options)
+
+    monkeypatch.setattr(asyncpg.Connection, "fetch", fetch)
+    monkeypatch.setattr(asyncpg.Connection, "execute", execute)
+    await add(store)
+    assert len(await ids_in(store, JobState.WAITING)) == 1
 
 
 async def test_what_is_not_known_to_be_done_is_told_when_it_is_heard_of(

@@ -17,7 +17,9 @@ TRIES = 8
 FIRST_PAUSE = 0.01
 """How long, in seconds, to wait for a server to come back; twice as long each time."""
 
-_WAIT = "SELECT value FROM conveyor_nb_counters WHERE name = 'moved' FOR UPDATE"
+_COUNT_UP = (
+    "UPDATE conveyor_nb_counters SET value = value + 1 WHERE name = 'moved' RETURNING value - 1"
+)
 _MOVED_OF = "SELECT conveyor_nb_moved FROM conveyor_jobs WHERE queue_name = $1 AND id = $2"
 
 
@@ -48,8 +50,9 @@ class Doubts:
         try:
             connection = await self._open_again()
             try:
-                # who else is at it, as that statement may still be, is waited for
-                counted = await connection.fetchval(_WAIT)
+                # who else is at it, as that statement may still be, is waited for; if it was not
+                # even begun, it never will be done, as it goes by a count that is over now
+                counted = await connection.fetchval(_COUNT_UP)
                 if counted < count:
                     return False
                 moved = None

@@ -55,8 +55,9 @@ class Adding(Schedulers):
             name: what kind of job it is.
             data: its payload; JSON-like, or any picklable object. The store keeps a copy.
             connection: add it as a part of the caller's own transaction, under way on this
-                connection to the store's database: no worker sees the job before that commits. Of
-                ``sqlite3`` for a ``SqliteStore``, of ``asyncpg`` for a ``PgStore``.
+                connection to the store's database: no worker sees the job before that commits, and
+                until then, which should be soon, no other job can be added or run. Of ``sqlite3``
+                for a ``SqliteStore``, of ``asyncpg`` for a ``PgStore``.
             options: see ``JobOptions``.
 
         Returns:

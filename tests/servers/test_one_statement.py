@@ -14,7 +14,7 @@ import pytest_asyncio
 from conveyor_nb import JobState, LostLockError, PgStore, Queue, StoreEvent, StoreUnavailableError
 from conveyor_nb.core.actions import SetProgress
 from conveyor_nb.core.model import JobData
-from conveyor_nb.stores.sql.postgres import writing_calls
+from conveyor_nb.stores.sql.postgres import connecting, writing_calls
 from conveyor_nb.stores.sql.postgres.doubts import Doubts
 from conveyor_nb.testing.events import all_told
 from conveyor_nb.testing.steps import QUEUE, add, apply, complete, get, ids_in, state_of, take
@@ -242,6 +242,22 @@ async def test_what_comes_to_nothing_is_not_told_when_nobody_listens_any_more(
     await add(store, "a")
     await all_told(store)
     assert [event.type for event in heard if event.job_id == "a"] == ["job:waiting"]
+
+
+async def test_calls_that_are_kept_out_together_wait_once(
+    store: PgStore, theirs: Any, postgres_dsn: str, sent: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connecting._SETTINGS, "lock_timeout", "100ms")
+    async with (
+        PgStore(postgres_dsn, schema=store._connecting._schema) as other,
+        theirs.transaction(),
+    ):
+        await theirs.fetch("SELECT 1 FROM conveyor_nb_counters WHERE name = 'moved' FOR UPDATE")
+        adding = [add(other, f"job-{number}") for number in range(5)]
+        errors = await asyncio.gather(*adding, return_exceptions=True)
+    assert {type(error) for error in errors} == {StoreUnavailableError}
+    assert "another program keeps locked" in str(errors[0])
+    assert sent.count("BEGIN") <= 2
 
 
 async def test_what_was_rolled_back_is_not_taken_for_true(

@@ -7,7 +7,18 @@ from urllib.parse import urlsplit
 from conveyor_nb.core.errors import ConveyorError, SchemaError, StoreUnavailableError
 from conveyor_nb.core.values.text import error_line, shown
 
-__all__ = ["AGAIN", "address_of", "in_one_sentence", "is_gone", "sqlstate_of", "without_password"]
+__all__ = [
+    "AGAIN",
+    "KeptOutError",
+    "address_of",
+    "in_one_sentence",
+    "is_gone",
+    "is_locked",
+    "sqlstate_of",
+    "without_password",
+]
+
+_LOCKED = "55P03"
 
 _SENTENCES = {
     "28P01": "refuses the password",
@@ -19,12 +30,16 @@ _SENTENCES = {
     "53300": "has no room for another connection",
     "57P03": "is starting up or shutting down",
     "57P01": "has closed the connection: it is shutting down, or somebody ended that",
-    "55P03": "has a table that another program keeps locked",
+    _LOCKED: "has a table that another program keeps locked",
 }
 AGAIN = frozenset({"40001", "40P01"})
 """What is as good as new when it is tried once more: two were in each other's way."""
 
 _NO_TABLE = ("42P01", "42703", "3F000")
+
+
+class KeptOutError(Exception):
+    """A transaction that stays open keeps every store of ours from writing."""
 
 
 def address_of(dsn: str) -> str:
@@ -58,6 +73,11 @@ def sqlstate_of(error: BaseException) -> str | None:
     """The server's code for an error, if it is one of its."""
     state = getattr(error, "sqlstate", None)
     return state if isinstance(state, str) else None
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether an error means that somebody kept something locked for too long."""
+    return sqlstate_of(error) == _LOCKED
 
 
 def is_gone(error: BaseException) -> bool:

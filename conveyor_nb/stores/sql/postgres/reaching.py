@@ -279,6 +279,8 @@ class Reaching:
                 f"the server of {shown(self._connecting.address)} went away at the very end: "
                 "whether it was done can't be known"
             )
+        if isinstance(error, faults.KeptOutError) and error.__cause__ is not None:
+            error = error.__cause__
         if faults.sqlstate_of(error) is not None or faults.is_gone(error):
             return faults.in_one_sentence(error, self._connecting.address)
         return error

@@ -24,6 +24,9 @@ _FRESH = timedelta(seconds=1)
 
 _MORE = 4
 _KNOWN_JOBS = "SELECT reltuples FROM pg_class WHERE oid = 'conveyor_jobs'::regclass"
+_OF_ALL = (UnknownError, StoreUnavailableError, faults.KeptOutError)
+"""What is in the way of each call by itself, too."""
+
 _VERSION = 0xFFFF_FFFF
 """What of a transaction's number rows have as their version."""
 
@@ -80,7 +83,7 @@ class WritingCalls(Reaching, ABC):
                 await self._after(calls, come)
                 return
         assert fault is not None
-        if len(calls) > 1 and not isinstance(fault, (UnknownError, StoreUnavailableError)):
+        if len(calls) > 1 and not isinstance(fault, _OF_ALL):
             for call in calls:
                 await self._write([call])
             return
@@ -141,7 +144,12 @@ class WritingCalls(Reaching, ABC):
         group, listening = self._group, self._listening
         assert listening is not None
         await link.run("BEGIN")
-        await group.begin(link, is_fresh=is_fresh)
+        try:
+            await group.begin(link, is_fresh=is_fresh)
+        except Exception as error:
+            if faults.is_locked(error):
+                raise faults.KeptOutError from error
+            raise
         await group.take(link, calls)
         told: ToTell | None = None
         come: asyncio.Future[None] | None = None

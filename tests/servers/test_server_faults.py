@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from conveyor_nb import Queue, Worker
+from conveyor_nb import Queue, StoreEvent, Worker
 from conveyor_nb.core.errors import StoreUnavailableError
 from conveyor_nb.stores.sql.postgres.store import PgStore
+from conveyor_nb.testing.events import all_told
 from tests.postgres import Server, new_schema, running_server
 
 pytestmark = pytest.mark.asyncio
@@ -110,6 +112,42 @@ async def live(store: PgStore, server: Server, count: int, disturb: Any, every: 
     assert counts["completed"] == count
     # an attempt whose report was lost runs again, by the rules of a lock; here none was
     assert sorted(done) == list(range(count))
+
+
+async def test_no_queue_is_left_out_when_it_is_listened_once_more_in_vain(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["emails", "reports", "sums"]
+    async with PgStore(server.dsn, schema=new_schema()) as store:
+        come = {name: asyncio.get_running_loop().create_future() for name in names}
+
+        def hear(event: StoreEvent) -> None:
+            if event.type == "queue:drained":
+                come[event.queue_name].set_result(None)
+
+        for name in names:
+            store.subscribe(name, hear)
+        await all_told(store)
+        plain = asyncpg.Connection.add_listener
+        broken: list[str] = []
+
+        async def add_listener(connection: Any, channel: str, callback: Any) -> None:
+            if channel.startswith("conveyor:") and not broken:
+                broken.append(channel)
+                connection.terminate()
+                raise ConnectionResetError("lost")
+            await plain(connection, channel, callback)
+
+        monkeypatch.setattr(asyncpg.Connection, "add_listener", add_listener)
+        assert await end_backends(server) >= 2
+        await all_told(store)
+        assert broken
+        theirs = await asyncpg.connect(server.dsn)
+        for name in names:
+            told = json.dumps({"type": "queue:drained", "queueName": name})
+            await theirs.execute("SELECT pg_notify($1, $2)", f"conveyor:{name}", told)
+        await theirs.close()
+        await asyncio.wait_for(asyncio.gather(*come.values()), 10)
 
 
 async def test_connections_that_are_ended_cost_nothing(server: Server) -> None:

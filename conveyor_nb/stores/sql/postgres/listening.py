@@ -90,8 +90,11 @@ class Listening:
         await connection.add_listener(self.channel, self._hear_ours)
         self._connection = connection
         queues, self._queues = self._queues, set()
-        for queue_name in queues:
-            await self.follow(queue_name)
+        try:
+            for queue_name in queues:
+                await self.follow(queue_name)
+        finally:
+            self._queues |= queues  # if this one is lost, the next is to hear of them all
         connection.add_termination_listener(self._stopped)
 
     async def stop(self) -> None:

@@ -150,6 +150,17 @@ async def test_no_queue_is_left_out_when_it_is_listened_once_more_in_vain(
         await asyncio.wait_for(asyncio.gather(*come.values()), 10)
 
 
+async def test_who_may_have_missed_something_is_told_so(server: Server) -> None:
+    async with PgStore(server.dsn, schema=new_schema()) as store:
+        heard: list[StoreEvent] = []
+        store.subscribe("emails", heard.append)
+        await all_told(store)
+        assert not heard
+        assert await end_backends(server) >= 2
+        await all_told(store)
+        assert {event.type for event in heard} == {"stream:missed"}
+
+
 async def test_connections_that_are_ended_cost_nothing(server: Server) -> None:
     async with PgStore(server.dsn, schema=new_schema()) as store:
 

@@ -43,6 +43,7 @@ class Listening:
         complete: fills in what a program of Conveyor does not tell of an event.
         fault: called with what can't be understood.
         hear: called with what other stores of ours tell, before it is told.
+        miss: called with the queues of which something may have been missed.
     """
 
     def __init__(
@@ -55,12 +56,14 @@ class Listening:
         complete: Callable[[StoreEvent], Awaitable[StoreEvent]],
         fault: Callable[[BaseException], object],
         hear: Callable[[Notice], object],
+        miss: Callable[[Sequence[str]], object],
     ) -> None:
         self.source, self.channel = source, channel
         self._tell, self._tell_soon = tell, tell_soon
         self._kept, self._complete, self._fault = kept, complete, fault
-        self._hear = hear
+        self._hear, self._miss = hear, miss
         self._connection: Any = None
+        self._has_begun = False
         self._number = 0
         self._sent = 0
         """The last number of what is known to be sent; those above it may yet be taken back."""
@@ -86,7 +89,7 @@ class Listening:
         return self._connection is not None and not self._connection.is_closed()
 
     async def start(self, connection: Any) -> None:
-        """Listen on a connection, from now on."""
+        """Listen on a connection, from now on; once more, if it was another one before."""
         await connection.add_listener(self.channel, self._hear_ours)
         self._connection = connection
         queues, self._queues = self._queues, set()
@@ -96,6 +99,10 @@ class Listening:
         finally:
             self._queues |= queues  # if this one is lost, the next is to hear of them all
         connection.add_termination_listener(self._stopped)
+        if self._has_begun:  # nobody knows what others told meanwhile
+            self.has_heard = self.has_heard_theirs = True
+            self._miss(sorted(self._queues))
+        self._has_begun = True
 
     async def stop(self) -> None:
         """Hear no more."""

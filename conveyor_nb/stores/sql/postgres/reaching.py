@@ -160,6 +160,7 @@ class Reaching:
             self._complete,
             self._report,
             self._hear,
+            self._miss,
         )
         self._looking_out = LookingOut(
             self._fetch,
@@ -270,6 +271,12 @@ class Reaching:
         for event in notice.events:
             if event.type == EventType.WAITING:
                 self._lively.add(event.queue_name)
+
+    def _miss(self, queue_names: Sequence[str]) -> None:
+        """Have all look who hear of queues: something may have happened there that nobody heard."""
+        now, about = self._settings.clock.now(), {"missed": 0}
+        self._tell([StoreEvent(EventType.MISSED, one, None, about, now) for one in queue_names], {})
+        self._tell_soon()
 
     # -- faults -------------------------------------------------------------------------------
 

@@ -59,8 +59,8 @@ class SqlMetrics:
         for job, now in settled:
             minute = floor(now, LENGTHS[MetricsPeriod.MINUTE])
             if minute != self._minute:
-                self._minute = minute
                 yield from self._drop_old(now)
+                self._minute = minute
             self._shared.note(job, now)
             for period, length in LENGTHS.items():
                 bucket = yield from self._bucket(job.queue_name, period, floor(now, length))

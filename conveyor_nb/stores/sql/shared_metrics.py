@@ -35,7 +35,7 @@ def _bound(name: str, sign: str) -> str:
 
 _ADD = (
     "INSERT INTO conveyor_metrics (queue_name, job_name, period_start, granularity,"
-    f" {', '.join(_COUNTS)}, {_MIN}, {_MAX}) VALUES (?, ?, ?, 'minute', ?, ?, ?, ?, ?)"
+    f" {', '.join(_COUNTS)}, {_MIN}, {_MAX}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (queue_name, job_name, period_start, granularity) DO UPDATE SET "
     + ", ".join(f"{name} = {_OLD}{name} + excluded.{name}" for name in _COUNTS)
     + f", {_bound(_MIN, '<')}, {_bound(_MAX, '>')}"
@@ -84,7 +84,7 @@ class SharedMetrics:
         """Keep what was noted."""
         if self._added:
             rows = [
-                (queue_name, name, self._to_value(minute), *row)
+                (queue_name, name, self._to_value(minute), "minute", *row)
                 for (queue_name, name, minute), row in sorted(self._added.items())
             ]
             self._added.clear()

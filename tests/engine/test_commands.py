@@ -91,7 +91,8 @@ async def test_it_stops_when_its_jobs_are_done(
     await told.wait()
     go_on.set()
     await worker.close()
-    await checkpoint()  # what has obeyed ends with it
+    while worker._life._stopping:  # what has obeyed ends with it, some turns of the loop later
+        await checkpoint()
     assert await queue.count("completed") == await queue.count("waiting") == 1
     assert await store.list_workers() == []
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from conveyor_nb import Job, Queue, StoreInterface, VirtualClock, Worker, WorkerCommand
-from conveyor_nb.clocks.clock import checkpoint
 from conveyor_nb.core.worker_info import OBEYED_WITHIN, WorkerStatus
 
 pytestmark = pytest.mark.asyncio
@@ -91,8 +90,6 @@ async def test_it_stops_when_its_jobs_are_done(
     await told.wait()
     go_on.set()
     await worker.close()
-    while worker._life._stopping:  # what has obeyed ends with it, some turns of the loop later
-        await checkpoint()
     assert await queue.count("completed") == await queue.count("waiting") == 1
     assert await store.list_workers() == []
 

@@ -278,6 +278,7 @@ class Life:
 
     def _note_closed(self, over: concurrent.futures.Future[None]) -> None:
         """Say so if it did not close as it should: nobody may wait for that."""
+        self._stopping.cancel()  # there is nothing left to hurry
         if (error := over.exception()) is not None:
             self._logger.error(
                 "worker %r did not close as it should", self._worker.name, exc_info=error

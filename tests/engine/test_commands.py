@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from conveyor_nb import Job, Queue, StoreInterface, VirtualClock, Worker, WorkerCommand
+from conveyor_nb.clocks.clock import checkpoint
 from conveyor_nb.core.worker_info import OBEYED_WITHIN, WorkerStatus
 
 pytestmark = pytest.mark.asyncio
@@ -77,6 +78,7 @@ async def test_it_stops_when_its_jobs_are_done(
     store: StoreInterface, queue: Queue, start: Start
 ) -> None:
     begun, told, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    tasks = asyncio.all_tasks()
 
     async def send(job: Job) -> None:
         begun.set()
@@ -90,6 +92,8 @@ async def test_it_stops_when_its_jobs_are_done(
     await told.wait()
     go_on.set()
     await worker.close()
+    await checkpoint()
+    assert asyncio.all_tasks() == tasks, "what has obeyed is over with it"
     assert await queue.count("completed") == await queue.count("waiting") == 1
     assert await store.list_workers() == []
 

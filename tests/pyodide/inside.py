@@ -61,8 +61,6 @@ NOT_THE_ENGINE = (
     "tests/engine/test_unstoppable.py",
     "tests/engine/test_unstoppable_at_random.py",
     "tests/engine/test_unstoppable_closed.py",
-    # In a browser's loop what has obeyed a command to stop ends only after the worker has closed.
-    "tests/engine/test_commands.py",
     # These wind the clocks of a machine with a loop of sockets.
     "tests/unit/test_real_time.py",
     "tests/engine/test_clock_jumps.py",

@@ -7,24 +7,23 @@ import random as random_module
 import sqlite3
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from types import GeneratorType
 from typing import Any
 
 from msgspec.structs import replace
 
 from conveyor_nb.clocks.clock import Clock
-from conveyor_nb.core.actions import Action, Release
 from conveyor_nb.core.errors import ConveyorError
 from conveyor_nb.core.fetching import Fetched, FetchOptions
-from conveyor_nb.core.model import JobData, Lock, StoreEvent
+from conveyor_nb.core.model import JobData, StoreEvent
 from conveyor_nb.core.rows import Key, Rows
-from conveyor_nb.core.steps import changing, serving
+from conveyor_nb.core.steps import serving
 from conveyor_nb.core.steps.many import promote_due
 from conveyor_nb.core.values.ids import random_id
 from conveyor_nb.stores.sql.answers import Answers
 from conveyor_nb.stores.sql.asking import Asking
 from conveyor_nb.stores.sql.sqlite.connecting import ask
+from conveyor_nb.stores.sql.unclaimed import giving_back
 from conveyor_nb.stores.sql.writing import Writing
 from conveyor_nb.stores.working_set.changes import Changes
 from conveyor_nb.stores.working_set.questions import Question
@@ -211,11 +210,9 @@ class Session:
 
     def give_back(self, fetched: Fetched | None, worker_id: str) -> None:
         """Put back jobs that were taken for somebody who was gone before they had them."""
-        for job in () if fetched is None else fetched.jobs:
-            lock = Lock(worker_id, job.attempt_logs[-1].attempt)
-            given = (job.queue_name, job.id, Release(), lock)
+        for _, step in giving_back(fetched, worker_id):
             with contextlib.suppress(ConveyorError):  # it is not theirs any more
-                self.take(partial(_apply, given))
+                self.take(step)
 
     def _next_due(self, queue_name: str) -> datetime | None:
         due: datetime | None = self.ask(self.answers.next_due(queue_name))
@@ -243,10 +240,6 @@ class Session:
                 self.results[key] = result
             if changes.jobs.get(key, self) is None:  # there is no record that has it
                 self.lost_results[key] = result
-
-
-def _apply(given: tuple[str, str, Action, Lock], rows: Rows, now: datetime) -> JobData:
-    return changing.apply(rows, *given, now)
 
 
 def _to_its_end(step: Generator[None, None, Any]) -> Any:

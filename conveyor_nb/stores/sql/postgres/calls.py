@@ -71,8 +71,16 @@ class Call(Awaited[Any]):
         after: nothing is done, and the result is ``None``, if this one fails.
     """
 
-    __slots__ = ("after", "wanted")
+    __slots__ = ("after", "is_given_up", "is_settled", "wanted")
 
     def __init__(self, wanted: Wanted, after: Call | None = None) -> None:
         super().__init__()
         self.wanted, self.after = wanted, after
+        self.is_settled = False
+        """Whether it is known what came of it."""
+        self.is_given_up = False
+        """Whether nobody will have what comes of it."""
+
+    def settle(self) -> None:
+        self.is_settled = True
+        super().settle()

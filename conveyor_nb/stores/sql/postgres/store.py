@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
@@ -36,6 +37,7 @@ from conveyor_nb.stores.sql.postgres.joining import JoinedSaving, identity
 from conveyor_nb.stores.sql.postgres.local import LocalServer
 from conveyor_nb.stores.sql.postgres.server_time import ServerTime
 from conveyor_nb.stores.sql.store import SqlStore
+from conveyor_nb.stores.sql.unclaimed import giving_back
 from conveyor_nb.stores.sql.wire.payloads import pack, pack_or_pickle
 from conveyor_nb.stores.subscriptions import EventHandlerErrorCallback
 from conveyor_nb.stores.working_set.questions import Question
@@ -268,6 +270,8 @@ class PgStore(SqlStore):
                 loop.call_soon_threadsafe(self._settle_here, its_calls)
             except RuntimeError:  # it is closed, and those who waited on it are gone
                 self._tell_all()
+                for call in its_calls:
+                    self._give_back(call)
 
     def _tell(self, events: Sequence[StoreEvent], results: Mapping[Key, Any]) -> None:
         self._untold.append((events, results))
@@ -300,6 +304,29 @@ class PgStore(SqlStore):
             self._expiry.set(self._desk.next_expiry)
         for call in calls:
             call.settle()
+            if call.is_given_up:
+                self._give_back(call)
+
+    @contextlib.contextmanager
+    def _given_back(self, fetching: Call) -> Iterator[None]:
+        """Where somebody waits who may be cancelled: then what is fetched for them waits again."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            fetching.is_given_up = True
+            if fetching.is_settled:
+                self._give_back(fetching)
+            raise
+
+    def _give_back(self, call: Call) -> None:
+        """Put back what a fetch has taken; if that can't be, its lock runs out."""
+        if not isinstance(call.wanted, Fetch) or call.error is not None:
+            return
+        for key, step in giving_back(call.result, call.wanted.worker_id):
+            putting = Call(Take(step, [key]))
+            putting.future.add_done_callback(_forget_error)  # of a job that is theirs no more
+            with contextlib.suppress(StoreUnavailableError):
+                self._at_home().hand_in(putting)
 
     # -- events -------------------------------------------------------------------------------
 
@@ -352,7 +379,9 @@ class PgStore(SqlStore):
         if limit != 1:
             check_count(limit, what="limit")
         wanted = Fetch(queue_name, worker_id, lock_duration, options or _NO_OPTIONS, limit)
-        fetched: Fetched = await self._do(wanted)
+        fetching = Call(wanted)
+        with self._given_back(fetching):
+            fetched: Fetched = await self._hand_in(fetching)
         return fetched
 
     async def apply_and_fetch(
@@ -378,11 +407,12 @@ class PgStore(SqlStore):
         wanted = Fetch(queue_name, worker_id, lock_duration, options or _NO_OPTIONS, limit)
         fetching = Call(wanted, after=settling)
         fetching.future.add_done_callback(_forget_error)  # of a fetch that nobody waits for
-        changed: JobData = await self._hand_in(settling, fetching)
-        try:
-            fetched: Fetched | None = await self._wait_for(fetching)
-        except Exception:  # who asks for it alone is told
-            return changed, None
+        with self._given_back(fetching):
+            changed: JobData = await self._hand_in(settling, fetching)
+            try:
+                fetched: Fetched | None = await self._wait_for(fetching)
+            except Exception:  # who asks for it alone is told
+                return changed, None
         return changed, fetched
 
 

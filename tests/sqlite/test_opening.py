@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,15 @@ async def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
     error = await failing(tmp_path / "none" / "queue.db")
     assert isinstance(error, StoreUnavailableError)
     assert "none/queue.db' can't be opened: there is no such folder" in str(error)
+
+
+@pytest.mark.asyncio
+async def test_a_store_that_did_not_connect_leaves_no_thread(tmp_path: Path) -> None:
+    before = threading.enumerate()
+    with pytest.raises(StoreUnavailableError):
+        async with SqliteStore(tmp_path / "none" / "queue.db"):
+            pytest.fail("there is no such folder")
+    assert threading.enumerate() == before
 
 
 @pytest.mark.asyncio

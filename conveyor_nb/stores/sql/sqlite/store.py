@@ -190,20 +190,27 @@ class SqliteStore(SqlStore):
             SchemaError: it is no database, or of another program or version.
         """
         self._is_over = False
-        await self._write(lambda session: None)
+        try:
+            await self._write(lambda session: None)
+        except BaseException:
+            await self._close_lanes()  # nobody disconnects what did not connect
+            raise
 
     async def disconnect(self) -> None:
         """Let go of the file and of every subscriber; what is under way is done first."""
         self._expiry.cancel()
         self._is_over = True
+        await self._close_lanes()
+        self._tell_all()
+        with self._lock:
+            self._subscriptions.disconnect(self.clock.now())
+
+    async def _close_lanes(self) -> None:
         lanes = [self._writing, self._reading]
         self._writing = self._reading = None
         for lane in lanes:
             if lane is not None:
                 await lane.close()
-        self._tell_all()
-        with self._lock:
-            self._subscriptions.disconnect(self.clock.now())
 
     async def _write(
         self,

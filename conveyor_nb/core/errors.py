@@ -152,9 +152,8 @@ class GroupFullError(ConveyorError):
     """The group already holds as many waiting jobs as its ``max_size`` allows."""
 
     def __init__(self, group_id: str, max_size: int) -> None:
-        super().__init__(
-            f"group {shown(group_id)} is full: it already holds {max_size} waiting jobs"
-        )
+        held = f"{max_size} waiting job{'' if max_size == 1 else 's'}"
+        super().__init__(f"group {shown(group_id)} is full: it already holds {held}")
         self.group_id = group_id
         self.max_size = max_size
 

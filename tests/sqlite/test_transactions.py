@@ -16,6 +16,8 @@ from conveyor_nb import (
     Deduplication,
     FlowJob,
     FlowProducer,
+    Group,
+    GroupFullError,
     Job,
     MemoryStore,
     Queue,
@@ -169,6 +171,17 @@ async def test_what_is_refused_leaves_the_transaction_as_it_was(
     shop.commit()
     assert orders(path) == ["ada@example.org"]
     assert [job.id for job in await queue.get_jobs()] == ["x"]
+
+
+@pytest.mark.asyncio
+async def test_what_is_refused_begins_no_transaction(
+    shop: sqlite3.Connection, queue: Queue
+) -> None:
+    group = Group("g", max_size=1)
+    await queue.add("send", group=group)
+    with pytest.raises(GroupFullError, match=r"holds 1 waiting job$"):
+        await queue.add("send", group=group, connection=shop)
+    assert not shop.in_transaction
 
 
 @pytest.mark.asyncio

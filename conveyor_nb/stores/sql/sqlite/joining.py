@@ -126,7 +126,8 @@ def _plainly(connection: sqlite3.Connection) -> Iterator[None]:
 @contextlib.contextmanager
 def _all_or_nothing(connection: sqlite3.Connection) -> Iterator[None]:
     """Let what fails leave the caller's transaction as it was; begin it, as a change would."""
-    if not connection.in_transaction:
+    begins = not connection.in_transaction
+    if begins:
         connection.execute("BEGIN IMMEDIATE")
     connection.execute("SAVEPOINT conveyor_nb")
     try:
@@ -135,5 +136,7 @@ def _all_or_nothing(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:  # SQLite ends it by itself where the disk is full
             connection.execute("ROLLBACK TO conveyor_nb")
             connection.execute("RELEASE conveyor_nb")
+            if begins:  # it would keep all others from writing
+                connection.execute("ROLLBACK")
         raise
     connection.execute("RELEASE conveyor_nb")
